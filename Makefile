@@ -1,0 +1,50 @@
+# Each target does its own set-up; all that is needed is Python 3.11 or newer, pip and make.
+#
+#   make demo        show the library at work; SERVE=1 keeps the server running
+#   make test        lint, types, tests, coverage; ARGS="-k name -x" goes to pytest
+#   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
+#   make lint        format, lint and types alone
+#   make clean       remove what these commands made
+#
+# PYTHON=/path/to/python chooses the interpreter of the virtual environment.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-all lint clean
+
+demo: $(VENV)/.package
+	$(BIN)/python docs/demo/demo.py
+
+test: lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
+	$(BIN)/coverage report --include='adapters/*' --fail-under=95
+
+test-all:
+	PYTHON='$(PYTHON)' SKIP='$(SKIP)' .ci/test-all $(ARGS)
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p wsproto_core -p adapters
+
+clean:
+	rm -rf $(VENV) .venvs build dist *.egg-info htmlcov .coverage .coverage.*
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: the package and what it depends on, then the tools of the tests.
+
+$(VENV)/.package: pyproject.toml
+	.ci/venv '$(PYTHON)' $(VENV)
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.package tests/requirements.txt
+	$(PIP) install --requirement tests/requirements.txt
+	@touch $@

@@ -1,0 +1,155 @@
+"""A client's connection: the opening handshake (RFC 6455 sections 4.1), then :class:`.Protocol`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Unpack
+
+from .exceptions import (
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatusCode,
+)
+from .extensions.base import check_accepted, offer_extensions
+from .handshake import (
+    build_request,
+    check_extra_headers,
+    check_response,
+    negotiate_subprotocol_response,
+    override_headers,
+)
+from .headers import build_authorization_basic, build_host, build_subprotocol
+from .http import Headers, Request, ResponseReader
+from .options import ClientOptions, head_limits, resolve
+from .protocol import Protocol
+from .states import Phase
+from .timers import Timer
+from .typing import BytesLike, Side
+from .uri import WebSocketURI, parse_uri
+
+__all__ = ["ClientProtocol"]
+
+
+class ClientProtocol(Protocol):
+    """A client's connection without I/O. See :class:`.Protocol` for how it is driven.
+
+    The request is among the first :meth:`data_to_send`. The server's answer makes the connection
+    open (:attr:`state`) and a :class:`.Response` event, or a :class:`.Failure` event and
+    :attr:`handshake_error`. The deadline of the opening handshake runs from the construction.
+
+    Attributes:
+        uri: what is connected to.
+        request: the opening handshake's request.
+        response: the answer, once it is there, whatever it says. Of a refusal's body, at most
+            64 KiB are kept.
+    """
+
+    request: Request
+
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes] | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        """
+        Arguments:
+            uri: a WebSocket URI (RFC 6455 section 3).
+            clock: returns the time in seconds; any origin, never going back.
+            random: returns as many bytes as it is asked for, from a strong source (RFC 6455
+                section 10.3); ``None`` for ``os.urandom``, drawn in batches.
+            options: see :data:`~.options.OPTIONS`.
+
+        Raises:
+            InvalidURI: it is not a WebSocket URI.
+            TypeError: an option is unknown or has the wrong type.
+            ValueError: an option's value is not allowed, or cannot stand in an HTTP request.
+        """
+        settings = resolve(ClientOptions, options)
+        self._setup(Side.CLIENT, clock, random, settings)
+        self.uri = parse_uri(uri) if isinstance(uri, str) else uri
+        self._factories = settings["extensions"] or ()
+        self._subprotocols = settings["subprotocols"] or ()
+        self._reading = ResponseReader(head_limits(settings))
+        self.request, self._key = self._build_request(settings)
+        self._queue([self.request.serialize()])
+        self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
+
+    def _build_request(self, options: ClientOptions) -> tuple[Request, str]:
+        uri = self.uri
+        extra = Headers(options["extra_headers"] or ())
+        check_extra_headers(extra)
+        headers = Headers(Host=build_host(uri.host, uri.port, uri.secure))
+        key = build_request(headers, random=self._random)
+        if options["origin"] is not None:
+            headers["Origin"] = options["origin"]
+        offers = offer_extensions(self._factories)
+        if offers is not None:
+            headers["Sec-WebSocket-Extensions"] = offers
+        if self._subprotocols:
+            headers["Sec-WebSocket-Protocol"] = build_subprotocol(self._subprotocols)
+        if uri.user_info is not None:
+            headers["Authorization"] = build_authorization_basic(*uri.user_info)
+        if options["user_agent_header"] is not None:
+            headers["User-Agent"] = options["user_agent_header"]
+        override_headers(headers, extra)
+        return Request(uri.resource_name, headers), key
+
+    def _receive_handshake(self, data: BytesLike) -> None:
+        try:
+            self._reading.receive_data(data)
+            self._answered()
+        except InvalidHandshake as error:
+            self._refuse(error)
+
+    def receive_eof(self) -> None:
+        if self._phase is Phase.CONNECTING:
+            try:
+                self._reading.receive_eof()
+                self._answered()
+            except EOFError as error:
+                failure = InvalidMessage(
+                    "the server ended the stream before it answered the opening handshake"
+                )
+                failure.__cause__ = error
+                self._refuse(failure)
+            except InvalidHandshake as error:
+                self._refuse(error)
+        super().receive_eof()
+
+    def connection_lost(self, error: Exception | None = None) -> None:
+        if self._phase is Phase.CONNECTING:
+            failure = InvalidMessage("the stream was closed before the server answered the opening handshake")
+            failure.__cause__ = error
+            self._refuse(failure)
+        super().connection_lost(error)
+
+    def _answered(self) -> None:
+        """Judge the response, if it is complete."""
+        self.response = self._reading.response
+        if self.response is None:
+            return
+        if self.response.status != 101:
+            raise InvalidStatusCode(self.response.status, self.response)
+        headers = self.response.headers
+        check_response(headers, self._key)
+        extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)
+        subprotocol = negotiate_subprotocol_response(headers, self._subprotocols)
+        self._notify(self.response)
+        self._open(extensions, subprotocol)
+        # Bytes may follow the response in the same segment.
+        self._receive_frames(self._reading.trailing_data)
+
+    def _expire_handshake(self, timer: Timer) -> None:
+        if timer is Timer.OPENING:
+            self.response = self._reading.head
+            if self.response is None:
+                timeout = self._options["open_timeout"]
+                self._refuse(HandshakeTimeout(f"the server did not answer within {timeout} seconds"))
+            else:
+                # All but the end of the body is there.
+                self._refuse(InvalidStatusCode(self.response.status, self.response))
+        super()._expire_handshake(timer)

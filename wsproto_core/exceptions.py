@@ -1,0 +1,320 @@
+"""Every exception of the library, in one hierarchy.
+
+::
+
+    WebSocketException
+    ├── ConnectionClosed
+    │   ├── ConnectionClosedError
+    │   └── ConnectionClosedOK
+    ├── InvalidHandshake
+    │   ├── SecurityError
+    │   ├── InvalidMessage                   (also a ValueError)
+    │   ├── InvalidHeader
+    │   │   ├── InvalidHeaderFormat
+    │   │   ├── InvalidHeaderValue
+    │   │   ├── InvalidOrigin
+    │   │   └── InvalidUpgrade
+    │   ├── InvalidStatusCode
+    │   ├── NegotiationError
+    │   │   ├── DuplicateParameter
+    │   │   ├── InvalidParameterName
+    │   │   └── InvalidParameterValue
+    │   ├── AbortHandshake
+    │   ├── RedirectHandshake
+    │   └── HandshakeTimeout                 (also a TimeoutError)
+    ├── InvalidState
+    │   └── ConcurrencyError                 (also a RuntimeError)
+    ├── InvalidURI                           (also a ValueError)
+    ├── PayloadTooBig
+    └── ProtocolError
+        └── InvalidPayload
+
+All of them can be pickled. What came from the peer is shown with ``repr``, so that no control
+character of it reaches a terminal or a log.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .typing import Close, CloseCode, HeadersLike
+
+if TYPE_CHECKING:
+    from .http import Response
+
+__all__ = [
+    "AbortHandshake",
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "DuplicateParameter",
+    "HandshakeTimeout",
+    "InvalidHandshake",
+    "InvalidHeader",
+    "InvalidHeaderFormat",
+    "InvalidHeaderValue",
+    "InvalidMessage",
+    "InvalidOrigin",
+    "InvalidParameterName",
+    "InvalidParameterValue",
+    "InvalidPayload",
+    "InvalidState",
+    "InvalidStatusCode",
+    "InvalidURI",
+    "InvalidUpgrade",
+    "NegotiationError",
+    "PayloadTooBig",
+    "ProtocolError",
+    "RedirectHandshake",
+    "SecurityError",
+    "WebSocketException",
+    "WebSocketProtocolError",
+]
+
+
+class WebSocketException(Exception):
+    """Base class of all exceptions that this library defines."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        # BaseException.__reduce__ calls the class with self.args, which is the message here and not
+        # the arguments of __init__. Everything that the subclasses know is in __dict__.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__.copy()  # type: ignore[attr-defined]
+
+
+class ConnectionClosed(WebSocketException):
+    """The connection is closed: nothing more can be received, or nothing can be sent.
+
+    Attributes:
+        code: the close code as section 7.1.5 of RFC 6455 defines it: the one in the peer's close
+            frame, 1005 if that had none, 1006 if there was no close frame.
+        reason: the reason in the peer's close frame, or "".
+        received: the close frame that was received, or ``None``.
+        sent: the close frame that was sent, or ``None``.
+        received_first: whether the peer's close frame came before ours was sent; ``None`` unless
+            there were both.
+
+    What went wrong underneath (an ``OSError``, a ``ProtocolError``) is chained as ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        *,
+        received: Close | None = None,
+        sent: Close | None = None,
+        received_first: bool | None = None,
+    ) -> None:
+        self.code = code
+        self.reason = reason
+        self.received = received
+        self.sent = sent
+        self.received_first = received_first
+        super().__init__(self._describe())
+
+    def _describe(self) -> str:
+        if self.received is None and self.sent is None:
+            if self.code == CloseCode.ABNORMAL_CLOSURE:
+                return "no close frame was received or sent"
+            return f"closed with {Close(self.code, self.reason)}"
+        if self.sent is None:
+            return f"received {self.received}; no close frame was sent"
+        if self.received is None:
+            return f"sent {self.sent}; no close frame was received"
+        if self.received_first:
+            return f"received {self.received}; then sent {self.sent}"
+        return f"sent {self.sent}; then received {self.received}"
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """The connection was closed with a code other than 1000 (OK) and 1001 (going away)."""
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """The connection was closed with code 1000 (OK) or 1001 (going away)."""
+
+
+class InvalidHandshake(WebSocketException):
+    """The opening handshake failed (RFC 6455 section 4)."""
+
+
+class SecurityError(InvalidHandshake):
+    """A handshake request or response exceeds a limit.
+
+    Attributes:
+        status: the HTTP status with which a server answers it.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class InvalidMessage(InvalidHandshake, ValueError):
+    """A handshake request or response is malformed.
+
+    Attributes:
+        status: the HTTP status with which a server answers it.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class InvalidHeader(InvalidHandshake):
+    """An HTTP header is missing, or its value is not acceptable."""
+
+    def __init__(self, name: str, value: str | None = None) -> None:
+        self.name = name
+        self.value = value
+        super().__init__(self._describe())
+
+    def _describe(self) -> str:
+        if self.value is None:
+            return f"missing {self.name} header"
+        if self.value == "":
+            return f"empty {self.name} header"
+        return f"invalid {self.name} header: {self.value!r}"
+
+
+class InvalidHeaderFormat(InvalidHeader):
+    """An HTTP header does not match its grammar.
+
+    Attributes:
+        error: what was expected.
+        pos: the position in the value, in characters, at which that is missing.
+    """
+
+    def __init__(self, name: str, error: str, header: str, pos: int) -> None:
+        self.error = error
+        self.pos = pos
+        super().__init__(name, header)
+
+    def _describe(self) -> str:
+        return f"invalid {self.name} header: {self.error} at {self.pos} in {self.value!r}"
+
+
+class InvalidHeaderValue(InvalidHeader):
+    """An HTTP header matches its grammar, but its value is wrong."""
+
+
+class InvalidOrigin(InvalidHeader):
+    """The ``Origin`` header of a request is not among the accepted ones."""
+
+    def __init__(self, origin: str | None) -> None:
+        super().__init__("Origin", origin)
+
+
+class InvalidUpgrade(InvalidHeader):
+    """The ``Upgrade`` or the ``Connection`` header does not ask for, or agree to, WebSocket."""
+
+
+class InvalidStatusCode(InvalidHandshake):
+    """The server answered the opening handshake with another status than 101.
+
+    Attributes:
+        status_code: the status.
+        response: the whole response, with as much of its body as was received, or ``None``.
+    """
+
+    def __init__(self, status_code: int, response: Response | None = None) -> None:
+        self.status_code = status_code
+        self.response = response
+        super().__init__(f"server rejected the connection with HTTP status {status_code}, expected 101")
+
+
+class NegotiationError(InvalidHandshake):
+    """The two sides do not agree on extensions or on a subprotocol."""
+
+
+class DuplicateParameter(NegotiationError):
+    """An extension's parameter is there twice."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"duplicate extension parameter: {name!r}")
+
+
+class InvalidParameterName(NegotiationError):
+    """An extension does not know a parameter of this name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"unknown extension parameter: {name!r}")
+
+
+class InvalidParameterValue(NegotiationError):
+    """An extension's parameter has a value that is not allowed."""
+
+    def __init__(self, name: str, value: str | None) -> None:
+        self.name = name
+        self.value = value
+        if value is None:
+            message = f"missing value for extension parameter {name!r}"
+        else:
+            message = f"invalid value for extension parameter {name!r}: {value!r}"
+        super().__init__(message)
+
+
+class AbortHandshake(InvalidHandshake):
+    """Raised in a server's hook to answer the opening handshake with an HTTP response."""
+
+    def __init__(self, status: int, headers: HeadersLike = (), body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        super().__init__(f"handshake aborted with HTTP status {int(status)}")
+
+
+class RedirectHandshake(InvalidHandshake):
+    """The server redirects the opening handshake to another URI."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        super().__init__(f"redirect to {uri!r}")
+
+
+class HandshakeTimeout(InvalidHandshake, TimeoutError):
+    """The opening handshake was not complete within ``open_timeout``."""
+
+
+class InvalidState(WebSocketException):
+    """A command was given in a state that does not allow it."""
+
+
+class ConcurrencyError(InvalidState, RuntimeError):
+    """Two callers want the same thing of one connection at the same time."""
+
+
+class InvalidURI(WebSocketException, ValueError):
+    """A URI is not a WebSocket URI (RFC 6455 section 3)."""
+
+    def __init__(self, uri: str, message: str = "not a WebSocket URI") -> None:
+        self.uri = uri
+        super().__init__(f"{uri!r} is invalid: {message}")
+
+
+class PayloadTooBig(WebSocketException):
+    """The peer sent more than a limit allows; the connection is closed with code 1009."""
+
+    code: ClassVar[CloseCode] = CloseCode.MESSAGE_TOO_BIG
+
+
+class ProtocolError(WebSocketException):
+    """The peer broke the protocol; the connection is closed with code 1002."""
+
+    code: ClassVar[CloseCode] = CloseCode.PROTOCOL_ERROR
+
+
+class InvalidPayload(ProtocolError):
+    """The peer sent data that is not what it claims to be; the close code is 1007."""
+
+    code: ClassVar[CloseCode] = CloseCode.INVALID_DATA
+
+
+WebSocketProtocolError = ProtocolError
+"""Older name of :class:`ProtocolError`."""

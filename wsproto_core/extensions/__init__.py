@@ -1,0 +1,5 @@
+"""Extensions of the WebSocket protocol (RFC 6455 section 9)."""
+
+from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
+
+__all__ = ["ClientExtensionFactory", "Extension", "ServerExtensionFactory"]

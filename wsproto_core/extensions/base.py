@@ -1,0 +1,193 @@
+"""The interface of extensions, and their negotiation (RFC 6455 section 9).
+
+An extension sees a message's payload piece by piece, as it arrives or as it is sent, so that a
+transformation costs no more memory than it needs itself. Extensions apply in the order in which
+they were negotiated when sending, and in the reverse order when receiving (section 9.1).
+
+A factory negotiates, an extension transforms. One factory serves any number of connections; each
+connection has extensions of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from ..exceptions import NegotiationError
+from ..headers import build_extension, parse_extension
+from ..typing import ExtensionHeader, ExtensionName, ExtensionParameter
+
+__all__ = [
+    "ClientExtensionFactory",
+    "Extension",
+    "ServerExtensionFactory",
+    "accept_offers",
+    "check_accepted",
+    "offer_extensions",
+]
+
+
+class Extension(ABC):
+    """One negotiated extension of one connection.
+
+    Attributes:
+        name: the name under which it is negotiated.
+        reserved_bits: the reserved bits of data frames that it uses, as they stand in a frame's
+            first byte: 0x40 (RSV1), 0x20 (RSV2), 0x10 (RSV3).
+    """
+
+    name: ClassVar[ExtensionName]
+    reserved_bits: ClassVar[int] = 0
+
+    @abstractmethod
+    def begin_decoding(self, reserved_bits: int) -> None:
+        """A message begins to arrive; ``reserved_bits`` are those of its first frame."""
+
+    @abstractmethod
+    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+        """Transform the next piece of the payload that arrives.
+
+        Arguments:
+            data: the piece, in any chunking; may be empty.
+            final: whether it is the message's last.
+            max_size: bytes that may be returned, or ``None`` for any number.
+
+        Raises:
+            PayloadTooBig: there would be more than ``max_size`` bytes.
+            InvalidPayload: the data is not what this extension produces (close code 1007).
+            ProtocolError: the peer broke a rule of this extension (close code 1002).
+        """
+
+    @abstractmethod
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+        """Transform the payload of the next data frame to send.
+
+        Returns the reserved bits for that frame (only those of a message's first frame count) and
+        the payload.
+        """
+
+
+class ClientExtensionFactory(ABC):
+    """Offers one extension to a server."""
+
+    name: ClassVar[ExtensionName]
+
+    @abstractmethod
+    def get_request_params(self) -> list[ExtensionParameter]:
+        """Return the parameters to offer, as (name, value or ``None``)."""
+
+    @abstractmethod
+    def process_response_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> Extension:
+        """Make the extension from the parameters with which the server accepted the offer.
+
+        Raises:
+            NegotiationError: they are not acceptable.
+        """
+
+
+class ServerExtensionFactory(ABC):
+    """Accepts one extension that a client offers."""
+
+    name: ClassVar[ExtensionName]
+
+    @abstractmethod
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], Extension]:
+        """Return the parameters for the response, and the extension.
+
+        Raises:
+            NegotiationError: this offer is declined.
+        """
+
+
+def offer_extensions(factories: Iterable[ClientExtensionFactory]) -> str | None:
+    """Build the client's ``Sec-WebSocket-Extensions`` header, in order of preference."""
+    offers: list[ExtensionHeader] = [(factory.name, factory.get_request_params()) for factory in factories]
+    return build_extension(offers) if offers else None
+
+
+def check_accepted(
+    header_values: Sequence[str], factories: Sequence[ClientExtensionFactory]
+) -> list[Extension]:
+    """Make the client's extensions from the server's ``Sec-WebSocket-Extensions`` headers.
+
+    Raises:
+        InvalidHeaderFormat: a header does not match the grammar.
+        NegotiationError: the server accepted what was not offered (section 4.1), or twice, or with
+            parameters that are not acceptable, or two extensions use the same reserved bit.
+    """
+    extensions: list[Extension] = []
+    remaining = list(factories)
+    for value in header_values:
+        for name, params in parse_extension(value):
+            factory = _accepted_factory(name, params, remaining, extensions)
+            remaining.remove(factory)
+    return extensions
+
+
+def _accepted_factory(
+    name: ExtensionName,
+    params: list[ExtensionParameter],
+    factories: Sequence[ClientExtensionFactory],
+    extensions: list[Extension],
+) -> ClientExtensionFactory:
+    """Find the offer that the server accepted, one of perhaps several with the same name."""
+    error: NegotiationError | None = None
+    for factory in factories:
+        if factory.name != name:
+            continue
+        try:
+            extension = factory.process_response_params(params, extensions)
+        except NegotiationError as reason:
+            error = error or reason
+            continue
+        _check_reserved_bits(extension, extensions)
+        extensions.append(extension)
+        return factory
+    raise error or NegotiationError(f"server accepted an extension that was not offered: {name!r}")
+
+
+def accept_offers(
+    header_values: Sequence[str], factories: Sequence[ServerExtensionFactory]
+) -> tuple[str | None, list[Extension]]:
+    """Choose among the client's offers, in the client's order of preference.
+
+    Returns the server's ``Sec-WebSocket-Extensions`` header, ``None`` when nothing was accepted,
+    and the extensions.
+
+    Raises:
+        InvalidHeaderFormat: a header does not match the grammar.
+        NegotiationError: two of the server's extensions use the same reserved bit.
+    """
+    extensions: list[Extension] = []
+    accepted: list[ExtensionHeader] = []
+    for value in header_values:
+        for name, params in parse_extension(value):
+            if any(extension.name == name for extension in extensions):
+                # "the server accepts at most one" of several offers of an extension (RFC 7692 section 5.1)
+                continue
+            for factory in factories:
+                if factory.name != name:
+                    continue
+                try:
+                    response_params, extension = factory.process_request_params(params, extensions)
+                except NegotiationError:
+                    continue
+                _check_reserved_bits(extension, extensions)
+                accepted.append((name, response_params))
+                extensions.append(extension)
+                break
+    return (build_extension(accepted) if accepted else None), extensions
+
+
+def _check_reserved_bits(extension: Extension, others: Iterable[Extension]) -> None:
+    for other in others:
+        if extension.reserved_bits & other.reserved_bits:
+            raise NegotiationError(
+                f"extensions {other.name!r} and {extension.name!r} both use reserved bit "
+                f"0x{extension.reserved_bits & other.reserved_bits:02X}: negotiate only one of them"
+            )

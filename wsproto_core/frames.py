@@ -1,0 +1,362 @@
+"""Frames (RFC 6455 section 5): one at a time, without regard to what came before.
+
+What depends on the sequence of frames (fragments, messages) is in :mod:`.messages`, what depends
+on the state of the connection in :mod:`.protocol`.
+
+Masking dominates the cost of a frame in pure Python, so :func:`apply_mask` has two ways. Up to
+about 1 KiB the payload is one big integer, XORed at once. Beyond, integers lose: CPython converts
+them bit group by bit group, and four strided ``bytes.translate`` calls are more than twice as fast.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
+from .typing import BytesLike, Close, CloseCode, Data
+
+__all__ = [
+    "Close",
+    "CloseCode",
+    "Frame",
+    "FrameHeader",
+    "Opcode",
+    "apply_mask",
+    "encode_data",
+    "parse_close",
+    "parse_frame",
+    "parse_frame_header",
+    "prepare_data",
+    "serialize_close",
+    "serialize_frame",
+]
+
+FIN = 0x80
+RSV1 = 0x40
+RSV2 = 0x20
+RSV3 = 0x10
+RESERVED_BITS = RSV1 | RSV2 | RSV3
+MASKED = 0x80
+
+MAX_CONTROL_PAYLOAD = 125
+"""Bytes in a control frame's payload (RFC 6455 section 5.5)."""
+
+MAX_REASON = MAX_CONTROL_PAYLOAD - 2
+"""Bytes in a close frame's reason: what the code leaves."""
+
+MAX_FRAME_HEADER = 14
+"""Bytes in a frame's header: two, an eight-byte length and a masking key."""
+
+COPY_BELOW = 16384
+"""Bytes below which header and payload are joined: a copy is cheaper than a second buffer to write."""
+
+
+class Opcode(enum.IntEnum):
+    """What a frame is (RFC 6455 section 5.2)."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+OPCODES = frozenset(int(opcode) for opcode in Opcode)
+
+
+# Masking
+
+
+def _translation_tables() -> list[bytes]:
+    identity = int.from_bytes(bytes(range(256)), "little")
+    ones = int.from_bytes(b"\x01" * 256, "little")
+    return [(identity ^ ones * byte).to_bytes(256, "little") for byte in range(256)]
+
+
+_TABLES = _translation_tables()
+_STRIDED_FROM = 1024
+
+
+def apply_mask(data: BytesLike, key: BytesLike) -> bytes:
+    """Mask or unmask ``data`` with the four bytes of ``key`` (RFC 6455 section 5.3).
+
+    Costs about 1 ns a byte from 1 KiB up, and 0.3 to 2.4 us below.
+    """
+    length = len(data)
+    if length < _STRIDED_FROM:
+        pad = (bytes(key) * (length // 4 + 1))[:length]
+        masked = int.from_bytes(data, "little") ^ int.from_bytes(pad, "little")
+        return masked.to_bytes(length, "little")
+    data = bytes(data)
+    output = bytearray(length)
+    for index in range(4):
+        output[index::4] = data[index::4].translate(_TABLES[key[index]])
+    return bytes(output)
+
+
+# Headers
+
+
+class FrameHeader(NamedTuple):
+    """The first 2 to 14 bytes of a frame."""
+
+    first: int
+    """The first byte: FIN, the reserved bits, the opcode."""
+    length: int
+    """Bytes in the payload."""
+    key: bytes
+    """The masking key, or b"" when the frame is not masked."""
+    size: int
+    """Bytes in the header itself."""
+
+
+def parse_frame_header(data: bytes, position: int = 0) -> FrameHeader | None:
+    """Parse the frame header that begins at ``position``; ``None`` when it is not complete.
+
+    Raises:
+        ProtocolError: the length is not in its shortest form or has its top bit set, found before
+            the masking key is there.
+    """
+    available = len(data) - position
+    if available < 2:
+        return None
+    second = data[position + 1]
+    length = second & 0x7F
+    size = 2
+    if length == 126:
+        if available < 4:
+            return None
+        length = data[position + 2] << 8 | data[position + 3]
+        if length < 126:
+            # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
+            raise ProtocolError(f"length {length} not encoded in its shortest form, 7 bits")
+        size = 4
+    elif length == 127:
+        if available < 10:
+            return None
+        length = int.from_bytes(data[position + 2 : position + 10], "big")
+        if length >> 63:
+            raise ProtocolError("64-bit length has its most significant bit set")
+        if length < 65536:
+            raise ProtocolError(f"length {length} not encoded in its shortest form")
+        size = 10
+    if not second & MASKED:
+        return FrameHeader(data[position], length, b"", size)
+    if available < size + 4:
+        return None
+    key = data[position + size : position + size + 4]
+    return FrameHeader(data[position], length, key, size + 4)
+
+
+def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: int = 0) -> None:
+    """Check all that the first two bytes of a frame tell.
+
+    Arguments:
+        masked: whether the frame must be masked, i.e. whether a client sent it.
+        reserved_bits: the reserved bits that negotiated extensions use.
+
+    Raises:
+        ProtocolError: a rule of section 5.1, 5.2 or 5.5 is broken.
+    """
+    opcode = first & 0x0F
+    if opcode not in OPCODES:
+        raise ProtocolError(f"reserved opcode 0x{opcode:X}")
+    unexpected = first & RESERVED_BITS & ~reserved_bits
+    if unexpected:
+        raise ProtocolError(f"reserved bit set that no extension uses: 0x{unexpected:02X}")
+    if bool(second & MASKED) != masked:
+        # sections 5.1 and 5.3: a client masks all its frames, a server none
+        raise ProtocolError(
+            "frame from a client is not masked" if masked else "frame from a server is masked"
+        )
+    if opcode >= Opcode.CLOSE:
+        if not first & FIN:
+            raise ProtocolError("fragmented control frame")
+        if second & 0x7F > MAX_CONTROL_PAYLOAD:
+            raise ProtocolError("control frame longer than 125 bytes")
+        if first & RESERVED_BITS:
+            raise ProtocolError("reserved bit set in a control frame")
+
+
+def serialize_frame(first: int, payload: BytesLike, key: BytesLike = b"") -> list[bytes]:
+    """Build a frame from its first byte, its payload and, on a client, a masking key of four bytes.
+
+    Returns one buffer, or the header and the payload as two when copying the payload would cost
+    more than handing over two buffers.
+    """
+    length = len(payload)
+    mask_bit = MASKED if key else 0
+    if length < 126:
+        header = bytes((first, mask_bit | length))
+    elif length < 65536:
+        header = bytes((first, mask_bit | 126, length >> 8, length & 0xFF))
+    else:
+        header = bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
+    if key:
+        header += key
+        payload = apply_mask(payload, key)
+    if length < COPY_BELOW:
+        return [header + payload]
+    return [header, bytes(payload)]
+
+
+# Whole frames
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One WebSocket frame, unmasked (RFC 6455 section 5.2)."""
+
+    fin: bool
+    opcode: int
+    data: bytes
+    rsv1: bool = False
+    rsv2: bool = False
+    rsv3: bool = False
+
+    @property
+    def first(self) -> int:
+        """The frame's first byte: FIN, the reserved bits and the opcode."""
+        return self.fin << 7 | self.rsv1 << 6 | self.rsv2 << 5 | self.rsv3 << 4 | self.opcode
+
+    def check(self) -> None:
+        """Check that the reserved bits, the opcode and the length of a control frame are valid.
+
+        Raises:
+            ProtocolError: one of them is not.
+        """
+        if not 0 <= self.opcode <= 0x0F:
+            raise ProtocolError(f"opcode {self.opcode} does not fit in four bits")
+        check_first_bytes(self.first, min(len(self.data), 126), masked=False)
+
+    def serialize(self, key: BytesLike = b"") -> bytes:
+        """Return the frame's bytes, masked when ``key`` is given (four bytes, clients only).
+
+        Raises:
+            ProtocolError: the frame is not valid.
+        """
+        self.check()
+        return b"".join(serialize_frame(self.first, self.data, key))
+
+
+def parse_frame(data: bytes, *, mask: bool, max_size: int | None = None) -> tuple[Frame, int] | None:
+    """Parse the frame that ``data`` begins with.
+
+    Arguments:
+        mask: whether the frame must be masked, i.e. whether a client sent it.
+        max_size: bytes that the payload may have; ``None`` for no limit.
+
+    Returns:
+        The frame and the number of bytes it took, or ``None`` when it is not complete.
+
+    Raises:
+        PayloadTooBig: the payload's length exceeds ``max_size``; decided at the header.
+        ProtocolError: the frame breaks a rule that does not depend on other frames.
+    """
+    if len(data) >= 2:
+        check_first_bytes(data[0], data[1], masked=mask)
+    header = parse_frame_header(data)
+    if header is None:
+        return None
+    if max_size is not None and header.length > max_size:
+        raise PayloadTooBig(f"frame of {header.length} bytes exceeds the limit of {max_size} bytes")
+    end = header.size + header.length
+    if len(data) < end:
+        return None
+    payload = data[header.size : end]
+    if header.key:
+        payload = apply_mask(payload, header.key)
+    first = header.first
+    frame = Frame(bool(first & FIN), Opcode(first & 0x0F), payload)
+    return frame, end
+
+
+# Payloads
+
+
+def prepare_data(data: Data | BytesLike) -> tuple[Opcode, bytes | bytearray | memoryview]:
+    """Return the opcode for a message and its payload: a ``str`` is encoded to UTF-8.
+
+    Raises:
+        TypeError: ``data`` is neither ``str`` nor bytes-like.
+    """
+    if isinstance(data, str):
+        return Opcode.TEXT, data.encode()
+    if isinstance(data, bytes | bytearray):
+        return Opcode.BINARY, data
+    if isinstance(data, memoryview):
+        return Opcode.BINARY, _contiguous_bytes(data)
+    raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
+
+
+def encode_data(data: Data | BytesLike) -> bytes:
+    """Return the payload of a ping or pong as ``bytes``: a ``str`` is encoded to UTF-8.
+
+    Raises:
+        TypeError: ``data`` is neither ``str`` nor bytes-like.
+    """
+    return bytes(prepare_data(data)[1])
+
+
+def _contiguous_bytes(view: memoryview) -> memoryview:
+    # len() of a view counts items, not bytes, and strides are not written by any transport
+    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+
+
+def check_close_code(code: int) -> bool:
+    """Whether a close code may stand in a close frame (RFC 6455 section 7.4, IANA registry).
+
+    1004, 1005, 1006 and 1015 may not; 1012 to 1014 were registered later; 3000 to 3999 are for
+    libraries and frameworks, 4000 to 4999 for private use.
+    """
+    return 3000 <= code < 5000 or 1000 <= code <= 1003 or 1007 <= code <= 1014
+
+
+def parse_close(data: bytes) -> tuple[int, str]:
+    """Parse the payload of a close frame into its code, 1005 if there is none, and its reason.
+
+    Raises:
+        ProtocolError: the payload is one byte long, or the code may not stand in a close frame.
+        UnicodeDecodeError: the reason is not UTF-8.
+    """
+    if not data:
+        return CloseCode.NO_STATUS_RECEIVED, ""
+    if len(data) == 1:
+        raise ProtocolError("close frame with a payload of one byte: too short for a close code")
+    code = data[0] << 8 | data[1]
+    if not check_close_code(code):
+        raise ProtocolError(f"invalid close code {code}")
+    return code, data[2:].decode()
+
+
+def parse_close_frame(data: bytes) -> Close:
+    """Like :func:`parse_close`, with a reason that is not UTF-8 as :exc:`InvalidPayload`."""
+    try:
+        return Close(*parse_close(data))
+    except UnicodeDecodeError as error:
+        raise InvalidPayload("reason in the close frame is not UTF-8") from error
+
+
+def serialize_close(code: int, reason: str) -> bytes:
+    """Build the payload of a close frame: the reverse of :func:`parse_close`.
+
+    Raises:
+        ValueError: ``code`` may not stand in a close frame, or ``reason`` is longer than 123 bytes
+            in UTF-8. (1005 with no reason gives the empty payload.)
+    """
+    if code == CloseCode.NO_STATUS_RECEIVED and not reason:
+        return b""
+    if not check_close_code(code):
+        raise ValueError(f"close code must be 1000-1003, 1007-1014 or 3000-4999, not {code!r}")
+    encoded = reason.encode()
+    if len(encoded) > MAX_REASON:
+        raise ValueError(f"close reason is {len(encoded)} bytes in UTF-8, at most {MAX_REASON} fit")
+    return code.to_bytes(2, "big") + encoded
+
+
+def shorten_reason(reason: str) -> str:
+    """Cut a text to what fits into a close frame."""
+    return reason.encode()[:MAX_REASON].decode(errors="ignore")

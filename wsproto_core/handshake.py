@@ -1,0 +1,275 @@
+"""The checks and the headers of the opening handshake (RFC 6455 section 4).
+
+All of these are functions from headers to a value or an exception: which status answers which
+exception, and which check comes first, is decided by those who call them, the two state machines of
+the opening handshake. The method, the HTTP version and the status are not headers and are theirs too.
+
+A header that may be there several times (RFC 9110 section 5.3) is combined into one before it is
+parsed; of a header that must be there once, a second one is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from .exceptions import (
+    InvalidHeader,
+    InvalidHeaderValue,
+    InvalidOrigin,
+    InvalidUpgrade,
+    NegotiationError,
+)
+from .headers import parse_connection, parse_host, parse_subprotocol, parse_upgrade
+from .http import Headers
+from .typing import Origin, Subprotocol
+
+__all__ = [
+    "accept_key",
+    "build_request",
+    "build_response",
+    "check_extra_headers",
+    "check_host",
+    "check_origin",
+    "check_request",
+    "check_response",
+    "negotiate_subprotocol_response",
+    "override_headers",
+    "parse_subprotocol_offers",
+    "select_subprotocol",
+]
+
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_VERSION = "13"
+
+
+def accept_key(key: str) -> str:
+    """Return the ``Sec-WebSocket-Accept`` value for a ``Sec-WebSocket-Key`` (RFC 6455 section 4.2.2)."""
+    return base64.b64encode(hashlib.sha1((key + _GUID).encode("ascii")).digest()).decode("ascii")
+
+
+def build_request(headers: Headers, *, random: Callable[[int], bytes] = os.urandom) -> str:
+    """Add the headers of an opening handshake to ``headers`` (RFC 6455 section 4.1).
+
+    Args:
+        headers: request headers; changed in place.
+        random: returns the given number of unpredictable bytes.
+
+    Returns:
+        The key, to be given to :func:`check_response`.
+    """
+    key = base64.b64encode(random(16)).decode("ascii")
+    headers["Upgrade"] = "websocket"
+    headers["Connection"] = "Upgrade"
+    headers["Sec-WebSocket-Key"] = key
+    headers["Sec-WebSocket-Version"] = _VERSION
+    return key
+
+
+def check_request(headers: Headers) -> str:
+    """Check the headers of an opening handshake received from a client (RFC 6455 section 4.2.1).
+
+    The method, the HTTP version, ``Host`` and ``Origin`` are not checked here.
+
+    Args:
+        headers: request headers.
+
+    Returns:
+        The key, to be given to :func:`build_response`.
+
+    Raises:
+        InvalidUpgrade: the request does not ask for an upgrade to WebSocket.
+        InvalidHeader: another header is missing, there twice, malformed or wrong; all exceptions of
+            this function are of this class, and their ``name`` says which header it is.
+    """
+    _check_connection(headers)
+    upgrade = _combine(headers, "Upgrade")
+    if upgrade is None or "websocket" not in map(str.lower, parse_upgrade(upgrade)):
+        raise InvalidUpgrade("Upgrade", upgrade)
+    key = _require_single(headers, "Sec-WebSocket-Key")
+    try:
+        nonce = base64.b64decode(key, validate=True)
+    except ValueError:
+        nonce = b""
+    if len(nonce) != 16:
+        raise InvalidHeaderValue("Sec-WebSocket-Key", key)
+    version = _require_single(headers, "Sec-WebSocket-Version")
+    if version != _VERSION:
+        raise InvalidHeaderValue("Sec-WebSocket-Version", version)
+    return key
+
+
+def build_response(headers: Headers, key: str) -> None:
+    """Add the headers that accept an opening handshake to ``headers`` (RFC 6455 section 4.2.2).
+
+    Args:
+        headers: response headers; changed in place.
+        key: what :func:`check_request` returned.
+    """
+    headers["Upgrade"] = "websocket"
+    headers["Connection"] = "Upgrade"
+    headers["Sec-WebSocket-Accept"] = accept_key(key)
+
+
+def check_response(headers: Headers, key: str) -> None:
+    """Check the headers of a server's answer to an opening handshake (RFC 6455 section 4.1).
+
+    The HTTP version and the status are not checked here.
+
+    Args:
+        headers: response headers.
+        key: what :func:`build_request` returned.
+
+    Raises:
+        InvalidUpgrade: the response does not agree to an upgrade to WebSocket, and to nothing else.
+        InvalidHeader: another header is missing, there twice, malformed or wrong; all exceptions of
+            this function are of this class.
+    """
+    _check_connection(headers)
+    upgrade = _combine(headers, "Upgrade")
+    if upgrade is None or [protocol.lower() for protocol in parse_upgrade(upgrade)] != ["websocket"]:
+        raise InvalidUpgrade("Upgrade", upgrade)
+    accept = _require_single(headers, "Sec-WebSocket-Accept")
+    if accept != accept_key(key):
+        raise InvalidHeaderValue("Sec-WebSocket-Accept", accept)
+
+
+def check_host(headers: Headers) -> None:
+    """Check the ``Host`` header of a request (RFC 9112 section 3.2).
+
+    Raises:
+        InvalidHeader: there is none, more than one, an empty or a malformed one.
+    """
+    parse_host(_require_single(headers, "Host"))
+
+
+def check_origin(headers: Headers, origins: Iterable[str | re.Pattern[str] | None] | None) -> Origin | None:
+    """Check the ``Origin`` header of a request (RFC 6455 section 10.2).
+
+    Args:
+        headers: request headers.
+        origins: the accepted ones: texts, which must be equal, and compiled patterns, which must match
+            the whole origin; ``None`` among them accepts a request without origin. ``None`` in place
+            of them accepts every request.
+
+    Returns:
+        The origin, or ``None`` if the request has none.
+
+    Raises:
+        TypeError: ``origins`` is a ``str``.
+        InvalidHeader: there is more than one.
+        InvalidOrigin: it is not an accepted one.
+    """
+    if isinstance(origins, str):
+        raise TypeError(f"expected a list of origins, got a str: {origins!r}")
+    origin = _require_single(headers, "Origin") if "Origin" in headers else None
+    if origins is not None and not any(_is_accepted(origin, accepted) for accepted in origins):
+        raise InvalidOrigin(origin)
+    return None if origin is None else Origin(origin)
+
+
+def _is_accepted(origin: str | None, accepted: str | re.Pattern[str] | None) -> bool:
+    if isinstance(accepted, re.Pattern):
+        return origin is not None and accepted.fullmatch(origin) is not None
+    return origin == accepted
+
+
+def parse_subprotocol_offers(headers: Headers) -> list[Subprotocol]:
+    """Return the subprotocols in all ``Sec-WebSocket-Protocol`` headers (RFC 6455 section 11.3.4).
+
+    Raises:
+        InvalidHeaderFormat: there are such headers, but they are not a list of one at least.
+    """
+    header = _combine(headers, "Sec-WebSocket-Protocol")
+    return [] if header is None else parse_subprotocol(header)
+
+
+def select_subprotocol(
+    client_subprotocols: Sequence[Subprotocol], server_subprotocols: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """Pick a subprotocol that both sides know, giving equal value to the priorities of both.
+
+    It is the one for which the sum of its positions in both lists is the smallest; of several such,
+    the one that the server prefers.
+
+    Args:
+        client_subprotocols: offered by the client, in order of decreasing preference.
+        server_subprotocols: available on the server, in order of decreasing preference.
+
+    Returns:
+        The subprotocol, or ``None`` if no subprotocol is in both lists.
+    """
+    return min(
+        (subprotocol for subprotocol in server_subprotocols if subprotocol in client_subprotocols),
+        key=lambda subprotocol: (
+            client_subprotocols.index(subprotocol) + server_subprotocols.index(subprotocol)
+        ),
+        default=None,
+    )
+
+
+def negotiate_subprotocol_response(headers: Headers, offered: Sequence[str]) -> Subprotocol | None:
+    """Return the subprotocol that a server has selected (RFC 6455 section 4.1).
+
+    Args:
+        headers: response headers.
+        offered: the subprotocols that were in the request.
+
+    Returns:
+        The subprotocol, or ``None`` if the server has selected none.
+
+    Raises:
+        InvalidHeaderFormat: the header is malformed.
+        NegotiationError: the server has selected several, or one that was not offered.
+    """
+    selected = parse_subprotocol_offers(headers)
+    if not selected:
+        return None
+    if len(selected) > 1:
+        raise NegotiationError(f"server selected several subprotocols: {', '.join(selected)}")
+    if selected[0] not in offered:
+        raise NegotiationError(f"server selected a subprotocol that was not offered: {selected[0]}")
+    return selected[0]
+
+
+def check_extra_headers(extra: Headers) -> None:
+    """Refuse headers that are the opening handshake's own business.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for name in extra:
+        if name in ("upgrade", "connection") or name.startswith("sec-websocket-"):
+            raise ValueError(f"extra_headers must not have {name!r}: the opening handshake sets it")
+
+
+def override_headers(headers: Headers, extra: Headers) -> None:
+    """Add headers, in the place of those with the same names."""
+    for name in extra:
+        if name in headers:
+            del headers[name]
+    headers.update(extra)
+
+
+def _combine(headers: Headers, name: str) -> str | None:
+    """Return all headers of this name as one (RFC 9110 section 5.3), or ``None``."""
+    return ", ".join(headers.get_all(name)) if name in headers else None
+
+
+def _require_single(headers: Headers, name: str) -> str:
+    """Return the header of this name; raise :exc:`InvalidHeader` unless there is exactly one."""
+    values = headers.get_all(name)
+    if not values:
+        raise InvalidHeader(name)
+    if len(values) > 1:
+        raise InvalidHeader(name, ", ".join(values))
+    return values[0]
+
+
+def _check_connection(headers: Headers) -> None:
+    connection = _combine(headers, "Connection")
+    if connection is None or "upgrade" not in map(str.lower, parse_connection(connection)):
+        raise InvalidUpgrade("Connection", connection)

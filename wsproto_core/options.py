@@ -1,0 +1,405 @@
+"""Every option, declared once.
+
+The ``TypedDict`` classes are for type checkers (``**options: Unpack[...]``), the table
+:data:`OPTIONS` is for everything else: default, unit, documentation, validation. A test holds
+the two to the same names. Options are validated when they are given, by :func:`resolve`, before any
+connection is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
+
+from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
+from .headers import build_subprotocol
+from .http import Headers, HeadLimits
+from .typing import HeadersLike, Origin, Subprotocol
+from .version import VERSION
+
+__all__ = [
+    "OPTIONS",
+    "USER_AGENT",
+    "ClientOptions",
+    "CommonOptions",
+    "ConnectOptions",
+    "Marks",
+    "Option",
+    "ServeOptions",
+    "ServerOptions",
+    "head_limits",
+    "marks",
+    "resolve",
+]
+
+USER_AGENT = f"wsproto-core/{VERSION} Python/{platform.python_version()}"
+"""Default of ``user_agent_header`` and ``server_header``."""
+
+Pair: TypeAlias = tuple[int | None, int | None]
+Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
+ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
+SelectSubprotocol: TypeAlias = Callable[[Sequence[Subprotocol], Sequence[Subprotocol]], Subprotocol | None]
+ProcessRequest: TypeAlias = Callable[[str, Headers], Any]
+OriginLike: TypeAlias = "Origin | str | re.Pattern[str] | None"
+
+
+class CommonOptions(TypedDict, total=False):
+    """Options of both sides; :data:`OPTIONS` documents them."""
+
+    open_timeout: float | None
+    close_timeout: float | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    max_size: int | Pair | None
+    max_queue: int | Pair | None
+    read_limit: int | Pair | None
+    write_limit: int | Pair | None
+    max_fragments: int | None
+    max_pings: int | None
+    max_headers: int | None
+    max_header_line: int | None
+    max_header_bytes: int | None
+    compression: Literal["deflate"] | None
+    subprotocols: Sequence[Subprotocol] | Sequence[str] | None
+    logger: Logger | None
+
+
+class ClientOptions(CommonOptions, total=False):
+    """Options of a client; :data:`OPTIONS` documents them."""
+
+    origin: Origin | str | None
+    extensions: Sequence[ClientExtensionFactory] | None
+    extra_headers: HeadersLike | None
+    user_agent_header: str | None
+
+
+class ServerOptions(CommonOptions, total=False):
+    """Options of a server; :data:`OPTIONS` documents them."""
+
+    origins: Sequence[OriginLike] | None
+    extensions: Sequence[ServerExtensionFactory] | None
+    extra_headers: ExtraResponseHeaders | None
+    select_subprotocol: SelectSubprotocol | None
+    server_header: str | None
+
+
+class ConnectOptions(ClientOptions, total=False):
+    """Options of every adapter's ``connect``; :data:`OPTIONS` documents them."""
+
+    create_protocol: Callable[..., Any] | None
+    host: str | None
+    port: int | None
+
+
+class ServeOptions(ServerOptions, total=False):
+    """Options of every adapter's ``serve``; :data:`OPTIONS` documents them."""
+
+    create_protocol: Callable[..., Any] | None
+    process_request: ProcessRequest | None
+
+
+class Option(NamedTuple):
+    """What there is to know of an option."""
+
+    default: Any
+    unit: str
+    documentation: str
+    check: Callable[[str, Any], None]
+
+
+# Validation: each raises TypeError for the wrong type and ValueError for the wrong value.
+
+
+def _seconds(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
+        )
+
+
+def _count(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int or None, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value!r}")
+
+
+def _count_or_pair(name: str, value: Any) -> None:
+    if not isinstance(value, tuple):
+        _count(name, value)
+        return
+    if len(value) != 2:
+        raise ValueError(f"{name} must be an int or a pair, not {len(value)} values")
+    for part in value:
+        if part != 0:
+            _count(name, part)
+
+
+def _marks(name: str, value: Any) -> None:
+    _count_or_pair(name, value)
+    if isinstance(value, tuple):
+        high, low = value
+        _count(name, high)
+        if high is not None and low is not None and low >= high:
+            raise ValueError(f"{name}: the low mark must be below the high one, not {value!r}")
+
+
+def _text(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a str or None, not {value!r}")
+
+
+def _function(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable or None, not {value!r}")
+
+
+def _port(name: str, value: Any) -> None:
+    _count(name, value)
+    if value is not None and value > 65535:
+        raise ValueError(f"{name} must be at most 65535, not {value!r}")
+
+
+def _sequence(name: str, value: Any) -> None:
+    if value is not None and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
+        raise TypeError(f"{name} must be a sequence or None, not {value!r}")
+
+
+def _subprotocols(name: str, value: Any) -> None:
+    _sequence(name, value)
+    if value:
+        build_subprotocol(value)
+
+
+def _factories(name: str, value: Any) -> None:
+    _sequence(name, value)
+    for factory in value or ():
+        if not isinstance(factory, ClientExtensionFactory | ServerExtensionFactory):
+            raise TypeError(f"{name} must hold extension factories, not {factory!r}")
+
+
+def _origins(name: str, value: Any) -> None:
+    _sequence(name, value)
+    for origin in value or ():
+        if not isinstance(origin, str | re.Pattern | None):
+            raise TypeError(f"{name} must hold str, compiled patterns or None, not {origin!r}")
+
+
+def _headers(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        Headers(value)
+
+
+def _compression(name: str, value: Any) -> None:
+    if value not in ("deflate", None):
+        raise ValueError(f"{name} must be 'deflate' or None, not {value!r}")
+
+
+def _logger(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, logging.Logger | logging.LoggerAdapter):
+        raise TypeError(f"{name} must be a logging.Logger, a LoggerAdapter or None, not {value!r}")
+
+
+OPTIONS: dict[str, Option] = {
+    "open_timeout": Option(
+        10,
+        "seconds",
+        "How long opening the connection may take in all: on a client from the name lookup to the end of "
+        "the opening handshake, on a server from the accepted TCP connection on.",
+        _seconds,
+    ),
+    "close_timeout": Option(
+        10,
+        "seconds",
+        "How long to wait for the peer's close frame, and again for the end of the TCP connection, so that "
+        "closing takes at most twice as long.",
+        _seconds,
+    ),
+    "ping_interval": Option(
+        20,
+        "seconds",
+        "A ping is sent this often. It keeps intermediaries from dropping an idle connection and measures "
+        "the latency. Costs one small frame each way.",
+        _seconds,
+    ),
+    "ping_timeout": Option(
+        20,
+        "seconds",
+        "If nothing at all is received for this long after a ping, the connection fails with code 1011. "
+        "Also how long writing may make no progress while nothing is received.",
+        _seconds,
+    ),
+    "max_size": Option(
+        2**20,
+        "bytes",
+        "Limit on a received message; a pair also limits a single fragment. A larger one fails the "
+        "connection with code 1009, before it is stored. Memory for up to this much is taken as it arrives, "
+        "four times as much at worst for text. With None, a message under construction is subject to "
+        "read_limit until somebody asks for it.",
+        _count_or_pair,
+    ),
+    "max_queue": Option(
+        32,
+        "messages",
+        "Received messages that nobody has asked for yet, at which reading stops; it resumes at half of "
+        "that, or at the second of a pair.",
+        _marks,
+    ),
+    "read_limit": Option(
+        2**16,
+        "bytes",
+        "Like max_queue, but by size: the bytes of the messages, and 64 more for each.",
+        _marks,
+    ),
+    "write_limit": Option(
+        2**16,
+        "bytes",
+        "Bytes accepted for sending and not yet written, above which send waits until they are down to a "
+        "quarter, or to the second of a pair.",
+        _marks,
+    ),
+    "max_fragments": Option(
+        16384,
+        "fragments",
+        "Limit on the fragments of one received message; more fail the connection with code 1009.",
+        _count,
+    ),
+    "max_pings": Option(
+        1024,
+        "pings",
+        "Limit on pings sent that wait for their pong; one more is a RuntimeError.",
+        _count,
+    ),
+    "max_headers": Option(
+        128, "headers", "Limit on the headers of the handshake's request or response.", _count
+    ),
+    "max_header_line": Option(
+        8192, "bytes", "Limit on a line of the handshake's request or response.", _count
+    ),
+    "max_header_bytes": Option(
+        32768, "bytes", "Limit on the whole head of the handshake's request or response.", _count
+    ),
+    "compression": Option(
+        "deflate",
+        "",
+        "Shortcut for the permessage-deflate extension; None turns it off. This version has no "
+        "compression yet, so nothing is negotiated either way.",
+        _compression,
+    ),
+    "subprotocols": Option(
+        None,
+        "",
+        "Subprotocols in order of preference: a client offers them, a server chooses among them.",
+        _subprotocols,
+    ),
+    "logger": Option(
+        None,
+        "",
+        "Where openings, closings and errors are logged; None for the logger named wsproto_core.client or "
+        "wsproto_core.server.",
+        _logger,
+    ),
+    "origin": Option(None, "", "The Origin header that a client sends.", _text),
+    "origins": Option(
+        None,
+        "",
+        "The values of the Origin header that a server accepts: str, compiled patterns that match all of it, "
+        "and None for a request without one. A server that browsers can reach should set it. Refusal is "
+        "HTTP status 403.",
+        _origins,
+    ),
+    "extensions": Option(None, "", "Extension factories in order of preference.", _factories),
+    "extra_headers": Option(
+        None,
+        "",
+        "HTTP headers that are added to the handshake: a mapping, pairs or Headers; on a server also a "
+        "function of the request's path and headers that returns them.",
+        _headers,
+    ),
+    "select_subprotocol": Option(
+        None,
+        "",
+        "A function of the client's and the server's subprotocols that returns one of them, or None. By "
+        "default the preferences of both have the same weight.",
+        _function,
+    ),
+    "user_agent_header": Option(
+        USER_AGENT, "", "The User-Agent header that a client sends; None for none.", _text
+    ),
+    "server_header": Option(USER_AGENT, "", "The Server header that a server sends; None for none.", _text),
+    "create_protocol": Option(
+        None,
+        "",
+        "A class or function that makes the connection object: on a client it is called with the options as "
+        "keywords, on a server with the handler and the server before them. None for the adapter's own.",
+        _function,
+    ),
+    "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", _text),
+    "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", _port),
+    "process_request": Option(
+        None,
+        "",
+        "A function or coroutine function of the request's path and headers that returns None to go on with "
+        "the opening handshake, or the HTTP response to give instead: a Response or a triple of status, "
+        "headers and body. It counts against open_timeout.",
+        _function,
+    ),
+}
+
+T = TypeVar("T", bound=CommonOptions)
+
+
+def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
+    """Check options and add the defaults of those that are not given.
+
+    Arguments:
+        declared: the ``TypedDict`` whose options are known.
+        given: options by name.
+
+    Raises:
+        TypeError: an option is not known, or its value has the wrong type; the message names it.
+        ValueError: a value is not allowed; the message names the option.
+    """
+    names = declared.__annotations__
+    for name, value in given.items():
+        if name not in names:
+            raise TypeError(unknown_option(name, names))
+        OPTIONS[name].check(name, value)
+    return cast(T, {name: given[name] if name in given else OPTIONS[name].default for name in names})
+
+
+def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """Return an error message for a keyword argument that nobody knows."""
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"unexpected keyword argument {name!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")
+
+
+class Marks(NamedTuple):
+    """A high-water mark, at which to stop, and a low one, at which to resume."""
+
+    high: float
+    low: float
+
+
+def marks(value: int | Pair | None, divisor: int) -> Marks:
+    """Return the marks that an option asks for; by default the low one is a part of the high one."""
+    high, low = value if isinstance(value, tuple) else (value, None)
+    if high is None:
+        return Marks(math.inf, math.inf)
+    return Marks(high, high // divisor if low is None else low)
+
+
+def head_limits(options: CommonOptions) -> HeadLimits:
+    """Return the limits on the opening handshake's request or response."""
+    return HeadLimits(options["max_headers"], options["max_header_line"], options["max_header_bytes"])

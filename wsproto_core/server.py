@@ -1,0 +1,277 @@
+"""A server's connection: the opening handshake (RFC 6455 section 4.2), then :class:`.Protocol`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Unpack
+
+from .exceptions import (
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidMessage,
+    InvalidOrigin,
+    InvalidState,
+    InvalidUpgrade,
+    NegotiationError,
+    SecurityError,
+)
+from .extensions.base import accept_offers
+from .handshake import (
+    build_response,
+    check_extra_headers,
+    check_host,
+    check_origin,
+    check_request,
+    override_headers,
+    parse_subprotocol_offers,
+    select_subprotocol,
+)
+from .http import Headers, Request, RequestReader, Response, make_response
+from .options import SelectSubprotocol, ServerOptions, head_limits, resolve
+from .protocol import Protocol
+from .states import Input, Phase
+from .timers import Timer
+from .typing import BytesLike, HeadersLike, Side, Subprotocol
+
+__all__ = ["ServerProtocol"]
+
+
+class ServerProtocol(Protocol):
+    """A server's connection without I/O. See :class:`.Protocol` for how it is driven.
+
+    A request becomes a :class:`.Request` event, which has to be answered by :meth:`accept` or
+    :meth:`reject`. It is GET or HEAD, and need not ask for WebSocket: an HTTP response may be all
+    that is wanted. What is not even HTTP for us is answered without asking, with a
+    :class:`.Failure` event. The deadline of the opening handshake runs from the construction.
+
+    Attributes:
+        request: the opening handshake's request, once it is there.
+        response: the answer that was given.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes] | None = None,
+        date: Callable[[], float] | None = None,
+        **options: Unpack[ServerOptions],
+    ) -> None:
+        """
+        Arguments:
+            clock: returns the time in seconds; any origin, never going back.
+            random: returns as many bytes as it is asked for; ``None`` for ``os.urandom``.
+            date: returns the seconds since 1970, for the ``Date`` header of responses; ``None`` for
+                a server without a clock (RFC 9110 section 6.6.1).
+            options: see :data:`~.options.OPTIONS`.
+
+        Raises:
+            TypeError: an option is unknown or has the wrong type.
+            ValueError: an option's value is not allowed.
+        """
+        self._settings = settings = resolve(ServerOptions, options)
+        self._setup(Side.SERVER, clock, random, settings)
+        self._date = date
+        self._reading = RequestReader(head_limits(settings))
+        self._early = bytearray()  # what the client sends before it has an answer
+        self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
+
+    # Inputs
+
+    def receive_eof(self) -> None:
+        if self._phase is Phase.CONNECTING:
+            self._refuse(InvalidMessage("the client ended the stream before the opening handshake was done"))
+        super().receive_eof()
+
+    def connection_lost(self, error: Exception | None = None) -> None:
+        if self._phase is Phase.CONNECTING:
+            failure = InvalidMessage("the stream was closed before the opening handshake was done")
+            failure.__cause__ = error
+            self._refuse(failure)
+        super().connection_lost(error)
+
+    # Commands
+
+    def accept(
+        self,
+        *,
+        extra_headers: HeadersLike = (),
+        select_subprotocol: SelectSubprotocol = select_subprotocol,
+    ) -> Response:
+        """Accept the request, if it is what RFC 6455 section 4.2.1 asks for; answer what is wrong if not.
+
+        In that case there is a :class:`.Failure` event, and :attr:`handshake_error` says why.
+
+        Arguments:
+            extra_headers: more headers for the response, after those of the option.
+            select_subprotocol: chooses a subprotocol, if there is no option that does; given the
+                client's subprotocols and the server's.
+
+        Returns:
+            The response, with status 101 if the connection is open now.
+
+        Raises:
+            InvalidState: there is no request, or it has been answered, or the client has gone.
+            ValueError: a header cannot be sent.
+        """
+        request = self._unanswered_request()
+        try:
+            key = check_request(request.headers)
+            if request.method != "GET":
+                return self._answer_error(
+                    InvalidMessage(f"method {request.method}"), HTTPStatus.METHOD_NOT_ALLOWED
+                )
+            check_origin(request.headers, self._settings["origins"])
+            offered = parse_subprotocol_offers(request.headers)
+            offers = request.headers.get_all("Sec-WebSocket-Extensions")
+            extension_header, extensions = accept_offers(offers, self._settings["extensions"] or ())
+        except InvalidUpgrade as error:
+            return self._answer_error(error, HTTPStatus.UPGRADE_REQUIRED)
+        except InvalidOrigin as error:
+            return self._answer_error(error, HTTPStatus.FORBIDDEN)
+        except InvalidHeader as error:
+            wrong_version = error.name == "Sec-WebSocket-Version"
+            status = HTTPStatus.UPGRADE_REQUIRED if wrong_version else HTTPStatus.BAD_REQUEST
+            return self._answer_error(error, status)
+        except NegotiationError as error:
+            return self._answer_error(error, HTTPStatus.INTERNAL_SERVER_ERROR)
+        subprotocol = self._select(offered, self._settings["select_subprotocol"] or select_subprotocol)
+
+        headers = Headers()
+        build_response(headers, key)
+        if extension_header is not None:
+            headers["Sec-WebSocket-Extensions"] = extension_header
+        if subprotocol is not None:
+            headers["Sec-WebSocket-Protocol"] = subprotocol
+        extra = Headers(self._extra_headers(request))
+        extra.update(extra_headers)
+        check_extra_headers(extra)
+        response = Response(101, self._complete(headers, extra))
+        self.response = response
+        self._queue([response.serialize()])
+        self._open(extensions, subprotocol)
+        early = bytes(self._early)
+        self._early.clear()
+        # Frames may follow the request in the same segment.
+        self._receive_frames(early)
+        return response
+
+    def reject(self, response: Response) -> None:
+        """Answer with an HTTP response instead of WebSocket; the stream ends after it.
+
+        Arguments:
+            response: with any status but 101; :func:`~.http.make_response` makes a complete one.
+
+        Raises:
+            InvalidState: there is no request, or it has been answered, or the client has gone.
+            ValueError: the response cannot be sent.
+        """
+        self._unanswered_request()
+        if response.status < 200:
+            raise ValueError(f"an opening handshake cannot be rejected with HTTP status {response.status}")
+        self._respond(response)
+        self.handshake_error = InvalidHandshake(
+            f"the request was answered with HTTP status {response.status}"
+        )
+        self._step(Input.REFUSED)
+
+    # How it is done
+
+    def _receive_handshake(self, data: BytesLike) -> None:
+        if self.request is not None:
+            self._keep_early(data)
+            return
+        try:
+            self._reading.receive_data(data)
+            if self._reading.request is not None:
+                self._requested(self._reading.request)
+        except (InvalidMessage, SecurityError) as error:
+            self._answer_error(error, error.status)
+        except InvalidHeader as error:
+            self._answer_error(error, HTTPStatus.BAD_REQUEST)
+
+    def _requested(self, request: Request) -> None:
+        """Judge the request as far as it is HTTP."""
+        self.request = request
+        check_host(request.headers)
+        if request.method not in ("GET", "HEAD"):
+            raise InvalidMessage(
+                f"unexpected method {request.method!r}, expected GET", HTTPStatus.METHOD_NOT_ALLOWED
+            )
+        self._notify(request)
+        self._keep_early(self._reading.trailing_data)
+
+    def _keep_early(self, data: BytesLike) -> None:
+        """Keep what comes before the answer: it is WebSocket's if that is 101, and never HTTP."""
+        self._early += data
+        if len(self._early) >= self._read_marks.high:
+            self.wants_read = False
+
+    def _unanswered_request(self) -> Request:
+        if self.request is None:
+            raise InvalidState("there is no request yet")
+        if self._phase is not Phase.CONNECTING:
+            raise InvalidState("the request has been answered, or the client has gone")
+        return self.request
+
+    def _select(self, offered: list[Subprotocol], choose: SelectSubprotocol) -> Subprotocol | None:
+        available = [Subprotocol(name) for name in self._settings["subprotocols"] or ()]
+        if not offered or not available:
+            return None
+        chosen = choose(offered, available)
+        if chosen is not None and chosen not in offered:
+            # section 4.2.2, /subprotocol/: the client would fail the connection
+            raise ValueError(f"select_subprotocol chose {chosen!r}, which the client did not offer")
+        return chosen
+
+    def _extra_headers(self, request: Request) -> HeadersLike:
+        extra = self._settings["extra_headers"]
+        if callable(extra):
+            extra = extra(request.path, request.headers)
+        return extra or ()
+
+    def _complete(self, headers: Headers, extra: Headers) -> Headers:
+        """Add to a response's headers those that every response has."""
+        if self._date is not None:
+            headers["Date"] = formatdate(self._date(), usegmt=True)
+        if self._settings["server_header"] is not None:
+            headers["Server"] = self._settings["server_header"]
+        override_headers(headers, extra)
+        return headers
+
+    def _answer_error(self, error: InvalidHandshake, status: int) -> Response:
+        """Answer a request that is wrong with the status that tells it."""
+        headers = Headers()
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = "GET, HEAD"
+        elif status == HTTPStatus.UPGRADE_REQUIRED:
+            headers["Upgrade"] = "websocket"
+            headers["Connection"] = "Upgrade, close"
+            # "a |Sec-WebSocket-Version| header field indicating the version(s)" (section 4.4)
+            headers["Sec-WebSocket-Version"] = "13"
+        # What the client sent is shown with repr() in the message: it cannot be taken for markup of ours.
+        body = f"Failed to open a WebSocket connection: {error}.\n"
+        response = self._respond(Response(status, headers, body.encode(errors="backslashreplace")))
+        self._refuse(error)
+        return response
+
+    def _respond(self, response: Response) -> Response:
+        """Send a response other than 101, completed to what HTTP wants of one."""
+        complete = make_response(response.status, response.headers, response.body)
+        headers = self._complete(Headers(), complete.headers)
+        complete = Response(complete.status, headers, complete.body, response.reason)
+        # There may be no request to answer: what came was none.
+        head_only = self.request is not None and self.request.method == "HEAD"
+        data = complete.serialize(head_only=head_only)
+        self.response = complete
+        self._queue([data])
+        return complete
+
+    def _expire_handshake(self, timer: Timer) -> None:
+        if timer is Timer.OPENING:
+            timeout = self._options["open_timeout"]
+            self._refuse(HandshakeTimeout(f"the opening handshake was not done within {timeout} seconds"))
+        super()._expire_handshake(timer)

@@ -1,0 +1,71 @@
+"""The table of deadlines.
+
+A timer is a deadline and the period that led to it. Whether it has expired is judged by the clock,
+never by having been woken. Who is woken late cannot tell a silent peer from its own absence: the
+peer's bytes may be waiting to be read. So a timer that is found expired by more than half its
+period is not expired: it reports how late it was asked, and starts once more.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["Timer", "Timers"]
+
+
+class Timer(enum.Enum):
+    """What there is a deadline for. Those that expire together are handled in this order."""
+
+    OPENING = "opening handshake"
+    CLOSING = "closing handshake"
+    WRITE = "write"
+    PONG = "pong"
+    PING = "ping"
+
+
+class Timers:
+    """The deadlines of one connection, in seconds of its clock."""
+
+    __slots__ = ("_deadlines", "_forgiven", "_periods")
+
+    def __init__(self) -> None:
+        self._deadlines: dict[Timer, float] = {}
+        self._periods: dict[Timer, float] = {}
+        self._forgiven: set[Timer] = set()
+
+    def start(self, timer: Timer, now: float, period: float | None) -> None:
+        """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
+        self.stop(timer)
+        if period is not None:
+            self._deadlines[timer] = now + period
+            self._periods[timer] = period
+
+    def stop(self, timer: Timer) -> None:
+        """Remove a deadline, if there is one."""
+        if self._deadlines.pop(timer, None) is not None:
+            self._forgiven.discard(timer)
+
+    def is_running(self, timer: Timer) -> bool:
+        """Whether there is such a deadline."""
+        return timer in self._deadlines
+
+    def next(self) -> float | None:
+        """The earliest deadline."""
+        return min(self._deadlines.values(), default=None)
+
+    def expired(self, now: float) -> list[Timer]:
+        """The timers whose deadline has come, in the order in which to handle them."""
+        return [timer for timer in Timer if timer in self._deadlines and self._deadlines[timer] <= now]
+
+    def forgive(self, timer: Timer, now: float) -> float | None:
+        """Start an expired timer anew if it is looked at too late, but only once in a row.
+
+        Returns by how many seconds it was late; ``None`` if it is not forgiven.
+        """
+        late = now - self._deadlines[timer]
+        period = self._periods[timer]
+        if late <= period / 2 or timer in self._forgiven:
+            return None
+        self._deadlines[timer] = now + period
+        self._forgiven.add(timer)
+        return late
