@@ -65,7 +65,7 @@ class Pong:
 class Failure:
     """The connection failed (RFC 6455 section 7.1.7), or the opening handshake did."""
 
-    error: Exception
+    error: BaseException
     """The cause."""
     remote: bool
     """Whether it is the peer's fault; otherwise it is ours, or the network's."""

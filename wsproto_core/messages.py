@@ -21,7 +21,7 @@ import io
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolError
+from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
 from .frames import (
     FIN,
@@ -382,10 +382,11 @@ class MessageWriter:
 
     Attributes:
         building: whether a fragmented message has begun and is not complete.
-        frames: number of data frames built.
+        text: whether that message is text.
+        frames: number of frames built.
     """
 
-    __slots__ = ("_decoder", "_extensions", "_random", "_text", "building", "frames")
+    __slots__ = ("_decoder", "_extensions", "_random", "building", "frames", "text")
 
     def __init__(
         self, *, random: Callable[[int], bytes] | None = None, extensions: Sequence[Extension] = ()
@@ -397,7 +398,7 @@ class MessageWriter:
         """
         self.building = False
         self.frames = 0
-        self._text = False
+        self.text = False
         self._decoder = _Utf8Decoder()
         self._random = random
         self._extensions = tuple(extensions)
@@ -419,8 +420,8 @@ class MessageWriter:
             opcode = Opcode.TEXT if text else Opcode.BINARY
         first = not self.building
         if first:
-            self._text = opcode == Opcode.TEXT
-        elif self._text != (opcode == Opcode.TEXT):
+            self.text = opcode == Opcode.TEXT
+        elif self.text != (opcode == Opcode.TEXT):
             raise TypeError("fragments of a message must be all text or all binary, not both")
         if text and not isinstance(message, str):
             self._check_utf8(payload, first, fin)
@@ -443,15 +444,6 @@ class MessageWriter:
         if self._random is None:
             return serialize_frame(first, payload)
         return serialize_frame(first, payload, self._random(4))
-
-    def require_whole(self) -> None:
-        """Check that no fragmented message is unfinished.
-
-        Raises:
-            InvalidState: one is.
-        """
-        if self.building:
-            raise InvalidState("a fragmented message is being sent: send its last fragment first")
 
 
 def convert_message(message: Data, decode: bool | None) -> Data:

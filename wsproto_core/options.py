@@ -13,12 +13,12 @@ import logging
 import math
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .headers import build_subprotocol
-from .http import Headers, HeadLimits
+from .http import Headers, HeadLimits, Response
 from .typing import HeadersLike, Origin, Subprotocol
 from .version import VERSION
 
@@ -35,6 +35,8 @@ __all__ = [
     "head_limits",
     "marks",
     "resolve",
+    "split_options",
+    "unknown_option",
 ]
 
 USER_AGENT = f"wsproto-core/{VERSION} Python/{platform.python_version()}"
@@ -126,13 +128,13 @@ def _seconds(name: str, value: Any) -> None:
         )
 
 
-def _count(name: str, value: Any) -> None:
+def _count(name: str, value: Any, least: int = 1) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int or None, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, or None for no limit, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value!r}")
 
 
 def _count_or_pair(name: str, value: Any) -> None:
@@ -142,8 +144,7 @@ def _count_or_pair(name: str, value: Any) -> None:
     if len(value) != 2:
         raise ValueError(f"{name} must be an int or a pair, not {len(value)} values")
     for part in value:
-        if part != 0:
-            _count(name, part)
+        _count(name, part, least=0)
 
 
 def _marks(name: str, value: Any) -> None:
@@ -196,9 +197,27 @@ def _origins(name: str, value: Any) -> None:
             raise TypeError(f"{name} must hold str, compiled patterns or None, not {origin!r}")
 
 
+def _sendable(name: str, headers: HeadersLike) -> None:
+    try:
+        Response(101, Headers(headers)).serialize()
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be sent: {error}") from error
+    except (AttributeError, TypeError) as error:
+        raise TypeError(f"{name} must be a mapping, pairs or Headers, not {headers!r}") from error
+
+
+def _header_value(name: str, value: Any) -> None:
+    _text(name, value)
+    if value is not None:
+        _sendable(name, {"Name": value})
+
+
 def _headers(name: str, value: Any) -> None:
+    if isinstance(value, Iterator):
+        # It would be empty when it is needed.
+        raise TypeError(f"{name} must be a mapping, pairs or Headers, not an iterator: {value!r}")
     if value is not None and not callable(value):
-        Headers(value)
+        _sendable(name, value)
 
 
 def _compression(name: str, value: Any) -> None:
@@ -310,7 +329,7 @@ OPTIONS: dict[str, Option] = {
         "wsproto_core.server.",
         _logger,
     ),
-    "origin": Option(None, "", "The Origin header that a client sends.", _text),
+    "origin": Option(None, "", "The Origin header that a client sends.", _header_value),
     "origins": Option(
         None,
         "",
@@ -335,14 +354,17 @@ OPTIONS: dict[str, Option] = {
         _function,
     ),
     "user_agent_header": Option(
-        USER_AGENT, "", "The User-Agent header that a client sends; None for none.", _text
+        USER_AGENT, "", "The User-Agent header that a client sends; None for none.", _header_value
     ),
-    "server_header": Option(USER_AGENT, "", "The Server header that a server sends; None for none.", _text),
+    "server_header": Option(
+        USER_AGENT, "", "The Server header that a server sends; None for none.", _header_value
+    ),
     "create_protocol": Option(
         None,
         "",
-        "A class or function that makes the connection object: on a client it is called with the options as "
-        "keywords, on a server with the handler and the server before them. None for the adapter's own.",
+        "A class or function that makes the connection object: on a client it is called with the URI, on a "
+        "server with the handler and the server, and with the options as keywords. None for the adapter's "
+        "own.",
         _function,
     ),
     "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", _text),
@@ -377,6 +399,16 @@ def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
             raise TypeError(unknown_option(name, names))
         OPTIONS[name].check(name, value)
     return cast(T, {name: given[name] if name in given else OPTIONS[name].default for name in names})
+
+
+def split_options(
+    declared: type[CommonOptions], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell our options from those of an adapter's runtime, which are checked elsewhere."""
+    names = declared.__annotations__
+    ours = {name: value for name, value in given.items() if name in names}
+    theirs = {name: value for name, value in given.items() if name not in names}
+    return ours, theirs
 
 
 def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:

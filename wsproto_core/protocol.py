@@ -48,7 +48,7 @@ from .typing import BytesLike, Close, CloseCode, Data, Side, State, StreamAction
 __all__ = ["Protocol"]
 
 KEPT_EVENTS = 1024
-"""Events that are kept for somebody who takes messages one by one and never asks for events."""
+"""Events, besides those of the latest input, that are kept for somebody who never asks for events."""
 
 
 class _Demand(enum.Enum):
@@ -154,6 +154,7 @@ class Protocol:
         self._demand = _Demand.NOTHING
         self._streaming = False
         self._taken = 0
+        self._dropping = False  # whether messages have no room any more
         self._notices: deque[tuple[int, Event]] = deque()
         self._bytes_received = 0
         self._make_reader(())
@@ -178,7 +179,7 @@ class Protocol:
         self._received_close: Close | None = None
         self._sent_close: Close | None = None
         self._received_first: bool | None = None
-        self._cause: Exception | None = None
+        self._cause: BaseException | None = None
 
     def _make_reader(self, extensions: Sequence[Extension]) -> None:
         max_size = self._options["max_size"]
@@ -227,18 +228,19 @@ class Protocol:
     def _receive_frames(self, data: bytes) -> None:
         reader = self._reader
         queued = None if self._phase is Phase.OPEN else len(reader.messages)
+        while len(self._notices) > KEPT_EVENTS:
+            self._notices.popleft()
         try:
             reader.receive(data)
         except (ProtocolError, PayloadTooBig) as error:
             self._fail(error, error.code, shorten_reason(str(error)), remote=True)
-        if (
+        if queued is not None:
+            self._drop_beyond_marks(queued)
+        elif (
             len(reader.messages) >= self._max_queue.high
             or reader.pending + reader.buffered >= self._read_marks.high
-        ):
-            if queued is not None:
-                self._drop_beyond_marks(queued)
-            elif self._phase is Phase.OPEN:
-                self._update_wants_read()
+        ) and self._phase is Phase.OPEN:
+            self._update_wants_read()
 
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""
@@ -271,7 +273,7 @@ class Protocol:
             self._unwritten = 0
         else:
             self._unwritten -= count
-        if self._write_timed:
+        if self._write_timed and count != 0:
             # Progress: if there is more to write, the deadline is set anew when it is asked for.
             self._stop_timing_writes()
         if not self.writable and self._queued + self._unwritten <= self._write_marks.low:
@@ -321,6 +323,16 @@ class Protocol:
     def send_binary(self, message: str | BytesLike, *, fin: bool = True) -> None:
         """Send a binary message, or a fragment of one; a ``str`` is encoded. See :meth:`send`."""
         self.send(message, text=False, fin=fin)
+
+    def end_message(self) -> None:
+        """Send the empty last fragment of a message whose fragments have all been sent. See :meth:`send`.
+
+        Raises:
+            InvalidState: no fragmented message is being sent.
+        """
+        if not self._writer.building:
+            raise InvalidState("no fragmented message is being sent")
+        self.send(b"", text=self._writer.text)
 
     def ping(self, data: Data | BytesLike | None = None) -> bytes:
         """Send a ping (RFC 6455 section 5.5.2), after all messages given before.
@@ -385,7 +397,7 @@ class Protocol:
             self._give_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
 
-    def fail(self, error: Exception, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
+    def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
 
         What has not been handed out yet is dropped, received bytes mean nothing any more. Does
@@ -414,8 +426,6 @@ class Protocol:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
         self._check_not_streaming()
-        while len(self._notices) > KEPT_EVENTS:
-            self._notices.popleft()
         if self._reader.messages:
             return self._take_message()
         self._demand = _Demand.MESSAGE
@@ -451,6 +461,8 @@ class Protocol:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
         if not messages:
+            if not self._notices:
+                return []
             events = [event for _, event in self._notices]
             self._notices.clear()
             return events
@@ -525,6 +537,21 @@ class Protocol:
         return self._id
 
     @property
+    def undelivered(self) -> int:
+        """How many messages wait to be taken."""
+        return len(self._reader.messages)
+
+    @property
+    def queued(self) -> int:
+        """How many bytes wait to be handed out, beside control frames that are made when they are."""
+        return self._queued
+
+    @property
+    def unwritten(self) -> int:
+        """How many bytes have been handed out and not been reported by :meth:`data_sent`."""
+        return self._unwritten
+
+    @property
     def close_code(self) -> int | None:
         """The close code of RFC 6455 section 7.1.5; ``None`` before it is known.
 
@@ -596,8 +623,8 @@ class Protocol:
             timers.stop(Timer.PING)
             timers.stop(Timer.PONG)
             timers.stop(Timer.WRITE)
-            # The peer's close frame, or the end of its stream, must be reached.
-            self.wants_read = True
+            # The peer's close frame, or the end of its stream, must be reached; then there is nothing.
+            self.wants_read = self.stream_action in (StreamAction.KEEP, StreamAction.SEND_EOF)
         if rules.closing_timer is ClosingTimer.STOP:
             timers.stop(Timer.CLOSING)
         elif rules.closing_timer is ClosingTimer.START or not timers.is_running(Timer.CLOSING):
@@ -608,7 +635,7 @@ class Protocol:
             raise InvalidState("the opening handshake is not done")
         raise self.close_exception()
 
-    def _set_cause(self, error: Exception, *, remote: bool) -> None:
+    def _set_cause(self, error: BaseException, *, remote: bool) -> None:
         """Remember what went wrong; what it leads to is not the cause."""
         if self._cause is None:
             self._cause = error
@@ -658,14 +685,16 @@ class Protocol:
         self._step(Input.EXPIRED)
 
     def _send_keepalive(self, now: float) -> None:
-        limit = self._options["max_pings"]
-        if self._keepalive_queued or (limit is not None and len(self._pings) >= limit):
+        if self._keepalive_queued:
             # The peer does not read: one more ping would say nothing that the last one does not.
             return
-        payload = self._unused_payload()
-        self._pings[payload] = now
-        self._queue(self._writer.frame(FIN | Opcode.PING, payload))
-        self._keepalive_queued = True
+        limit = self._options["max_pings"]
+        if limit is None or len(self._pings) < limit:
+            payload = self._unused_payload()
+            self._pings[payload] = now
+            self._queue(self._writer.frame(FIN | Opcode.PING, payload))
+            self._keepalive_queued = True
+        # If there are too many already, any of those asks for life as well.
         if self._pong_awaited and self._bytes_received == self._heard_at_ping:
             return
         self._pong_awaited = True
@@ -722,7 +751,7 @@ class Protocol:
             self._received_first = False
         self._step(Input.CLOSE_RECEIVED)
 
-    def _fail(self, error: Exception, code: int, reason: str, *, remote: bool) -> None:
+    def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
         """Fail the connection, after every good message before the error."""
         if Input.ERROR not in TRANSITIONS[self._phase]:
             return
@@ -732,7 +761,9 @@ class Protocol:
         self._reader.drop_all_but_messages()
 
     def _update_wants_read(self) -> None:
-        """Compare what is undelivered with the marks."""
+        """Compare what is undelivered with the marks; they matter while the connection is open."""
+        if self._phase is not Phase.OPEN:
+            return
         count, size = len(self._reader.messages), self._undelivered()
         if self.wants_read:
             if count >= self._max_queue.high or size >= self._read_marks.high:
@@ -752,17 +783,25 @@ class Protocol:
         return self._reader.pending + self._reader.buffered
 
     def _drop_beyond_marks(self, queued: int) -> None:
-        """Drop of the messages beyond the first ``queued`` those that there is no room for."""
+        """Drop of the messages beyond the first ``queued`` those that there is no room for.
+
+        And all that follow: what is delivered must have no gaps.
+        """
         reader = self._reader
+        dropping = self._dropping
         while len(reader.messages) > queued and (
-            len(reader.messages) > self._max_queue.high or self._undelivered() > self._read_marks.high
+            dropping
+            or len(reader.messages) > self._max_queue.high
+            or self._undelivered() > self._read_marks.high
         ):
             reader.drop_last()
-        if reader.building and self._undelivered() > self._read_marks.high:
+            self._dropping = True
+        if reader.building and (self._dropping or self._undelivered() > self._read_marks.high):
             reader.drop_building()
+            self._dropping = True
 
     def _check_not_streaming(self) -> None:
-        if self._streaming:
+        if self._streaming and (self._reader.messages or self.receiving):
             raise ConcurrencyError("a message is being received in pieces: receive its last piece first")
 
     def _take_messages(self, count: int) -> list[Event]:

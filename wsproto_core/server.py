@@ -74,6 +74,8 @@ class ServerProtocol(Protocol):
         """
         self._settings = settings = resolve(ServerOptions, options)
         self._setup(Side.SERVER, clock, random, settings)
+        if not callable(settings["extra_headers"]):
+            check_extra_headers(Headers(settings["extra_headers"] or ()))
         self._date = date
         self._reading = RequestReader(head_limits(settings))
         self._early = bytearray()  # what the client sends before it has an answer
@@ -117,12 +119,16 @@ class ServerProtocol(Protocol):
             InvalidState: there is no request, or it has been answered, or the client has gone.
             ValueError: a header cannot be sent.
         """
-        request = self._unanswered_request()
+        self._check_unanswered()
+        request = self.request
+        if request is None:
+            raise InvalidState("there is no request yet")
         try:
             key = check_request(request.headers)
             if request.method != "GET":
                 return self._answer_error(
-                    InvalidMessage(f"method {request.method}"), HTTPStatus.METHOD_NOT_ALLOWED
+                    InvalidMessage(f"unexpected method {request.method!r}, expected GET"),
+                    HTTPStatus.METHOD_NOT_ALLOWED,
                 )
             check_origin(request.headers, self._settings["origins"])
             offered = parse_subprotocol_offers(request.headers)
@@ -150,9 +156,10 @@ class ServerProtocol(Protocol):
         extra.update(extra_headers)
         check_extra_headers(extra)
         response = Response(101, self._complete(headers, extra))
-        self.response = response
         self._queue([response.serialize()])
+        self.response = response
         self._open(extensions, subprotocol)
+        self.wants_read = True
         early = bytes(self._early)
         self._early.clear()
         # Frames may follow the request in the same segment.
@@ -162,14 +169,16 @@ class ServerProtocol(Protocol):
     def reject(self, response: Response) -> None:
         """Answer with an HTTP response instead of WebSocket; the stream ends after it.
 
+        This is possible before there is a request, for a server that shuts down or has no time.
+
         Arguments:
             response: with any status but 101; :func:`~.http.make_response` makes a complete one.
 
         Raises:
-            InvalidState: there is no request, or it has been answered, or the client has gone.
+            InvalidState: the request has been answered, or the client has gone.
             ValueError: the response cannot be sent.
         """
-        self._unanswered_request()
+        self._check_unanswered()
         if response.status < 200:
             raise ValueError(f"an opening handshake cannot be rejected with HTTP status {response.status}")
         self._respond(response)
@@ -210,12 +219,9 @@ class ServerProtocol(Protocol):
         if len(self._early) >= self._read_marks.high:
             self.wants_read = False
 
-    def _unanswered_request(self) -> Request:
-        if self.request is None:
-            raise InvalidState("there is no request yet")
+    def _check_unanswered(self) -> None:
         if self._phase is not Phase.CONNECTING:
             raise InvalidState("the request has been answered, or the client has gone")
-        return self.request
 
     def _select(self, offered: list[Subprotocol], choose: SelectSubprotocol) -> Subprotocol | None:
         available = [Subprotocol(name) for name in self._settings["subprotocols"] or ()]

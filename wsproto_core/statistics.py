@@ -11,7 +11,7 @@ __all__ = ["Statistics"]
 class Statistics:
     """What has passed since the connection was opened.
 
-    Bytes are those of the stream after the opening handshake: frame headers included, TLS not.
+    Bytes are those of the stream: the opening handshake and frame headers included, TLS not.
     """
 
     messages_received: int = 0

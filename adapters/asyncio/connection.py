@@ -1,0 +1,576 @@
+"""One connection on asyncio: moves bytes, waits, wakes.
+
+Three choices make it fast; the rest is plain.
+
+1. All frames of a read are decoded before any task runs; what the tasks send meanwhile is written
+   at once when they have had their turn (or at 64 KiB).
+2. A task that waits for a message is resumed right in the read callback (:mod:`.waiting`).
+3. There is one timer a connection, set to the state machine's deadline. It is moved only when that
+   comes nearer; otherwise it fires, finds nothing to do, and is set anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeAlias, cast
+from weakref import WeakKeyDictionary
+
+from wsproto_core.connection import BaseConnection
+from wsproto_core.events import Event, Pong
+from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
+from wsproto_core.messages import PieceConverter, convert_message
+from wsproto_core.protocol import Protocol
+from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
+
+from .waiting import Wakeup
+
+__all__ = ["Connection", "Sendable", "clock"]
+
+Sendable: TypeAlias = (
+    str | BytesLike | Iterable[str] | Iterable[BytesLike] | AsyncIterable[str] | AsyncIterable[BytesLike]
+)
+"""What :meth:`Connection.send` takes."""
+
+READ_SIZE = 2**16
+"""Bytes read at once. All connections of a loop share the buffer: what is in it is used at once."""
+
+GATHERED = 2**16
+"""Bytes at which what is sent while messages are handled is written without waiting for the rest."""
+
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
+def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    if isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
+        # A proactor fills buffers while others are read.
+        return memoryview(bytearray(READ_SIZE))
+    buffer = _buffers.get(loop)
+    if buffer is None:
+        buffer = _buffers[loop] = memoryview(bytearray(READ_SIZE))
+    return buffer
+
+
+def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return the clock of a loop's timers, precise enough to measure latencies."""
+    # uvloop's own goes by milliseconds, and stands still while callbacks run; it shows the same time.
+    return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+
+
+class Connection(BaseConnection, asyncio.BufferedProtocol):
+    """A WebSocket connection.
+
+    It is an asynchronous iterator over messages, which ends when the connection is closed with code
+    1000 or 1001 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
+    asynchronous context manager it is closed on exit.
+    """
+
+    transport: asyncio.Transport
+    """The byte stream, once there is one."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        logger: logging.Logger | logging.LoggerAdapter[Any] | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(protocol, logger)
+        self._loop = loop
+        self._buffer = _read_buffer(loop)
+        self._dispatching = False
+        self._flush_scheduled = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._slice: int | None = None
+        self._unwritten: deque[memoryview] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._wakeup = Wakeup(loop)
+        self._receiving = False
+        self._wants_pieces = False
+        self._fragments_lock = asyncio.Lock()
+        self._senders: list[asyncio.Future[None]] = []
+        self._pings: dict[bytes, asyncio.Future[float]] = {}
+        self._lost: asyncio.Future[None] = loop.create_future()
+
+    # Receiving
+
+    async def recv(self, decode: bool | None = None) -> Data:
+        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+
+        Cancelling it loses no message. After the connection is closed, messages that were received
+        before are still returned.
+
+        Arguments:
+            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+
+        Raises:
+            ConnectionClosed: the connection is closed and there are no more messages.
+            ConcurrencyError: another task receives, or a message is being received in pieces.
+            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
+        """
+        if self._receiving:
+            raise _receiving_twice()
+        message = self.protocol.next_message()
+        if message is None:
+            message = await self._wait_for_message()
+        if self._reading_paused:
+            self._update_reading()
+        return message if decode is None else convert_message(message, decode)
+
+    async def _wait_for_message(self) -> Data:
+        protocol = self.protocol
+        self._receiving = True
+        try:
+            while (message := protocol.next_message()) is None:
+                await self._wait_for_input()
+        finally:
+            self._receiving = False
+        return message
+
+    async def _wait_for_input(self) -> None:
+        if not self.protocol.receiving:
+            raise self.protocol.close_exception()
+        if not self._dispatching:
+            self._flush()
+        # The message under construction may have been what stopped the reading.
+        self._update_reading()
+        await self._wakeup
+
+    async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
+        """Receive the next message in pieces, as they arrive.
+
+        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
+        the iteration is given up, the next call goes on with the same message; until its last piece
+        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
+
+        Arguments:
+            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+
+        Raises:
+            ConnectionClosed: the connection is closed and the message is not complete.
+            ConcurrencyError: another task receives.
+            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
+        """
+        converter = PieceConverter(decode)
+        final = False
+        while not final:
+            if self._receiving:
+                raise _receiving_twice()
+            self._receiving = self._wants_pieces = True
+            try:
+                while (fragment := self.protocol.next_fragment()) is None:
+                    await self._wait_for_input()
+            finally:
+                self._receiving = self._wants_pieces = False
+            self._update_reading()
+            final = fragment.final
+            piece = converter.convert(fragment.data, final)
+            if piece:
+                yield piece
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Data:
+        if not self._receiving and self.protocol.undelivered and not self._reading_paused:
+            # One coroutine less for each message that is there.
+            return cast(Data, self.protocol.next_message())
+        try:
+            return await self.recv()
+        except ConnectionClosedOK:
+            raise StopAsyncIteration from None
+
+    # Sending
+
+    async def send(self, message: Sendable, text: bool | None = None) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary.
+
+        An iterable or asynchronous iterable of either is sent as one message, a fragment for each
+        item and an empty last one; other messages wait until it is complete.
+
+        Waits while more than ``write_limit`` bytes are on their way. If it is cancelled, the message
+        has not been sent or will be sent whole; within an iterable, a cancellation or an error fails
+        the connection with code 1011.
+
+        Arguments:
+            text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            TypeError: the message, or an item of it, has another type.
+        """
+        if isinstance(message, str | bytes | bytearray | memoryview):
+            if self._fragments_lock.locked() or not self.protocol.writable:
+                async with self._fragments_lock:
+                    await self._drain()
+            self.protocol.send(message, text=text)
+            await self._sent()
+        elif isinstance(message, Mapping):
+            raise TypeError("message must not be a mapping: sending its keys would hardly be meant")
+        elif isinstance(message, AsyncIterable):
+            await self._send_fragments(message, text)
+        elif isinstance(message, Iterable):
+            await self._send_fragments(_asynchronous(message), text)
+        else:
+            raise TypeError(
+                "message must be str, bytes-like, an iterable or an async iterable, "
+                f"not {type(message).__name__}"
+            )
+
+    async def _send_fragments(
+        self, fragments: AsyncIterable[str] | AsyncIterable[BytesLike], text: bool | None
+    ) -> None:
+        protocol = self.protocol
+        async with self._fragments_lock:
+            begun = False
+            try:
+                async for fragment in fragments:
+                    await self._drain()
+                    protocol.send(fragment, text=text, fin=False)
+                    begun = True
+                    await self._sent()
+                if begun:
+                    protocol.end_message()
+                    await self._sent()
+            except BaseException as error:
+                if begun:
+                    # Nothing else could follow on this connection.
+                    protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
+                    self._react()
+                raise
+
+    async def _sent(self) -> None:
+        """Write what the state machine has to send, or leave that to the end of the dispatch."""
+        protocol = self.protocol
+        if self._dispatching:
+            if protocol.queued >= GATHERED:
+                self._flush()
+        elif protocol.undelivered:
+            # More answers are to come: they share one write.
+            if not self._flush_scheduled:
+                self._flush_scheduled = True
+                self._loop.call_soon(self._scheduled_flush)
+        else:
+            self._flush()
+        if not protocol.writable:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Write, and wait until there is room for more."""
+        protocol = self.protocol
+        while protocol.receiving:
+            self._flush()
+            if protocol.writable:
+                return
+            sender = self._loop.create_future()
+            self._senders.append(sender)
+            try:
+                await sender
+            finally:
+                if sender in self._senders:
+                    self._senders.remove(sender)
+        raise protocol.close_exception()
+
+    async def ping(self, data: Data | BytesLike | None = None) -> asyncio.Future[float]:
+        """Send a ping.
+
+        Returns a second awaitable that is completed by the pong, its value the latency in seconds;
+        it may be ignored. It proves that the peer has received everything that was sent before.
+        Cancelling it has no effect. It raises :exc:`ConnectionClosed` if there will be no pong.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            RuntimeError: too many pings wait for their pong (``max_pings``).
+            ValueError: a ping with this payload waits for its pong, or it is too long.
+        """
+        payload = self.protocol.ping(data)
+        waiter = self._pings[payload] = self._loop.create_future()
+        await self._sent()
+        return waiter
+
+    async def pong(self, data: Data | BytesLike = b"") -> None:
+        """Send a pong that nobody asked for, as a heartbeat in one direction.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            ValueError: the payload is too long.
+        """
+        self.protocol.pong(data)
+        await self._sent()
+
+    # Closing
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Perform the closing handshake, and wait until TCP is closed: at most twice ``close_timeout``.
+
+        Does nothing but wait if the connection is closing already.
+
+        Arguments:
+            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: the code or the reason is not allowed.
+        """
+        self.protocol.close(code, reason)
+        self._react()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, TCP included."""
+        await asyncio.shield(self._lost)
+
+    def abandon(self) -> None:
+        """Close at once: send a close frame if that takes no waiting, then close the stream."""
+        if self.protocol.state is State.OPEN:
+            self.protocol.close(CloseCode.GOING_AWAY)
+            self._react()
+        if self._writing_paused:
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None and issubclass(exc_type, asyncio.CancelledError):
+            self.abandon()
+            return
+        try:
+            await self.close()
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    # Getters
+
+    @property
+    def local_address(self) -> Any:
+        """This end's address: ``(host, port)`` on IPv4; ``None`` before the connection is made."""
+        return self._extra_info("sockname")
+
+    @property
+    def remote_address(self) -> Any:
+        """The other end's address: ``(host, port)`` on IPv4; ``None`` before the connection is made."""
+        return self._extra_info("peername")
+
+    def _extra_info(self, name: str) -> Any:
+        transport = getattr(self, "transport", None)
+        return None if transport is None else transport.get_extra_info(name)
+
+    # What the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        if transport.get_extra_info("ssl_object") is None:
+            # Paused and resumed mean exactly: there are unwritten bytes, and there are none.
+            self.transport.set_write_buffer_limits(0)
+        else:
+            # With 0, TLS stays paused for ever; and what it has passed on does not count, so that
+            # it gets no more than this at once.
+            self.transport.set_write_buffer_limits(1)
+            self._slice = READ_SIZE
+        self._react()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        protocol = self.protocol
+        self._dispatching = True
+        try:
+            protocol.receive_data(self._buffer[:nbytes])
+            for event in protocol.events(messages=False):
+                self._handle_event(event)
+            self._wake()
+        finally:
+            self._dispatching = False
+        if protocol.state is State.OPEN:
+            self._flush()
+            if protocol.wants_read is self._reading_paused:
+                self._update_reading()
+        else:
+            self._react()
+
+    def eof_received(self) -> bool:
+        self.protocol.receive_eof()
+        self._react()
+        # The other half stays open until the state machine says otherwise; TLS has no halves.
+        return self._slice is None
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        self._update_timer()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        if not self._unwritten:
+            self.protocol.data_sent()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writing_paused = True
+        self.protocol.connection_lost(exc)
+        self._react()
+        self.log_closed()
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    # How it is done
+
+    def _react(self) -> None:
+        """Do what follows from any change of the state machine."""
+        protocol = self.protocol
+        for event in protocol.events(messages=False):
+            self._handle_event(event)
+        self._flush()
+        self._update_reading()
+        self._update_timer()
+        self._wake()
+        if not protocol.receiving:
+            self._wake_senders()
+            self._fail_pings()
+
+    def _handle_event(self, event: Event) -> None:
+        if isinstance(event, Pong):
+            for data, latency in event.answered:
+                waiter = self._pings.pop(data, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(latency)
+        else:
+            self.log_event(event)
+
+    def _wake(self) -> None:
+        wakeup = self._wakeup
+        if wakeup.waiting:
+            protocol = self.protocol
+            if protocol.undelivered or self._wants_pieces or not protocol.receiving:
+                wakeup.wake()
+
+    def _wake_senders(self) -> None:
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            if not sender.done():
+                sender.set_result(None)
+
+    def _fail_pings(self) -> None:
+        while self._pings:
+            _, waiter = self._pings.popitem()
+            if not waiter.done():
+                waiter.set_exception(self.protocol.close_exception())
+                # Nobody needs to look at it.
+                waiter.exception()
+
+    def _scheduled_flush(self) -> None:
+        self._flush_scheduled = False
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what there is to write, as long as the transport takes it; then end the stream if due."""
+        protocol = self.protocol
+        if self._unwritten:
+            self._write_slices()
+        while not self._writing_paused and (buffers := protocol.data_to_send()):
+            self._write(buffers)
+        if self._senders and protocol.writable:
+            self._wake_senders()
+        if protocol.state is State.CLOSING:
+            self._end_stream()
+
+    def _write(self, buffers: list[bytes]) -> None:
+        if self._slice is not None:
+            self._unwritten.extend(memoryview(buffer) for buffer in buffers)
+            self._write_slices()
+            return
+        if len(buffers) == 1:
+            self.transport.write(buffers[0])
+        else:
+            self.transport.writelines(buffers)
+        if not self._writing_paused:
+            self.protocol.data_sent()
+
+    def _write_slices(self) -> None:
+        """Write to TLS, in slices so that it can stop us."""
+        size = READ_SIZE if self._slice is None else self._slice
+        while self._unwritten and not self._writing_paused:
+            buffer = self._unwritten.popleft()
+            if len(buffer) > size:
+                self._unwritten.appendleft(buffer[size:])
+            self.transport.write(buffer[:size])
+        if not self._writing_paused:
+            self.protocol.data_sent()
+
+    def _end_stream(self) -> None:
+        action = self.protocol.stream_action
+        transport = self.transport
+        if action is StreamAction.ABORT:
+            transport.abort()
+        elif action is StreamAction.KEEP or self._writing_paused:
+            return
+        elif action is StreamAction.SEND_EOF and transport.can_write_eof():
+            transport.write_eof()
+            self.protocol.eof_sent()
+        else:
+            transport.close()
+
+    def _update_reading(self) -> None:
+        wants_read = self.protocol.wants_read
+        if wants_read is self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = not wants_read
+            if wants_read:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def _update_timer(self) -> None:
+        deadline = self.protocol.deadline()
+        timer = self._timer
+        if timer is not None:
+            if deadline is not None and timer.when() <= deadline:
+                return
+            timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._wait_for_reads)
+
+    def _wait_for_reads(self) -> None:
+        # What is readable goes first, and uvloop calls timers before it reads: two turns of the loop
+        # have one read between them.
+        self._loop.call_soon(self._loop.call_soon, self._deadline_reached)
+
+    def _deadline_reached(self) -> None:
+        self._timer = None
+        protocol = self.protocol
+        if protocol.state is State.CLOSED:
+            return
+        if self._writing_paused:
+            unwritten = self.transport.get_write_buffer_size() + sum(map(len, self._unwritten))
+            if unwritten < protocol.unwritten:
+                protocol.data_sent(protocol.unwritten - unwritten)
+        protocol.handle_timeout()
+        self._react()
+
+
+async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
+def _receiving_twice() -> ConcurrencyError:
+    return ConcurrencyError("another task is receiving from this connection already")

@@ -1,0 +1,184 @@
+"""What the connections of all adapters have in common: everything that needs no waiting.
+
+An adapter's connection adds the methods that wait (``recv``, ``send``, ``ping``, ``close``) and
+moves the bytes. Here are the getters, and what is logged.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .events import Close, Event, Failure, Late, Request, Response
+from .extensions.base import Extension
+from .http import Headers, make_response
+from .protocol import Protocol
+from .statistics import Statistics
+from .typing import Side, State, Subprotocol
+
+__all__ = ["BaseConnection", "as_response", "takes_path"]
+
+
+class BaseConnection:
+    """A connection's properties, which must be treated as read-only.
+
+    Attributes:
+        protocol: the state machine.
+        logger: where this connection logs.
+    """
+
+    protocol: Protocol
+
+    def __init__(
+        self, protocol: Protocol, logger: logging.Logger | logging.LoggerAdapter[Any] | None
+    ) -> None:
+        self.protocol = protocol
+        self.logger = logger or logging.getLogger(f"wsproto_core.{protocol.side.value}")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.protocol.id} {self.state.name}>"
+
+    @property
+    def state(self) -> State:
+        """CONNECTING, OPEN, CLOSING or CLOSED (RFC 6455 sections 4 and 7)."""
+        return self.protocol.state
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is usable. Asking first proves nothing: better handle ConnectionClosed."""
+        return self.protocol.state is State.OPEN
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, TCP included; while it is opening or closing, it is not."""
+        return self.protocol.state is State.CLOSED
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code received, 1005 if its frame had none, 1006 without a frame; ``None`` if open."""
+        return self.protocol.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason received, or ""; ``None`` before the connection is closed."""
+        return self.protocol.close_reason
+
+    @property
+    def request(self) -> Request | None:
+        """The opening handshake's request."""
+        return self.protocol.request
+
+    @property
+    def response(self) -> Response | None:
+        """The opening handshake's response."""
+        return self.protocol.response
+
+    @property
+    def path(self) -> str | None:
+        """The request's path, with its query."""
+        return None if self.protocol.request is None else self.protocol.request.path
+
+    @property
+    def request_headers(self) -> Headers | None:
+        """The request's headers."""
+        return None if self.protocol.request is None else self.protocol.request.headers
+
+    @property
+    def response_headers(self) -> Headers | None:
+        """The response's headers."""
+        return None if self.protocol.response is None else self.protocol.response.headers
+
+    @property
+    def subprotocol(self) -> Subprotocol | None:
+        """The subprotocol that was negotiated."""
+        return self.protocol.subprotocol
+
+    @property
+    def extensions(self) -> Sequence[Extension]:
+        """The extensions that were negotiated, in order."""
+        return self.protocol.extensions
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
+        return self.protocol.latency
+
+    @property
+    def id(self) -> uuid.UUID:
+        """A random identifier, for logs."""
+        return self.protocol.id
+
+    @property
+    def statistics(self) -> Statistics:
+        """What has been received and sent so far."""
+        return self.protocol.statistics
+
+    def log_event(self, event: Event) -> None:
+        """Log what is worth a line: openings, closings, failures, and a blocked event loop.
+
+        Nothing from the peer is written as it came: control characters are escaped.
+        """
+        match event:
+            case Request() if self.protocol.side is Side.SERVER:
+                self.logger.debug("request for %a", event.path)
+            case Response():
+                self.logger.info("connection open")
+            case Close():
+                self.logger.info("connection closing: received %a", str(event))
+            case Failure():
+                self.logger.info("connection failed: %a", str(event.error))
+            case Late():
+                self.logger.warning(
+                    "the %s deadline was looked at %.1f seconds too late: something blocks this program",
+                    event.timer.value,
+                    event.seconds,
+                )
+
+    def log_closed(self) -> None:
+        """Log that the stream is closed, if there was a connection on it."""
+        if self.protocol.handshake_error is None:
+            self.logger.info("connection closed: %a", str(self.protocol.close_exception()))
+
+
+def as_response(result: Any) -> Response | None:
+    """Return the response that ``process_request`` means.
+
+    Arguments:
+        result: ``None``, a :class:`.Response`, or a triple of status, headers and body.
+
+    Raises:
+        TypeError, ValueError: it is none of these.
+    """
+    if result is None or isinstance(result, Response):
+        return result
+    if isinstance(result, tuple) and len(result) == 3:
+        return make_response(*result)
+    raise TypeError(
+        "process_request must return None, a Response or a tuple of status, headers and body, "
+        f"not {type(result).__name__}"
+    )
+
+
+def takes_path(handler: Callable[..., Any]) -> bool:
+    """Whether a connection handler wants the request's path as a second argument.
+
+    Only those get it that cannot be called with the connection alone.
+    """
+    try:
+        signature = inspect.signature(handler)
+    except ValueError:  # built-in callables may have none
+        return False
+    try:
+        signature.bind(None)
+    except TypeError:
+        try:
+            signature.bind(None, None)
+        except TypeError:
+            raise TypeError(
+                f"handler must take the connection, or the connection and the path; it takes {signature}"
+            ) from None
+        return True
+    return False
