@@ -75,7 +75,7 @@ class ClientProtocol(Protocol):
         self._subprotocols = settings["subprotocols"] or ()
         self._reading = ResponseReader(head_limits(settings))
         self.request, self._key = self._build_request(settings)
-        self._queue([self.request.serialize()])
+        self._outbox.open(self.request.serialize())
         self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
 
     def _build_request(self, options: ClientOptions) -> tuple[Request, str]:
@@ -138,7 +138,7 @@ class ClientProtocol(Protocol):
         check_response(headers, self._key)
         extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)
         subprotocol = negotiate_subprotocol_response(headers, self._subprotocols)
-        self._notify(self.response)
+        self._inbox.notify(self.response)
         self._open(extensions, subprotocol)
         # Bytes may follow the response in the same segment.
         self._receive_frames(self._reading.trailing_data)

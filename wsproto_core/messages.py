@@ -45,7 +45,16 @@ MESSAGE_OVERHEAD = 64
 FINAL_TEXT = FIN | Opcode.TEXT
 FINAL_BINARY = FIN | Opcode.BINARY
 
-_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
+
+class _Utf8Decoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
+    """An incremental decoder that fails at the first bad byte, always."""
+
+    def decode(self, data: bytes, final: bool = False) -> str:
+        text: str = super().decode(data, final)
+        # Python's waits for the third byte of a surrogate, in case that surrogates are let pass.
+        if len(self.buffer) == 2 and self.buffer[0] == 0xED and self.buffer[1] >= 0xA0:
+            raise UnicodeDecodeError("utf-8", self.buffer, 0, 2, "surrogates are no characters")
+        return text
 
 
 class MessageReader:
@@ -56,6 +65,7 @@ class MessageReader:
         pending: their size: their bytes, and ``overhead`` more for each.
         frames: number of frames received.
         building: opcode of the message under construction, 0 when there is none.
+        bounded: whether there is a limit on messages.
         buffered: bytes that have arrived of the message under construction and are still here.
         closed: whether a close frame has been received; bytes after it are dropped.
     """
@@ -83,6 +93,7 @@ class MessageReader:
         "_size",
         "_sizes",
         "_wire_size",
+        "bounded",
         "buffered",
         "building",
         "closed",
@@ -114,6 +125,7 @@ class MessageReader:
         self.pending = 0
         self.frames = 0
         self.closed = False
+        self.bounded = max_size is not None
         self._sizes: deque[int] = deque()
         self._masked = masked
         self._control = control
@@ -161,6 +173,7 @@ class MessageReader:
         end = len(data)
         masked = self._masked
         max_frame = self._max_frame
+        not_here = end + 1
         while position < end and not self.closed:
             first = data[position]
             # The fast path: a whole unfragmented message without reserved bits.
@@ -175,9 +188,9 @@ class MessageReader:
                 start = position + 2
                 if length == 126:
                     length = data[position + 2] << 8 | data[position + 3]
-                    start = position + 4 if length >= 126 else end
+                    start = position + 4 if length >= 126 else not_here
                 elif length == 127:
-                    start = end
+                    start = not_here
                 if masked:
                     start += 4
                 stop = start + length

@@ -30,7 +30,7 @@ from .handshake import (
     select_subprotocol,
 )
 from .http import Headers, Request, RequestReader, Response, make_response
-from .options import SelectSubprotocol, ServerOptions, head_limits, resolve
+from .options import SelectSubprotocol, ServerOptions, head_limits, marks, resolve
 from .protocol import Protocol
 from .states import Input, Phase
 from .timers import Timer
@@ -79,6 +79,7 @@ class ServerProtocol(Protocol):
         self._date = date
         self._reading = RequestReader(head_limits(settings))
         self._early = bytearray()  # what the client sends before it has an answer
+        self._early_limit = marks(settings["read_limit"], 2).high
         self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
 
     # Inputs
@@ -94,6 +95,15 @@ class ServerProtocol(Protocol):
             failure.__cause__ = error
             self._refuse(failure)
         super().connection_lost(error)
+
+    # Getters
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether to read from the stream; otherwise something has to be taken, or answered, first."""
+        if self._phase is Phase.CONNECTING:
+            return len(self._early) < self._early_limit
+        return self._inbox.wants_read
 
     # Commands
 
@@ -156,10 +166,9 @@ class ServerProtocol(Protocol):
         extra.update(extra_headers)
         check_extra_headers(extra)
         response = Response(101, self._complete(headers, extra))
-        self._queue([response.serialize()])
+        self._outbox.open(response.serialize())
         self.response = response
         self._open(extensions, subprotocol)
-        self.wants_read = True
         early = bytes(self._early)
         self._early.clear()
         # Frames may follow the request in the same segment.
@@ -210,14 +219,12 @@ class ServerProtocol(Protocol):
             raise InvalidMessage(
                 f"unexpected method {request.method!r}, expected GET", HTTPStatus.METHOD_NOT_ALLOWED
             )
-        self._notify(request)
+        self._inbox.notify(request)
         self._keep_early(self._reading.trailing_data)
 
     def _keep_early(self, data: BytesLike) -> None:
         """Keep what comes before the answer: it is WebSocket's if that is 101, and never HTTP."""
         self._early += data
-        if len(self._early) >= self._read_marks.high:
-            self.wants_read = False
 
     def _check_unanswered(self) -> None:
         if self._phase is not Phase.CONNECTING:
@@ -273,7 +280,7 @@ class ServerProtocol(Protocol):
         head_only = self.request is not None and self.request.method == "HEAD"
         data = complete.serialize(head_only=head_only)
         self.response = complete
-        self._queue([data])
+        self._outbox.open(data)
         return complete
 
     def _expire_handshake(self, timer: Timer) -> None:

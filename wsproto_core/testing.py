@@ -204,6 +204,7 @@ class End:
         """Close the stream in both directions, as the end of a process does."""
         if not self.closed:
             self.closed = True
+            self._unwritten.clear()
             self._outgoing.end()
             self._refuse()
             self.protocol.connection_lost(error)
@@ -225,21 +226,19 @@ class End:
         return busy
 
     def _advance(self) -> bool:
-        if self._reset_at <= self._clock.now and (self._unwritten or self._wants_read()):
-            self.close(ConnectionResetError("the peer has reset the stream"))  # 2
-            return True
-        busy = self._wants_read() and self._read()  # 2
+        busy = self._read()  # 2
         busy = self._write() or busy  # 3
         if not busy and self.deadline() <= self._clock.now:  # 4
             self.protocol.handle_timeout()
             busy = True
         return busy
 
-    def _wants_read(self) -> bool:
-        return self.reads and self.protocol.wants_read and not self._eof_received
-
     def _read(self) -> bool:
-        data = self._incoming.read()
+        if not (self.reads and self.protocol.wants_read):
+            return False
+        if self._is_reset():
+            return True
+        data = None if self._eof_received else self._incoming.read()
         if data:
             self.protocol.receive_data(data)
         elif data is not None:
@@ -248,7 +247,11 @@ class End:
         return data is not None
 
     def _write(self) -> bool:
-        if self._unwritten and self._outgoing.ended:
+        if not self._unwritten:
+            return False
+        if self._is_reset():
+            return True
+        if self._outgoing.ended:
             self.close(BrokenPipeError("this half of the stream has been ended"))
             return True
         count = self._outgoing.write(self._unwritten)
@@ -258,6 +261,11 @@ class End:
             if self._peer.closed:
                 self._peer._refuse()
         return count > 0
+
+    def _is_reset(self) -> bool:
+        if self._reset_at <= self._clock.now:
+            self.close(ConnectionResetError("the peer has reset the stream"))
+        return self.closed
 
     def _handle(self, event: Event) -> None:
         self.events.append(event)

@@ -73,6 +73,8 @@ class ClientConnection(Connection):
         super()._handle_event(event)
         if self.protocol.state is not State.CONNECTING and not self._opened.done():
             self._opened.set_result(None)
+            # The first ping may be due before the deadline that was for this.
+            self._update_timer()
 
 
 class Connect:

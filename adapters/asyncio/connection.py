@@ -237,7 +237,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
                     protocol.end_message()
                     await self._sent()
             except BaseException as error:
-                if begun:
+                if begun and protocol.state is State.OPEN:
                     # Nothing else could follow on this connection.
                     protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
                     self._react()

@@ -1,0 +1,52 @@
+"""How a connection is closed: what its two close frames and its first error say of it."""
+
+from __future__ import annotations
+
+from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from .typing import Close, CloseCode
+
+__all__ = ["Closing"]
+
+
+class Closing:
+    """The close frames of both sides, in their order.
+
+    Attributes:
+        received: the peer's close frame, once it has been received.
+        sent: ours, once it has been given.
+        cause: the first thing that went wrong, if anything has.
+    """
+
+    __slots__ = ("_received_first", "cause", "received", "sent")
+
+    def __init__(self) -> None:
+        self.received: Close | None = None
+        self.sent: Close | None = None
+        self.cause: BaseException | None = None
+        self._received_first: bool | None = None
+
+    def receive(self, close: Close) -> None:
+        """Remember the peer's close frame."""
+        self.received = close
+        self._received_first = self.sent is None
+
+    def conclusion(self) -> Close:
+        """The close code and reason of RFC 6455 sections 7.1.5 and 7.1.6, when nothing more will come."""
+        return self.received or Close(CloseCode.ABNORMAL_CLOSURE)
+
+    def exception(self, *, receiving: bool) -> ConnectionClosed:
+        """Make the exception that tells it all."""
+        close = self.conclusion()
+        if receiving and self.sent is not None:
+            # Ours is on its way: nothing can be sent, whatever the peer will answer.
+            close = self.sent
+        ok = close.code in (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
+        exception = (ConnectionClosedOK if ok else ConnectionClosedError)(
+            close.code,
+            close.reason,
+            received=self.received,
+            sent=self.sent,
+            received_first=self._received_first,
+        )
+        exception.__cause__ = self.cause
+        return exception

@@ -1,0 +1,138 @@
+"""Pings: those that wait for their pong, and those that find out whether the peer still lives.
+
+Any byte that is received proves life, a pong is only the surest way to get one. So the deadline for
+a pong compares how many bytes had been received when the ping was sent with how many there are now,
+and nothing has to be done when bytes come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .timers import Timer, Timers
+
+__all__ = ["Keepalive", "Pings"]
+
+
+class Pings:
+    """The pings sent and not answered yet, in order (RFC 6455 section 5.5.3); their number is bounded.
+
+    Attributes:
+        latency: seconds from the last ping that was answered to its pong; 0.0 before there was one.
+    """
+
+    __slots__ = ("_limit", "_random", "_sent", "latency")
+
+    def __init__(self, random: Callable[[int], bytes], limit: int | None) -> None:
+        self.latency = 0.0
+        self._random = random
+        self._limit = limit
+        self._sent: dict[bytes, float] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be no more."""
+        return self._limit is not None and len(self._sent) >= self._limit
+
+    def add(self, payload: bytes | None, now: float) -> bytes:
+        """Remember a ping; return its payload, by default four random bytes.
+
+        Raises:
+            RuntimeError: there are too many.
+            ValueError: one with this payload is there already: their pongs could not be told apart.
+        """
+        if self.full:
+            raise RuntimeError(f"{self._limit} pings wait for their pong already")
+        if payload is None:
+            payload = self._random(4)
+            while payload in self._sent:
+                payload = self._random(4)
+        elif payload in self._sent:
+            raise ValueError(f"a ping with the payload {payload!r} waits for its pong already")
+        self._sent[payload] = now
+        return payload
+
+    def answer(self, payload: bytes, now: float) -> tuple[tuple[bytes, float], ...]:
+        """Take the pings that a pong answers, oldest first, with their latencies in seconds.
+
+        Pings are answered in order, and perhaps only the latest of several, so that those sent
+        before it are answered with it.
+        """
+        if payload not in self._sent:
+            return ()
+        answered: list[tuple[bytes, float]] = []
+        while not answered or answered[-1][0] != payload:
+            oldest = next(iter(self._sent))
+            answered.append((oldest, now - self._sent.pop(oldest)))
+        self.latency = answered[-1][1]
+        return tuple(answered)
+
+
+class Keepalive:
+    """When to send a ping, and how long to wait for a sign of life after it."""
+
+    __slots__ = ("_awaited", "_heard", "_interval", "_pings", "_queued", "_suspended", "_timeout", "_timers")
+
+    def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
+        """
+        Arguments:
+            interval: seconds between pings; ``None`` for none.
+            timeout: seconds without a sign of life; ``None`` for any number.
+        """
+        self._pings = pings
+        self._timers = timers
+        self._interval = interval
+        self._timeout = timeout
+        self._awaited = False
+        self._suspended = False
+        self._queued = False
+        self._heard = 0
+
+    def start(self, now: float) -> None:
+        """The connection is open."""
+        self._timers.start(Timer.PING, now, self._interval)
+
+    def next_ping(self, now: float, heard: int) -> bytes | None:
+        """It is time for a ping: return its payload, or ``None`` if one more would tell nothing.
+
+        Arguments:
+            heard: bytes received so far.
+        """
+        self.start(now)
+        if self._queued:
+            # The last one has not even been handed out: the peer does not read.
+            return None
+        payload = None
+        if not self._pings.full:
+            payload = self._pings.add(None, now)
+            self._queued = True
+        # If there are too many already, any of those asks for life as well.
+        if not self._awaited or heard != self._heard:
+            self._awaited = True
+            self._heard = heard
+            if not self._suspended:
+                self._timers.start(Timer.PONG, now, self._timeout)
+        return payload
+
+    def handed_out(self) -> None:
+        """What was queued, the ping with it, is on its way."""
+        self._queued = False
+
+    def lives(self, heard: int) -> bool:
+        """The deadline for a pong has come: whether the peer gave a sign of life meanwhile."""
+        if heard == self._heard:
+            return False
+        self._awaited = False
+        self._timers.stop(Timer.PONG)
+        return True
+
+    def suspend(self) -> None:
+        """Reading has stopped: a pong may be there, behind what is not read."""
+        self._suspended = True
+        self._timers.stop(Timer.PONG)
+
+    def resume(self, now: float) -> None:
+        """Reading goes on: the deadline starts anew, in full."""
+        self._suspended = False
+        if self._awaited:
+            self._timers.start(Timer.PONG, now, self._timeout)

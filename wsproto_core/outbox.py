@@ -1,0 +1,119 @@
+"""What is on its way out: its order, and how much of it there is.
+
+Obligations are pulled. Nothing is written here; whoever writes asks for what is to be written when
+there is room for it. So a peer that does not read cannot make this grow: of all its pings there is
+one answer to give, to the latest.
+
+The order is: the opening handshake, the pending pong, then messages, pings and pongs as they were
+given, then the close frame, and nothing after it (RFC 6455 section 5.5.1). A ping that we send never
+overtakes a message: its pong proves that what was sent before has arrived.
+"""
+
+from __future__ import annotations
+
+from .frames import FIN, Opcode
+from .messages import MessageWriter
+from .options import Marks
+
+__all__ = ["Outbox"]
+
+
+class Outbox:
+    """Frames that have been given and not been written.
+
+    Attributes:
+        writer: builds the frames.
+        queued: bytes that have not been handed out.
+        unwritten: bytes that have been handed out and not been written.
+        bytes_sent: bytes that have been handed out so far.
+        writable: turns false when more bytes than the high-water mark wait to be written, and true
+            again when they are down to the low one.
+    """
+
+    __slots__ = (
+        "_buffers",
+        "_close",
+        "_close_taken",
+        "_marks",
+        "_opening",
+        "_pong",
+        "bytes_sent",
+        "queued",
+        "unwritten",
+        "writable",
+        "writer",
+    )
+
+    def __init__(self, writer: MessageWriter, marks: Marks) -> None:
+        self.writer = writer
+        self.queued = 0
+        self.unwritten = 0
+        self.bytes_sent = 0
+        self.writable = True
+        self._marks = marks
+        self._opening: list[bytes] = []
+        self._buffers: list[bytes] = []
+        self._pong: bytes | None = None
+        self._close: bytes | None = None
+        self._close_taken = False
+
+    def open(self, data: bytes) -> None:
+        """Add what the opening handshake has to say: it goes before all frames, and is never dropped."""
+        self._opening.append(data)
+        self.queued += len(data)
+
+    def add(self, buffers: list[bytes]) -> None:
+        """Add a frame, in one or two buffers."""
+        for buffer in buffers:
+            self._buffers.append(buffer)
+            self.queued += len(buffer)
+        if self.queued + self.unwritten > self._marks.high:
+            self.writable = False
+
+    def answer_ping(self, payload: bytes) -> None:
+        """Set the pong that is due, in the place of one that is due already.
+
+        "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to
+        previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most
+        recently processed Ping frame." (section 5.5.3)
+        """
+        if not self._close_taken:
+            self._pong = payload
+
+    def close(self, payload: bytes) -> None:
+        """Set the close frame, which is the last one; there is only one."""
+        self._close = payload
+
+    def drop(self) -> None:
+        """Forget what has not been handed out, but for the opening handshake and the close frame."""
+        self._buffers = []
+        self.queued = sum(map(len, self._opening))
+        self._pong = None
+
+    def take(self) -> list[bytes]:
+        """Hand out everything, in order."""
+        if self._pong is not None:
+            payload, self._pong = self._pong, None
+            frame = self.writer.frame(FIN | Opcode.PONG, payload)
+            self._buffers[:0] = frame
+            self.queued += sum(map(len, frame))
+        if self._opening:
+            self._buffers[:0] = self._opening
+            self._opening = []
+        if self._close is not None:
+            payload, self._close = self._close, None
+            self._close_taken = True
+            self.add(self.writer.frame(FIN | Opcode.CLOSE, payload))
+        buffers = self._buffers
+        if buffers:
+            self._buffers = []
+            self.unwritten += self.queued
+            self.bytes_sent += self.queued
+            self.queued = 0
+        return buffers
+
+    def written(self, count: int | None) -> None:
+        """Of what was handed out, ``count`` bytes have been written; ``None``: all."""
+        self.unwritten = 0 if count is None or count >= self.unwritten else self.unwritten - count
+        if not self.writable and self.queued + self.unwritten <= self._marks.low:
+            self.writable = True
