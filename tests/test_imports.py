@@ -24,26 +24,20 @@ ROOT = Path(__file__).parent.parent
 # The modules of the core, from the lowest layer to the highest. A module may import from layers
 # below its own, and from those in its own that SIDEWAYS lists. "" is the package itself.
 LAYERS = (
-    ("typing",),
-    ("exceptions",),
-    ("headers", "http", "uri", "frames", "timers", "statistics", "options"),
+    ("version", "typing"),
+    ("exceptions", "timers", "statistics", "randomness", "states"),
+    ("headers", "http", "uri", "frames", "closing", "keepalive"),
     ("auth", "proxy", "redirects", "reconnect"),
-    (
-        "events",
-        "messages",
-        "extensions",
-        "extensions.base",
-        "extensions.permessage_deflate",
-        "handshake",
-    ),
+    ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),
+    ("messages", "options"),
+    ("inbox", "outbox"),
     ("protocol",),
-    ("client", "server"),
+    ("client", "server", "connection"),
     ("testing", ""),
 )
 
 SIDEWAYS = {
     "http": {"headers"},
-    "messages": {"extensions.base"},
     "extensions": {"extensions.base", "extensions.permessage_deflate"},
     "extensions.permessage_deflate": {"extensions.base"},
 }
@@ -252,7 +246,9 @@ def too_long(root: Path) -> list[str]:
         if count > LONGEST_CORE_FILE:
             found.append(f"{path.relative_to(root)}: {count} lines")
     for adapter in sorted(RUNTIMES):
-        paths = (root / "adapters" / adapter).rglob("*.py")
+        paths = sorted((root / "adapters" / adapter).rglob("*.py"))
+        # streams.py is no part of an adapter's connections, but a tool for those who hold a stream.
+        paths = [path for path in paths if path.name != "streams.py"]
         count = sum(count_code_lines(path.read_text(encoding="utf-8")) for path in paths)
         if count >= ADAPTER_CODE_LINES:
             found.append(f"adapters/{adapter}: {count} lines of code")

@@ -1,7 +1,8 @@
-"""What the connections of all adapters have in common: everything that needs no waiting.
+"""What all adapters have in common: everything that needs no waiting.
 
 An adapter's connection adds the methods that wait (``recv``, ``send``, ``ping``, ``close``) and
-moves the bytes. Here are the getters, and what is logged.
+moves the bytes. Here are the getters, what is logged, and what is made of the users' functions and
+arguments.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .events import Close, Event, Failure, Late, Request, Response
 from .extensions.base import Extension
-from .http import Headers, make_response
+from .http import Headers
 from .protocol import Protocol
 from .statistics import Statistics
 from .typing import Side, State, Subprotocol
 
-__all__ = ["BaseConnection", "as_response", "takes_path"]
+__all__ = ["BaseConnection", "fragments_of", "takes_path"]
 
 
 class BaseConnection:
@@ -128,6 +129,8 @@ class BaseConnection:
                 self.logger.info("connection open")
             case Close():
                 self.logger.info("connection closing: received %a", str(event))
+            case Failure() if not event.remote and self.protocol.state is State.CONNECTING:
+                self.logger.error("opening handshake failed", exc_info=event.error)
             case Failure():
                 self.logger.info("connection failed: %a", str(event.error))
             case Late():
@@ -143,22 +146,20 @@ class BaseConnection:
             self.logger.info("connection closed: %a", str(self.protocol.close_exception()))
 
 
-def as_response(result: Any) -> Response | None:
-    """Return the response that ``process_request`` means.
-
-    Arguments:
-        result: ``None``, a :class:`.Response`, or a triple of status, headers and body.
+def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
+    """Return the fragments that a message is sent in, ``None`` for a message that is sent whole.
 
     Raises:
-        TypeError, ValueError: it is none of these.
+        TypeError: it is no message.
     """
-    if result is None or isinstance(result, Response):
-        return result
-    if isinstance(result, tuple) and len(result) == 3:
-        return make_response(*result)
+    if isinstance(message, str | bytes | bytearray | memoryview):
+        return None
+    if isinstance(message, Mapping):
+        raise TypeError("message must not be a mapping: sending its keys would hardly be meant")
+    if isinstance(message, Iterable | AsyncIterable):
+        return message
     raise TypeError(
-        "process_request must return None, a Response or a tuple of status, headers and body, "
-        f"not {type(result).__name__}"
+        f"message must be str, bytes-like, an iterable or an async iterable, not {type(message).__name__}"
     )
 
 

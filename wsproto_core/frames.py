@@ -25,6 +25,7 @@ __all__ = [
     "Opcode",
     "apply_mask",
     "encode_data",
+    "missing_bytes",
     "parse_close",
     "parse_frame",
     "parse_frame_header",
@@ -274,6 +275,21 @@ def parse_frame(data: bytes, *, mask: bool, max_size: int | None = None) -> tupl
     return frame, end
 
 
+def missing_bytes(data: bytes) -> int:
+    """How many bytes are missing at least of the frame that ``data`` is the beginning of.
+
+    No more than the frame has, so that whoever reads them reads nothing of the next one.
+    """
+    if len(data) < 2:
+        return 2 - len(data)
+    size = 2 + {126: 2, 127: 8}.get(data[1] & 0x7F, 0) + (4 if data[1] & MASKED else 0)
+    if len(data) < size:
+        return size - len(data)
+    header = parse_frame_header(data)
+    assert header is not None
+    return header.size + header.length - len(data)
+
+
 # Payloads
 
 
@@ -299,6 +315,19 @@ def encode_data(data: Data | BytesLike) -> bytes:
         TypeError: ``data`` is neither ``str`` nor bytes-like.
     """
     return bytes(prepare_data(data)[1])
+
+
+def control_payload(kind: str, data: Data | BytesLike) -> bytes:
+    """Like :func:`encode_data`, for a control frame of this kind.
+
+    Raises:
+        TypeError: see :func:`encode_data`.
+        ValueError: the payload is longer than 125 bytes.
+    """
+    payload = encode_data(data)
+    if len(payload) > MAX_CONTROL_PAYLOAD:
+        raise ValueError(f"{kind} payload is {len(payload)} bytes, at most {MAX_CONTROL_PAYLOAD} fit")
+    return payload
 
 
 def _contiguous_bytes(view: memoryview) -> memoryview:

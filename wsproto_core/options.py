@@ -9,6 +9,7 @@ connection is made.
 from __future__ import annotations
 
 import difflib
+import inspect
 import logging
 import math
 import platform
@@ -20,6 +21,7 @@ from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .headers import build_subprotocol
 from .http import Headers, HeadLimits, Response
 from .typing import HeadersLike, Origin, Subprotocol
+from .uri import WebSocketURI
 from .version import VERSION
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "Option",
     "ServeOptions",
     "ServerOptions",
+    "check_call",
+    "complete_tls",
     "head_limits",
     "marks",
     "resolve",
@@ -404,11 +408,41 @@ def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
 def split_options(
     declared: type[CommonOptions], given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell our options from those of an adapter's runtime, which are checked elsewhere."""
+    """Tell our options, which are checked, from the others, which may be those of a runtime's call.
+
+    Raises:
+        TypeError, ValueError: see :func:`resolve`.
+    """
     names = declared.__annotations__
     ours = {name: value for name, value in given.items() if name in names}
     theirs = {name: value for name, value in given.items() if name not in names}
+    resolve(declared, ours)
     return ours, theirs
+
+
+def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that neither this library nor a runtime's call knows.
+
+    Raises:
+        TypeError: there is one.
+    """
+    known = [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")]
+    for name in given:
+        if name not in known:
+            raise TypeError(unknown_option(name, [*known, *OPTIONS]))
+
+
+def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
+    """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
+
+    Raises:
+        ValueError: ``ssl`` and the URI contradict each other.
+    """
+    if uri.secure and given.get("ssl", True) is None:
+        raise ValueError("ssl must not be None for a wss:// URI: leave it out for the default context")
+    if not uri.secure and given.get("ssl"):
+        raise ValueError("ssl must not be given for a ws:// URI: use wss://")
+    return {"ssl": True, "server_hostname": uri.host, **given} if uri.secure else given
 
 
 def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:

@@ -18,15 +18,7 @@ from .closing import Closing
 from .events import Event, Failure, Fragment, Late, Ping, Pong
 from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .frames import (
-    FIN,
-    MAX_CONTROL_PAYLOAD,
-    Opcode,
-    encode_data,
-    parse_close_frame,
-    serialize_close,
-    shorten_reason,
-)
+from .frames import FIN, Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Keepalive, Pings
@@ -300,7 +292,7 @@ class Protocol:
         """
         if self._phase is not Phase.OPEN:
             self._refuse_command()
-        wanted = None if data is None else _control_payload("ping", data)
+        wanted = None if data is None else control_payload("ping", data)
         payload = self._pings.add(wanted, self._clock())
         self._queue_control(Opcode.PING, payload)
         return payload
@@ -317,7 +309,7 @@ class Protocol:
         """
         if self._phase is not Phase.OPEN:
             self._refuse_command()
-        self._queue_control(Opcode.PONG, _control_payload("pong", data))
+        self._queue_control(Opcode.PONG, control_payload("pong", data))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2), after all that was given before.
@@ -616,10 +608,3 @@ class Protocol:
         if self._closing.sent is None:
             self._closing.sent = Close(code, reason)
             self._outbox.close(serialize_close(code, reason))
-
-
-def _control_payload(kind: str, data: Data | BytesLike) -> bytes:
-    payload = encode_data(data)
-    if len(payload) > MAX_CONTROL_PAYLOAD:
-        raise ValueError(f"{kind} payload is {len(payload)} bytes, at most {MAX_CONTROL_PAYLOAD} fit")
-    return payload

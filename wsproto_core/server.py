@@ -7,7 +7,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Unpack
 
+from .events import Failure
 from .exceptions import (
+    AbortHandshake,
     HandshakeTimeout,
     InvalidHandshake,
     InvalidHeader,
@@ -174,6 +176,49 @@ class ServerProtocol(Protocol):
         # Frames may follow the request in the same segment.
         self._receive_frames(early)
         return response
+
+    def answer(self, result: object, *, select_subprotocol: SelectSubprotocol = select_subprotocol) -> None:
+        """Do what ``process_request`` returned or raised: :meth:`accept`, :meth:`reject`, or nothing.
+
+        An error of ours, there or in what :meth:`accept` calls, becomes HTTP status 500 and a
+        :class:`.Failure` event. There is nothing to do for a client that has gone meanwhile.
+
+        Arguments:
+            result: ``None`` to accept, a :class:`.Response`, a triple of status, headers and body,
+                or an exception; :exc:`.AbortHandshake` means a response.
+            select_subprotocol: see :meth:`accept`.
+        """
+        if self._phase is not Phase.CONNECTING:
+            return
+        try:
+            if isinstance(result, AbortHandshake):
+                result = (result.status, result.headers, result.body)
+            if isinstance(result, Exception):
+                raise result
+            if result is None:
+                self.accept(select_subprotocol=select_subprotocol)
+            elif isinstance(result, Response):
+                self.reject(result)
+            elif isinstance(result, tuple) and len(result) == 3:
+                self.reject(make_response(*result))
+            else:
+                raise TypeError(
+                    "process_request must return None, a Response or a tuple of status, headers and body, "
+                    f"not {type(result).__name__}"
+                )
+        except Exception as error:
+            self._inbox.notify(Failure(error, remote=False))
+            body = b"Failed to open a WebSocket connection: internal server error.\n"
+            self.reject(Response(HTTPStatus.INTERNAL_SERVER_ERROR, body=body))
+
+    def shut_down(self) -> None:
+        """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503.
+
+        Does nothing if the request has been answered.
+        """
+        if self._phase is Phase.CONNECTING:
+            body = b"Failed to open a WebSocket connection: the server is shutting down.\n"
+            self.reject(Response(HTTPStatus.SERVICE_UNAVAILABLE, body=body))
 
     def reject(self, response: Response) -> None:
         """Answer with an HTTP response instead of WebSocket; the stream ends after it.

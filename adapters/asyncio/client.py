@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import socket
 import ssl as ssl_module
-from collections.abc import Generator
-from types import TracebackType
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 from wsproto_core.client import ClientProtocol
 from wsproto_core.events import Event
 from wsproto_core.exceptions import HandshakeTimeout
-from wsproto_core.options import ClientOptions, ConnectOptions, resolve, split_options, unknown_option
+from wsproto_core.options import ClientOptions, ConnectOptions, check_call, complete_tls, split_options
 from wsproto_core.typing import State
 from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
+from .waiting import Opening
 
 __all__ = ["ClientConnection", "Connect", "connect", "unix_connect"]
 
 
-class StreamOptions(TypedDict, total=False):
-    """Options of :meth:`asyncio.loop.create_connection` and ``create_unix_connection``."""
+class AsyncioConnectOptions(ConnectOptions, total=False):
+    """Options of :func:`connect`: ours, and those of :meth:`asyncio.loop.create_connection`."""
 
     ssl: bool | ssl_module.SSLContext | None
     server_hostname: str | None
@@ -39,23 +37,20 @@ class StreamOptions(TypedDict, total=False):
     all_errors: bool
 
 
-class AsyncioConnectOptions(ConnectOptions, StreamOptions, total=False):
-    """Options of :func:`connect`."""
-
-
 class ClientConnection(Connection):
     """A client's connection."""
 
     protocol: ClientProtocol
 
-    def __init__(self, uri: str | WebSocketURI, **options: Unpack[ClientOptions]) -> None:
+    def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
         """
         Arguments:
             uri: a WebSocket URI.
             options: see :data:`wsproto_core.OPTIONS`.
         """
         loop = asyncio.get_running_loop()
-        protocol = ClientProtocol(uri, clock=clock(loop), **options)
+        ours, _ = split_options(ClientOptions, options)
+        protocol = ClientProtocol(uri, clock=clock(loop), **ours)
         super().__init__(protocol, options.get("logger"), loop)
         self._opened: asyncio.Future[None] = loop.create_future()
 
@@ -77,86 +72,35 @@ class ClientConnection(Connection):
             self._update_timer()
 
 
-class Connect:
+class Connect(Opening[ClientConnection]):
     """What :func:`connect` returns: awaitable, and an asynchronous context manager."""
 
     def __init__(self, uri: str, path: str | None, options: AsyncioConnectOptions) -> None:
         self._uri = parse_uri(uri)
         self._path = path
-        given, self._stream_options = split_options(ConnectOptions, options)
-        resolve(ConnectOptions, given)
-        self._create_protocol = given.pop("create_protocol", None) or ClientConnection
-        self._host = given.pop("host", None) or self._uri.host
-        self._port = given.pop("port", None) or self._uri.port
-        self._options = given
-
-    def __await__(self) -> Generator[Any, None, ClientConnection]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> ClientConnection:
-        self._connection = await self._open()
-        return self._connection
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._connection.__aexit__(exc_type, exc_value, traceback)
+        self._options, stream_options = split_options(ConnectOptions, options)
+        self._stream_options = complete_tls(self._uri, stream_options)
+        self._create_protocol = self._options.pop("create_protocol", None) or ClientConnection
+        if path is None and stream_options.get("sock") is None:
+            self._stream_options["host"] = self._options.get("host") or self._uri.host
+            self._stream_options["port"] = self._options.get("port") or self._uri.port
 
     async def _open(self) -> ClientConnection:
-        stream_options = self._complete_stream_options()
-        connection: ClientConnection = self._create_protocol(self._uri, **self._options)
-        deadline = connection.protocol.deadline()
-        try:
-            async with asyncio.timeout_at(deadline) as timeout:
-                await self._open_stream(connection, stream_options)
-            await connection.wait_opened()
-        except BaseException as error:
-            if connection.local_address is not None:
-                connection.transport.abort()
-            if isinstance(error, TimeoutError) and timeout.expired():
-                raise HandshakeTimeout(
-                    f"no connection to {self._host}:{self._port} within open_timeout"
-                ) from error
-            raise
-        return connection
-
-    async def _open_stream(self, connection: ClientConnection, options: dict[str, Any]) -> None:
-        loop = asyncio.get_running_loop()
-        if self._path is not None:
-            await loop.create_unix_connection(lambda: connection, self._path, **options)
-        elif options.get("sock") is not None:
-            await loop.create_connection(lambda: connection, **options)
-        else:
-            await loop.create_connection(lambda: connection, self._host, self._port, **options)
-
-    def _complete_stream_options(self) -> dict[str, Any]:
-        """Check the options of the event loop's own call, and add those that TLS needs."""
         loop = asyncio.get_running_loop()
         call = loop.create_connection if self._path is None else loop.create_unix_connection
-        check_stream_options(call, self._stream_options)
-        options = dict(self._stream_options)
-        if self._uri.secure:
-            if options.setdefault("ssl", True) is None:
-                raise ValueError("ssl must not be None for a wss:// URI")
-            options.setdefault("server_hostname", self._uri.host)
-        elif options.get("ssl"):
-            raise ValueError("ssl must not be given for a ws:// URI: use wss://")
-        return options
-
-
-def check_stream_options(call: Any, options: dict[str, Any]) -> None:
-    """Refuse keyword arguments that neither this library nor the event loop knows.
-
-    Raises:
-        TypeError: there is one.
-    """
-    known = set(inspect.signature(call).parameters) - {"protocol_factory", "host", "port", "path"}
-    for name in options:
-        if name not in known:
-            raise TypeError(unknown_option(name, [*known, *ConnectOptions.__annotations__]))
+        check_call(call, self._stream_options)
+        connection: ClientConnection = self._create_protocol(self._uri, **self._options)
+        path = () if self._path is None else (self._path,)
+        try:
+            async with asyncio.timeout_at(connection.protocol.deadline()) as timeout:
+                await call(lambda: connection, *path, **self._stream_options)
+            await connection.wait_opened()
+        except BaseException as error:
+            connection.abort()
+            if isinstance(error, TimeoutError) and timeout.expired():
+                raise HandshakeTimeout(f"no stream to {self._uri.host} within open_timeout") from error
+            raise
+        return connection
 
 
 def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:

@@ -12,18 +12,17 @@ Three choices make it fast; the rest is plain.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from types import TracebackType
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
-from wsproto_core.connection import BaseConnection
+from wsproto_core.connection import BaseConnection, fragments_of
 from wsproto_core.events import Event, Pong
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.messages import PieceConverter, convert_message
+from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
 
@@ -72,12 +71,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
     transport: asyncio.Transport
     """The byte stream, once there is one."""
 
-    def __init__(
-        self,
-        protocol: Protocol,
-        logger: logging.Logger | logging.LoggerAdapter[Any] | None,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(protocol, logger)
         self._loop = loop
         self._buffer = _read_buffer(loop)
@@ -92,7 +86,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._receiving = False
         self._wants_pieces = False
         self._fragments_lock = asyncio.Lock()
-        self._senders: list[asyncio.Future[None]] = []
+        self._room = asyncio.Event()
         self._pings: dict[bytes, asyncio.Future[float]] = {}
         self._lost: asyncio.Future[None] = loop.create_future()
 
@@ -112,33 +106,31 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             ConcurrencyError: another task receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        if self._receiving:
-            raise _receiving_twice()
-        message = self.protocol.next_message()
-        if message is None:
-            message = await self._wait_for_message()
+        self._check_not_receiving()
+        while (message := self.protocol.next_message()) is None:
+            await self._wait_for_input(pieces=False)
         if self._reading_paused:
             self._update_reading()
         return message if decode is None else convert_message(message, decode)
 
-    async def _wait_for_message(self) -> Data:
-        protocol = self.protocol
-        self._receiving = True
-        try:
-            while (message := protocol.next_message()) is None:
-                await self._wait_for_input()
-        finally:
-            self._receiving = False
-        return message
+    def _check_not_receiving(self) -> None:
+        if self._receiving:
+            raise ConcurrencyError("another task is receiving from this connection already")
 
-    async def _wait_for_input(self) -> None:
+    async def _wait_for_input(self, pieces: bool) -> None:
+        """Wait until there is a message, or a piece of one."""
         if not self.protocol.receiving:
             raise self.protocol.close_exception()
         if not self._dispatching:
             self._flush()
         # The message under construction may have been what stopped the reading.
         self._update_reading()
-        await self._wakeup
+        self._receiving = True
+        self._wants_pieces = pieces
+        try:
+            await self._wakeup
+        finally:
+            self._receiving = False
 
     async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
         """Receive the next message in pieces, as they arrive.
@@ -158,14 +150,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         converter = PieceConverter(decode)
         final = False
         while not final:
-            if self._receiving:
-                raise _receiving_twice()
-            self._receiving = self._wants_pieces = True
-            try:
-                while (fragment := self.protocol.next_fragment()) is None:
-                    await self._wait_for_input()
-            finally:
-                self._receiving = self._wants_pieces = False
+            self._check_not_receiving()
+            while (fragment := self.protocol.next_fragment()) is None:
+                await self._wait_for_input(pieces=True)
             self._update_reading()
             final = fragment.final
             piece = converter.convert(fragment.data, final)
@@ -203,27 +190,19 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             ConnectionClosed: the connection is closed, or closing.
             TypeError: the message, or an item of it, has another type.
         """
-        if isinstance(message, str | bytes | bytearray | memoryview):
-            if self._fragments_lock.locked() or not self.protocol.writable:
-                async with self._fragments_lock:
-                    await self._drain()
-            self.protocol.send(message, text=text)
-            await self._sent()
-        elif isinstance(message, Mapping):
-            raise TypeError("message must not be a mapping: sending its keys would hardly be meant")
-        elif isinstance(message, AsyncIterable):
-            await self._send_fragments(message, text)
-        elif isinstance(message, Iterable):
-            await self._send_fragments(_asynchronous(message), text)
-        else:
-            raise TypeError(
-                "message must be str, bytes-like, an iterable or an async iterable, "
-                f"not {type(message).__name__}"
-            )
+        fragments = fragments_of(message)
+        if fragments is not None:
+            await self._send_fragments(fragments, text)
+            return
+        if self._fragments_lock.locked() or not self.protocol.writable:
+            async with self._fragments_lock:
+                await self._drain()
+        self.protocol.send(cast(str | bytes, message), text=text)
+        await self._sent()
 
-    async def _send_fragments(
-        self, fragments: AsyncIterable[str] | AsyncIterable[BytesLike], text: bool | None
-    ) -> None:
+    async def _send_fragments(self, fragments: Iterable[Any] | AsyncIterable[Any], text: bool | None) -> None:
+        if not isinstance(fragments, AsyncIterable):
+            fragments = _asynchronous(fragments)
         protocol = self.protocol
         async with self._fragments_lock:
             begun = False
@@ -266,13 +245,8 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._flush()
             if protocol.writable:
                 return
-            sender = self._loop.create_future()
-            self._senders.append(sender)
-            try:
-                await sender
-            finally:
-                if sender in self._senders:
-                    self._senders.remove(sender)
+            self._room.clear()
+            await self._room.wait()
         raise protocol.close_exception()
 
     async def ping(self, data: Data | BytesLike | None = None) -> asyncio.Future[float]:
@@ -337,18 +311,18 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._react()
         if self._writing_paused:
             self.transport.abort()
-        else:
+        elif not self.transport.is_closing():
             self.transport.close()
+
+    def abort(self) -> None:
+        """Close the stream at once, whatever is under way, if there is one."""
+        if hasattr(self, "transport"):
+            self.transport.abort()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
         if exc_type is not None and issubclass(exc_type, asyncio.CancelledError):
             self.abandon()
             return
@@ -371,8 +345,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         return self._extra_info("peername")
 
     def _extra_info(self, name: str) -> Any:
-        transport = getattr(self, "transport", None)
-        return None if transport is None else transport.get_extra_info(name)
+        return self.transport.get_extra_info(name) if hasattr(self, "transport") else None
 
     # What the event loop calls
 
@@ -444,7 +417,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._update_timer()
         self._wake()
         if not protocol.receiving:
-            self._wake_senders()
+            self._room.set()
             self._fail_pings()
 
     def _handle_event(self, event: Event) -> None:
@@ -462,12 +435,6 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             protocol = self.protocol
             if protocol.undelivered or self._wants_pieces or not protocol.receiving:
                 wakeup.wake()
-
-    def _wake_senders(self) -> None:
-        senders, self._senders = self._senders, []
-        for sender in senders:
-            if not sender.done():
-                sender.set_result(None)
 
     def _fail_pings(self) -> None:
         while self._pings:
@@ -488,8 +455,8 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._write_slices()
         while not self._writing_paused and (buffers := protocol.data_to_send()):
             self._write(buffers)
-        if self._senders and protocol.writable:
-            self._wake_senders()
+        if protocol.writable:
+            self._room.set()
         if protocol.state is State.CLOSING:
             self._end_stream()
 
@@ -526,7 +493,8 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         elif action is StreamAction.SEND_EOF and transport.can_write_eof():
             transport.write_eof()
             self.protocol.eof_sent()
-        else:
+        elif not transport.is_closing():
+            # Closed twice, asyncio's TLS transport forgets what it could be aborted by.
             transport.close()
 
     def _update_reading(self) -> None:
@@ -537,6 +505,8 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
+            # The deadline of a pong stands still meanwhile.
+            self._update_timer()
 
     def _update_timer(self) -> None:
         deadline = self.protocol.deadline()
@@ -570,7 +540,3 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
 async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:
     for item in items:
         yield item
-
-
-def _receiving_twice() -> ConcurrencyError:
-    return ConcurrencyError("another task is receiving from this connection already")

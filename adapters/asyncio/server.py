@@ -7,34 +7,30 @@ import inspect
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from http import HTTPStatus
-from types import TracebackType
-from typing import Any, Self, TypeAlias, TypedDict, Unpack
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self, TypeAlias, Unpack
 
-from wsproto_core.connection import as_response, takes_path
-from wsproto_core.events import Event, Request, Response
-from wsproto_core.exceptions import AbortHandshake, ConnectionClosed
+from wsproto_core.connection import takes_path
+from wsproto_core.events import Event, Request
+from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.frames import serialize_close
 from wsproto_core.handshake import select_subprotocol
-from wsproto_core.http import Headers, make_response
-from wsproto_core.options import ServeOptions, ServerOptions, resolve, split_options
+from wsproto_core.http import Headers
+from wsproto_core.options import ServeOptions, ServerOptions, check_call, split_options
 from wsproto_core.server import ServerProtocol
-from wsproto_core.typing import CloseCode, HeadersLike, State, Subprotocol
+from wsproto_core.typing import CloseCode, State, Subprotocol
 
-from .client import check_stream_options
 from .connection import Connection, clock
+from .waiting import Opening
 
 __all__ = ["Serve", "Server", "ServerConnection", "serve", "unix_serve"]
 
-Handler: TypeAlias = (
-    "Callable[[ServerConnection], Awaitable[Any]] | Callable[[ServerConnection, str], Awaitable[Any]]"
-)
-ProcessRequestResult: TypeAlias = Response | tuple[int, HeadersLike, bytes] | None
+Handler: TypeAlias = Callable[..., Awaitable[Any]]
+"""A coroutine function that takes a :class:`ServerConnection`, or that and the request's path."""
 
 
-class ListenerOptions(TypedDict, total=False):
-    """Options of :meth:`asyncio.loop.create_server` and ``create_unix_server``."""
+class AsyncioServeOptions(ServeOptions, total=False):
+    """Options of :func:`serve`: ours, and those of :meth:`asyncio.loop.create_server`."""
 
     family: int
     flags: int
@@ -48,10 +44,6 @@ class ListenerOptions(TypedDict, total=False):
     ssl_shutdown_timeout: float | None
     start_serving: bool
     cleanup_socket: bool
-
-
-class AsyncioServeOptions(ServeOptions, ListenerOptions, total=False):
-    """Options of :func:`serve`."""
 
 
 class ServerConnection(Connection):
@@ -127,16 +119,22 @@ class ServerConnection(Connection):
             code: close code; ``None`` leaves an open connection alone.
             reason: close reason.
         """
-        if self.protocol.state is State.CONNECTING:
-            body = "Failed to open a WebSocket connection: the server is shutting down.\n"
-            self.protocol.reject(make_response(HTTPStatus.SERVICE_UNAVAILABLE, body=body))
-        elif code is not None:
+        self.protocol.shut_down()
+        if code is not None:
             self.protocol.close(code, reason)
         self._react()
 
     async def _serve(self, request: Request) -> None:
         try:
-            await self._answer(request)
+            result: Any
+            try:
+                result = self.process_request(request.path, request.headers)
+                if inspect.isawaitable(result):
+                    result = await result
+            except Exception as error:
+                result = error
+            self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+            self._react()
             if self.protocol.state is State.OPEN:
                 self.logger.info("connection open")
                 await self._handle()
@@ -147,43 +145,19 @@ class ServerConnection(Connection):
         finally:
             self.server.forget(self)
 
-    async def _answer(self, request: Request) -> None:
-        """Answer the opening handshake."""
-        protocol = self.protocol
-        try:
-            try:
-                result = self.process_request(request.path, request.headers)
-                if inspect.isawaitable(result):
-                    result = await result
-                response = as_response(result)
-            except AbortHandshake as abort:
-                response = make_response(abort.status, abort.headers, abort.body)
-            if protocol.state is not State.CONNECTING:
-                return
-            if response is not None:
-                protocol.reject(response)
-            else:
-                protocol.accept(select_subprotocol=self.select_subprotocol)
-        except Exception:
-            self.logger.exception("opening handshake failed")
-            if protocol.state is State.CONNECTING:
-                body = "Failed to open a WebSocket connection: internal server error.\n"
-                protocol.reject(make_response(HTTPStatus.INTERNAL_SERVER_ERROR, body=body))
-        self._react()
-
     async def _handle(self) -> None:
-        """Run the handler, then the closing handshake."""
+        """Run the handler, then begin the closing handshake."""
+        code = CloseCode.NORMAL_CLOSURE
         try:
-            if self.server.handler_takes_path:
-                await self.handler(self, self.path)  # type: ignore[call-arg, arg-type]
+            await (self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self))
+        except Exception as error:
+            # That another connection is closed, as a proxy may see, is an error like any other.
+            if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
+                self.logger.info("connection handler ended: %a", str(error))
             else:
-                await self.handler(self)  # type: ignore[call-arg]
-        except ConnectionClosed as error:
-            self.logger.info("connection handler ended: %a", str(error))
-        except Exception:
-            self.logger.exception("connection handler failed")
-            await self.close(CloseCode.INTERNAL_ERROR)
-        await self.close()
+                self.logger.exception("connection handler failed")
+                code = CloseCode.INTERNAL_ERROR
+        await self.close(code)
 
 
 class Server:
@@ -193,6 +167,7 @@ class Server:
 
     Attributes:
         connections: the connections there are, in any state.
+        listener: what accepts the connections.
         closing: whether :meth:`close` has been called.
     """
 
@@ -200,12 +175,8 @@ class Server:
         self.connections: set[ServerConnection] = set()
         self.handler_takes_path = takes_path(handler)
         self.closing = False
-        self._listener: asyncio.Server
+        self.listener: asyncio.Server
         self._forgotten = asyncio.Event()
-
-    def listen(self, listener: asyncio.Server) -> None:
-        """Take over what accepts the connections."""
-        self._listener = listener
 
     def forget(self, connection: ServerConnection) -> None:
         """A connection is closed and its handler has returned."""
@@ -216,20 +187,20 @@ class Server:
     @property
     def sockets(self) -> tuple[socket.socket, ...] | None:
         """The sockets that the server listens on; ``None`` once it is closed."""
-        return tuple(self._listener.sockets) or None
+        return tuple(self.listener.sockets) or None
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
-        return self._listener.is_serving()
+        return self.listener.is_serving()
 
     async def start_serving(self) -> None:
         """Begin to accept connections, if ``start_serving=False`` was given."""
-        await self._listener.start_serving()
+        await self.listener.start_serving()
 
     async def serve_forever(self) -> None:
         """Accept connections until the task is cancelled or the server closed; then close it."""
         try:
-            await self._listener.serve_forever()
+            await self.listener.serve_forever()
         except asyncio.CancelledError:
             self.close()
             await self.wait_closed()
@@ -253,7 +224,7 @@ class Server:
         """
         serialize_close(code, reason)
         self.closing = True
-        self._listener.close()
+        self.listener.close()
         for connection in list(self.connections):
             connection.shut_down(code if close_connections else None, reason)
 
@@ -262,22 +233,17 @@ class Server:
         while self.connections:
             self._forgotten.clear()
             await self._forgotten.wait()
-        await self._listener.wait_closed()
+        await self.listener.wait_closed()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: Any) -> None:
         self.close()
         await self.wait_closed()
 
 
-class Serve:
+class Serve(Opening[Server]):
     """What :func:`serve` returns: awaitable, and an asynchronous context manager."""
 
     def __init__(
@@ -289,44 +255,23 @@ class Serve:
         options: AsyncioServeOptions,
     ) -> None:
         self._handler = handler
-        self._host = host
-        self._port = port
         self._path = path
-        self._options, self._stream_options = split_options(ServeOptions, options)
-        resolve(ServeOptions, self._options)
+        self._options, self._listener_options = split_options(ServeOptions, options)
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
+        if path is None:
+            self._listener_options = {"host": host, "port": port, **self._listener_options}
         self._server = Server(handler)
-
-    def __await__(self) -> Generator[Any, None, Server]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Server:
-        return await self._start()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._server.__aexit__(exc_type, exc_value, traceback)
 
     def _connection(self) -> ServerConnection:
         connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)
         return connection
 
-    async def _start(self) -> Server:
+    async def _open(self) -> Server:
         loop = asyncio.get_running_loop()
-        if self._path is None:
-            check_stream_options(loop.create_server, self._stream_options)
-            options = {"host": self._host, "port": self._port, **self._stream_options}
-            listener = await loop.create_server(self._connection, **options)
-        else:
-            check_stream_options(loop.create_unix_server, self._stream_options)
-            listener = await loop.create_unix_server(
-                self._connection, self._path or None, **self._stream_options
-            )
-        self._server.listen(listener)
+        call = loop.create_server if self._path is None else loop.create_unix_server
+        check_call(call, self._listener_options)
+        path = () if self._path is None else (self._path or None,)
+        self._server.listener = await call(self._connection, *path, **self._listener_options)
         return self._server
 
 

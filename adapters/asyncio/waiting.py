@@ -12,10 +12,31 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Generic, TypeVar
 
-__all__ = ["Wakeup"]
+__all__ = ["Opening", "Wakeup"]
+
+T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
+
+
+class Opening(ABC, Generic[T]):
+    """Something that takes time to open: to be awaited, or entered and left as what it opens."""
+
+    @abstractmethod
+    async def _open(self) -> T: ...
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> T:
+        self._opened = await self._open()
+        return self._opened
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self._opened.__aexit__(*exc_info)
 
 
 class Wakeup:
