@@ -23,6 +23,10 @@ from .typing import Side, State, Subprotocol
 __all__ = ["BaseConnection", "fragments_of", "takes_path"]
 
 
+DATA_TYPES = (str, bytes, bytearray, memoryview)
+"""What is sent as one message; a tuple, because a union would be built anew at each use."""
+
+
 class BaseConnection:
     """A connection's properties, which must be treated as read-only.
 
@@ -152,7 +156,7 @@ def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
     Raises:
         TypeError: it is no message.
     """
-    if isinstance(message, str | bytes | bytearray | memoryview):
+    if isinstance(message, DATA_TYPES):
         return None
     if isinstance(message, Mapping):
         raise TypeError("message must not be a mapping: sending its keys would hardly be meant")

@@ -301,7 +301,7 @@ def prepare_data(data: Data | BytesLike) -> tuple[Opcode, bytes | bytearray | me
     """
     if isinstance(data, str):
         return Opcode.TEXT, data.encode()
-    if isinstance(data, bytes | bytearray):
+    if isinstance(data, (bytes, bytearray)):
         return Opcode.BINARY, data
     if isinstance(data, memoryview):
         return Opcode.BINARY, _contiguous_bytes(data)

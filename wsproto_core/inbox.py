@@ -101,7 +101,8 @@ class Inbox:
 
     def events(self) -> list[Event]:
         """Take everything, in order."""
-        self._check_not_streaming()
+        if self._streaming:
+            raise _streaming()
         notices, self._notices = self._notices, deque()
         events: list[Event] = []
         for position, event in notices:
@@ -118,7 +119,8 @@ class Inbox:
 
     def next_message(self) -> Data | None:
         """Take the next message, or ask for it."""
-        self._check_not_streaming()
+        if self._streaming:
+            raise _streaming()
         if self.reader.messages:
             return self._take()
         self._demand = _Demand.MESSAGE
@@ -138,10 +140,6 @@ class Inbox:
             return None
         self._streaming = True
         return Fragment(piece, False)
-
-    def _check_not_streaming(self) -> None:
-        if self._streaming:
-            raise ConcurrencyError("a message is being received in pieces: receive its last piece first")
 
     def _take(self) -> Data:
         self.taken += 1
@@ -221,3 +219,7 @@ class Inbox:
         if reader.building and (self._dropping or self._size() > self._read_limit.high):
             reader.drop_building()
             self._dropping = True
+
+
+def _streaming() -> ConcurrencyError:
+    return ConcurrencyError("a message is being received in pieces: receive its last piece first")

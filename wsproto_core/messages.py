@@ -428,6 +428,12 @@ class MessageWriter:
                 type of those before.
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
         """
+        if fin and text is None and not self.building and not self._extensions:
+            # The fast path: nearly every message is one of these two.
+            if type(message) is str:
+                return self.frame(FINAL_TEXT, message.encode())
+            if type(message) is bytes:
+                return self.frame(FINAL_BINARY, message)
         opcode, payload = prepare_data(message)
         if text is not None:
             opcode = Opcode.TEXT if text else Opcode.BINARY
