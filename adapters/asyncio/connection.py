@@ -70,6 +70,10 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
     """The byte stream, once there is one."""
+    local_address: Any = None
+    """This end's address: ``(host, port)`` on IPv4; ``None`` before there is a stream."""
+    remote_address: Any = None
+    """The other end's address: ``(host, port)`` on IPv4; ``None`` before there is a stream."""
 
     def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(protocol, logger)
@@ -332,25 +336,12 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self.abandon()
             raise
 
-    # Getters
-
-    @property
-    def local_address(self) -> Any:
-        """This end's address: ``(host, port)`` on IPv4; ``None`` before the connection is made."""
-        return self._extra_info("sockname")
-
-    @property
-    def remote_address(self) -> Any:
-        """The other end's address: ``(host, port)`` on IPv4; ``None`` before the connection is made."""
-        return self._extra_info("peername")
-
-    def _extra_info(self, name: str) -> Any:
-        return self.transport.get_extra_info(name) if hasattr(self, "transport") else None
-
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.local_address = transport.get_extra_info("sockname")
+        self.remote_address = transport.get_extra_info("peername")
         if transport.get_extra_info("ssl_object") is None:
             # Paused and resumed mean exactly: there are unwritten bytes, and there are none.
             self.transport.set_write_buffer_limits(0)

@@ -177,6 +177,7 @@ class Server:
         self.closing = False
         self.listener: asyncio.Server
         self._forgotten = asyncio.Event()
+        self._close_called = asyncio.Event()
 
     def forget(self, connection: ServerConnection) -> None:
         """A connection is closed and its handler has returned."""
@@ -198,13 +199,21 @@ class Server:
         await self.listener.start_serving()
 
     async def serve_forever(self) -> None:
-        """Accept connections until the task is cancelled or the server closed; then close it."""
+        """Accept connections until the task is cancelled or the server closed; then close it.
+
+        Returns when everything is closed.
+        """
+        # The listener's method of this name would wait for the connections without closing them
+        # (CPython 3.12), or would not see that the server is closed (uvloop).
+        if not self.closing:
+            await self.listener.start_serving()
         try:
-            await self.listener.serve_forever()
+            await self._close_called.wait()
         except asyncio.CancelledError:
             self.close()
             await self.wait_closed()
             raise
+        await self.wait_closed()
 
     def close(
         self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
@@ -224,16 +233,17 @@ class Server:
         """
         serialize_close(code, reason)
         self.closing = True
+        self._close_called.set()
         self.listener.close()
         for connection in list(self.connections):
             connection.shut_down(code if close_connections else None, reason)
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned."""
+        await self.listener.wait_closed()
         while self.connections:
             self._forgotten.clear()
             await self._forgotten.wait()
-        await self.listener.wait_closed()
 
     async def __aenter__(self) -> Self:
         return self
