@@ -12,6 +12,7 @@ from .exceptions import (
     InvalidStatusCode,
 )
 from .extensions.base import check_accepted, offer_extensions
+from .extensions.permessage_deflate import DEFAULT_CLIENT, NAME
 from .handshake import (
     build_request,
     check_extra_headers,
@@ -71,7 +72,9 @@ class ClientProtocol(Protocol):
         settings = resolve(ClientOptions, options)
         self._setup(Side.CLIENT, clock, random, settings)
         self.uri = parse_uri(uri) if isinstance(uri, str) else uri
-        self._factories = settings["extensions"] or ()
+        self._factories = list(settings["extensions"] or ())
+        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+            self._factories.append(DEFAULT_CLIENT)
         self._subprotocols = settings["subprotocols"] or ()
         self._reading = ResponseReader(head_limits(settings))
         self.request, self._key = self._build_request(settings)

@@ -72,7 +72,6 @@ class Inbox:
             read_limit: marks for their bytes.
             on_stop, on_resume: called when ``wants_read`` has changed.
         """
-        self.reader = reader
         self.taken = 0
         self.wants_read = True
         self._max_queue = max_queue
@@ -80,10 +79,15 @@ class Inbox:
         self._on_stop = on_stop
         self._on_resume = on_resume
         self._notices: deque[tuple[int, Event]] = deque()
-        self._demand = _Demand.NOTHING
         self._streaming = False
         self._reading_to_end = False
         self._dropping = False
+        self.use_reader(reader)
+
+    def use_reader(self, reader: MessageReader) -> None:
+        """Take messages from this reader."""
+        self.reader = reader
+        reader.is_full = self._is_full
 
     def notify(self, event: Event) -> None:
         """Add a notice, after the messages that are here."""
@@ -159,7 +163,10 @@ class Inbox:
         while len(self._notices) > KEPT_NOTICES:
             self._notices.popleft()
         try:
-            reader.receive(data)
+            if reader.suspended:
+                reader.resume(data)
+            else:
+                reader.receive(data)
         finally:
             if reading_to_end:
                 self._drop_beyond_marks(queued)
@@ -199,10 +206,22 @@ class Inbox:
     def _size(self) -> int:
         """Bytes that count against ``read_limit``."""
         reader = self.reader
-        if self._demand is _Demand.MESSAGE or (self._demand is _Demand.NOTHING and reader.bounded):
-            return reader.pending
-        # Nobody asks for the whole of the message under construction.
-        return reader.pending + reader.buffered
+        return reader.pending + reader.buffered if self._limits_building() else reader.pending
+
+    def _limits_building(self) -> bool:
+        """Whether nobody asks for the whole of the message under construction, which so has a limit."""
+        if self._demand is _Demand.NOTHING:
+            return not self.reader.bounded
+        return self._demand is _Demand.FRAGMENT
+
+    def _is_full(self) -> bool:
+        """Whether extensions have to stop, because there is no room for what they return."""
+        if not self._limits_building() or self.reader.buffered < self._read_limit.high:
+            return False
+        if self._reading_to_end:
+            self.reader.drop_building()
+            self._dropping = True
+        return not self._reading_to_end
 
     def _drop_beyond_marks(self, queued: int) -> None:
         """Drop of the messages beyond the first ``queued`` those for which there is no room.

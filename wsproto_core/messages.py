@@ -19,7 +19,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
@@ -41,6 +41,9 @@ __all__ = ["MessageReader", "MessageWriter", "PieceConverter", "convert_message"
 
 MESSAGE_OVERHEAD = 64
 """Bytes that a message counts for beyond its own, while it waits to be taken."""
+
+DECODED_AT_ONCE = 2**16
+"""Bytes that an extension is asked for at once."""
 
 FINAL_TEXT = FIN | Opcode.TEXT
 FINAL_BINARY = FIN | Opcode.BINARY
@@ -68,13 +71,19 @@ class MessageReader:
         bounded: whether there is a limit on messages.
         buffered: bytes that have arrived of the message under construction and are still here.
         closed: whether a close frame has been received; bytes after it are dropped.
+        is_full: whether there is no room for more of the message under construction. Only extensions
+            heed it, whose output may be a thousand times longer than their input.
+        suspended: whether they have stopped; what is received meanwhile is kept for later.
     """
 
     __slots__ = (
+        "_backlog",
         "_buffer",
         "_control",
         "_control_payload",
         "_decoder",
+        "_decoding",
+        "_every_message",
         "_extensions",
         "_fin",
         "_fragments",
@@ -98,8 +107,10 @@ class MessageReader:
         "building",
         "closed",
         "frames",
+        "is_full",
         "messages",
         "pending",
+        "suspended",
     )
 
     def __init__(
@@ -136,6 +147,8 @@ class MessageReader:
         limits = [limit for limit in (max_size, max_fragment_size) if limit is not None]
         self._max_frame = min(limits, default=1 << 63)
         self._extensions = tuple(reversed(extensions))
+        # whether even messages without reserved bits are the extensions' business
+        self._every_message = not all(extension.marks_messages for extension in extensions)
         self._reserved_bits = 0
         for extension in extensions:
             self._reserved_bits |= extension.reserved_bits
@@ -153,12 +166,18 @@ class MessageReader:
         self._decoder = _Utf8Decoder()
         self._buffer: io.StringIO | io.BytesIO = io.BytesIO()
         self._has_pieces = False
+        self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
+        self._backlog = bytearray()  # what was received since they stopped
+        self.is_full: Callable[[], bool] = bool
+        self.suspended = False
         self._size = 0  # after extensions
         self._wire_size = 0
         self._fragments = 0
 
     def receive(self, data: bytes) -> None:
         """Parse ``data``; messages and control frames that precede an error are kept.
+
+        Not to be called while ``suspended``: see :meth:`resume`.
 
         Raises:
             ProtocolError: the peer broke a rule.
@@ -174,13 +193,13 @@ class MessageReader:
         masked = self._masked
         max_frame = self._max_frame
         not_here = end + 1
-        while position < end and not self.closed:
+        while position < end and not (self.closed or self.suspended):
             first = data[position]
             # The fast path: a whole unfragmented message without reserved bits.
             if (
                 (first == FINAL_TEXT or first == FINAL_BINARY)
                 and not self.building
-                and not self._extensions
+                and not self._every_message
                 and end - position >= 4
                 and (data[position + 1] & MASKED != 0) is masked
             ):
@@ -211,6 +230,23 @@ class MessageReader:
                     position = stop
                     continue
             position = self._receive_frame(data, position)
+        if self.suspended:
+            self._backlog += data[position:]
+
+    def resume(self, data: bytes) -> None:
+        """Go on after extensions have stopped, if there is room, and parse what was kept and ``data``.
+
+        Raises:
+            ProtocolError, PayloadTooBig: see :meth:`receive`.
+        """
+        self._backlog += data
+        if self.is_full():
+            return
+        self._decode()
+        if not self.suspended:
+            data = bytes(self._backlog)
+            self._backlog.clear()
+            self.receive(data)
 
     def _receive_frame(self, data: bytes, position: int) -> int:
         """Begin with a frame, as far as it is there; return the position after what was used."""
@@ -291,7 +327,7 @@ class MessageReader:
         complete = not self._remaining
         self.frames += complete
         if self._opcode < Opcode.CLOSE:
-            self._receive_data(chunk, complete and self._fin)
+            self._receive_data(chunk, complete)
         else:
             self._control_payload += chunk
             if complete:
@@ -301,23 +337,61 @@ class MessageReader:
                 self._control(self._opcode, payload)
         return position + used
 
-    def _receive_data(self, chunk: bytes, final: bool) -> None:
+    def _receive_data(self, chunk: bytes, complete: bool) -> None:
+        """Pass a piece of payload to the message under construction."""
+        final = complete and self._fin
+        if not self._extensions:
+            self._add_payload(chunk, final)
+        else:
+            self._decoding = self._apply_extensions(0, chunk, complete, final)
+            self._decode()
+
+    def _apply_extensions(
+        self, index: int, data: bytes, frame_end: bool, final: bool
+    ) -> Iterator[tuple[bytes, bool]]:
+        """Yield what the extensions from ``index`` on make of ``data``, and whether it is the last."""
+        if index == len(self._extensions):
+            yield data, final
+            return
+        extension = self._extensions[index]
+        more = True
+        while more:
+            room = DECODED_AT_ONCE
+            if self._max_size is not None:
+                # One byte more than allowed is enough to know.
+                room = min(room, self._max_size - self._size + 1)
+            output = extension.decode(data, frame_end=frame_end, final=final, max_length=room)
+            more = extension.has_more
+            data = b""
+            yield from self._apply_extensions(index + 1, output, frame_end and not more, final and not more)
+
+    def _decode(self) -> None:
+        """Take what extensions return, until they have no more or there is no more room."""
+        self.suspended = False
+        assert self._decoding is not None
+        for payload, final in self._decoding:
+            self._size += len(payload)
+            if self._max_size is not None and self._size > self._max_size:
+                raise PayloadTooBig(f"message exceeds the limit of {self._max_size} bytes")
+            self._add_payload(payload, final)
+            if not final and self.is_full():
+                self.suspended = True
+                return
+        self._decoding = None
+
+    def _add_payload(self, payload: bytes, final: bool) -> None:
         """Add a piece of payload to the message under construction."""
-        for extension in self._extensions:
-            room = None if self._max_size is None else self._max_size - self._size
-            chunk = extension.decode(chunk, final=final, max_size=room)
-        self._size += len(chunk)
-        piece: Data = chunk
+        piece: Data = payload
         if self.building == Opcode.TEXT:
             try:
-                piece = self._decoder.decode(chunk, final)
+                piece = self._decoder.decode(payload, final)
             except UnicodeDecodeError as error:
                 raise _not_utf8() from error
         if final:
-            self._end_message(piece, len(chunk))
+            self._end_message(piece, len(payload))
         elif piece and not self._lost:
             self._add(piece)
-            self.buffered += len(chunk)
+            self.buffered += len(payload)
 
     def _add(self, piece: Data) -> None:
         if not self._has_pieces:
@@ -378,6 +452,9 @@ class MessageReader:
         self._forget_message()
         self._head = b""
         self._control_payload = b""
+        self._backlog.clear()
+        self._decoding = None
+        self.suspended = False
 
     @property
     def incomplete(self) -> bool:
@@ -416,12 +493,15 @@ class MessageWriter:
         self._random = random
         self._extensions = tuple(extensions)
 
-    def message(self, message: Data | BytesLike, *, text: bool | None, fin: bool) -> list[bytes]:
+    def message(
+        self, message: Data | BytesLike, *, text: bool | None, fin: bool, compress: bool | None
+    ) -> list[bytes]:
         """Return the frame for a message, or for the next fragment of one.
 
         Arguments:
             text: whether it is sent as text; ``None``: ``str`` as text, bytes-like as binary.
             fin: whether it is whole, or its last fragment.
+            compress: whether it is to be compressed; ``None`` leaves it to the extensions.
 
         Raises:
             TypeError: ``message`` is neither ``str`` nor bytes-like, or a fragment is not of the
@@ -445,12 +525,26 @@ class MessageWriter:
         if text and not isinstance(message, str):
             self._check_utf8(payload, first, fin)
         reserved_bits = 0
-        for extension in self._extensions:
-            bits, payload = extension.encode(bytes(payload), first=first, final=fin)
-            reserved_bits |= bits & extension.reserved_bits
+        if self._extensions:
+            reserved_bits, payload = self._apply_extensions(bytes(payload), first, fin, compress)
         self.building = not fin
         byte = fin << 7 | (opcode | reserved_bits if first else Opcode.CONTINUATION)
         return self.frame(byte, payload)
+
+    def _apply_extensions(
+        self, payload: bytes, first: bool, fin: bool, compress: bool | None
+    ) -> tuple[int, bytes]:
+        reserved_bits = 0
+        try:
+            for extension in self._extensions:
+                bits, payload = extension.encode(payload, first=first, final=fin, compress=compress)
+                reserved_bits |= bits & extension.reserved_bits
+        except BaseException:
+            # It will not be sent: the peer will not see what they have seen.
+            for extension in self._extensions:
+                extension.cancel_encoding()
+            raise
+        return reserved_bits, payload
 
     def _check_utf8(self, payload: BytesLike, first: bool, fin: bool) -> None:
         if first:

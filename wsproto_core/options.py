@@ -316,8 +316,8 @@ OPTIONS: dict[str, Option] = {
     "compression": Option(
         "deflate",
         "",
-        "Shortcut for the permessage-deflate extension; None turns it off. This version has no "
-        "compression yet, so nothing is negotiated either way.",
+        "Shortcut for the permessage-deflate extension (RFC 7692) with settings that save memory; None "
+        "turns it off. It is not added if extensions has it already.",
         _compression,
     ),
     "subprotocols": Option(

@@ -136,6 +136,9 @@ class Protocol:
         )
         self._write_timed = False
         self._heard_at_write = 0
+        self._idle_timeout: float | None = None
+        self._counted_at_idle = 0
+        self._end_of_stream_waits = False
         self._closing = Closing()
 
     def _make_reader(self, extensions: Sequence[Extension]) -> MessageReader:
@@ -159,10 +162,14 @@ class Protocol:
         self.extensions = tuple(extensions)
         self.subprotocol = subprotocol
         if extensions:
-            self._inbox.reader = self._make_reader(extensions)
+            self._inbox.use_reader(self._make_reader(extensions))
             self._outbox.writer = self._make_writer(extensions)
         self._step(Input.ACCEPTED)
-        self._keepalive.start(self._clock())
+        now = self._clock()
+        self._keepalive.start(now)
+        timeouts = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
+        self._idle_timeout = min(timeouts, default=None)
+        self._timers.start(Timer.IDLE, now, self._idle_timeout)
 
     # Inputs
 
@@ -187,8 +194,18 @@ class Protocol:
         except (ProtocolError, PayloadTooBig) as error:
             self._fail(error, error.code, shorten_reason(str(error)), remote=True)
 
+    def _resume(self) -> None:
+        """Go on with what was received while extensions had no room."""
+        self._receive_frames(b"")
+        if self._end_of_stream_waits and not self._inbox.reader.suspended:
+            self.receive_eof()
+
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""
+        self._end_of_stream_waits = self._inbox.reader.suspended
+        if self._end_of_stream_waits:
+            # Its close frame may be among what was received before.
+            return
         if self._phase in (Phase.OPEN, Phase.CLOSE_SENT):
             where = "within a message" if self._inbox.reader.incomplete else "without a close frame"
             # One attempt to tell: it may have ended its sending half only.
@@ -236,13 +253,22 @@ class Protocol:
 
     # Commands
 
-    def send(self, message: Data | BytesLike, *, text: bool | None = None, fin: bool = True) -> None:
+    def send(
+        self,
+        message: Data | BytesLike,
+        *,
+        text: bool | None = None,
+        fin: bool = True,
+        compress: bool | None = None,
+    ) -> None:
         """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 section 5.6).
 
         Arguments:
             text: ``True`` or ``False`` forces text or binary.
             fin: ``False`` for a fragment that is not the last one; the next call continues the
                 message, and its type must be the same.
+            compress: ``True`` or ``False`` compresses this message or does not, if compression was
+                negotiated; ``None`` leaves it to the extension. What the first fragment says holds.
 
         Raises:
             ConnectionClosed: a close frame has been sent or received, or the connection failed.
@@ -254,7 +280,7 @@ class Protocol:
         if self._phase is not Phase.OPEN:
             self._refuse_command()
         outbox = self._outbox
-        outbox.add(outbox.writer.message(message, text=text, fin=fin))
+        outbox.add(outbox.writer.message(message, text=text, fin=fin, compress=compress))
         self._messages_sent += fin
 
     def send_text(self, message: str | BytesLike, *, fin: bool = True) -> None:
@@ -330,6 +356,9 @@ class Protocol:
         if self._phase is Phase.OPEN:
             self._give_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
+            if self._inbox.reader.suspended:
+                # The peer's close frame may be behind what nobody wants any more.
+                self._resume()
 
     def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
@@ -359,14 +388,22 @@ class Protocol:
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        return self._inbox.next_message()
+        message = self._inbox.next_message()
+        if message is None and self._inbox.reader.suspended:
+            self._resume()
+            message = self._inbox.next_message()
+        return message
 
     def next_fragment(self) -> Fragment | None:
         """Take what is there of the next message; ``None`` when that is nothing yet.
 
         Memory is bounded by ``read_limit``, not by the message, from the first call on.
         """
-        return self._inbox.next_fragment()
+        fragment = self._inbox.next_fragment()
+        if self._inbox.reader.suspended:
+            self._resume()
+            fragment = fragment or self._inbox.next_fragment()
+        return fragment
 
     def events(self, *, messages: bool = True) -> list[Event]:
         """Take everything that happened since the last call, in order.
@@ -377,7 +414,13 @@ class Protocol:
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        return self._inbox.events() if messages else self._inbox.notices()
+        if not messages:
+            return self._inbox.notices()
+        events = self._inbox.events()
+        if self._inbox.reader.suspended:
+            self._resume()
+            events += self._inbox.events()
+        return events
 
     def data_to_send(self) -> list[bytes]:
         """Take the buffers to write, in order; each ends with the end of a frame or of its header.
@@ -505,6 +548,7 @@ class Protocol:
             timers.stop(Timer.PING)
             timers.stop(Timer.PONG)
             timers.stop(Timer.WRITE)
+            timers.stop(Timer.IDLE)
             # Once the stream is to be closed there is nothing to be read.
             self._inbox.read_to_end(self.stream_action in (StreamAction.KEEP, StreamAction.SEND_EOF))
         if not rules.parses:
@@ -534,11 +578,15 @@ class Protocol:
     # Time
 
     def _expire(self, timer: Timer, now: float) -> None:
-        """A deadline has passed. All but one judge the peer, who may be innocent."""
+        """A deadline has passed. All but the first two judge the peer, who may be innocent."""
         if timer is Timer.PING:
             payload = self._keepalive.next_ping(now, self._bytes_received)
             if payload is not None:
                 self._queue_control(Opcode.PING, payload)
+            return
+        if timer is Timer.IDLE:
+            self._timers.start(Timer.IDLE, now, self._idle_timeout)
+            self._release_if_idle()
             return
         if timer is Timer.PONG and self._keepalive.lives(self._bytes_received):
             return
@@ -564,6 +612,13 @@ class Protocol:
             error = TimeoutError(f"no close frame received for {self._options['close_timeout']} seconds")
             self._set_cause(error, remote=True)
         self._step(Input.EXPIRED)
+
+    def _release_if_idle(self) -> None:
+        count = self._messages_sent + self._inbox.taken + self.undelivered
+        if count == self._counted_at_idle:
+            for extension in self.extensions:
+                extension.release()
+        self._counted_at_idle = count
 
     def _stop_timing_writes(self) -> None:
         self._write_timed = False

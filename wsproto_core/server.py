@@ -21,6 +21,7 @@ from .exceptions import (
     SecurityError,
 )
 from .extensions.base import accept_offers
+from .extensions.permessage_deflate import DEFAULT_SERVER, NAME
 from .handshake import (
     build_response,
     check_extra_headers,
@@ -79,6 +80,9 @@ class ServerProtocol(Protocol):
         if not callable(settings["extra_headers"]):
             check_extra_headers(Headers(settings["extra_headers"] or ()))
         self._date = date
+        self._factories = list(settings["extensions"] or ())
+        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+            self._factories.append(DEFAULT_SERVER)
         self._reading = RequestReader(head_limits(settings))
         self._early = bytearray()  # what the client sends before it has an answer
         self._early_limit = marks(settings["read_limit"], 2).high
@@ -145,7 +149,7 @@ class ServerProtocol(Protocol):
             check_origin(request.headers, self._settings["origins"])
             offered = parse_subprotocol_offers(request.headers)
             offers = request.headers.get_all("Sec-WebSocket-Extensions")
-            extension_header, extensions = accept_offers(offers, self._settings["extensions"] or ())
+            extension_header, extensions = accept_offers(offers, self._factories)
         except InvalidUpgrade as error:
             return self._answer_error(error, HTTPStatus.UPGRADE_REQUIRED)
         except InvalidOrigin as error:

@@ -21,6 +21,7 @@ class Timer(enum.Enum):
     WRITE = "write"
     PONG = "pong"
     PING = "ping"
+    IDLE = "idle"
 
 
 class Timers:

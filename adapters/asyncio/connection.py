@@ -177,7 +177,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
 
     # Sending
 
-    async def send(self, message: Sendable, text: bool | None = None) -> None:
+    async def send(self, message: Sendable, text: bool | None = None, compress: bool | None = None) -> None:
         """Send a message: ``str`` as text, bytes-like as binary.
 
         An iterable or asynchronous iterable of either is sent as one message, a fragment for each
@@ -189,6 +189,8 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
 
         Arguments:
             text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
+            compress: ``True`` or ``False`` compresses this message or does not, if compression was
+                negotiated.
 
         Raises:
             ConnectionClosed: the connection is closed, or closing.
@@ -196,15 +198,17 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         """
         fragments = fragments_of(message)
         if fragments is not None:
-            await self._send_fragments(fragments, text)
+            await self._send_fragments(fragments, text, compress)
             return
         if self._fragments_lock.locked() or not self.protocol.writable:
             async with self._fragments_lock:
                 await self._drain()
-        self.protocol.send(cast(str | bytes, message), text=text)
+        self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
         await self._sent()
 
-    async def _send_fragments(self, fragments: Iterable[Any] | AsyncIterable[Any], text: bool | None) -> None:
+    async def _send_fragments(
+        self, fragments: Iterable[Any] | AsyncIterable[Any], text: bool | None, compress: bool | None
+    ) -> None:
         if not isinstance(fragments, AsyncIterable):
             fragments = _asynchronous(fragments)
         protocol = self.protocol
@@ -213,7 +217,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             try:
                 async for fragment in fragments:
                     await self._drain()
-                    protocol.send(fragment, text=text, fin=False)
+                    protocol.send(fragment, text=text, fin=False, compress=compress)
                     begun = True
                     await self._sent()
                 if begun:

@@ -1,8 +1,10 @@
 """The interface of extensions, and their negotiation (RFC 6455 section 9).
 
 An extension sees a message's payload piece by piece, as it arrives or as it is sent, so that a
-transformation costs no more memory than it needs itself. Extensions apply in the order in which
-they were negotiated when sending, and in the reverse order when receiving (section 9.1).
+transformation costs no more memory than it needs itself. :class:`FrameExtension` and
+:class:`MessageExtension` are for those that want frames or messages whole. Extensions apply in the
+order in which they were negotiated when sending, and in the reverse order when receiving
+(section 9.1).
 
 A factory negotiates, an extension transforms. One factory serves any number of connections; each
 connection has extensions of its own.
@@ -35,37 +37,123 @@ class Extension(ABC):
         name: the name under which it is negotiated.
         reserved_bits: the reserved bits of data frames that it uses, as they stand in a frame's
             first byte: 0x40 (RSV1), 0x20 (RSV2), 0x10 (RSV3).
+        marks_messages: whether a message without its reserved bits is none of its business. Such
+            messages take the fast path.
+        has_more: whether :meth:`decode` can return more without being given more.
+        idle_timeout: seconds without a message after which :meth:`release` is called; ``None`` for
+            never.
     """
 
     name: ClassVar[ExtensionName]
     reserved_bits: ClassVar[int] = 0
+    marks_messages: ClassVar[bool] = False
+    has_more: bool = False
+    idle_timeout: float | None = None
 
     @abstractmethod
     def begin_decoding(self, reserved_bits: int) -> None:
         """A message begins to arrive; ``reserved_bits`` are those of its first frame."""
 
     @abstractmethod
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         """Transform the next piece of the payload that arrives.
 
         Arguments:
             data: the piece, in any chunking; may be empty.
-            final: whether it is the message's last.
-            max_size: bytes that may be returned, or ``None`` for any number.
+            frame_end: whether it is the last of its frame.
+            final: whether it is the last of its message.
+            max_length: bytes to return at most. If there are more, set ``has_more``: the method is
+                called again, without data, when there is room. An extension whose output is no
+                longer than its input may ignore this.
 
         Raises:
-            PayloadTooBig: there would be more than ``max_size`` bytes.
             InvalidPayload: the data is not what this extension produces (close code 1007).
             ProtocolError: the peer broke a rule of this extension (close code 1002).
         """
 
     @abstractmethod
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         """Transform the payload of the next data frame to send.
+
+        Arguments:
+            data: the frame's payload.
+            first: whether it is the first of its message.
+            final: whether it is the last of its message.
+            compress: what the caller of ``send`` asks for; ``None`` leaves it to the extension.
 
         Returns the reserved bits for that frame (only those of a message's first frame count) and
         the payload.
         """
+
+    def cancel_encoding(self) -> None:  # noqa: B027
+        """What :meth:`encode` has returned last will not be sent: forget that it was encoded."""
+
+    def release(self) -> None:  # noqa: B027
+        """The connection is idle: give up the memory that is not needed to go on."""
+
+
+class FrameExtension(Extension):
+    """An extension that sees each frame's payload as a whole, at the cost of the memory for it."""
+
+    def __init__(self) -> None:
+        self._reserved_bits = 0
+        self._payload = b""
+
+    def begin_decoding(self, reserved_bits: int) -> None:
+        self._reserved_bits = reserved_bits
+
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
+        self._payload += data
+        if not frame_end:
+            return b""
+        payload, self._payload = self._payload, b""
+        return self.decode_frame(payload, self._reserved_bits)
+
+    @abstractmethod
+    def decode_frame(self, payload: bytes, reserved_bits: int) -> bytes:
+        """Transform the payload of a frame that has arrived.
+
+        Arguments:
+            payload: the frame's.
+            reserved_bits: those of the message's first frame.
+        """
+
+
+class MessageExtension(Extension):
+    """An extension that sees each message as a whole, at the cost of the memory for it."""
+
+    def __init__(self) -> None:
+        self._reserved_bits = 0
+        self._received: list[bytes] = []
+        self._sent: list[bytes] = []
+
+    def begin_decoding(self, reserved_bits: int) -> None:
+        self._reserved_bits = reserved_bits
+
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
+        self._received.append(data)
+        if not final:
+            return b""
+        message = b"".join(self._received)
+        self._received.clear()
+        return self.decode_message(message, self._reserved_bits)
+
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+        self._sent.append(data)
+        if not final:
+            # Everything is in the last fragment; the bits are needed in the first one.
+            return self.reserved_bits, b""
+        message = b"".join(self._sent)
+        self._sent.clear()
+        return self.reserved_bits, self.encode_message(message)
+
+    @abstractmethod
+    def decode_message(self, message: bytes, reserved_bits: int) -> bytes:
+        """Transform a message that has arrived."""
+
+    @abstractmethod
+    def encode_message(self, message: bytes) -> bytes:
+        """Transform a message that is to be sent; its reserved bits are those of the class."""
 
 
 class ClientExtensionFactory(ABC):

@@ -1,0 +1,430 @@
+"""permessage-deflate (RFC 7692).
+
+A compressor and an inflater are made when the first compressed message needs them and given up when
+the connection has been idle. A sender may start anew whenever it likes: its peer just keeps more
+history than is used. A receiver may not: under context takeover the next message refers to the last
+bytes of those before. So they are kept here, beside the inflater, which has them too but does not
+give them away; and from them a new inflater starts, after idling or behind a final block.
+
+Output is bounded, not input: whatever comes, no more is inflated at once than was asked for.
+
+Which library does the work is decided here, once: zlib-ng if it is installed, or else zlib. Nothing
+but speed depends on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..exceptions import (
+    DuplicateParameter,
+    InvalidParameterName,
+    InvalidParameterValue,
+    InvalidPayload,
+    NegotiationError,
+)
+from ..typing import ExtensionName, ExtensionParameter
+from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
+
+
+def _choose_zlib() -> tuple[str, Any]:
+    for name in ("zlib_ng.zlib_ng", "zlib"):
+        with contextlib.suppress(ImportError):
+            return name, importlib.import_module(name)
+    raise ImportError("Python was built without zlib")  # which permessage-deflate cannot do without
+
+
+ZLIB, zlib = _choose_zlib()
+"""The name of the module that compresses, and the module."""
+
+__all__ = [
+    "DEFAULT_CLIENT",
+    "DEFAULT_SERVER",
+    "ZLIB",
+    "ClientPerMessageDeflateFactory",
+    "PerMessageDeflate",
+    "ServerPerMessageDeflateFactory",
+]
+
+NAME = ExtensionName("permessage-deflate")
+RSV1 = 0x40
+MAX_BITS = 15
+
+TAIL = b"\x00\x00\xff\xff"
+"""What an empty stored block ends with: it follows each message and is not sent (section 7.2.1)."""
+
+EMPTY = b"\x00"
+"""An empty message (section 7.2.3.6): the rest of an empty stored block."""
+
+EMPTY_FINAL_BLOCK = b"\x03\x00"
+
+MAX_FINAL_BLOCKS = 1024
+"""Blocks with BFINAL in one message. Each takes two bytes to send, and an inflater to go on behind."""
+
+DEFAULT_SETTINGS: Mapping[str, Any] = {"memLevel": 5}
+
+
+class _Window:
+    """The last bytes of what was inflated, kept in the pieces in which they came."""
+
+    __slots__ = ("_length", "_pieces", "_size")
+
+    def __init__(self, bits: int) -> None:
+        self._size = 1 << bits
+        self._pieces: deque[bytes] = deque()
+        self._length = 0
+
+    def add(self, piece: bytes) -> None:
+        if len(piece) >= self._size:
+            self._pieces.clear()
+            self._length = 0
+        piece = piece[-self._size :]
+        self._pieces.append(piece)
+        self._length += len(piece)
+        while self._length - len(self._pieces[0]) >= self._size:
+            self._length -= len(self._pieces.popleft())
+        if len(self._pieces) > 256:
+            # A thousand small messages should not cost a thousand objects.
+            self.compact()
+
+    def compact(self) -> bytes:
+        """Keep one object for all pieces, and return it."""
+        content = b"".join(self._pieces)[-self._size :]
+        self._pieces.clear()
+        self._length = len(content)
+        if content:
+            self._pieces.append(content)
+        return content
+
+
+class PerMessageDeflate(Extension):
+    """permessage-deflate on one connection, with the parameters negotiated."""
+
+    name = NAME
+    reserved_bits = RSV1
+    marks_messages = True
+
+    def __init__(
+        self,
+        *,
+        remote_no_context_takeover: bool,
+        local_no_context_takeover: bool,
+        remote_max_window_bits: int = MAX_BITS,
+        local_max_window_bits: int = MAX_BITS,
+        compress_settings: Mapping[str, Any] | None = None,
+        threshold: int = 0,
+        idle_timeout: float | None = None,
+    ) -> None:
+        """
+        Arguments:
+            remote_no_context_takeover, remote_max_window_bits: how the peer compresses.
+            local_no_context_takeover, local_max_window_bits: how this end compresses.
+            compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits``.
+            threshold: bytes below which a whole message is not compressed, unless that is asked for.
+            idle_timeout: seconds without a message after which memory is given up; ``None`` for never.
+        """
+        self.remote_no_context_takeover = remote_no_context_takeover
+        self.local_no_context_takeover = local_no_context_takeover
+        self.remote_max_window_bits = remote_max_window_bits
+        self.local_max_window_bits = local_max_window_bits
+        self.compress_settings = dict(DEFAULT_SETTINGS if compress_settings is None else compress_settings)
+        self.threshold = threshold
+        self.idle_timeout = idle_timeout
+        # receiving
+        self._inflater: Any = None
+        self._window = _Window(remote_max_window_bits)
+        self._inflating = False  # whether the message that arrives is compressed
+        self._empty = True  # whether nothing of it has come
+        self._final_blocks = 0  # blocks in it with BFINAL
+        self._input = b""  # what the inflater has not taken yet
+        # sending
+        self._compressor: Any = None
+        self._compressing = False  # whether the message that is sent is compressed
+
+    def __repr__(self) -> str:
+        return (
+            f"PerMessageDeflate(remote_no_context_takeover={self.remote_no_context_takeover}, "
+            f"local_no_context_takeover={self.local_no_context_takeover}, "
+            f"remote_max_window_bits={self.remote_max_window_bits}, "
+            f"local_max_window_bits={self.local_max_window_bits})"
+        )
+
+    # Receiving
+
+    def begin_decoding(self, reserved_bits: int) -> None:
+        self._inflating = reserved_bits == RSV1
+        self._empty = True
+        self._final_blocks = 0
+
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
+        if not self._inflating:
+            return data
+        if data:
+            self._empty = False
+            self._input = self._input + data if self._input else data
+        if final and not self.has_more:
+            if self._empty:
+                # Nothing at all is an empty message: there is no block to be completed.
+                return b""
+            self._input += TAIL
+        output = self._inflate(max_length)
+        if final and not self.has_more:
+            self._end_decoding()
+        return output
+
+    def _end_decoding(self) -> None:
+        if self._inflater is not None:
+            # A message that was cut off ends within a block. Behind its last block, another one may
+            # follow: try it with an empty one, on a copy.
+            probe = self._inflater.copy()
+            probe.decompress(EMPTY_FINAL_BLOCK)
+            if not probe.eof:
+                raise InvalidPayload("compressed message ends within a block")
+        self._inflating = False
+        if self.remote_no_context_takeover:
+            self._inflater = None
+            self._window = _Window(self.remote_max_window_bits)
+
+    def _inflate(self, max_length: int) -> bytes:
+        """Inflate what there is, at most ``max_length`` bytes, and set :attr:`has_more`."""
+        if self._inflater is None:
+            self._inflater = zlib.decompressobj(-self.remote_max_window_bits, zdict=self._window.compact())
+        try:
+            output: bytes = self._inflater.decompress(self._input, max_length)
+        except zlib.error as error:
+            raise InvalidPayload(f"compressed message cannot be inflated: {error}") from error
+        if output:
+            self._window.add(output)
+        if self._inflater.eof:
+            # A block with BFINAL (section 7.2.3.4): what follows begins a new stream, with the history.
+            self._final_blocks += 1
+            if self._final_blocks > MAX_FINAL_BLOCKS:
+                raise InvalidPayload(f"compressed message with more than {MAX_FINAL_BLOCKS} final blocks")
+            self._input = self._inflater.unused_data
+            if self._input == TAIL:
+                # The peer left out the first byte of the empty block that has to follow.
+                self._input = b""
+            self._inflater = None
+            self.has_more = bool(self._input)
+        else:
+            self._input = self._inflater.unconsumed_tail
+            # An output that is full may leave some behind even when all input is taken.
+            self.has_more = bool(self._input) or len(output) >= max_length
+        return output
+
+    # Sending
+
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+        if first:
+            small = final and len(data) < self.threshold
+            self._compressing = compress if compress is not None else not small
+        if not self._compressing:
+            return 0, data
+        if self._compressor is None:
+            # zlib has no raw window of 8 bits. With 9, it never looks back further than 250 bytes.
+            bits = max(self.local_max_window_bits, 9)
+            self._compressor = zlib.compressobj(wbits=-bits, **self.compress_settings)
+        # Each fragment is flushed: what is sent can be read.
+        output: bytes = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+        if final:
+            self._compressing = False
+            output = output.removesuffix(TAIL) or EMPTY
+            if self.local_no_context_takeover:
+                self._compressor = None
+            if first and compress is None and len(output) > len(data):
+                # The peer will not see what the compressor has seen.
+                self._compressor = None
+                return 0, data
+        return RSV1, output
+
+    def cancel_encoding(self) -> None:
+        self._compressor = None
+
+    def release(self) -> None:
+        if not self._compressing:
+            self._compressor = None
+        if not self._inflating:
+            self._inflater = None
+            self._window.compact()
+
+
+# Negotiation (section 7.1)
+
+PARAMETERS = (
+    "server_no_context_takeover",
+    "client_no_context_takeover",
+    "server_max_window_bits",
+    "client_max_window_bits",
+)
+
+
+def _parse_parameters(params: Sequence[ExtensionParameter], *, valueless_bits: bool) -> dict[str, int | bool]:
+    """Parse parameters into a dictionary; those without a value are ``True``.
+
+    Arguments:
+        valueless_bits: whether ``client_max_window_bits`` may have no value, as in a request.
+    """
+    parsed: dict[str, int | bool] = {}
+    for name, value in params:
+        if name not in PARAMETERS:
+            raise InvalidParameterName(name)
+        if name in parsed:
+            raise DuplicateParameter(name)
+        if name.endswith("_no_context_takeover"):
+            if value is not None:
+                raise InvalidParameterValue(name, value)
+            parsed[name] = True
+        elif value is None and name == "client_max_window_bits" and valueless_bits:
+            parsed[name] = True
+        else:
+            # "a decimal integer without leading zeroes between 8 to 15" (sections 7.1.2.1, 7.1.2.2)
+            if value not in ("8", "9", "10", "11", "12", "13", "14", "15"):
+                raise InvalidParameterValue(name, value)
+            parsed[name] = int(value)
+    return parsed
+
+
+def _build_parameters(wanted: Mapping[str, int | bool | None]) -> list[ExtensionParameter]:
+    return [
+        (name, None if wanted[name] is True else str(wanted[name]))
+        for name in PARAMETERS
+        if wanted[name] is not None and wanted[name] is not False
+    ]
+
+
+class _Factory:
+    """What both factories are given."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        server_no_context_takeover: bool = False,
+        client_no_context_takeover: bool = False,
+        server_max_window_bits: int | None = None,
+        client_max_window_bits: int | bool | None = None,
+        compress_settings: Mapping[str, Any] | None = None,
+        *,
+        threshold: int = 64,
+        idle_timeout: float | None = 30,
+    ) -> None:
+        """
+        Arguments:
+            server_no_context_takeover: the server forgets what it has sent after each message.
+            client_no_context_takeover: the same for the client. Without context takeover less
+                memory is used between messages, and similar messages compress much worse.
+            server_max_window_bits: how far the server looks back: 2 to this power bytes, 8 to 15;
+                ``None`` is 15.
+            client_max_window_bits: the same for the client; on a client, ``True`` lets the server
+                choose.
+            compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits``;
+                ``{"memLevel": 5}`` by default.
+            threshold: bytes below which a message is sent uncompressed, unless ``send`` is told to
+                compress it. The headers of deflate cost more than they save then.
+            idle_timeout: seconds without a message after which the memory for compression is given
+                up, except for the last bytes received; ``None`` for never.
+
+        Raises:
+            TypeError, ValueError: a parameter is not allowed.
+        """
+        for name, bits in (
+            ("server_max_window_bits", server_max_window_bits),
+            ("client_max_window_bits", client_max_window_bits),
+        ):
+            valueless = name == "client_max_window_bits" and isinstance(self, ClientExtensionFactory)
+            if bits is None or (bits is True and valueless):
+                continue
+            if type(bits) is not int or not 8 <= bits <= MAX_BITS:
+                raise ValueError(f"{name} must be None or an int from 8 to 15, not {bits!r}")
+        if compress_settings is not None and "wbits" in compress_settings:
+            raise ValueError("compress_settings must not have wbits: set server_ or client_max_window_bits")
+        zlib.compressobj(wbits=-MAX_BITS, **(compress_settings or {}))  # its errors are clear
+        if threshold < 0:
+            raise ValueError(f"threshold must not be negative: {threshold!r}")
+        if idle_timeout is not None and not idle_timeout > 0:
+            raise ValueError(f"idle_timeout must be positive or None, not {idle_timeout!r}")
+        self.server_no_context_takeover = server_no_context_takeover
+        self.client_no_context_takeover = client_no_context_takeover
+        self.server_max_window_bits = server_max_window_bits
+        self.client_max_window_bits = client_max_window_bits
+        self.compress_settings = compress_settings
+        self.threshold = threshold
+        self.idle_timeout = idle_timeout
+
+    def _make(self, *, server: bool, agreed: Mapping[str, int | bool | None]) -> PerMessageDeflate:
+        local, remote = ("server", "client") if server else ("client", "server")
+        return PerMessageDeflate(
+            remote_no_context_takeover=bool(agreed[f"{remote}_no_context_takeover"]),
+            local_no_context_takeover=bool(agreed[f"{local}_no_context_takeover"]),
+            remote_max_window_bits=agreed[f"{remote}_max_window_bits"] or MAX_BITS,
+            local_max_window_bits=agreed[f"{local}_max_window_bits"] or MAX_BITS,
+            compress_settings=self.compress_settings,
+            threshold=self.threshold,
+            idle_timeout=self.idle_timeout,
+        )
+
+
+class ClientPerMessageDeflateFactory(_Factory, ClientExtensionFactory):
+    """Offers permessage-deflate to a server."""
+
+    def get_request_params(self) -> list[ExtensionParameter]:
+        return _build_parameters({name: getattr(self, name) for name in PARAMETERS})
+
+    def process_response_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> PerMessageDeflate:
+        answer = _parse_parameters(params, valueless_bits=False)
+        agreed: dict[str, int | bool | None] = {name: answer.get(name) for name in PARAMETERS}
+        # What was asked of the server, it has to grant (sections 7.1.1.1 and 7.1.2.1).
+        if self.server_no_context_takeover and not answer.get("server_no_context_takeover"):
+            raise NegotiationError("server did not accept server_no_context_takeover")
+        limit = self.server_max_window_bits
+        if limit is not None and answer.get("server_max_window_bits", MAX_BITS + 1) > limit:
+            raise NegotiationError(f"server did not accept server_max_window_bits={limit}")
+        # What the server asks of us was at our disposal, but only if we offered it (section 7.1.2.2).
+        hint = self.client_max_window_bits
+        own = MAX_BITS if hint is None or hint is True else hint
+        bits = answer.get("client_max_window_bits")
+        if bits is not None and (hint is None or bits > own):
+            raise NegotiationError(f"server asks for client_max_window_bits={bits}, which was not offered")
+        agreed["client_max_window_bits"] = own if bits is None else bits
+        if self.client_no_context_takeover:
+            agreed["client_no_context_takeover"] = True
+        return self._make(server=False, agreed=agreed)
+
+
+class ServerPerMessageDeflateFactory(_Factory, ServerExtensionFactory):
+    """Accepts permessage-deflate from a client."""
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], PerMessageDeflate]:
+        offer = _parse_parameters(params, valueless_bits=True)
+        agreed: dict[str, int | bool | None] = {}
+        for side in ("server", "client"):
+            name = f"{side}_no_context_takeover"
+            agreed[name] = getattr(self, name) or offer.get(name, False)
+        # The smaller of what the client asks for and what we want.
+        wanted = [self.server_max_window_bits, offer.get("server_max_window_bits")]
+        agreed["server_max_window_bits"] = min((bits for bits in wanted if bits is not None), default=None)
+        # Only a client that offers it lets us limit its window (section 7.1.2.2).
+        hint = offer.get("client_max_window_bits")
+        own = self.client_max_window_bits
+        if hint is None:
+            agreed["client_max_window_bits"] = None
+        elif hint is True:
+            agreed["client_max_window_bits"] = own
+        else:
+            agreed["client_max_window_bits"] = hint if own is None else min(own, hint)
+        return _build_parameters(agreed), self._make(server=True, agreed=agreed)
+
+
+# What ``compression="deflate"`` means. Windows of 4 KiB instead of 32 cost an eighth of the memory, and
+# compress the messages of most applications nearly as well.
+
+DEFAULT_CLIENT = ClientPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
+DEFAULT_SERVER = ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
