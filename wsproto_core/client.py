@@ -142,9 +142,11 @@ class ClientProtocol(Protocol):
         extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)
         subprotocol = negotiate_subprotocol_response(headers, self._subprotocols)
         self._inbox.notify(self.response)
+        trailing_data = self._reading.trailing_data
+        del self._reading
         self._open(extensions, subprotocol)
         # Bytes may follow the response in the same segment.
-        self._receive_frames(self._reading.trailing_data)
+        self._receive_frames(trailing_data)
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:

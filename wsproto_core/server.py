@@ -174,6 +174,7 @@ class ServerProtocol(Protocol):
         response = Response(101, self._complete(headers, extra))
         self._outbox.open(response.serialize())
         self.response = response
+        del self._reading
         self._open(extensions, subprotocol)
         early = bytes(self._early)
         self._early.clear()

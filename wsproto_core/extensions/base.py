@@ -44,11 +44,15 @@ class Extension(ABC):
             never.
     """
 
+    __slots__ = ("has_more", "idle_timeout")
+
     name: ClassVar[ExtensionName]
     reserved_bits: ClassVar[int] = 0
     marks_messages: ClassVar[bool] = False
-    has_more: bool = False
-    idle_timeout: float | None = None
+
+    def __init__(self) -> None:
+        self.has_more = False
+        self.idle_timeout: float | None = None
 
     @abstractmethod
     def begin_decoding(self, reserved_bits: int) -> None:
@@ -96,6 +100,7 @@ class FrameExtension(Extension):
     """An extension that sees each frame's payload as a whole, at the cost of the memory for it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._reserved_bits = 0
         self._payload = b""
 
@@ -123,6 +128,7 @@ class MessageExtension(Extension):
     """An extension that sees each message as a whole, at the cost of the memory for it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._reserved_bits = 0
         self._received: list[bytes] = []
         self._sent: list[bytes] = []

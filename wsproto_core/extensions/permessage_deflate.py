@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +64,9 @@ EMPTY_FINAL_BLOCK = b"\x03\x00"
 MAX_FINAL_BLOCKS = 1024
 """Blocks with BFINAL in one message. Each takes two bytes to send, and an inflater to go on behind."""
 
+MAX_PIECES = 64
+"""Pieces of the window at which they are joined: many small ones cost more than their bytes."""
+
 DEFAULT_SETTINGS: Mapping[str, Any] = {"memLevel": 5}
 
 
@@ -75,34 +77,43 @@ class _Window:
 
     def __init__(self, bits: int) -> None:
         self._size = 1 << bits
-        self._pieces: deque[bytes] = deque()
+        self._pieces: list[bytes] = []
         self._length = 0
 
     def add(self, piece: bytes) -> None:
-        if len(piece) >= self._size:
-            self._pieces.clear()
-            self._length = 0
-        piece = piece[-self._size :]
         self._pieces.append(piece)
         self._length += len(piece)
-        while self._length - len(self._pieces[0]) >= self._size:
-            self._length -= len(self._pieces.popleft())
-        if len(self._pieces) > 256:
-            # A thousand small messages should not cost a thousand objects.
-            self.compact()
+        # Joined when twice as much is there as is needed, each byte is copied once at most.
+        if self._length >= 2 * self._size or len(self._pieces) > MAX_PIECES:
+            self.content()
 
-    def compact(self) -> bytes:
-        """Keep one object for all pieces, and return it."""
+    def content(self) -> bytes:
+        """Keep one object instead of the pieces, and return it."""
         content = b"".join(self._pieces)[-self._size :]
-        self._pieces.clear()
+        self._pieces = [content] if content else []
         self._length = len(content)
-        if content:
-            self._pieces.append(content)
         return content
 
 
 class PerMessageDeflate(Extension):
     """permessage-deflate on one connection, with the parameters negotiated."""
+
+    __slots__ = (
+        "_compressing",
+        "_compressor",
+        "_empty",
+        "_final_blocks",
+        "_inflater",
+        "_inflating",
+        "_input",
+        "_window",
+        "compress_settings",
+        "local_max_window_bits",
+        "local_no_context_takeover",
+        "remote_max_window_bits",
+        "remote_no_context_takeover",
+        "threshold",
+    )
 
     name = NAME
     reserved_bits = RSV1
@@ -127,11 +138,12 @@ class PerMessageDeflate(Extension):
             threshold: bytes below which a whole message is not compressed, unless that is asked for.
             idle_timeout: seconds without a message after which memory is given up; ``None`` for never.
         """
+        super().__init__()
         self.remote_no_context_takeover = remote_no_context_takeover
         self.local_no_context_takeover = local_no_context_takeover
         self.remote_max_window_bits = remote_max_window_bits
         self.local_max_window_bits = local_max_window_bits
-        self.compress_settings = dict(DEFAULT_SETTINGS if compress_settings is None else compress_settings)
+        self.compress_settings = DEFAULT_SETTINGS if compress_settings is None else compress_settings
         self.threshold = threshold
         self.idle_timeout = idle_timeout
         # receiving
@@ -192,7 +204,7 @@ class PerMessageDeflate(Extension):
     def _inflate(self, max_length: int) -> bytes:
         """Inflate what there is, at most ``max_length`` bytes, and set :attr:`has_more`."""
         if self._inflater is None:
-            self._inflater = zlib.decompressobj(-self.remote_max_window_bits, zdict=self._window.compact())
+            self._inflater = zlib.decompressobj(-self.remote_max_window_bits, zdict=self._window.content())
         try:
             output: bytes = self._inflater.decompress(self._input, max_length)
         except zlib.error as error:
@@ -249,7 +261,7 @@ class PerMessageDeflate(Extension):
             self._compressor = None
         if not self._inflating:
             self._inflater = None
-            self._window.compact()
+            self._window.content()
 
 
 # Negotiation (section 7.1)
