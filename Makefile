@@ -32,6 +32,7 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p wsproto_core -p adapters
+	MYPYPATH=docs/demo $(BIN)/mypy docs/demo docs/examples docs/generate.py
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info htmlcov .coverage .coverage.*

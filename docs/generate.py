@@ -43,7 +43,9 @@ def options_table(declared: type[CommonOptions], base: type[CommonOptions] | Non
     for name in declared.__annotations__:
         if base is None or name not in base.__annotations__:
             option = OPTIONS[name]
-            default = "library and Python version" if option.default is USER_AGENT else f"`{option.default!r}`"
+            default = (
+                "library and Python version" if option.default is USER_AGENT else f"`{option.default!r}`"
+            )
             lines.append(f"| `{name}` | {default} | {option.unit} | {option.documentation} |")
     return "\n".join(lines) + "\n"
 

@@ -133,7 +133,7 @@ class BaseConnection:
                 self.logger.info("connection open")
             case Close():
                 self.logger.info("connection closing: received %a", str(event))
-            case Failure() if not event.remote and self.protocol.state is State.CONNECTING:
+            case Failure() if not event.remote and self.protocol.handshake_error is not None:
                 self.logger.error("opening handshake failed", exc_info=event.error)
             case Failure():
                 self.logger.info("connection failed: %a", str(event.error))

@@ -184,7 +184,10 @@ def _sequence(name: str, value: Any) -> None:
 def _subprotocols(name: str, value: Any) -> None:
     _sequence(name, value)
     if value:
-        build_subprotocol(value)
+        try:
+            build_subprotocol(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
 def _factories(name: str, value: Any) -> None:
@@ -429,7 +432,9 @@ def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
     known = [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")]
     for name in given:
         if name not in known:
-            raise TypeError(unknown_option(name, [*known, *OPTIONS]))
+            # It may be an option of the other side, of which this side has another name.
+            ours = [option for option in OPTIONS if option != name]
+            raise TypeError(unknown_option(name, [*known, *ours]))
 
 
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:

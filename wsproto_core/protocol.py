@@ -564,9 +564,8 @@ class Protocol:
         raise self.close_exception()
 
     def _set_cause(self, error: BaseException, *, remote: bool) -> None:
-        """Remember what went wrong; what it leads to is not the cause."""
-        if self._closing.cause is None:
-            self._closing.cause = error
+        """Remember what went wrong. The phase that it leads to knows no second error."""
+        self._closing.cause = error
         self._inbox.notify(Failure(error, remote, self._closing.sent))
 
     def _refuse(self, error: Exception) -> None:

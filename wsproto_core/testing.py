@@ -204,7 +204,6 @@ class End:
         """Close the stream in both directions, as the end of a process does."""
         if not self.closed:
             self.closed = True
-            self._unwritten.clear()
             self._outgoing.end()
             self._refuse()
             self.protocol.connection_lost(error)

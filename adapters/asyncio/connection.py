@@ -12,6 +12,7 @@ Three choices make it fast; the rest is plain.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
@@ -346,6 +347,10 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self.transport = cast(asyncio.Transport, transport)
         self.local_address = transport.get_extra_info("sockname")
         self.remote_address = transport.get_extra_info("peername")
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Gathered writes need no help; asyncio forgets this for some of the sockets it is given.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if transport.get_extra_info("ssl_object") is None:
             # Paused and resumed mean exactly: there are unwritten bytes, and there are none.
             self.transport.set_write_buffer_limits(0)
@@ -464,6 +469,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self.transport.write(buffers[0])
         else:
             self.transport.writelines(buffers)
+            if self.transport.get_write_buffer_size():
+                # Some versions of Python (3.12.1, 3.13.0) pause nobody in writelines, but here.
+                self.transport.set_write_buffer_limits(0)
         if not self._writing_paused:
             self.protocol.data_sent()
 
@@ -486,8 +494,13 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         elif action is StreamAction.KEEP or self._writing_paused:
             return
         elif action is StreamAction.SEND_EOF and transport.can_write_eof():
-            transport.write_eof()
-            self.protocol.eof_sent()
+            try:
+                transport.write_eof()
+            except OSError:
+                # The peer has reset the stream, which asyncio has not seen yet.
+                transport.abort()
+            else:
+                self.protocol.eof_sent()
         elif not transport.is_closing():
             # Closed twice, asyncio's TLS transport forgets what it could be aborted by.
             transport.close()

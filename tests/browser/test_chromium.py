@@ -1,0 +1,538 @@
+"""A browser as the other side.
+
+Chromium is as strict a client as there is, and the one that most servers have to do with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, TypeVar
+
+import pytest
+from server import Room, parse, serve_chat
+
+from adapters.asyncio import Server, ServerConnection, connect, serve
+from wsproto_core import ConnectionClosed, ConnectionClosedOK, Headers, Response, make_response
+
+from .devtools import TIMEOUT, Chromium, DevTools, DevToolsError, Page
+
+T = TypeVar("T")
+Handler: TypeAlias = Callable[[ServerConnection], Awaitable[None]]
+
+OPEN = """(url, protocols) => new Promise(resolve => {
+    window.seen = {messages: [], errors: 0, close: null};
+    window.socket = new WebSocket(url, protocols);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = event => seen.messages.push(event.data);
+    socket.onerror = () => ++seen.errors;
+    socket.onopen = () => resolve("open");
+    socket.onclose = ({code, reason, wasClean}) => {
+        seen.close = {code, reason, wasClean};
+        resolve("closed");
+    };
+})"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    with Chromium(executable) as running:
+        yield running
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    async def within_deadline() -> T:
+        async with asyncio.timeout(1.5 * TIMEOUT):
+            return await main
+
+    return asyncio.run(within_deadline())
+
+
+def blank_page(path: str, request_headers: Headers) -> Response | None:
+    """A page for the sockets of a test to come from; anything but ``/`` is for WebSocket."""
+    if path == "/":
+        body = '<!DOCTYPE html><title>Blank</title><link rel="icon" href="data:,">'
+        return make_response(200, {"Content-Type": "text/html"}, body)
+    return None
+
+
+def address_of(server: Server) -> str:
+    assert server.sockets
+    host, port = server.sockets[0].getsockname()
+    return f"{host}:{port}"
+
+
+@asynccontextmanager
+async def page_of(chromium: Chromium, handler: Handler, **options: Any) -> AsyncIterator[tuple[Page, str]]:
+    """A page, and the URI of a server with this handler, from where the page comes as well."""
+    async with (
+        serve(handler, "127.0.0.1", 0, process_request=blank_page, **options) as server,
+        DevTools.connect(chromium.uri) as devtools,
+    ):
+        address = address_of(server)
+        yield await devtools.open(f"http://{address}/"), f"ws://{address}/socket"
+
+
+async def no_handler(websocket: ServerConnection) -> None:
+    raise AssertionError("there should have been no connection")
+
+
+# The demo's chat, as people use it
+
+
+async def enter_chat(page: Page, name: str) -> None:
+    await page.type("#name", name)
+    await page.wait_for("document.querySelector('#people').dataset.count")
+
+
+async def said(page: Page) -> list[list[str]]:
+    """Who said what, as the page shows it."""
+    found: list[list[str]] = await page.evaluate(
+        """[...document.querySelectorAll('.said')].map(
+            item => [...item.children].map(part => part.textContent)
+        )"""
+    )
+    return found
+
+
+async def wait_for_messages(page: Page, count: int) -> None:
+    await page.wait_for(f"document.querySelectorAll('.said').length === {count}")
+
+
+async def wait_for_count(page: Page, count: int) -> None:
+    await page.wait_for(f"document.querySelector('#people').dataset.count === '{count}'")
+
+
+def test_two_tabs_see_each_other(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            one = await devtools.open(server.page_url)
+            assert await one.evaluate("document.querySelector('#state').textContent") == "not connected"
+            await enter_chat(one, "Ada")
+            assert await one.evaluate("document.querySelector('#state').textContent") == "connected"
+            await wait_for_count(one, 1)
+            two = await devtools.open(server.page_url)
+            await enter_chat(two, "Grace")
+            for page in (one, two):
+                await wait_for_count(page, 2)
+                assert await page.evaluate("document.querySelector('#people').textContent") == "2 people here"
+
+            await one.type("#text", "Hello, Grace!")
+            for page in (one, two):
+                await wait_for_messages(page, 1)
+            await two.type("#text", "Hello, Ada! ✓")
+            for page in (one, two):
+                await wait_for_messages(page, 2)
+            assert await said(one) == [["You", "Hello, Grace!"], ["Grace", "Hello, Ada! ✓"]]
+            assert await said(two) == [["Ada", "Hello, Grace!"], ["You", "Hello, Ada! ✓"]]
+            assert await one.evaluate("document.querySelector('#text').value") == ""
+
+            await two.close()
+            await wait_for_count(one, 1)
+            assert await one.evaluate("document.querySelector('#people').textContent") == "1 person here"
+
+    run(main())
+
+
+def test_what_people_write_is_not_html(chromium: Chromium) -> None:
+    html = "<img src=x onerror='window.broken = true'>"
+
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open(server.page_url)
+            await enter_chat(page, "Ada")
+            async with connect(server.chat_url) as websocket:
+                await websocket.send(json.dumps({"type": "join", "name": "<b>Eve</b>"}))
+                await websocket.send(json.dumps({"type": "message", "text": html}))
+                await wait_for_messages(page, 1)
+            assert await said(page) == [["<b>Eve</b>", html]]
+            await page.wait_for("document.querySelector('#log').textContent.includes('<b>Eve</b> left')")
+            assert await page.evaluate("document.querySelectorAll('#log img, #log b').length") == 0
+
+    run(main())
+
+
+def test_binary_messages_are_shown_with_their_size(chromium: Chromium) -> None:
+    size = 5 * 2**20
+
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open(server.page_url)
+            await enter_chat(page, "Ada")
+            async with connect(server.chat_url) as websocket:
+                await websocket.send(json.dumps({"type": "join", "name": "Grace"}))
+                await websocket.send(bytes(size))
+                await websocket.send(b"x")
+                await page.wait_for("document.querySelector('[data-bytes=\"1\"]')?.textContent")
+            shown = "[...document.querySelectorAll('[data-bytes]')].map(item => item.textContent)"
+            assert await page.evaluate(shown) == [
+                "A binary message: 5.0 MiB (5,242,880 bytes)",
+                "A binary message: 1 byte",
+            ]
+
+    run(main())
+
+
+def test_the_page_says_that_the_server_closed(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with DevTools.connect(chromium.uri) as devtools:
+            async with serve_chat(Room()) as server:
+                page = await devtools.open(server.page_url)
+                await enter_chat(page, "Ada")
+            await page.wait_for("document.querySelector('#state').dataset.state === 'closed'")
+            assert (
+                await page.evaluate("document.querySelector('#state').textContent") == "disconnected (1001)"
+            )
+            assert not await page.evaluate("document.querySelector('#join').hidden")
+
+            async with serve_chat(Room(), server.port) as server:
+                await page.type("#name", "")
+                await wait_for_count(page, 1)
+
+    run(main())
+
+
+def test_leaving_the_page_says_goodbye(chromium: Chromium) -> None:
+    async def main() -> Room:
+        room = Room()
+        async with serve_chat(room) as server, DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open(server.page_url)
+            await enter_chat(page, "Ada")
+            async with connect(server.chat_url) as websocket:
+                await websocket.send(json.dumps({"type": "join", "name": "Grace"}))
+                await page.command("Page.navigate", url="about:blank")
+                while parse(await websocket.recv()) != {"type": "leave", "name": "Ada"}:
+                    pass
+        return room
+
+    assert run(main()).departures[0] == ("Ada", 1001, "")
+
+
+# Messages
+
+
+def test_messages_of_all_sizes_both_ways(chromium: Chromium) -> None:
+    async def echo(websocket: ServerConnection) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+
+    async def main() -> None:
+        async with page_of(chromium, echo, max_size=2**24) as (page, uri):
+            assert await page.call(OPEN, uri, []) == "open"
+            # The sizes at which the header's form changes, and ones that need many reads.
+            for size in (0, 1, 125, 126, 65535, 65536, 1_000_001, 4 * 2**20):
+                assert await page.call(
+                    """size => new Promise(resolve => {
+                        const text = "é".repeat(size / 2) + "x".repeat(size % 2);
+                        const bytes = Uint8Array.from({length: size}, (_, index) => index % 251);
+                        const got = [];
+                        socket.onmessage = ({data}) => {
+                            if (got.push(data) < 2) return;
+                            const back = new Uint8Array(got[1]);
+                            const same = back.every((byte, index) => byte === bytes[index]);
+                            resolve([got[0] === text, back.length, same]);
+                        };
+                        socket.send(text);
+                        socket.send(bytes);
+                    })""",
+                    size,
+                ) == [True, size, True]
+
+    run(main())
+
+
+def test_a_large_message_arrives(chromium: Chromium) -> None:
+    size = 7 * 2**20 + 1
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.send("✓" * size)
+        await websocket.wait_closed()
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            await page.wait_for("seen.messages.length")
+            assert await page.evaluate("seen.messages[0].length") == size
+            assert await page.evaluate("/^✓*$/.test(seen.messages[0])")
+
+    run(main())
+
+
+def test_fragments_arrive_as_one_message(chromium: Chromium) -> None:
+    async def pieces() -> AsyncIterator[str]:
+        for piece in ("a", "", "b€", "c"):
+            yield piece
+
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.send(pieces())
+        await websocket.send([b"\x00", b"\xff"])
+        await websocket.wait_closed()
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            await page.wait_for("seen.messages.length === 2")
+            assert await page.evaluate("[seen.messages[0], ...new Uint8Array(seen.messages[1])]") == [
+                "ab€c",
+                0,
+                255,
+            ]
+
+    run(main())
+
+
+# Pings
+
+
+def test_the_browser_answers_pings(chromium: Chromium) -> None:
+    async def main() -> None:
+        latency: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+        async def handler(websocket: ServerConnection) -> None:
+            first = await websocket.ping()
+            second = await websocket.ping(b"x" * 125)
+            await first
+            latency.set_result(await second)
+            assert websocket.latency == latency.result()
+
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            assert await latency > 0
+            await page.wait_for("seen.close")
+            assert await page.evaluate("seen") == {
+                "messages": [],
+                "errors": 0,
+                "close": {"code": 1000, "reason": "", "wasClean": True},
+            }
+
+    run(main())
+
+
+# Closing
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(1000, ""), (1011, "broken"), (3000, "registered"), (4321, "because ✓"), (4999, "x" * 123)],
+)
+def test_the_page_sees_the_code_of_a_handler(chromium: Chromium, code: int, reason: str) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.close(code, reason)
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            assert await page.wait_for("seen.close") == {"code": code, "reason": reason, "wasClean": True}
+
+    run(main())
+
+
+def test_the_page_sees_a_close_without_code(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.close(1005)
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            assert await page.wait_for("seen.close") == {"code": 1005, "reason": "", "wasClean": True}
+
+    run(main())
+
+
+def test_the_page_sees_that_a_handler_failed(chromium: Chromium, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        raise RuntimeError("oops")
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            assert (await page.wait_for("seen.close"))["code"] == 1011
+
+    run(main())
+    assert "oops" in caplog.text
+
+
+def test_the_page_sees_that_the_server_goes_away(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.wait_closed()
+
+    async def main() -> None:
+        async with DevTools.connect(chromium.uri) as devtools:
+            async with serve(handler, "127.0.0.1", 0, process_request=blank_page) as server:
+                address = address_of(server)
+                page = await devtools.open(f"http://{address}/")
+                await page.call(OPEN, f"ws://{address}/socket", [])
+                server.close(reason="maintenance")
+                await server.wait_closed()
+            assert await page.wait_for("seen.close") == {
+                "code": 1001,
+                "reason": "maintenance",
+                "wasClean": True,
+            }
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [('4001, "bye ✓"', 4001, "bye ✓"), ("1000", 1000, ""), ("", 1005, "")],
+)
+def test_the_server_sees_the_code_of_the_page(
+    chromium: Chromium, arguments: str, code: int, reason: str
+) -> None:
+    async def main() -> None:
+        ended: asyncio.Future[ConnectionClosed] = asyncio.get_running_loop().create_future()
+
+        async def handler(websocket: ServerConnection) -> None:
+            try:
+                await websocket.recv()
+            except ConnectionClosed as error:
+                await websocket.wait_closed()
+                ended.set_result(error)
+
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            await page.evaluate(f"socket.close({arguments})")
+            closed = await ended
+            assert (closed.code, closed.reason, closed.received_first) == (code, reason, True)
+            assert isinstance(closed, ConnectionClosedOK) is (code == 1000)
+            seen = await page.wait_for("seen.close")
+            assert (seen["code"], seen["wasClean"]) == (code, True)
+
+    run(main())
+
+
+def test_a_message_that_is_too_big_for_the_server(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        async for _ in websocket:
+            pass
+
+    async def main() -> None:
+        async with page_of(chromium, handler, max_size=1000) as (page, uri):
+            await page.call(OPEN, uri, [])
+            await page.evaluate("socket.send('x'.repeat(5000000))")
+            assert (await page.wait_for("seen.close"))["code"] == 1009
+
+    run(main())
+
+
+# The opening handshake
+
+
+@pytest.mark.parametrize(
+    ("offered", "supported", "chosen"),
+    [
+        (["chat", "superchat"], ["superchat", "chat"], "chat"),
+        (["chat", "superchat"], ["superchat"], "superchat"),
+        ([], ["superchat"], ""),
+    ],
+)
+def test_a_subprotocol_is_negotiated(
+    chromium: Chromium, offered: list[str], supported: list[str], chosen: str
+) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        await websocket.send(str(websocket.subprotocol))
+        await websocket.wait_closed()
+
+    def select(client: Any, server: Any) -> Any:
+        return next((subprotocol for subprotocol in client if subprotocol in server), None)
+
+    async def main() -> None:
+        async with page_of(chromium, handler, subprotocols=supported, select_subprotocol=select) as (
+            page,
+            uri,
+        ):
+            assert await page.call(OPEN, uri, offered) == "open"
+            assert await page.evaluate("socket.protocol") == chosen
+            await page.wait_for("seen.messages.length")
+            assert await page.evaluate("seen.messages") == [chosen or "None"]
+
+    run(main())
+
+
+def test_the_browser_insists_on_a_subprotocol(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        assert websocket.subprotocol is None
+        await websocket.wait_closed()
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            assert await page.call(OPEN, uri, ["chat"]) == "closed"
+            assert (await page.evaluate("seen.close"))["code"] == 1006
+
+    run(main())
+
+
+def test_the_origin_is_checked(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        assert websocket.request_headers is not None
+        await websocket.send(websocket.request_headers["Origin"])
+        await websocket.wait_closed()
+
+    async def main() -> None:
+        own = re.compile(r"http://127\.0\.0\.1:\d+")
+        async with page_of(chromium, handler, origins=[own]) as (page, uri):
+            assert await page.call(OPEN, uri, []) == "open"
+            await page.wait_for("seen.messages.length")
+            assert await page.evaluate("seen.messages[0] === location.origin")
+
+        async with page_of(chromium, no_handler, origins=["http://example.com", None]) as (page, uri):
+            errors = page.expect_event("Network.webSocketFrameError")
+            assert await page.call(OPEN, uri, []) == "closed"
+            assert await page.evaluate("seen") == {
+                "messages": [],
+                "errors": 1,
+                "close": {"code": 1006, "reason": "", "wasClean": False},
+            }
+            async with asyncio.timeout(TIMEOUT):
+                assert (await errors.get())["errorMessage"].endswith("Unexpected response code: 403")
+
+    run(main())
+
+
+def test_cookies_and_path_reach_the_server(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        assert websocket.request_headers is not None
+        await websocket.send(f"{websocket.path} {websocket.request_headers['Cookie']}")
+        await websocket.wait_closed()
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.evaluate("document.cookie = 'taste=sweet'")
+            await page.call(OPEN, f"{uri}?query=é", [])
+            await page.wait_for("seen.messages.length")
+            assert await page.evaluate("seen.messages") == ["/socket?query=%C3%A9 taste=sweet"]
+
+    run(main())
+
+
+# The tool itself
+
+
+def test_errors_in_a_page_are_raised(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open("data:text/html,<title>Hello</title>")
+            assert await page.evaluate("Promise.resolve(document.title)") == "Hello"
+            with pytest.raises(DevToolsError, match="nothing is not defined"):
+                await page.evaluate("nothing")
+            with pytest.raises(DevToolsError, match="nothing is not defined"):
+                await page.wait_for("nothing")
+            with pytest.raises(DevToolsError, match="wasn't found"):
+                await page.command("No.such")
+
+    run(main())
+
+
+def test_a_browser_that_does_not_start() -> None:
+    executable = shutil.which("false")
+    assert executable is not None
+    with pytest.raises(DevToolsError, match="did not start, status 1"), Chromium(executable):
+        pass

@@ -1,0 +1,234 @@
+"""The hierarchy of exceptions, their attributes and messages, and that they can be pickled."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+
+from wsproto_core import Close, Headers, Response, exceptions
+from wsproto_core.exceptions import (
+    AbortHandshake,
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    DuplicateParameter,
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidHeaderFormat,
+    InvalidHeaderValue,
+    InvalidMessage,
+    InvalidOrigin,
+    InvalidParameterName,
+    InvalidParameterValue,
+    InvalidPayload,
+    InvalidState,
+    InvalidStatusCode,
+    InvalidUpgrade,
+    InvalidURI,
+    NegotiationError,
+    PayloadTooBig,
+    ProtocolError,
+    RedirectHandshake,
+    SecurityError,
+    WebSocketException,
+    WebSocketProtocolError,
+)
+
+HIERARCHY = {
+    ConnectionClosed: (WebSocketException,),
+    ConnectionClosedError: (ConnectionClosed,),
+    ConnectionClosedOK: (ConnectionClosed,),
+    InvalidHandshake: (WebSocketException,),
+    SecurityError: (InvalidHandshake,),
+    InvalidMessage: (InvalidHandshake, ValueError),
+    InvalidHeader: (InvalidHandshake,),
+    InvalidHeaderFormat: (InvalidHeader,),
+    InvalidHeaderValue: (InvalidHeader,),
+    InvalidOrigin: (InvalidHeader,),
+    InvalidUpgrade: (InvalidHeader,),
+    InvalidStatusCode: (InvalidHandshake,),
+    NegotiationError: (InvalidHandshake,),
+    DuplicateParameter: (NegotiationError,),
+    InvalidParameterName: (NegotiationError,),
+    InvalidParameterValue: (NegotiationError,),
+    AbortHandshake: (InvalidHandshake,),
+    RedirectHandshake: (InvalidHandshake,),
+    HandshakeTimeout: (InvalidHandshake, TimeoutError),
+    InvalidState: (WebSocketException,),
+    ConcurrencyError: (InvalidState, RuntimeError),
+    InvalidURI: (WebSocketException, ValueError),
+    PayloadTooBig: (WebSocketException,),
+    ProtocolError: (WebSocketException,),
+    InvalidPayload: (ProtocolError,),
+}
+
+
+def test_the_hierarchy() -> None:
+    assert {exception: exception.__bases__ for exception in HIERARCHY} == HIERARCHY
+    assert WebSocketException.__bases__ == (Exception,)
+    assert WebSocketProtocolError is ProtocolError
+
+
+def test_all_exceptions_are_listed() -> None:
+    listed = {getattr(exceptions, name) for name in exceptions.__all__}
+    assert listed == {WebSocketException, *HIERARCHY}
+    assert exceptions.__all__ == sorted(exceptions.__all__)
+
+
+RECEIVED = Close(1001, "going away")
+SENT = Close(1000, "")
+
+# An exception, its message, and its attributes.
+EXAMPLES = [
+    (WebSocketException("message"), "message", {}),
+    (
+        ConnectionClosedError(1006, ""),
+        "no close frame was received or sent",
+        {"code": 1006, "reason": "", "received": None, "sent": None, "received_first": None},
+    ),
+    (ConnectionClosed(4000, "why"), "closed with 4000 (private use) 'why'", {"code": 4000, "reason": "why"}),
+    (
+        ConnectionClosedOK(1001, "going away", received=RECEIVED),
+        "received 1001 (going away) 'going away'; no close frame was sent",
+        {"code": 1001, "reason": "going away", "received": RECEIVED, "sent": None},
+    ),
+    (
+        ConnectionClosedError(1006, "", sent=Close(1011, "oops")),
+        "sent 1011 (internal error) 'oops'; no close frame was received",
+        {"code": 1006, "received": None, "sent": Close(1011, "oops")},
+    ),
+    (
+        ConnectionClosedOK(1001, "going away", received=RECEIVED, sent=SENT, received_first=True),
+        "received 1001 (going away) 'going away'; then sent 1000 (normal closure)",
+        {"received": RECEIVED, "sent": SENT, "received_first": True},
+    ),
+    (
+        ConnectionClosedOK(1001, "going away", received=RECEIVED, sent=SENT, received_first=False),
+        "sent 1000 (normal closure); then received 1001 (going away) 'going away'",
+        {"received": RECEIVED, "sent": SENT, "received_first": False},
+    ),
+    (InvalidHandshake("message"), "message", {}),
+    (SecurityError("too long"), "too long", {"status": 400}),
+    (SecurityError("too long", 431), "too long", {"status": 431}),
+    (InvalidMessage("malformed"), "malformed", {"status": 400}),
+    (InvalidMessage("malformed", 505), "malformed", {"status": 505}),
+    (InvalidHeader("Host"), "missing Host header", {"name": "Host", "value": None}),
+    (InvalidHeader("Host", ""), "empty Host header", {"name": "Host", "value": ""}),
+    (InvalidHeader("Host", "a\n"), "invalid Host header: 'a\\n'", {"name": "Host", "value": "a\n"}),
+    (
+        InvalidHeaderFormat("Host", "expected a host", "a b", 2),
+        "invalid Host header: expected a host at 2 in 'a b'",
+        {"name": "Host", "value": "a b", "error": "expected a host", "pos": 2},
+    ),
+    (InvalidHeaderValue("Host", "b"), "invalid Host header: 'b'", {"name": "Host", "value": "b"}),
+    (InvalidOrigin(None), "missing Origin header", {"name": "Origin", "value": None}),
+    (InvalidOrigin("null"), "invalid Origin header: 'null'", {"name": "Origin", "value": "null"}),
+    (InvalidUpgrade("Upgrade"), "missing Upgrade header", {"name": "Upgrade", "value": None}),
+    (
+        InvalidStatusCode(404),
+        "server rejected the connection with HTTP status 404, expected 101",
+        {"status_code": 404, "response": None},
+    ),
+    (
+        InvalidStatusCode(404, Response(404, Headers(A="b"), b"body")),
+        "server rejected the connection with HTTP status 404, expected 101",
+        {"status_code": 404, "response": Response(404, Headers(A="b"), b"body")},
+    ),
+    (NegotiationError("no"), "no", {}),
+    (DuplicateParameter("a\n"), "duplicate extension parameter: 'a\\n'", {"name": "a\n"}),
+    (InvalidParameterName("a"), "unknown extension parameter: 'a'", {"name": "a"}),
+    (
+        InvalidParameterValue("a", "\x1b"),
+        "invalid value for extension parameter 'a': '\\x1b'",
+        {"name": "a", "value": "\x1b"},
+    ),
+    (
+        InvalidParameterValue("a", None),
+        "missing value for extension parameter 'a'",
+        {"name": "a", "value": None},
+    ),
+    (
+        AbortHandshake(HTTPStatus.NOT_FOUND, {"A": "b"}, b"body"),
+        "handshake aborted with HTTP status 404",
+        {"status": 404, "headers": {"A": "b"}, "body": b"body"},
+    ),
+    (AbortHandshake(404), "handshake aborted with HTTP status 404", {"headers": (), "body": b""}),
+    (
+        RedirectHandshake("ws://example.com/"),
+        "redirect to 'ws://example.com/'",
+        {"uri": "ws://example.com/"},
+    ),
+    (HandshakeTimeout("too late"), "too late", {}),
+    (InvalidState("not now"), "not now", {}),
+    (ConcurrencyError("not twice"), "not twice", {}),
+    (InvalidURI("http:"), "'http:' is invalid: not a WebSocket URI", {"uri": "http:"}),
+    (InvalidURI("a\n", "no"), "'a\\n' is invalid: no", {"uri": "a\n"}),
+    (PayloadTooBig("too big"), "too big", {"code": 1009}),
+    (ProtocolError("wrong"), "wrong", {"code": 1002}),
+    (InvalidPayload("not UTF-8"), "not UTF-8", {"code": 1007}),
+]
+
+examples = pytest.mark.parametrize(
+    ("exception", "message", "attributes"), EXAMPLES, ids=[type(example[0]).__name__ for example in EXAMPLES]
+)
+
+
+@examples
+def test_message_and_attributes(
+    exception: WebSocketException, message: str, attributes: dict[str, object]
+) -> None:
+    assert str(exception) == message
+    assert exception.args == (message,)
+    assert {name: getattr(exception, name) for name in attributes} == attributes
+
+
+def duplicates(exception: WebSocketException) -> Iterator[WebSocketException]:
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        yield pickle.loads(pickle.dumps(exception, protocol))
+    yield copy.copy(exception)
+    yield copy.deepcopy(exception)
+
+
+@examples
+def test_pickling(exception: WebSocketException, message: str, attributes: dict[str, object]) -> None:
+    """All is kept but what cannot be: the cause and the traceback."""
+    exception.__cause__ = OSError("the cause")
+    for duplicate in duplicates(exception):
+        assert type(duplicate) is type(exception)
+        assert str(duplicate) == message
+        assert duplicate.args == exception.args
+        assert vars(duplicate) == vars(exception)
+        assert {name: getattr(duplicate, name) for name in attributes} == attributes
+        assert duplicate.__cause__ is None
+
+
+def test_every_exception_has_an_example() -> None:
+    assert {type(example[0]) for example in EXAMPLES} == {WebSocketException, *HIERARCHY}
+
+
+@pytest.mark.parametrize(
+    ("exception", "builtin"),
+    [
+        (InvalidMessage("x"), ValueError),
+        (InvalidURI("x"), ValueError),
+        (HandshakeTimeout("x"), TimeoutError),
+        (ConcurrencyError("x"), RuntimeError),
+    ],
+)
+def test_exceptions_that_are_caught_as_builtin_ones(
+    exception: WebSocketException, builtin: type[Exception]
+) -> None:
+    with pytest.raises(builtin, match="x"):
+        raise exception
+
+
+def test_notes_and_attributes_of_the_user_are_pickled() -> None:
+    exception = InvalidState("x")
+    exception.add_note("a note")
+    assert pickle.loads(pickle.dumps(exception)).__notes__ == ["a note"]

@@ -1,0 +1,310 @@
+"""Frames, one at a time: the examples of the RFC, the edges of every field, and what is refused."""
+
+from __future__ import annotations
+
+import array
+
+import pytest
+
+from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
+from wsproto_core.frames import (
+    COPY_BELOW,
+    Close,
+    CloseCode,
+    Frame,
+    FrameHeader,
+    Opcode,
+    apply_mask,
+    check_close_code,
+    check_first_bytes,
+    encode_data,
+    parse_close,
+    parse_close_frame,
+    parse_frame,
+    parse_frame_header,
+    prepare_data,
+    serialize_close,
+    serialize_frame,
+    shorten_reason,
+)
+
+KEY = b"\x37\xfa\x21\x3d"
+
+# RFC 6455 section 5.7
+EXAMPLES = [
+    (Frame(True, Opcode.TEXT, b"Hello"), b"", b"\x81\x05Hello"),
+    (Frame(True, Opcode.TEXT, b"Hello"), KEY, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"),
+    (Frame(False, Opcode.TEXT, b"Hel"), b"", b"\x01\x03Hel"),
+    (Frame(True, Opcode.CONTINUATION, b"lo"), b"", b"\x80\x02lo"),
+    (Frame(True, Opcode.PING, b"Hello"), b"", b"\x89\x05Hello"),
+    (Frame(True, Opcode.PONG, b"Hello"), KEY, b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"),
+    (Frame(True, Opcode.BINARY, bytes(256)), b"", b"\x82\x7e\x01\x00" + bytes(256)),
+    (Frame(True, Opcode.BINARY, bytes(65536)), b"", b"\x82\x7f\0\0\0\0\0\x01\0\0" + bytes(65536)),
+]
+
+
+@pytest.mark.parametrize(("frame", "key", "data"), EXAMPLES)
+def test_examples_of_the_rfc(frame: Frame, key: bytes, data: bytes) -> None:
+    assert frame.serialize(key) == data
+    assert parse_frame(data, mask=bool(key)) == (frame, len(data))
+    assert parse_frame(data + b"more", mask=bool(key)) == (frame, len(data))
+    assert parse_frame(data[:-1], mask=bool(key)) is None
+
+
+# Masking
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 1023, 1024, 1025, 1026, 1027])
+def test_mask(length: int) -> None:
+    data = bytes(index * 7 % 256 for index in range(length))
+    masked = apply_mask(data, KEY)
+    assert masked == bytes(byte ^ KEY[index % 4] for index, byte in enumerate(data))
+    assert apply_mask(bytearray(masked), bytearray(KEY)) == data
+    assert apply_mask(memoryview(masked), memoryview(KEY)) == data
+
+
+# Headers
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+@pytest.mark.parametrize(
+    ("length", "encoded"),
+    [
+        (0, b"\x00"),
+        (125, b"\x7d"),
+        (126, b"\x7e\x00\x7e"),
+        (65535, b"\x7e\xff\xff"),
+        (65536, b"\x7f\0\0\0\0\0\x01\0\0"),
+        (2**63 - 1, b"\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"),
+    ],
+)
+def test_header(length: int, encoded: bytes, key: bytes) -> None:
+    header = bytes((0x82, encoded[0] | (0x80 if key else 0))) + encoded[1:] + key
+    expected = FrameHeader(0x82, length, key, len(header))
+    assert parse_frame_header(header) == expected
+    assert parse_frame_header(b"before" + header + b"after", 6) == expected
+    for end in range(len(header)):
+        assert parse_frame_header(header[:end]) is None
+        assert parse_frame_header(b"before" + header[:end], 6) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"\x82\x7e\x00\x7d", "length 125 not encoded in its shortest form, 7 bits"),
+        (b"\x82\xfe\x00\x00", "length 0 not encoded in its shortest form, 7 bits"),
+        (b"\x82\x7f\0\0\0\0\0\0\xff\xff", "length 65535 not encoded in its shortest form"),
+        (b"\x82\xff\0\0\0\0\0\0\0\x01", "length 1 not encoded in its shortest form"),
+        (b"\x82\x7f\x80\0\0\0\0\0\0\0", "64-bit length has its most significant bit set"),
+    ],
+)
+def test_lengths_that_are_refused(header: bytes, message: str) -> None:
+    """Before the masking key is there."""
+    with pytest.raises(ProtocolError, match=message):
+        parse_frame_header(header)
+    assert parse_frame_header(header[:-1]) is None
+
+
+@pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
+def test_reserved_opcodes(opcode: int) -> None:
+    with pytest.raises(ProtocolError, match=f"reserved opcode 0x{opcode:X}"):
+        check_first_bytes(0x80 | opcode, 0, masked=False)
+
+
+@pytest.mark.parametrize("bit", [0x10, 0x20, 0x40])
+def test_reserved_bits(bit: int) -> None:
+    with pytest.raises(ProtocolError, match=f"reserved bit set that no extension uses: 0x{bit:X}"):
+        check_first_bytes(0x81 | bit, 0, masked=False, reserved_bits=0x70 & ~bit)
+    check_first_bytes(0x81 | bit, 0, masked=False, reserved_bits=bit)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.CLOSE, Opcode.PING, Opcode.PONG])
+def test_control_frames(opcode: int) -> None:
+    check_first_bytes(0x80 | opcode, 125, masked=False)
+    with pytest.raises(ProtocolError, match="fragmented control frame"):
+        check_first_bytes(opcode, 0, masked=False)
+    with pytest.raises(ProtocolError, match="control frame longer than 125 bytes"):
+        check_first_bytes(0x80 | opcode, 126, masked=False)
+    with pytest.raises(ProtocolError, match="reserved bit set in a control frame"):
+        check_first_bytes(0xC0 | opcode, 0, masked=False, reserved_bits=0x40)
+
+
+def test_masked_or_not() -> None:
+    check_first_bytes(0x81, 0x80, masked=True)
+    check_first_bytes(0x81, 0x00, masked=False)
+    with pytest.raises(ProtocolError, match="frame from a client is not masked"):
+        check_first_bytes(0x81, 0x00, masked=True)
+    with pytest.raises(ProtocolError, match="frame from a server is masked"):
+        check_first_bytes(0x81, 0x80, masked=False)
+
+
+# Serializing
+
+
+def test_large_payloads_are_not_copied() -> None:
+    small, large = bytes(COPY_BELOW - 1), bytes(COPY_BELOW)
+    assert serialize_frame(0x82, small) == [b"\x82\x7e\x3f\xff" + small]
+    header, payload = serialize_frame(0x82, large)
+    assert header == b"\x82\x7e\x40\x00"
+    assert payload is large
+    header, payload = serialize_frame(0x82, bytearray(large))
+    assert type(payload) is bytes
+    header, payload = serialize_frame(0x82, large, KEY)
+    assert header == b"\x82\xfe\x40\x00" + KEY
+    assert payload == apply_mask(large, KEY)
+
+
+# Whole frames
+
+
+def test_frame() -> None:
+    frame = Frame(True, Opcode.TEXT, b"data", rsv1=True)
+    assert frame == Frame(fin=True, opcode=1, data=b"data", rsv1=True, rsv2=False, rsv3=False)
+    assert frame.first == 0xC1
+    assert Frame(False, Opcode.BINARY, b"", rsv2=True, rsv3=True).first == 0x32
+
+
+@pytest.mark.parametrize(
+    "frame", [*(example[0] for example in EXAMPLES), Frame(True, Opcode.CLOSE, bytes(125))]
+)
+def test_check_accepts(frame: Frame) -> None:
+    frame.check()
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (Frame(True, Opcode.TEXT, b"", rsv1=True), "reserved bit"),
+        (Frame(True, Opcode.TEXT, b"", rsv2=True), "reserved bit"),
+        (Frame(True, Opcode.TEXT, b"", rsv3=True), "reserved bit"),
+        (Frame(True, 3, b""), "reserved opcode 0x3"),
+        (Frame(True, 16, b""), "opcode 16 does not fit in four bits"),
+        (Frame(True, -1, b""), "opcode -1 does not fit in four bits"),
+        (Frame(False, Opcode.PING, b""), "fragmented control frame"),
+        (Frame(True, Opcode.PING, bytes(126)), "control frame longer than 125 bytes"),
+        (Frame(True, Opcode.PING, bytes(70000)), "control frame longer than 125 bytes"),
+    ],
+)
+def test_check_refuses(frame: Frame, message: str) -> None:
+    with pytest.raises(ProtocolError, match=message):
+        frame.check()
+    with pytest.raises(ProtocolError, match=message):
+        frame.serialize()
+
+
+def test_parse_frame_checks() -> None:
+    with pytest.raises(ProtocolError, match="not masked"):
+        parse_frame(b"\x81\x05", mask=True)
+    with pytest.raises(ProtocolError, match="reserved opcode 0x3"):
+        parse_frame(b"\x83\x7f", mask=False)
+    assert parse_frame(b"\x83", mask=False) is None
+
+
+def test_parse_frame_with_a_limit() -> None:
+    assert parse_frame(b"\x81\x05Hello", mask=False, max_size=5) is not None
+    with pytest.raises(PayloadTooBig, match="frame of 5 bytes exceeds the limit of 4 bytes"):
+        parse_frame(b"\x81\x05", mask=False, max_size=4)
+
+
+def test_parse_frame_gives_opcodes() -> None:
+    parsed = parse_frame(b"\x89\x00", mask=False)
+    assert parsed is not None
+    assert parsed[0].opcode is Opcode.PING
+
+
+# Payloads
+
+
+@pytest.mark.parametrize(
+    ("data", "opcode", "payload"),
+    [
+        ("tea", Opcode.TEXT, b"tea"),
+        ("café", Opcode.TEXT, b"caf\xc3\xa9"),
+        (b"tea", Opcode.BINARY, b"tea"),
+        (bytearray(b"tea"), Opcode.BINARY, b"tea"),
+        (memoryview(b"tea"), Opcode.BINARY, b"tea"),
+        (memoryview(b"tteeaa")[::2], Opcode.BINARY, b"tea"),
+        (memoryview(array.array("H", [1, 2])), Opcode.BINARY, array.array("H", [1, 2]).tobytes()),
+        ("", Opcode.TEXT, b""),
+        (b"", Opcode.BINARY, b""),
+    ],
+)
+def test_prepare_and_encode_data(data: str | bytes, opcode: Opcode, payload: bytes) -> None:
+    prepared = prepare_data(data)
+    assert prepared == (opcode, payload)
+    assert len(prepared[1]) == len(payload)
+    encoded = encode_data(data)
+    assert type(encoded) is bytes
+    assert encoded == payload
+
+
+@pytest.mark.parametrize("data", [None, 3, ["tea"], object()])
+def test_data_of_another_type(data: object) -> None:
+    message = f"data must be str or bytes-like, not {type(data).__name__}"
+    with pytest.raises(TypeError, match=message):
+        prepare_data(data)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=message):
+        encode_data(data)  # type: ignore[arg-type]
+
+
+# Close frames
+
+VALID_CODES = [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999]
+INVALID_CODES = [0, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 65535]
+
+
+@pytest.mark.parametrize("code", VALID_CODES)
+def test_close_codes(code: int) -> None:
+    data = code.to_bytes(2, "big") + "é".encode()
+    assert check_close_code(code)
+    assert serialize_close(code, "é") == data
+    assert parse_close(data) == (code, "é")
+    assert parse_close_frame(data) == Close(code, "é")
+
+
+@pytest.mark.parametrize("code", INVALID_CODES)
+def test_close_codes_that_are_refused(code: int) -> None:
+    assert not check_close_code(code)
+    with pytest.raises(ValueError, match=f"close code must be .*, not {code}"):
+        serialize_close(code, "reason")
+    with pytest.raises(ProtocolError, match=f"invalid close code {code}"):
+        parse_close(code.to_bytes(2, "big") + b"reason")
+
+
+@pytest.mark.parametrize("code", [-1, 100_000])
+def test_close_codes_that_fit_into_no_frame(code: int) -> None:
+    with pytest.raises(ValueError, match="close code must be"):
+        serialize_close(code, "")
+
+
+def test_close_without_a_code() -> None:
+    assert parse_close(b"") == (CloseCode.NO_STATUS_RECEIVED, "")
+    assert serialize_close(1005, "") == b""
+
+
+def test_close_of_one_byte() -> None:
+    with pytest.raises(ProtocolError, match="too short for a close code"):
+        parse_close(b"\x03")
+
+
+def test_close_with_a_reason_that_is_not_utf8() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        parse_close(b"\x03\xe8\xff")
+    with pytest.raises(InvalidPayload, match="reason in the close frame is not UTF-8") as raised:
+        parse_close_frame(b"\x03\xe8\xff")
+    assert raised.value.code == 1007
+
+
+def test_longest_reason() -> None:
+    assert len(serialize_close(1000, "é" * 61 + "a")) == 125
+    with pytest.raises(ValueError, match="close reason is 124 bytes in UTF-8, at most 123 fit"):
+        serialize_close(1000, "é" * 62)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shortened"),
+    [("", ""), ("a" * 123, "a" * 123), ("a" * 124, "a" * 123), ("é" * 100, "é" * 61), ("😀" * 31, "😀" * 30)],
+)
+def test_shorten_reason(reason: str, shortened: str) -> None:
+    assert shorten_reason(reason) == shortened
+    serialize_close(1000, shortened)

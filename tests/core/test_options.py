@@ -1,0 +1,429 @@
+"""Every option: its declaration, its default, its validation."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from typing import Any
+
+import pytest
+
+from wsproto_core import OPTIONS, ClientProtocol, Headers, Protocol, ServerProtocol, Side
+from wsproto_core.http import HeadLimits
+from wsproto_core.options import (
+    USER_AGENT,
+    ClientOptions,
+    CommonOptions,
+    ConnectOptions,
+    Marks,
+    ServeOptions,
+    ServerOptions,
+    check_call,
+    complete_tls,
+    head_limits,
+    marks,
+    resolve,
+    split_options,
+    unknown_option,
+)
+from wsproto_core.uri import parse_uri
+from wsproto_core.version import VERSION
+
+from .helpers import URI, Clock
+from .sample_extensions import ClientFactory, ServerFactory, Xor
+
+DEFAULTS = {
+    "open_timeout": 10,
+    "close_timeout": 10,
+    "ping_interval": 20,
+    "ping_timeout": 20,
+    "max_size": 2**20,
+    "max_queue": 32,
+    "read_limit": 2**16,
+    "write_limit": 2**16,
+    "max_fragments": 16_384,
+    "max_pings": 1024,
+    "max_headers": 128,
+    "max_header_line": 8 * 1024,
+    "max_header_bytes": 32 * 1024,
+    "compression": "deflate",
+    "subprotocols": None,
+    "logger": None,
+    "origin": None,
+    "origins": None,
+    "extensions": None,
+    "extra_headers": None,
+    "select_subprotocol": None,
+    "user_agent_header": USER_AGENT,
+    "server_header": USER_AGENT,
+    "create_protocol": None,
+    "host": None,
+    "port": None,
+    "process_request": None,
+}
+
+ON_BOTH_SIDES = {
+    "open_timeout",
+    "close_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "max_size",
+    "max_queue",
+    "read_limit",
+    "write_limit",
+    "max_fragments",
+    "max_pings",
+    "max_headers",
+    "max_header_line",
+    "max_header_bytes",
+    "compression",
+    "subprotocols",
+    "logger",
+}
+
+
+def check(name: str, value: Any) -> None:
+    OPTIONS[name].check(name, value)
+
+
+# Declarations
+
+
+def test_every_option_is_declared_twice_with_the_same_name() -> None:
+    declared = {**ConnectOptions.__annotations__, **ServeOptions.__annotations__}
+    assert set(declared) == set(OPTIONS)
+    for names in (CommonOptions, ClientOptions, ServerOptions, ConnectOptions, ServeOptions):
+        assert not names.__total__
+        assert set(names.__annotations__) <= set(OPTIONS)
+
+
+def test_which_side_has_which_option() -> None:
+    assert set(CommonOptions.__annotations__) == ON_BOTH_SIDES
+    client, server = set(ClientOptions.__annotations__), set(ServerOptions.__annotations__)
+    assert client - ON_BOTH_SIDES == {"origin", "extensions", "extra_headers", "user_agent_header"}
+    assert server - ON_BOTH_SIDES == {
+        "origins",
+        "extensions",
+        "extra_headers",
+        "select_subprotocol",
+        "server_header",
+    }
+
+
+def test_the_defaults() -> None:
+    assert {name: option.default for name, option in OPTIONS.items()} == DEFAULTS
+
+
+def test_the_defaults_are_valid() -> None:
+    for name, option in OPTIONS.items():
+        check(name, option.default)
+
+
+def test_none_is_valid_for_every_option() -> None:
+    for name in OPTIONS:
+        check(name, None)
+
+
+def test_documentation() -> None:
+    for name, option in OPTIONS.items():
+        assert option.documentation.endswith("."), name
+        assert option.documentation[0].isupper(), name
+        number = isinstance(option.default, int)
+        assert bool(option.unit) is number, name
+    assert {option.unit for option in OPTIONS.values()} == {
+        "",
+        "bytes",
+        "fragments",
+        "headers",
+        "messages",
+        "pings",
+        "seconds",
+    }
+
+
+def test_the_user_agent() -> None:
+    assert re.fullmatch(rf"wsproto-core/{re.escape(VERSION)} Python/3\.\d+\.\S+", USER_AGENT)
+
+
+# Resolving
+
+
+def test_defaults_are_added() -> None:
+    options = resolve(ServerOptions, {"max_size": None, "max_queue": 5})
+    assert options == {
+        **{name: OPTIONS[name].default for name in ServerOptions.__annotations__},
+        "max_size": None,
+        "max_queue": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("max_sice", "unexpected keyword argument 'max_sice'; did you mean 'max_size'?"),
+        ("opentimeout", "unexpected keyword argument 'opentimeout'; did you mean 'open_timeout'?"),
+        ("klass", "unexpected keyword argument 'klass'"),
+        ("origin", "unexpected keyword argument 'origin'; did you mean 'origins'?"),
+    ],
+)
+def test_unknown_options(name: str, message: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        resolve(ServerOptions, {name: None})
+    assert str(raised.value) == message
+    assert unknown_option(name, ServerOptions.__annotations__) == message
+    with pytest.raises(TypeError, match=re.escape(message)):
+        ServerProtocol(clock=Clock(), **{name: None})
+
+
+def test_options_of_the_other_side() -> None:
+    for name in ("origins", "select_subprotocol", "server_header", "process_request"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            ClientProtocol(URI, clock=Clock(), **{name: None})
+    for name in ("origin", "user_agent_header", "host", "port"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            ServerProtocol(clock=Clock(), **{name: None})
+    for name in ("origins", "origin", "extra_headers"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            Protocol(Side.SERVER, clock=Clock(), **{name: None})
+
+
+def test_options_are_checked_before_anything_is_done() -> None:
+    with pytest.raises(ValueError, match="max_queue must be at least 1"):
+        ClientProtocol("not even a URI", clock=Clock(), max_queue=0)
+
+
+def test_options_of_a_runtime() -> None:
+    ours, theirs = split_options(ConnectOptions, {"max_size": 1, "ssl": None, "origins": []})
+    assert ours == {"max_size": 1}
+    assert theirs == {"ssl": None, "origins": []}
+    with pytest.raises(ValueError, match="max_size must be at least 1"):
+        split_options(ConnectOptions, {"max_size": 0, "ssl": None})
+
+
+def test_options_of_a_runtime_that_it_does_not_know() -> None:
+    def create_connection(
+        protocol_factory: Any, host: str, path: str, *, ssl: Any = None, local_addr: Any = None
+    ) -> None: ...
+
+    check_call(create_connection, {"ssl": None, "local_addr": None, "host": "a"})
+    with pytest.raises(TypeError, match="'local_address'; did you mean 'local_addr'"):
+        check_call(create_connection, {"local_address": None})
+    with pytest.raises(TypeError, match="'max_sice'; did you mean 'max_size'"):
+        check_call(create_connection, {"ssl": None, "max_sice": 1})
+    for name in ("protocol_factory", "path"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            check_call(create_connection, {name: None})
+    assert create_connection(None, "a", "b") is None  # type: ignore[func-returns-value]
+
+
+def test_tls_as_the_uri_asks_for() -> None:
+    secure, plain = parse_uri("wss://example.com/"), parse_uri("ws://example.com/")
+    assert complete_tls(secure, {}) == {"ssl": True, "server_hostname": "example.com"}
+    own = {"ssl": object(), "server_hostname": "other", "x": 1}
+    assert complete_tls(secure, own) == own
+    assert complete_tls(plain, {"x": 1}) == {"x": 1}
+    assert complete_tls(plain, {"ssl": None}) == {"ssl": None}
+    with pytest.raises(ValueError, match="ssl must not be None for a wss:// URI"):
+        complete_tls(secure, {"ssl": None})
+    with pytest.raises(ValueError, match="ssl must not be given for a ws:// URI"):
+        complete_tls(plain, {"ssl": True})
+
+
+# Validation
+
+SECONDS = ["open_timeout", "close_timeout", "ping_interval", "ping_timeout"]
+COUNTS = ["max_fragments", "max_pings", "max_headers", "max_header_line", "max_header_bytes"]
+MARKS = ["max_queue", "read_limit", "write_limit"]
+FUNCTIONS = ["select_subprotocol", "create_protocol", "process_request"]
+HEADER_VALUES = ["origin", "user_agent_header", "server_header"]
+
+
+@pytest.mark.parametrize("name", SECONDS)
+def test_seconds(name: str) -> None:
+    for value in (0.001, 1, 10**9):
+        check(name, value)
+    for value in (0, -1, -0.5, math.inf, -math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"{name} must be a positive number of seconds, or None"):
+            check(name, value)
+    for value in ("1", True, [1], (1, 2)):
+        with pytest.raises(TypeError, match=f"{name} must be a number of seconds or None"):
+            check(name, value)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts(name: str) -> None:
+    for value in (1, 2, 10**12):
+        check(name, value)
+    for value in (0, -1):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, or None for no limit, not {value}"):
+            check(name, value)
+    for value in ("1", 1.0, True, (1, 2)):
+        with pytest.raises(TypeError, match=f"{name} must be an int or None"):
+            check(name, value)
+
+
+@pytest.mark.parametrize("name", ["max_size", *MARKS])
+def test_counts_or_pairs(name: str) -> None:
+    for value in (1, 10**12, (2, 1), (2, 0), (None, None), (2, None), (None, 2)):
+        check(name, value)
+    for value in (0, -1, (-1, 1), (1, -1)):
+        with pytest.raises(ValueError, match=f"{name} must be at least [01], or None for no limit"):
+            check(name, value)
+    for value in ("1", 1.0, True, [2, 1], (2.0, 1), (2, False), ("2", 1)):
+        with pytest.raises(TypeError, match=f"{name} must be an int or None"):
+            check(name, value)
+    for value in ((), (1,), (1, 2, 3)):
+        with pytest.raises(ValueError, match=f"{name} must be an int or a pair, not {len(value)} values"):
+            check(name, value)
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_marks(name: str) -> None:
+    for value in ((1, 1), (1, 2)):
+        with pytest.raises(ValueError, match=f"{name}: the low mark must be below the high one"):
+            check(name, value)
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        check(name, (0, None))
+
+
+@pytest.mark.parametrize("name", HEADER_VALUES)
+def test_header_values(name: str) -> None:
+    for value in ("", "value", "a b\tc", "\udcff"):
+        check(name, value)
+    for value in ("a\r\nb", "a\0", "ü"):
+        with pytest.raises(ValueError, match=f"{name} cannot be sent: value of header Name must"):
+            check(name, value)
+    for value in (1, b"value", ["value"]):
+        with pytest.raises(TypeError, match=f"{name} must be a str or None"):
+            check(name, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        (),
+        {"A": "b"},
+        [("A", "b"), ("A", "c")],
+        Headers(A="b"),
+        {"A": "b"}.items(),
+        lambda path, headers: None,
+    ],
+)
+def test_headers(value: Any) -> None:
+    check("extra_headers", value)
+
+
+@pytest.mark.parametrize("value", [1, {1: "a"}, {"A": 1}, ["AB", 1], [("A", None)], iter([("A", "b")])])
+def test_headers_of_the_wrong_type(value: Any) -> None:
+    with pytest.raises(TypeError, match="extra_headers must be a mapping, pairs or Headers, not"):
+        check("extra_headers", value)
+
+
+@pytest.mark.parametrize("value", [{"A": "b\r\nc"}, {"A b": "c"}, [("A", "b", "c")], "value", {"ü": "a"}])
+def test_headers_that_cannot_be_sent(value: Any) -> None:
+    with pytest.raises(ValueError, match="extra_headers cannot be sent: "):
+        check("extra_headers", value)
+
+
+def test_a_client_takes_no_function_for_headers() -> None:
+    """It would have nothing to tell it."""
+    with pytest.raises(TypeError):
+        ClientProtocol(URI, clock=Clock(), extra_headers=lambda path, headers: {})  # type: ignore[arg-type]
+
+
+def test_host() -> None:
+    check("host", "127.0.0.1")
+    with pytest.raises(TypeError, match="host must be a str or None, not 1"):
+        check("host", 1)
+
+
+def test_port() -> None:
+    for value in (1, 65535):
+        check("port", value)
+    for value in (0, 65536):
+        with pytest.raises(ValueError, match=r"port must be at (least 1|most 65535)"):
+            check("port", value)
+    with pytest.raises(TypeError, match="port must be an int"):
+        check("port", "80")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name: str) -> None:
+    check(name, print)
+    check(name, type)
+    with pytest.raises(TypeError, match=f"{name} must be callable or None, not 'print'"):
+        check(name, "print")
+
+
+@pytest.mark.parametrize("name", ["subprotocols", "extensions", "origins"])
+def test_sequences(name: str) -> None:
+    for value in ([], ()):
+        check(name, value)
+    for value in ("text", b"bytes", 1, {"a"}, iter([])):
+        with pytest.raises(TypeError, match=f"{name} must be a sequence or None"):
+            check(name, value)
+
+
+def test_subprotocols() -> None:
+    check("subprotocols", ["chat", "superchat"])
+    for value in (["a b"], [""], ["a", "a"], ["ü"]):
+        with pytest.raises(ValueError, match="subprotocol"):
+            check("subprotocols", value)
+
+
+def test_extensions() -> None:
+    check("extensions", [ClientFactory(Xor)])
+    check("extensions", (ServerFactory(Xor),))
+    for value in ([Xor], [Xor()], ["x-xor"]):
+        with pytest.raises(TypeError, match="extensions must hold extension factories, not"):
+            check("extensions", value)
+
+
+def test_origins() -> None:
+    check("origins", ["https://example.com", re.compile("https://.*"), None])
+    for value in ([b"https://example.com"], [1]):
+        with pytest.raises(TypeError, match="origins must hold str, compiled patterns or None, not"):
+            check("origins", value)
+
+
+def test_compression() -> None:
+    check("compression", "deflate")
+    for value in ("gzip", "", True, ["deflate"]):
+        with pytest.raises(ValueError, match="compression must be 'deflate' or None"):
+            check("compression", value)
+
+
+def test_logger() -> None:
+    logger = logging.getLogger("test")
+    check("logger", logger)
+    check("logger", logging.LoggerAdapter(logger, {}))
+    with pytest.raises(TypeError, match=r"logger must be a logging\.Logger, a LoggerAdapter or None"):
+        check("logger", "test")
+
+
+# What options mean
+
+
+@pytest.mark.parametrize(
+    ("value", "divisor", "expected"),
+    [
+        (32, 2, (32, 16)),
+        (32, 4, (32, 8)),
+        (1, 2, (1, 0)),
+        ((32, 31), 2, (32, 31)),
+        ((32, 0), 2, (32, 0)),
+        ((32, None), 4, (32, 8)),
+        (None, 2, (math.inf, math.inf)),
+        ((None, 5), 2, (math.inf, math.inf)),
+    ],
+)
+def test_high_and_low_marks(value: Any, divisor: int, expected: tuple[float, float]) -> None:
+    assert marks(value, divisor) == Marks(*expected)
+
+
+def test_limits_on_the_handshake() -> None:
+    assert head_limits(resolve(CommonOptions, {})) == HeadLimits(128, 8192, 32768)
+    options = {"max_headers": 1, "max_header_line": None, "max_header_bytes": 3}
+    assert head_limits(resolve(CommonOptions, options)) == HeadLimits(1, None, 3)

@@ -1,0 +1,466 @@
+"""The tables of phases: the code runs from them, all of them, and the documentation shows them.
+
+Three things are tested. The *walk* brings connections into every phase by the public methods, and
+tries every input there. The *stories* say what happens to a connection, step by step, without
+asking the tables; for each entry of the tables, there is a story that fails without it. And the
+page in the documentation is what is drawn from them.
+"""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wsproto_core import (
+    ClientProtocol,
+    InvalidState,
+    Protocol,
+    Response,
+    ServerProtocol,
+    Side,
+    State,
+    StreamAction,
+    WebSocketException,
+    make_response,
+)
+from wsproto_core.handshake import build_response
+from wsproto_core.http import Headers
+from wsproto_core.states import PHASES, TRANSITIONS, ClosingTimer, Input, Phase, diagram
+from wsproto_core.testing import Clock
+
+ROOT = Path(__file__).parent.parent.parent
+
+OPEN_TIMEOUT, STALL_TIMEOUT, CLOSE_TIMEOUT = 20, 5, 10
+
+REQUEST = ClientProtocol("ws://localhost/", clock=Clock()).request.serialize()
+
+CONNECTING, OPEN, CLOSING, CLOSED = State
+KEEP, SEND_EOF, CLOSE, ABORT = StreamAction
+
+
+class Subject:
+    """A connection, and what can happen to it."""
+
+    def __init__(self, side: Side) -> None:
+        self.clock = clock = Clock()
+        self.protocol: Protocol
+        if side is Side.SERVER:
+            self.protocol = self.server = ServerProtocol(
+                clock=clock,
+                open_timeout=OPEN_TIMEOUT,
+                close_timeout=CLOSE_TIMEOUT,
+                ping_interval=None,
+                ping_timeout=STALL_TIMEOUT,
+            )
+            self.server.receive_data(REQUEST)
+        else:
+            self.protocol = self.client = ClientProtocol(
+                "ws://localhost/",
+                clock=clock,
+                open_timeout=OPEN_TIMEOUT,
+                close_timeout=CLOSE_TIMEOUT,
+                ping_interval=None,
+                ping_timeout=STALL_TIMEOUT,
+            )
+            self.protocol.data_to_send()
+            self.protocol.data_sent()
+        self.side = side
+
+    def accepted(self) -> None:
+        if self.side is Side.SERVER:
+            self.server.accept()
+        else:
+            headers = Headers()
+            build_response(headers, self.client.request.headers["Sec-WebSocket-Key"])
+            self.protocol.receive_data(Response(101, headers).serialize())
+
+    def refused(self) -> None:
+        if self.side is Side.SERVER:
+            self.server.reject(make_response(404))
+        else:
+            self.protocol.receive_data(make_response(404).serialize())
+
+    def close(self) -> None:
+        self.protocol.close()
+
+    def close_received(self) -> None:
+        masked = self.side is Side.SERVER
+        self.protocol.receive_data(b"\x88\x80\0\0\0\0" if masked else b"\x88\x00")
+
+    def error_received(self) -> None:
+        self.protocol.receive_data(b"\xff\xff")
+
+    def fail(self) -> None:
+        self.protocol.fail(RuntimeError("something is wrong"))
+
+    def eof_sent(self) -> None:
+        self.protocol.eof_sent()
+
+    def eof_received(self) -> None:
+        self.protocol.receive_eof()
+
+    def wait(self) -> None:
+        self.clock.advance(1)
+
+    def expire(self) -> None:
+        deadline = self.protocol.deadline()
+        self.clock.now = self.clock.now + 1000 if deadline is None else deadline
+        self.protocol.handle_timeout()
+
+    def stall(self) -> None:
+        if self.protocol.state is OPEN:
+            self.protocol.send("hello")
+        self.protocol.data_to_send()
+        self.protocol.deadline()
+        self.clock.advance(STALL_TIMEOUT)
+        self.protocol.handle_timeout()
+
+    def lost(self) -> None:
+        self.protocol.connection_lost()
+
+    def view(self) -> tuple[State, StreamAction, bool]:
+        return self.protocol.state, self.protocol.stream_action, self.protocol.receiving
+
+    def seconds_left(self) -> float | None:
+        deadline = self.protocol.deadline()
+        return None if deadline is None else deadline - self.clock.now
+
+    def snapshot(self) -> list[object]:
+        """Everything that an embedder sees."""
+        protocol = self.protocol
+        return [
+            *self.view(),
+            protocol.close_code,
+            protocol.close_reason,
+            protocol.wants_read,
+            protocol.handshake_error,
+            protocol.deadline(),
+            protocol.data_to_send(),
+            protocol.events(),
+        ]
+
+
+Action = Callable[[Subject], None]
+
+# The walk
+
+WAYS: dict[Phase, list[Action]] = {
+    Phase.CONNECTING: [],
+    Phase.REFUSED: [Subject.refused],
+    Phase.OPEN: [Subject.accepted],
+    Phase.CLOSE_SENT: [Subject.accepted, Subject.close],
+    Phase.CLOSE_EXCHANGED: [Subject.accepted, Subject.close_received],
+    Phase.FAILED: [Subject.accepted, Subject.fail],
+    Phase.EOF_SENT: [Subject.accepted, Subject.fail, Subject.eof_sent],
+    Phase.ENDING: [Subject.accepted, Subject.eof_received],
+    Phase.ABORTING: [Subject.accepted, Subject.stall],
+    Phase.CLOSED: [Subject.accepted, Subject.lost],
+}
+
+INPUTS: list[tuple[Input, Action]] = [
+    (Input.ACCEPTED, Subject.accepted),
+    (Input.REFUSED, Subject.refused),
+    (Input.CLOSE_GIVEN, Subject.close),
+    (Input.CLOSE_RECEIVED, Subject.close_received),
+    (Input.ERROR, Subject.error_received),
+    (Input.ERROR, Subject.fail),
+    (Input.EOF_SENT, Subject.eof_sent),
+    (Input.EOF_RECEIVED, Subject.eof_received),
+    (Input.EXPIRED, Subject.expire),
+    (Input.STALLED, Subject.stall),
+    (Input.LOST, Subject.lost),
+]
+
+
+def bring(side: Side, phase: Phase) -> Subject:
+    subject = Subject(side)
+    for action in WAYS[phase]:
+        action(subject)
+    subject.protocol.data_to_send()
+    subject.protocol.data_sent()
+    subject.protocol.events()
+    return subject
+
+
+def is_refused(side: Side, phase: Phase, action: Action) -> bool:
+    """Whether it is a command that cannot be given in a phase: that is told to the caller."""
+    if action in (Subject.accepted, Subject.refused):
+        return side is Side.SERVER and phase is not Phase.CONNECTING
+    return action in (Subject.close, Subject.fail) and phase is Phase.CONNECTING
+
+
+def makes_sense(side: Side, phase: Phase, action: Action) -> bool:
+    """Whether it is this action still: to a client, HTTP are no frames, and frames are no HTTP."""
+    if side is Side.SERVER:
+        return True
+    if phase is Phase.CONNECTING:
+        return action not in (Subject.close_received, Subject.error_received)
+    return action not in (Subject.accepted, Subject.refused) or not PHASES[phase].parses
+
+
+WALK = [
+    (side, phase, cause, action)
+    for side in Side
+    for phase in Phase
+    for cause, action in INPUTS
+    if makes_sense(side, phase, action)
+]
+
+
+def walk_id(value: object) -> str:
+    return value.__name__ if callable(value) else value.name  # type: ignore[attr-defined, no-any-return]
+
+
+def target(phase: Phase, cause: Input) -> Phase | None:
+    found = TRANSITIONS[phase].get(cause)
+    if found is None and phase is Phase.CONNECTING:
+        # All that ends other phases makes the opening handshake fail first.
+        found = TRANSITIONS[Phase.REFUSED].get(cause) if cause is not Input.EOF_SENT else None
+    return found
+
+
+@pytest.mark.parametrize(("side", "phase"), [(side, phase) for side in Side for phase in Phase], ids=walk_id)
+def test_every_phase_can_be_reached(side: Side, phase: Phase) -> None:
+    subject = bring(side, phase)
+    rules = PHASES[phase]
+    action = rules.server if side is Side.SERVER else rules.client
+    assert subject.view() == (rules.state, action, rules.parses)
+    assert subject.protocol._phase is phase
+
+
+@pytest.mark.parametrize(("side", "phase", "cause", "action"), WALK, ids=walk_id)
+def test_every_input_in_every_phase(side: Side, phase: Phase, cause: Input, action: Action) -> None:
+    subject = bring(side, phase)
+    before = subject.snapshot()
+    if is_refused(side, phase, action):
+        with pytest.raises(InvalidState):
+            action(subject)
+    else:
+        action(subject)
+    expected = target(phase, cause)
+    if expected is None:
+        assert subject.snapshot() == before
+        assert subject.protocol._phase is phase
+    else:
+        rules = PHASES[expected]
+        stream_action = rules.server if side is Side.SERVER else rules.client
+        assert subject.view() == (rules.state, stream_action, rules.parses)
+        assert subject.protocol._phase is expected
+
+
+# The stories: what happens, then the state, what to do with the stream, whether messages may still
+# come, and the seconds that are left.
+
+Story = list[tuple[Action, tuple[State, StreamAction, bool, float | None]]]
+
+LOST = (Subject.lost, (CLOSED, CLOSE, False, None))
+
+ENDINGS: dict[Side, dict[str, Story]] = {
+    Side.SERVER: {
+        "it ends the stream first": [
+            (Subject.wait, (CLOSING, SEND_EOF, False, 9)),
+            (Subject.eof_sent, (CLOSING, KEEP, False, 9)),
+            (Subject.wait, (CLOSING, KEEP, False, 8)),
+            (Subject.eof_received, (CLOSING, CLOSE, False, 8)),
+            LOST,
+        ],
+        "the client ends it first": [
+            (Subject.wait, (CLOSING, SEND_EOF, False, 9)),
+            (Subject.eof_received, (CLOSING, CLOSE, False, 9)),
+            LOST,
+        ],
+        "the client does not end it": [
+            (Subject.eof_sent, (CLOSING, KEEP, False, 10)),
+            (Subject.expire, (CLOSING, ABORT, False, None)),
+            LOST,
+        ],
+        "the end cannot be sent": [(Subject.expire, (CLOSING, ABORT, False, None)), LOST],
+        "the client is slow to the last": [
+            (Subject.eof_received, (CLOSING, CLOSE, False, 10)),
+            (Subject.expire, (CLOSING, ABORT, False, None)),
+            LOST,
+        ],
+        "it is lost": [LOST],
+        "it is lost after its end was sent": [(Subject.eof_sent, (CLOSING, KEEP, False, 10)), LOST],
+    },
+    Side.CLIENT: {
+        "the server ends it": [
+            (Subject.wait, (CLOSING, KEEP, False, 9)),
+            (Subject.eof_received, (CLOSING, CLOSE, False, 9)),
+            LOST,
+        ],
+        "the server does not end it": [(Subject.expire, (CLOSING, ABORT, False, None)), LOST],
+        "it is lost": [LOST],
+        "an embedder of its own mind ends its half": [
+            (Subject.eof_sent, (CLOSING, KEEP, False, 10)),
+            (Subject.eof_received, (CLOSING, CLOSE, False, 10)),
+            LOST,
+        ],
+    },
+}
+
+OPENING: Story = [
+    (Subject.wait, (CONNECTING, KEEP, True, OPEN_TIMEOUT - 1)),
+    (Subject.accepted, (OPEN, KEEP, True, None)),
+]
+
+OVER = {Side.SERVER: SEND_EOF, Side.CLIENT: KEEP}
+"""What either side does with the stream when it is over."""
+
+
+def stories() -> dict[str, tuple[Side, Story]]:
+    found: dict[str, tuple[Side, Story]] = {}
+    for side in Side:
+        over = (CLOSING, OVER[side], False, 10)
+        beginnings: dict[str, Story] = {
+            "closes": [
+                (Subject.close, (CLOSING, KEEP, True, 10)),
+                (Subject.wait, (CLOSING, KEEP, True, 9)),
+                (Subject.close_received, over),
+            ],
+            "is closed": [(Subject.close_received, over)],
+            "is told nonsense": [(Subject.error_received, over)],
+            "fails": [(Subject.fail, over)],
+            "is told nonsense while closing": [
+                (Subject.close, (CLOSING, KEEP, True, 10)),
+                (Subject.error_received, over),
+            ],
+            "gets no answer to its close": [
+                (Subject.close, (CLOSING, KEEP, True, 10)),
+                (Subject.expire, over),
+            ],
+        }
+        for beginning, first in beginnings.items():
+            for ending, last in ENDINGS[side].items():
+                found[f"{side.value} {beginning}, {ending}"] = side, OPENING + first + last
+        others: dict[str, Story] = {
+            "meets the end of the stream": [
+                (Subject.eof_received, (CLOSING, CLOSE, False, 10)),
+                (Subject.wait, (CLOSING, CLOSE, False, 9)),
+                LOST,
+            ],
+            "meets the end of the stream while closing": [
+                (Subject.close, (CLOSING, KEEP, True, 10)),
+                (Subject.wait, (CLOSING, KEEP, True, 9)),
+                (Subject.eof_received, (CLOSING, CLOSE, False, 9)),
+                (Subject.expire, (CLOSING, ABORT, False, None)),
+                LOST,
+            ],
+            "loses the stream": [LOST],
+            "loses the stream while closing": [(Subject.close, (CLOSING, KEEP, True, 10)), LOST],
+            "cannot write": [(Subject.stall, (CLOSING, ABORT, False, None)), LOST],
+        }
+        for name, story in others.items():
+            found[f"{side.value} {name}"] = side, OPENING + story
+        before: dict[str, Story] = {
+            "meets the end of the stream before it is open": [
+                (Subject.eof_received, (CLOSING, CLOSE, False, 10)),
+                LOST,
+            ],
+            "waits too long to be open": [(Subject.expire, (CLOSING, ABORT, False, None)), LOST],
+            "loses the stream before it is open": [LOST],
+        }
+        for name, story in before.items():
+            found[f"{side.value} {name}"] = side, story
+    for ending, story in ENDINGS[Side.SERVER].items():
+        refusing: Story = [(Subject.refused, (CLOSING, SEND_EOF, False, 10))]
+        found[f"server refuses, {ending}"] = Side.SERVER, refusing + story
+    found["client is refused"] = Side.CLIENT, [(Subject.refused, (CLOSING, CLOSE, False, 10)), LOST]
+    return found
+
+
+STORIES = stories()
+
+
+def tell(name: str) -> None:
+    side, story = STORIES[name]
+    subject = Subject(side)
+    for action, expected in story:
+        action(subject)
+        assert (*subject.view(), subject.seconds_left()) == expected, action.__name__
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_story(name: str) -> None:
+    tell(name)
+
+
+def some_story_fails() -> bool:
+    for name in STORIES:
+        try:
+            tell(name)
+        except (AssertionError, WebSocketException):
+            return True
+    return False
+
+
+ROWS = [(phase, cause) for phase, row in TRANSITIONS.items() for cause in row]
+
+
+@pytest.mark.parametrize(("phase", "cause"), ROWS, ids=walk_id)
+def test_no_transition_can_be_missed(phase: Phase, cause: Input, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(TRANSITIONS[phase], cause)
+    assert some_story_fails()
+
+
+@pytest.mark.parametrize(("phase", "cause"), ROWS, ids=walk_id)
+def test_no_transition_can_lead_elsewhere(
+    phase: Phase, cause: Input, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = TRANSITIONS[phase][cause]
+    for wrong in Phase:
+        # These two mean the same to the outside. They are two for those who read the diagram.
+        if {wrong, right} <= {Phase.FAILED, Phase.CLOSE_EXCHANGED}:
+            continue
+        monkeypatch.setitem(TRANSITIONS[phase], cause, wrong)
+        assert some_story_fails() is (wrong is not right), wrong
+
+
+COLUMNS: dict[str, Sequence[Any]] = {
+    "state": list(State),
+    "parses": [True, False],
+    "closing_timer": list(ClosingTimer),
+    "server": list(StreamAction),
+    "client": list(StreamAction),
+}
+
+UNSEEN = {
+    # It is where a connection begins: it is never entered.
+    *((Phase.CONNECTING, timer) for timer in ClosingTimer),
+    # The deadline cannot be running already, so that it starts in any case.
+    (Phase.REFUSED, ClosingTimer.RUN),
+    (Phase.CLOSE_SENT, ClosingTimer.RUN),
+}
+"""What makes no difference."""
+
+
+@pytest.mark.parametrize("phase", Phase, ids=walk_id)
+def test_no_rule_of_a_phase_can_be_another(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = PHASES[phase]
+    for column, values in COLUMNS.items():
+        for value in values:
+            monkeypatch.setitem(PHASES, phase, rules._replace(**{column: value}))
+            same = value == getattr(rules, column) or (phase, value) in UNSEEN
+            assert some_story_fails() is not same, f"{column} = {value}"
+
+
+# The documentation
+
+
+def test_diagram() -> None:
+    lines = diagram().splitlines()
+    assert lines[:2] == ["stateDiagram-v2", "    [*] --> CONNECTING"]
+    assert lines[-1] == "    CLOSED --> [*]"
+    assert "    CLOSE_SENT --> CLOSE_EXCHANGED: close frame received" in lines
+    assert len(lines) == len(ROWS) + 3
+
+
+def test_page() -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))["generate"]
+    page = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    assert diagram() in page, "docs/states.md is out of date: run  python docs/generate.py"
+    assert page == generate("states.md"), "docs/states.md is out of date: run  python docs/generate.py"

@@ -1,0 +1,449 @@
+"""The core against wsproto, another implementation without I/O, in memory and in both roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from wsproto_core import (
+    ClientProtocol,
+    Close,
+    CloseCode,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    Failure,
+    InvalidStatusCode,
+    Ping,
+    Pong,
+    Protocol,
+    Request,
+    Response,
+    ServerProtocol,
+    State,
+    StreamAction,
+    make_response,
+)
+from wsproto_core.testing import Clock
+
+wsproto = pytest.importorskip("wsproto", reason="the package wsproto is not installed")
+events = pytest.importorskip("wsproto.events")
+CloseReason = pytest.importorskip("wsproto.frame_protocol").CloseReason
+extensions = pytest.importorskip("wsproto.extensions")
+
+CLIENT, SERVER = wsproto.ConnectionType.CLIENT, wsproto.ConnectionType.SERVER
+
+
+class Link:
+    """A protocol of ours and a connection of wsproto's, joined.
+
+    wsproto leaves to its user to answer requests, pings and close frames, and to join the pieces of
+    messages: that is done here.
+
+    Attributes:
+        ours: the protocol.
+        our_events: its events, in order.
+        theirs: wsproto's connection.
+        their_messages: the messages that it has received, whole.
+        their_events: its other events, in order.
+        refusal: how our server answers the request, instead of accepting it.
+        answer: how theirs does.
+    """
+
+    def __init__(self, ours: Protocol, side: Any, clock: Clock, chunk: int | None) -> None:
+        self.ours = ours
+        self.theirs = wsproto.WSConnection(side)
+        self.clock = clock
+        self.chunk = chunk
+        self.our_events: list[Any] = []
+        self.their_events: list[Any] = []
+        self.their_messages: list[str | bytes] = []
+        self.refusal: Response | None = None
+        self.answer: Any = events.AcceptConnection()
+        self._pieces: list[Any] = []
+        self._to_ours = bytearray()
+
+    def send(self, *their_events: Any) -> None:
+        """Let wsproto send events, and go on until both are at rest."""
+        for event in their_events:
+            self._to_ours += self.theirs.send(event)
+        self.run()
+
+    def run(self) -> None:
+        """Carry bytes until both are at rest."""
+        while self._run_ours() or self._run_theirs():
+            pass
+
+    def _run_ours(self) -> bool:
+        to_ours = bytes(self._to_ours)
+        self._to_ours.clear()
+        for chunk in self._chunks(to_ours):
+            self.ours.receive_data(chunk)
+            for event in self.ours.events():
+                self.our_events.append(event)
+                if isinstance(event, Request):
+                    self._answer()
+        return bool(to_ours)
+
+    def _answer(self) -> None:
+        assert isinstance(self.ours, ServerProtocol)
+        if self.refusal is None:
+            self.ours.accept()
+        else:
+            self.ours.reject(self.refusal)
+
+    def _run_theirs(self) -> bool:
+        to_theirs = b"".join(self.ours.data_to_send())
+        self.ours.data_sent()
+        for chunk in self._chunks(to_theirs):
+            self.theirs.receive_data(chunk)
+            for event in self.theirs.events():
+                self._handle(event)
+        return bool(to_theirs)
+
+    def _chunks(self, data: bytes) -> Iterable[bytes]:
+        size = self.chunk or len(data) or 1
+        return (data[start : start + size] for start in range(0, len(data), size))
+
+    def _handle(self, event: Any) -> None:
+        if isinstance(event, events.Message):
+            self._pieces.append(event.data)
+            if event.message_finished:
+                self.their_messages.append(type(event.data)().join(self._pieces))
+                self._pieces.clear()
+            return
+        self.their_events.append(event)
+        if isinstance(event, events.Request):
+            self._to_ours += self.theirs.send(self.answer)
+            return
+        close_to_answer = self.theirs.state.name == "REMOTE_CLOSING"
+        if isinstance(event, events.Ping) or (isinstance(event, events.CloseConnection) and close_to_answer):
+            self._to_ours += self.theirs.send(event.response())
+
+
+SIDES = ["client", "server"]
+CHUNKS = [1, 3, 1000, None]
+
+
+def join(
+    our_side: str,
+    chunk: int | None = None,
+    *,
+    request: dict[str, Any] | None = None,
+    answer: Any = None,
+    **options: Any,
+) -> Link:
+    """Do the opening handshake, as far as it goes.
+
+    Arguments:
+        chunk: bytes that are carried at once; ``None`` for all that there are.
+        request: of a client of theirs.
+        answer: of a server of theirs.
+        options: of our protocol.
+    """
+    clock = Clock()
+    if our_side == "client":
+        ours: Protocol = ClientProtocol("ws://example.com:8080/chat?room=1", clock=clock, **options)
+        link = Link(ours, SERVER, clock, chunk)
+        if answer is not None:
+            link.answer = answer
+        link.run()
+    else:
+        link = Link(ServerProtocol(clock=clock, **options), CLIENT, clock, chunk)
+        link.send(events.Request(**{"host": "example.com:8080", "target": "/chat?room=1"} | (request or {})))
+    return link
+
+
+def join_open(our_side: str, chunk: int | None = None, **options: Any) -> Link:
+    link = join(our_side, chunk, **options)
+    assert link.ours.state is State.OPEN
+    link.our_events.clear()
+    link.their_events.clear()
+    return link
+
+
+both_sides = pytest.mark.parametrize("our_side", SIDES)
+any_chunks = pytest.mark.parametrize("chunk", CHUNKS)
+
+
+# Opening
+
+
+@any_chunks
+def test_our_client_opens(chunk: int | None) -> None:
+    answer = events.AcceptConnection(subprotocol="chat", extra_headers=[(b"x-theirs", b"their value")])
+    link = join(
+        "client",
+        chunk,
+        answer=answer,
+        subprotocols=["superchat", "chat"],
+        origin="https://example.com",
+        extra_headers={"X-Ours": "our value"},
+    )
+    (request,) = link.their_events
+    assert (request.host, request.target) == ("example.com:8080", "/chat?room=1")
+    assert request.subprotocols == ["superchat", "chat"]
+    headers = dict(request.extra_headers)
+    assert headers[b"origin"] == b"https://example.com"
+    assert headers[b"x-ours"] == b"our value"
+    assert headers[b"user-agent"].startswith(b"wsproto-core/")
+    assert link.ours.state is State.OPEN
+    assert link.ours.subprotocol == "chat"
+    (response,) = link.our_events
+    assert isinstance(response, Response)
+    assert response.headers["X-Theirs"] == "their value"
+
+
+@any_chunks
+def test_their_client_opens(chunk: int | None) -> None:
+    request = {"subprotocols": ["superchat", "chat"], "extra_headers": [(b"Origin", b"https://example.com")]}
+    link = join(
+        "server",
+        chunk,
+        request=request,
+        subprotocols=["chat"],
+        origins=["https://example.com"],
+        extra_headers={"X-Ours": "our value"},
+    )
+    assert link.ours.request is not None
+    assert link.ours.request.path == "/chat?room=1"
+    assert link.ours.request.headers["Host"] == "example.com:8080"
+    assert link.ours.state is State.OPEN
+    assert link.ours.subprotocol == "chat"
+    (accepted,) = link.their_events
+    assert isinstance(accepted, events.AcceptConnection)
+    assert accepted.subprotocol == "chat"
+    assert (b"x-ours", b"our value") in accepted.extra_headers
+
+
+def test_their_offer_of_compression_is_declined() -> None:
+    link = join("server", request={"extensions": [extensions.PerMessageDeflate()]})
+    assert link.ours.request is not None
+    assert "permessage-deflate" in link.ours.request.headers["Sec-WebSocket-Extensions"]
+    (accepted,) = link.their_events
+    assert isinstance(accepted, events.AcceptConnection)
+    assert accepted.extensions == []
+    assert link.ours.extensions == ()
+    link.send(events.TextMessage("compressible" * 1000))
+    assert link.our_events[-1] == "compressible" * 1000
+
+
+def test_their_server_does_not_compress_what_was_not_offered() -> None:
+    link = join("client", answer=events.AcceptConnection(extensions=[extensions.PerMessageDeflate()]))
+    assert link.ours.state is State.OPEN
+    assert link.ours.extensions == ()
+
+
+@any_chunks
+def test_their_server_refuses(chunk: int | None) -> None:
+    answer = events.RejectConnection(status_code=403, headers=[(b"content-length", b"8")], has_body=True)
+    link = join("client", chunk, answer=answer)
+    link.send(events.RejectData(b"not here"))
+    error = link.ours.handshake_error
+    assert isinstance(error, InvalidStatusCode)
+    assert error.status_code == 403
+    assert link.ours.response is not None
+    assert link.ours.response.body == b"not here"
+    assert link.ours.stream_action is StreamAction.CLOSE
+
+
+@any_chunks
+@pytest.mark.parametrize(
+    ("origins", "status"), [(["https://example.org"], 403), (["https://example.com", None], 101)]
+)
+def test_our_server_checks_the_origin(chunk: int | None, origins: list[Any], status: int) -> None:
+    request = {"extra_headers": [(b"Origin", b"https://example.com")]}
+    link = join("server", chunk, request=request, origins=origins)
+    assert link.ours.response is not None
+    assert link.ours.response.status == status
+    if status == 101:
+        assert isinstance(link.their_events[0], events.AcceptConnection)
+    else:
+        assert link.their_events[0].status_code == status
+        assert body(link.their_events) == link.ours.response.body
+
+
+@any_chunks
+def test_our_server_refuses(chunk: int | None) -> None:
+    clock = Clock()
+    server = ServerProtocol(clock=clock)
+    link = Link(server, CLIENT, clock, chunk)
+    link.refusal = make_response(503, {"Retry-After": "5"}, "busy")
+    link.send(events.Request("example.com", "/"))
+    rejected = link.their_events[0]
+    assert rejected.status_code == 503
+    assert (b"retry-after", b"5") in rejected.headers
+    assert body(link.their_events) == b"busy"
+    assert server.stream_action is StreamAction.SEND_EOF
+
+
+def body(their_events: list[Any]) -> bytes:
+    return b"".join(event.data for event in their_events if isinstance(event, events.RejectData))
+
+
+# Messages
+
+MESSAGES: list[str | bytes] = [
+    "",
+    b"",
+    "Hello, world!",
+    "Grüße, 世界, 🎉",
+    bytes(range(125)),
+    bytes(range(126)),
+    "x" * 127,
+]
+LARGE: list[str | bytes] = ["é" * 32767 + "x", b"\xfe" * 65536, "🎉" * 2**18, b"\x00\x01" * 2**19]
+
+
+@both_sides
+@any_chunks
+def test_messages(our_side: str, chunk: int | None) -> None:
+    messages = MESSAGES if chunk in (1, 3) else MESSAGES + LARGE
+    link = join_open(our_side, chunk, max_queue=None)
+    for message in messages:
+        link.ours.send(message)
+        link.run()
+        text = isinstance(message, str)
+        link.send(events.TextMessage(message) if text else events.BytesMessage(message))
+    assert link.their_messages == messages
+    assert link.our_events == messages
+
+
+@both_sides
+@any_chunks
+def test_our_fragments_with_a_ping_between_them(our_side: str, chunk: int | None) -> None:
+    link = join_open(our_side, chunk)
+    link.ours.send("Gr", fin=False)
+    link.ours.ping("between")
+    link.ours.send("", fin=False)
+    link.ours.send("üße", fin=False)
+    link.ours.end_message()
+    link.run()
+    assert link.their_messages == ["Grüße"]
+    assert link.their_events == [events.Ping(b"between")]
+    (pong,) = link.our_events
+    assert isinstance(pong, Pong)
+    assert [data for data, _ in pong.answered] == [b"between"]
+
+
+@both_sides
+@any_chunks
+def test_their_fragments_with_a_ping_between_them(our_side: str, chunk: int | None) -> None:
+    link = join_open(our_side, chunk)
+    link.send(
+        events.BytesMessage(b"\x00\xff", message_finished=False),
+        events.Ping(b"between"),
+        events.BytesMessage(b"", message_finished=False),
+        events.BytesMessage(b"\x01", message_finished=True),
+    )
+    assert link.our_events == [Ping(b"between"), b"\x00\xff\x01"]
+    assert link.their_events == [events.Pong(b"between")]
+
+
+@both_sides
+def test_keepalive(our_side: str) -> None:
+    link = join_open(our_side, ping_interval=20, ping_timeout=20)
+    for _ in range(3):
+        link.clock.advance(20)
+        link.ours.handle_timeout()
+        link.run()
+    assert [type(event) for event in link.their_events] == [events.Ping] * 3
+    assert [len(pong.answered) for pong in link.our_events] == [1] * 3
+    assert link.ours.state is State.OPEN
+
+
+# Closing
+
+CLOSES = [(1000, ""), (1001, "going away"), (1011, "x" * 123), (3000, "größer"), (4999, "世" * 41)]
+
+
+@both_sides
+@any_chunks
+@pytest.mark.parametrize(("code", "reason"), CLOSES)
+def test_we_close(our_side: str, chunk: int | None, code: int, reason: str) -> None:
+    link = join_open(our_side, chunk)
+    link.ours.send("last words")
+    link.ours.close(code, reason)
+    link.run()
+    assert link.their_messages == ["last words"]
+    (close,) = link.their_events
+    assert (close.code, close.reason or "") == (code, reason)
+    assert link.theirs.state.name == "CLOSED"
+    assert link.our_events == [Close(code, reason)]
+    assert link.ours.close_exception().received_first is False
+    # RFC 6455 section 7.1.1: the server ends TCP.
+    expected = StreamAction.SEND_EOF if our_side == "server" else StreamAction.KEEP
+    assert link.ours.stream_action is expected
+
+
+@both_sides
+@any_chunks
+@pytest.mark.parametrize(("code", "reason"), CLOSES)
+def test_they_close(our_side: str, chunk: int | None, code: int, reason: str) -> None:
+    link = join_open(our_side, chunk)
+    link.send(events.TextMessage("last words"), events.CloseConnection(code, reason))
+    assert link.our_events == ["last words", Close(code, reason)]
+    (close,) = link.their_events
+    assert close.code == code
+    assert link.theirs.state.name == "CLOSED"
+    error = link.ours.close_exception()
+    assert type(error) is (ConnectionClosedOK if code < 1002 else ConnectionClosedError)
+    assert (error.code, error.reason, error.received_first) == (code, reason, True)
+
+
+@both_sides
+def test_close_frames_without_a_code(our_side: str) -> None:
+    link = join_open(our_side)
+    link.ours.close(CloseCode.NO_STATUS_RECEIVED)
+    link.run()
+    assert [event.code for event in link.their_events] == [1005]
+    assert link.our_events == [Close(1005, "")]
+
+    link = join_open(our_side)
+    # wsproto sends 1000 if this is merely the same number.
+    link.send(events.CloseConnection(CloseReason.NO_STATUS_RCVD))
+    assert link.our_events == [Close(1005, "")]
+    assert link.theirs.state.name == "CLOSED"
+
+
+@both_sides
+def test_both_close(our_side: str) -> None:
+    link = join_open(our_side)
+    link.ours.close(4001, "ours")
+    link.send(events.CloseConnection(4002, "theirs"))
+    assert link.our_events == [Close(4002, "theirs")]
+    assert link.their_events == [events.CloseConnection(4001, "ours")]
+    assert link.theirs.state.name == "CLOSED"
+    assert link.ours.close_code == 4002
+
+
+@both_sides
+@any_chunks
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_a_message_too_big_for_us(our_side: str, chunk: int | None, fragments: int) -> None:
+    link = join_open(our_side, chunk, max_size=1000)
+    link.send(events.BytesMessage(b"x" * 1000))
+    size = 1001 // fragments + 1
+    for number in range(fragments):
+        link.send(events.BytesMessage(b"x" * size, message_finished=number == fragments - 1))
+    message, failure = link.our_events
+    assert message == b"x" * 1000
+    assert isinstance(failure, Failure)
+    (close,) = link.their_events
+    assert close.code == CloseCode.MESSAGE_TOO_BIG
+    assert failure.close == Close(1009, close.reason)
+
+
+@both_sides
+def test_the_stream_ends(our_side: str) -> None:
+    link = join_open(our_side)
+    link.ours.receive_eof()
+    link.run()
+    # One attempt to tell; it may have ended its half only.
+    assert [type(event) for event in link.their_events] == [events.CloseConnection]
+    assert link.ours.close_code == CloseCode.ABNORMAL_CLOSURE
+
+    link = join_open(our_side)
+    link.theirs.receive_data(None)
+    assert list(link.theirs.events()) == [events.CloseConnection(1006)]
