@@ -18,7 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import pytest
@@ -48,6 +48,26 @@ class PeerRefused(Exception):
 
 
 @dataclass(frozen=True)
+class Deflate:
+    """Parameters of permessage-deflate (RFC 7692 section 7.1), as one side asks for them."""
+
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    server_max_window_bits: int | None = None
+    client_max_window_bits: int | bool | None = None
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """What was agreed on, as one end of the connection sees it."""
+
+    local_no_context_takeover: bool
+    remote_no_context_takeover: bool
+    local_max_window_bits: int
+    remote_max_window_bits: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a peer is asked to do; by default, what its library does by default.
 
@@ -57,6 +77,7 @@ class Settings:
         status: as a server, answer with this HTTP status instead.
         keepalive: seconds between the peer's pings.
         offers_deflate: as a client, offer permessage-deflate, if the library doesn't by default.
+        deflate: ask for this, as far as the library can.
         sees_pongs: make pongs visible, if they are not by default.
     """
 
@@ -69,6 +90,7 @@ class Settings:
     max_size: int | None = None
     keepalive: float | None = None
     offers_deflate: bool = False
+    deflate: Deflate | None = None
     sees_pongs: bool = False
 
 
@@ -82,11 +104,13 @@ class PeerConnection(ABC):
         headers: what it has received in the opening handshake.
         subprotocol: what was negotiated.
         compressed: whether an extension was negotiated.
+        agreed: what was agreed on about compression, if the library tells.
     """
 
     headers: Mapping[str, str]
     subprotocol: str | None
     compressed: bool
+    agreed: Agreed | None = None
 
     @abstractmethod
     async def send(self, message: str | bytes) -> None: ...
@@ -182,6 +206,7 @@ class Websockets(Peer):
         self.client = pytest.importorskip("websockets.asyncio.client", reason=reason)
         self.server = pytest.importorskip("websockets.asyncio.server", reason=reason)
         self.exceptions = pytest.importorskip("websockets.exceptions", reason=reason)
+        self.deflate = pytest.importorskip("websockets.extensions.permessage_deflate", reason=reason)
 
     def common_options(self, settings: Settings) -> dict[str, Any]:
         options: dict[str, Any] = {"ssl": settings.tls, "subprotocols": list(settings.subprotocols) or None}
@@ -197,6 +222,9 @@ class Websockets(Peer):
         options |= {"proxy": None, "origin": settings.origin, "additional_headers": settings.headers}
         if settings.user_agent is not None:
             options["user_agent_header"] = settings.user_agent
+        if settings.deflate is not None:
+            factory = self.deflate.ClientPerMessageDeflateFactory(**asdict(settings.deflate))
+            options["extensions"] = [factory]
         return options
 
     @contextlib.asynccontextmanager
@@ -221,13 +249,17 @@ class Websockets(Peer):
         async def handle(connection: Any) -> None:
             await handler(WebsocketsConnection(connection, connection.request, self.exceptions))
 
+        options = self.common_options(settings)
+        if settings.deflate is not None:
+            factory = self.deflate.ServerPerMessageDeflateFactory(**asdict(settings.deflate))
+            options["extensions"] = [factory]
         async with self.server.serve(
             handle,
             HOST,
             0,
             process_request=process_request,
             process_response=process_response,
-            **self.common_options(settings),
+            **options,
         ) as server:
             yield next(iter(server.sockets)).getsockname()[1]
 
@@ -239,6 +271,8 @@ class WebsocketsConnection(PeerConnection):
         self.headers = received.headers
         self.subprotocol = connection.subprotocol
         self.compressed = bool(connection.protocol.extensions)
+        for extension in connection.protocol.extensions:
+            self.agreed = Agreed(**{name: getattr(extension, name) for name in Agreed.__annotations__})
 
     async def send(self, message: str | bytes) -> None:
         await self.connection.send(message)
@@ -371,7 +405,10 @@ class Aiohttp(Peer):
             options["ssl"] = settings.tls
         if settings.user_agent is not None:
             options["headers"]["User-Agent"] = settings.user_agent
-        if settings.offers_deflate:
+        if settings.deflate is not None:
+            # The one parameter that it can ask for.
+            options["compress"] = settings.deflate.server_max_window_bits or 15
+        elif settings.offers_deflate:
             options["compress"] = 15
         responses = []
 
@@ -427,11 +464,11 @@ class AiohttpConnection(PeerConnection):
         self.subprotocol = subprotocol
         self.compressed = bool(connection.compress)
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, message: str | bytes, compress: int | None = None) -> None:
         if isinstance(message, str):
-            await self.connection.send_str(message)
+            await self.connection.send_str(message, compress)
         else:
-            await self.connection.send_bytes(message)
+            await self.connection.send_bytes(message, compress)
 
     async def receive(self) -> str | bytes:
         message = await self.connection.receive()

@@ -218,7 +218,7 @@ def test_their_client_opens(chunk: int | None) -> None:
 
 
 def test_their_offer_of_compression_is_declined() -> None:
-    link = join("server", request={"extensions": [extensions.PerMessageDeflate()]})
+    link = join("server", request={"extensions": [extensions.PerMessageDeflate()]}, compression=None)
     assert link.ours.request is not None
     assert "permessage-deflate" in link.ours.request.headers["Sec-WebSocket-Extensions"]
     (accepted,) = link.their_events
@@ -230,7 +230,8 @@ def test_their_offer_of_compression_is_declined() -> None:
 
 
 def test_their_server_does_not_compress_what_was_not_offered() -> None:
-    link = join("client", answer=events.AcceptConnection(extensions=[extensions.PerMessageDeflate()]))
+    answer = events.AcceptConnection(extensions=[extensions.PerMessageDeflate()])
+    link = join("client", answer=answer, compression=None)
     assert link.ours.state is State.OPEN
     assert link.ours.extensions == ()
 
