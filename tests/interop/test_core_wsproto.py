@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -25,7 +27,14 @@ from wsproto_core import (
     StreamAction,
     make_response,
 )
+from wsproto_core.extensions.permessage_deflate import (
+    ClientPerMessageDeflateFactory,
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
 from wsproto_core.testing import Clock
+
+from .peers import Agreed, Deflate
 
 wsproto = pytest.importorskip("wsproto", reason="the package wsproto is not installed")
 events = pytest.importorskip("wsproto.events")
@@ -352,6 +361,229 @@ def test_keepalive(our_side: str) -> None:
     assert [type(event) for event in link.their_events] == [events.Ping] * 3
     assert [len(pong.answered) for pong in link.our_events] == [1] * 3
     assert link.ours.state is State.OPEN
+
+
+# Compression
+
+NOISE = random.Random(7692)
+SAMPLE = NOISE.randbytes(75).hex()
+BLOCK = NOISE.randbytes(1500).hex()
+INCOMPRESSIBLE = NOISE.randbytes(3000)
+TO_COMPRESS: list[str | bytes] = [
+    "",
+    "x",
+    SAMPLE,
+    b"",
+    SAMPLE.encode(),
+    INCOMPRESSIBLE,
+    "",
+    BLOCK + "Grüße, 世界, 🎉" * 100 + BLOCK,
+    INCOMPRESSIBLE * 3,
+    b"\x00" * 70000,
+    SAMPLE,
+]
+
+
+def join_compressed(
+    our_side: str,
+    ours: Deflate,
+    theirs: Deflate,
+    chunk: int | None = None,
+    *,
+    idle_timeout: float | None = None,
+    max_size: int = 2**20,
+) -> Link:
+    """Open a connection on which both sides ask for this."""
+    factory = ClientPerMessageDeflateFactory if our_side == "client" else ServerPerMessageDeflateFactory
+    supported = [extensions.PerMessageDeflate(**asdict(theirs))]
+    return join_open(
+        our_side,
+        chunk,
+        answer=events.AcceptConnection(extensions=supported),
+        request={"extensions": supported},
+        extensions=[factory(**asdict(ours), idle_timeout=idle_timeout)],
+        max_queue=None,
+        max_size=max_size,
+    )
+
+
+def agreed_by(link: Link) -> Agreed:
+    (extension,) = link.ours.extensions
+    assert isinstance(extension, PerMessageDeflate)
+    return Agreed(**{name: getattr(extension, name) for name in Agreed.__annotations__})
+
+
+def cost_of_sending(link: Link, message: str | bytes, compress: bool | None = None) -> int:
+    """Send a message to the peer; return the bytes that it took."""
+    before = link.ours.statistics.bytes_sent
+    link.ours.send(message, compress=compress)
+    link.run()
+    assert link.their_messages == [message]
+    link.their_messages.clear()
+    return link.ours.statistics.bytes_sent - before
+
+
+def cost_of_receiving(link: Link, message: str | bytes) -> int:
+    """Let the peer send a message; return the bytes that it took."""
+    before = link.ours.statistics.bytes_received
+    text = isinstance(message, str)
+    link.send(events.TextMessage(message) if text else events.BytesMessage(message))
+    assert link.our_events == [message]
+    # For its limits, the application has taken it.
+    link.our_events.clear()
+    return link.ours.statistics.bytes_received - before
+
+
+def check_compression(link: Link, agreed: Agreed) -> None:
+    """Pass messages in both directions, and see from their cost that both ends do as agreed."""
+    assert agreed_by(link) == agreed
+    for cost, no_context_takeover, bits in (
+        (cost_of_sending, agreed.local_no_context_takeover, agreed.local_max_window_bits),
+        (cost_of_receiving, agreed.remote_no_context_takeover, agreed.remote_max_window_bits),
+    ):
+        assert 75 < cost(link, SAMPLE) < 150
+        again = cost(link, SAMPLE)
+        assert 75 < again < 150 if no_context_takeover else again < 30
+        blocks = cost(link, 4 * BLOCK)
+        assert 1500 < blocks < 2500 if bits >= 12 else 6000 < blocks < 10000
+    for message in TO_COMPRESS:
+        cost_of_sending(link, message)
+        cost_of_receiving(link, message)
+
+
+any_takeover = pytest.mark.parametrize(
+    ("server_forgets", "client_forgets"), [(False, False), (True, False), (False, True), (True, True)]
+)
+BITS = [None, 9, 12, 15]
+
+
+@both_sides
+@any_takeover
+@pytest.mark.parametrize("client_bits", BITS)
+@pytest.mark.parametrize("server_bits", BITS)
+@pytest.mark.parametrize("who_asks", ["we", "they"])
+def test_parameters_of_compression(
+    our_side: str,
+    server_forgets: bool,
+    client_forgets: bool,
+    server_bits: int | None,
+    client_bits: int | None,
+    who_asks: str,
+) -> None:
+    asked = Deflate(server_forgets, client_forgets, server_bits, client_bits)
+    nothing = Deflate(client_max_window_bits=True if our_side == "client" and who_asks == "they" else None)
+    if who_asks == "they" and our_side == "client":
+        # Its server does not tell the client about a window that the client has not mentioned.
+        asked = Deflate(server_forgets, client_forgets, None, client_bits)
+        server_bits = None
+    ours, theirs = (asked, nothing) if who_asks == "we" else (nothing, asked)
+    link = join_compressed(our_side, ours, theirs)
+    client, server = (client_forgets, client_bits or 15), (server_forgets, server_bits or 15)
+    local, remote = (client, server) if our_side == "client" else (server, client)
+    check_compression(link, Agreed(local[0], remote[0], local[1], remote[1]))
+
+
+@both_sides
+def test_compression_by_default(our_side: str) -> None:
+    supported = [extensions.PerMessageDeflate()]
+    answer = events.AcceptConnection(extensions=supported)
+    link = join_open(our_side, answer=answer, request={"extensions": supported}, max_queue=None)
+    check_compression(link, Agreed(False, False, 12, 12))
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_their_server_declines_a_window_of_8_bits(side: str) -> None:
+    link = join_compressed("client", Deflate(**{f"{side}_max_window_bits": 8}), Deflate())
+    assert link.ours.extensions == ()
+    assert cost_of_sending(link, SAMPLE) > 150
+
+
+@both_sides
+@any_chunks
+@pytest.mark.parametrize("asked", [Deflate(), Deflate(True, True, 9, 9)], ids=["lavish", "frugal"])
+def test_compressed_fragments(our_side: str, chunk: int | None, asked: Deflate) -> None:
+    link = join_compressed(our_side, asked, Deflate(), chunk)
+    fragments = ["Gr", "", "üße", SAMPLE, SAMPLE, ""]
+    for compress in (None, True, False):
+        # No ping between them: wsproto would take the rest for uncompressed.
+        for fragment in fragments:
+            link.ours.send(fragment, fin=False, compress=compress)
+        link.ours.end_message()
+        link.run()
+        assert link.their_messages == ["".join(fragments)]
+        link.their_messages.clear()
+        link.send(*(events.TextMessage(fragment, message_finished=False) for fragment in fragments))
+        assert link.our_events == []
+        link.send(events.Ping(b"between"), events.TextMessage("!", message_finished=True))
+        assert link.our_events == [Ping(b"between"), "".join(fragments) + "!"]
+        link.our_events.clear()
+        cost_of_sending(link, SAMPLE)
+        cost_of_receiving(link, SAMPLE)
+
+
+@both_sides
+def test_compressed_bytes_one_by_one(our_side: str) -> None:
+    link = join_compressed(our_side, Deflate(), Deflate(), 1)
+    for message in ["", SAMPLE, SAMPLE.encode(), b"", "é" * 10000, INCOMPRESSIBLE]:
+        cost_of_sending(link, message)
+        cost_of_receiving(link, message)
+
+
+@both_sides
+@pytest.mark.parametrize("asked", [Deflate(), Deflate(True, True, 9, 9)], ids=["lavish", "frugal"])
+def test_large_compressed_messages(our_side: str, asked: Deflate) -> None:
+    size = 3 * 2**20
+    link = join_compressed(our_side, asked, Deflate(), max_size=size + 2**20)
+    noise = random.Random(4).randbytes(size)
+    for message in ("é" * (size // 2), bytes(size)):
+        assert cost_of_sending(link, message) < size / 50
+        assert cost_of_receiving(link, message) < size / 50
+    assert size < cost_of_sending(link, noise) < size + 20
+    assert size < cost_of_receiving(link, noise) < size * 1.01
+
+
+@both_sides
+def test_messages_compressed_or_not(our_side: str) -> None:
+    link = join_compressed(our_side, Deflate(), Deflate())
+    overhead = 6 if our_side == "client" else 2
+    assert cost_of_sending(link, "x" * 63) == 63 + overhead
+    assert cost_of_sending(link, "x" * 64) < 20
+    assert cost_of_sending(link, "y" * 63, compress=True) < 20
+    assert cost_of_sending(link, "y" * 100, compress=False) == 100 + overhead
+    assert cost_of_sending(link, "", compress=True) == 1 + overhead
+    assert cost_of_sending(link, "", compress=True) == 1 + overhead
+    assert cost_of_sending(link, INCOMPRESSIBLE) == 3000 + overhead + 2
+    assert cost_of_sending(link, INCOMPRESSIBLE, compress=True) > 3000 + overhead + 2
+    assert cost_of_sending(link, INCOMPRESSIBLE) < 100
+
+
+@both_sides
+@pytest.mark.parametrize("bits", [9, 15])
+def test_compression_after_idling(our_side: str, bits: int) -> None:
+    link = join_compressed(our_side, Deflate(False, False, bits, bits), Deflate(), idle_timeout=30)
+    for _ in range(2):
+        cost_of_sending(link, SAMPLE)
+        cost_of_receiving(link, SAMPLE)
+        # The first time there were messages since the last one.
+        for _ in range(2):
+            link.clock.advance(30)
+            link.ours.handle_timeout()
+            link.run()
+        # Their compressor still knows what it has sent, and we must too. Ours starts anew.
+        link.our_events.clear()
+        assert cost_of_receiving(link, SAMPLE) < 30
+        assert 75 < cost_of_sending(link, SAMPLE) < 150
+        assert cost_of_sending(link, SAMPLE) < 30
+
+
+@both_sides
+def test_an_inflated_message_too_big_for_us(our_side: str) -> None:
+    link = join_compressed(our_side, Deflate(), Deflate(), max_size=1000)
+    link.send(events.TextMessage("x" * 1000))
+    assert link.our_events == ["x" * 1000]
+    link.send(events.TextMessage("x" * 1001))
+    (close,) = link.their_events
+    assert close.code == CloseCode.MESSAGE_TOO_BIG
 
 
 # Closing
