@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -18,6 +19,7 @@ from server import Room, parse, serve_chat
 
 from adapters.asyncio import Server, ServerConnection, connect, serve
 from wsproto_core import ConnectionClosed, ConnectionClosedOK, Headers, Response, make_response
+from wsproto_core.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 
 from .devtools import TIMEOUT, Chromium, DevTools, DevToolsError, Page
 
@@ -284,6 +286,267 @@ def test_fragments_arrive_as_one_message(chromium: Chromium) -> None:
                 0,
                 255,
             ]
+
+    run(main())
+
+
+# Compression
+
+
+def compressing(**parameters: Any) -> dict[str, Any]:
+    """Options of a server that asks for this."""
+    return {"extensions": [ServerPerMessageDeflateFactory(**parameters)]}
+
+
+# Options, the parameters that the page sees, how the server sends and how it receives.
+COMPRESSIONS = {
+    "default": ({}, {"server_max_window_bits=12", "client_max_window_bits=12"}, (False, 12), (False, 12)),
+    "unlimited": (compressing(), set(), (False, 15), (False, 15)),
+    "no-takeover": (
+        compressing(server_no_context_takeover=True, client_no_context_takeover=True),
+        {"server_no_context_takeover", "client_no_context_takeover"},
+        (True, 15),
+        (True, 15),
+    ),
+    "9-bits": (
+        compressing(server_max_window_bits=9, client_max_window_bits=9),
+        {"server_max_window_bits=9", "client_max_window_bits=9"},
+        (False, 9),
+        (False, 9),
+    ),
+    "8-bits-from-us": (
+        compressing(server_max_window_bits=8),
+        {"server_max_window_bits=8"},
+        (False, 8),
+        (False, 15),
+    ),
+    "9-bits-no-takeover": (
+        compressing(
+            server_no_context_takeover=True,
+            client_no_context_takeover=True,
+            server_max_window_bits=9,
+            client_max_window_bits=9,
+        ),
+        {
+            "server_no_context_takeover",
+            "client_no_context_takeover",
+            "server_max_window_bits=9",
+            "client_max_window_bits=9",
+        },
+        (True, 9),
+        (True, 9),
+    ),
+}
+
+# Sends a message, which comes back; whether it is the same is for the page to say.
+ECHO = """text => new Promise((resolve, reject) => {
+    socket.onclose = ({code, reason}) => reject(new Error(`closed: ${code} ${reason}`));
+    socket.onmessage = ({data}) => resolve(data === text);
+    socket.send(text);
+})"""
+
+# The same for bytes: of a kind, and as many as asked for.
+ECHO_BYTES = """(kind, size) => new Promise((resolve, reject) => {
+    const bytes = new Uint8Array(size);
+    if (kind === "random") {
+        // Not Math.random(): the same in each run. It is xorshift32.
+        let state = 7692;
+        for (let index = 0; index < size; ++index) {
+            state ^= state << 13; state ^= state >>> 17; state ^= state << 5;
+            bytes[index] = state;
+        }
+    } else {
+        for (let index = 0; index < size; ++index) bytes[index] = index % 101;
+    }
+    socket.onclose = ({code, reason}) => reject(new Error(`closed: ${code} ${reason}`));
+    socket.onmessage = ({data}) => {
+        const back = new Uint8Array(data);
+        resolve(back.length === size && back.every((byte, index) => byte === bytes[index]));
+    };
+    socket.send(bytes);
+})"""
+
+
+@asynccontextmanager
+async def echoing_page(
+    chromium: Chromium, **options: Any
+) -> AsyncIterator[tuple[Page, ServerConnection, set[str]]]:
+    """A page with an open connection, the server's end of it, and what the page says was negotiated."""
+    handed: asyncio.Future[ServerConnection] = asyncio.get_running_loop().create_future()
+
+    async def echo(websocket: ServerConnection) -> None:
+        handed.set_result(websocket)
+        async for message in websocket:
+            await websocket.send(message)
+
+    async with page_of(chromium, echo, max_size=2**23, **options) as (page, uri):
+        assert await page.call(OPEN, uri, []) == "open"
+        extensions: str = await page.evaluate("socket.extensions")
+        yield page, await handed, set(filter(None, extensions.split("; ")))
+
+
+class Meter:
+    """What the server has received and sent since it was asked last."""
+
+    def __init__(self, websocket: ServerConnection) -> None:
+        self._websocket = websocket
+        self._before = (0, 0)
+        self.read()
+
+    def read(self) -> tuple[int, int]:
+        statistics = self._websocket.statistics
+        before, self._before = self._before, (statistics.bytes_received, statistics.bytes_sent)
+        return self._before[0] - before[0], self._before[1] - before[1]
+
+
+SIZE = 2 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "sending", "receiving"), COMPRESSIONS.values(), ids=COMPRESSIONS
+)
+def test_compressed_messages_both_ways(
+    chromium: Chromium,
+    options: dict[str, Any],
+    parameters: set[str],
+    sending: tuple[bool, int],
+    receiving: tuple[bool, int],
+) -> None:
+    noise = random.Random(7692)
+    sample = noise.randbytes(75).hex()
+    # A window of 9 bits does not reach back to the block before, one of 12 does.
+    blocks = 4 * noise.randbytes(1500).hex()
+
+    async def main() -> None:
+        async with echoing_page(chromium, **options) as (page, websocket, negotiated):
+            assert negotiated == {"permessage-deflate", *parameters}
+            (extension,) = websocket.extensions
+            assert isinstance(extension, PerMessageDeflate)
+            assert (extension.local_no_context_takeover, extension.local_max_window_bits) == sending
+            assert (extension.remote_no_context_takeover, extension.remote_max_window_bits) == receiving
+
+            meter = Meter(websocket)
+            for number in range(3):
+                assert await page.call(ECHO, sample)
+                # Each direction knows the sample already, if it may.
+                for cost, (no_context_takeover, _) in zip(meter.read(), (receiving, sending), strict=True):
+                    assert 75 < cost < 150 if no_context_takeover or not number else cost < 30
+            assert await page.call(ECHO, blocks)
+            for cost, (_, bits) in zip(meter.read(), (receiving, sending), strict=True):
+                assert 1500 < cost < 2600 if bits >= 12 else 6000 < cost < 10000
+            for message in ("", "x", "", "Grüße, 世界, 🎉" * 1000, sample[:60], sample):
+                assert await page.call(ECHO, message)
+            for size in (0, 1, 1000, 70000):
+                for kind in ("random", "regular"):
+                    assert await page.call(ECHO_BYTES, kind, size)
+
+            meter.read()
+            assert await page.evaluate(f"({ECHO})('é'.repeat({SIZE // 2}))")
+            assert max(meter.read()) < SIZE / 50
+            assert await page.call(ECHO_BYTES, "regular", SIZE)
+            assert max(meter.read()) < SIZE / 3
+            assert await page.call(ECHO_BYTES, "random", SIZE)
+            received, sent = meter.read()
+            assert SIZE * 0.99 < received < SIZE * 1.01
+            assert SIZE * 0.99 < sent <= SIZE + 10
+            # It goes on where it was.
+            for _ in range(2):
+                assert await page.call(ECHO, sample)
+
+    run(main())
+
+
+def test_compression_is_turned_off(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with echoing_page(chromium, compression=None) as (page, websocket, negotiated):
+            assert websocket.request_headers is not None
+            # Otherwise this would show nothing.
+            assert "permessage-deflate" in websocket.request_headers["Sec-WebSocket-Extensions"]
+            assert negotiated == set()
+            assert websocket.extensions == ()
+            meter = Meter(websocket)
+            assert await page.call(ECHO, "x" * 10000)
+            assert meter.read() == (10008, 10004)
+
+    run(main())
+
+
+@pytest.mark.parametrize("bits", [9, 15])
+def test_compression_goes_on_after_idling(
+    chromium: Chromium, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = asyncio.Event()
+    release = PerMessageDeflate.release
+
+    def release_and_tell(self: PerMessageDeflate) -> None:
+        release(self)
+        released.set()
+
+    monkeypatch.setattr(PerMessageDeflate, "release", release_and_tell)
+    options = compressing(server_max_window_bits=bits, client_max_window_bits=bits, idle_timeout=0.2)
+    sample = random.Random(7692).randbytes(75).hex()
+
+    async def main() -> None:
+        async with echoing_page(chromium, **options) as (page, websocket, _):
+            meter = Meter(websocket)
+            for number in range(3):
+                assert await page.call(ECHO, sample)
+                received, sent = meter.read()
+                # The page's compressor still knows it, and so must the server. The server's starts anew.
+                assert 75 < received < 150 if not number else received < 30
+                assert 75 < sent < 150
+                released.clear()
+                async with asyncio.timeout(TIMEOUT):
+                    await released.wait()
+
+    run(main())
+
+
+def test_compressed_fragments_and_choices_of_the_handler(chromium: Chromium) -> None:
+    messages: list[Any] = [["Gr", "", "üße", "x" * 1000], "y" * 1000, [b"\x00", b"", b"\xff" * 1000], b""]
+    costs: list[int] = []
+
+    async def handler(websocket: ServerConnection) -> None:
+        meter = Meter(websocket)
+        for compress in (None, True, False):
+            for message in messages:
+                await websocket.send(message, compress=compress)
+            # Control frames may come between fragments.
+            await websocket.send(with_pings(websocket), compress=compress)
+            costs.append(meter.read()[1])
+        await websocket.wait_closed()
+
+    async def with_pings(websocket: ServerConnection) -> AsyncIterator[str]:
+        for fragment in ("a" * 100, "", "b" * 100):
+            yield fragment
+            await websocket.ping()
+
+    async def main() -> None:
+        async with page_of(chromium, handler) as (page, uri):
+            await page.call(OPEN, uri, [])
+            await page.wait_for("seen.messages.length === 15")
+            shown = "seen.messages.map(data => typeof data === 'string' ? data : [...new Uint8Array(data)])"
+            once = ["Grüße" + "x" * 1000, "y" * 1000, [0] + [255] * 1000, [], "a" * 100 + "b" * 100]
+            assert await page.evaluate(shown) == 3 * once
+
+    run(main())
+    assert max(costs[:2]) < 300
+    assert costs[2] > 3200
+
+
+def test_a_message_that_inflates_to_too_much_for_the_server(chromium: Chromium) -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+
+    async def main() -> None:
+        async with page_of(chromium, handler, max_size=1000) as (page, uri):
+            await page.call(OPEN, uri, [])
+            assert await page.call(ECHO, "x" * 1000)
+            # It arrives in less than fifty bytes.
+            await page.call(OPEN, uri, [])
+            await page.evaluate("socket.send('x'.repeat(1001))")
+            assert (await page.wait_for("seen.close"))["code"] == 1009
 
     run(main())
 
