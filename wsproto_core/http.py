@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -78,7 +79,7 @@ class Headers(MutableMapping[str, str]):
     __slots__ = ("_pairs", "_values")
 
     _pairs: list[tuple[str, str]]
-    _values: dict[str, list[str]]
+    _values: dict[str, tuple[str, ...]]
 
     def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
         self.clear()
@@ -111,7 +112,9 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._values.setdefault(name.lower(), []).append(value)
+        # Kept as long as the connection, and nearly always the same few names: one copy will do.
+        key = sys.intern(name.lower())
+        self._values[key] = (*self._values.get(key, ()), value)
         self._pairs.append((name, value))
 
     def __delitem__(self, name: str) -> None:

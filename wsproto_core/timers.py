@@ -27,46 +27,42 @@ class Timer(enum.Enum):
 class Timers:
     """The deadlines of one connection, in seconds of its clock."""
 
-    __slots__ = ("_deadlines", "_forgiven", "_periods")
+    __slots__ = ("_running",)
 
     def __init__(self) -> None:
-        self._deadlines: dict[Timer, float] = {}
-        self._periods: dict[Timer, float] = {}
-        self._forgiven: set[Timer] = set()
+        # deadline, period, and whether being late has been forgiven
+        self._running: dict[Timer, tuple[float, float, bool]] = {}
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
         self.stop(timer)
         if period is not None:
-            self._deadlines[timer] = now + period
-            self._periods[timer] = period
+            self._running[timer] = now + period, period, False
 
     def stop(self, timer: Timer) -> None:
         """Remove a deadline, if there is one."""
-        if self._deadlines.pop(timer, None) is not None:
-            self._forgiven.discard(timer)
+        self._running.pop(timer, None)
 
     def is_running(self, timer: Timer) -> bool:
         """Whether there is such a deadline."""
-        return timer in self._deadlines
+        return timer in self._running
 
     def next(self) -> float | None:
         """The earliest deadline."""
-        return min(self._deadlines.values(), default=None)
+        return min((deadline for deadline, _, _ in self._running.values()), default=None)
 
     def expired(self, now: float) -> list[Timer]:
         """The timers whose deadline has come, in the order in which to handle them."""
-        return [timer for timer in Timer if timer in self._deadlines and self._deadlines[timer] <= now]
+        return [timer for timer in Timer if timer in self._running and self._running[timer][0] <= now]
 
     def forgive(self, timer: Timer, now: float) -> float | None:
         """Start an expired timer anew if it is looked at too late, but only once in a row.
 
         Returns by how many seconds it was late; ``None`` if it is not forgiven.
         """
-        late = now - self._deadlines[timer]
-        period = self._periods[timer]
-        if late <= period / 2 or timer in self._forgiven:
+        deadline, period, forgiven = self._running[timer]
+        late = now - deadline
+        if late <= period / 2 or forgiven:
             return None
-        self._deadlines[timer] = now + period
-        self._forgiven.add(timer)
+        self._running[timer] = now + period, period, True
         return late

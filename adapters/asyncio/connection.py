@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Self, TypeAlias, cast
 from weakref import WeakKeyDictionary
@@ -85,7 +84,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._reading_paused = False
         self._writing_paused = False
         self._slice: int | None = None
-        self._unwritten: deque[memoryview] = deque()
+        self._unwritten: list[memoryview] = []
         self._timer: asyncio.TimerHandle | None = None
         self._wakeup = Wakeup(loop)
         self._receiving = False
@@ -479,9 +478,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         """Write to TLS, in slices so that it can stop us."""
         size = READ_SIZE if self._slice is None else self._slice
         while self._unwritten and not self._writing_paused:
-            buffer = self._unwritten.popleft()
+            buffer = self._unwritten.pop(0)
             if len(buffer) > size:
-                self._unwritten.appendleft(buffer[size:])
+                self._unwritten.insert(0, buffer[size:])
             self.transport.write(buffer[:size])
         if not self._writing_paused:
             self.protocol.data_sent()
