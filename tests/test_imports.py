@@ -26,11 +26,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("version", "typing"),
     ("exceptions", "timers", "statistics", "randomness", "states"),
-    ("headers", "http", "uri", "frames", "closing", "keepalive"),
+    ("headers", "http", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect"),
     ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),
     ("messages", "options"),
-    ("inbox", "outbox"),
+    ("inbox", "keepalive", "outbox"),
     ("protocol",),
     ("client", "server", "connection"),
     ("testing", ""),
@@ -68,7 +68,7 @@ IMPURE = {
     "urllib.request",
 }
 
-CORE_DEPENDENCIES = {"h11"}
+CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 
 # What each adapter may import besides the core and the rest of the standard library.
 RUNTIMES = {"asyncio": {"asyncio", "uvloop"}}

@@ -146,7 +146,7 @@ class ClientProtocol(Protocol):
         del self._reading
         self._open(extensions, subprotocol)
         # Bytes may follow the response in the same segment.
-        self._receive_frames(trailing_data)
+        self._inbox.receive(trailing_data)
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:

@@ -9,13 +9,13 @@ hides behind a message that nobody wants.
 from __future__ import annotations
 
 import enum
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .events import Event, Fragment
-from .exceptions import ConcurrencyError
+from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
+from .extensions.base import Extension
 from .messages import MessageReader
-from .options import Marks
+from .options import CommonOptions, marks
 from .typing import Data
 
 __all__ = ["Inbox"]
@@ -43,12 +43,18 @@ class Inbox:
     """
 
     __slots__ = (
+        "_control",
         "_demand",
         "_dropping",
+        "_end_waits",
+        "_masked",
         "_max_queue",
         "_notices",
+        "_on_end",
+        "_on_error",
         "_on_resume",
         "_on_stop",
+        "_options",
         "_read_limit",
         "_reading_to_end",
         "_streaming",
@@ -59,35 +65,56 @@ class Inbox:
 
     def __init__(
         self,
-        reader: MessageReader,
-        max_queue: Marks,
-        read_limit: Marks,
+        options: CommonOptions,
         *,
+        masked: bool,
+        control: Callable[[int, bytes], None],
+        on_error: Callable[[ProtocolError | PayloadTooBig], None],
+        on_end: Callable[[], None],
         on_stop: Callable[[], None],
         on_resume: Callable[[], None],
     ) -> None:
         """
         Arguments:
-            max_queue: marks for the number of messages.
-            read_limit: marks for their bytes.
+            options: of them ``max_size``, ``max_fragments``, ``max_queue`` and ``read_limit``.
+            masked: whether frames must be masked, i.e. whether a client sends them.
+            control: called with the opcode and the payload of each control frame, in order.
+            on_error: called when what comes in is wrong, or too much.
+            on_end: called when the end of the stream is reached, if it had to wait.
             on_stop, on_resume: called when ``wants_read`` has changed.
         """
         self.taken = 0
         self.wants_read = True
-        self._max_queue = max_queue
-        self._read_limit = read_limit
+        self._options = options
+        self._masked = masked
+        self._control = control
+        self._max_queue = marks(options["max_queue"], 2)
+        self._read_limit = marks(options["read_limit"], 2)
+        self._on_error = on_error
+        self._on_end = on_end
         self._on_stop = on_stop
         self._on_resume = on_resume
-        self._notices: deque[tuple[int, Event]] = deque()
+        self._notices: list[tuple[int, Event]] = []
+        self._demand = _Demand.NOTHING
         self._streaming = False
         self._reading_to_end = False
         self._dropping = False
-        self.use_reader(reader)
+        self._end_waits = False
+        self.use_extensions(())
 
-    def use_reader(self, reader: MessageReader) -> None:
-        """Take messages from this reader."""
-        self.reader = reader
-        reader.is_full = self._is_full
+    def use_extensions(self, extensions: Sequence[Extension]) -> None:
+        """Apply these to what comes in; nothing may have come in yet."""
+        max_size = self._options["max_size"]
+        size, fragment_size = max_size if isinstance(max_size, tuple) else (max_size, None)
+        self.reader = MessageReader(
+            masked=self._masked,
+            control=self._control,
+            max_size=size,
+            max_fragment_size=fragment_size,
+            max_fragments=self._options["max_fragments"],
+            extensions=extensions,
+        )
+        self.reader.is_full = self._is_full
 
     def notify(self, event: Event) -> None:
         """Add a notice, after the messages that are here."""
@@ -105,9 +132,16 @@ class Inbox:
 
     def events(self) -> list[Event]:
         """Take everything, in order."""
+        events = self._events()
+        while self.reader.suspended:
+            self.resume()
+            events += self._events()
+        return events
+
+    def _events(self) -> list[Event]:
         if self._streaming:
             raise _streaming()
-        notices, self._notices = self._notices, deque()
+        notices, self._notices = self._notices, []
         events: list[Event] = []
         for position, event in notices:
             events += self._next_messages(position - self.taken)
@@ -117,7 +151,7 @@ class Inbox:
 
     def _next_messages(self, count: int) -> list[Event]:
         messages: list[Event] = []
-        while len(messages) < count and (message := self.next_message()) is not None:
+        while len(messages) < count and (message := self._take_or_ask()) is not None:
             messages.append(message)
         return messages
 
@@ -125,6 +159,13 @@ class Inbox:
         """Take the next message, or ask for it."""
         if self._streaming:
             raise _streaming()
+        message = self._take_or_ask()
+        if message is None and self.reader.suspended:
+            self.resume()
+            message = self._take_or_ask()
+        return message
+
+    def _take_or_ask(self) -> Data | None:
         if self.reader.messages:
             return self._take()
         self._demand = _Demand.MESSAGE
@@ -134,6 +175,13 @@ class Inbox:
 
     def next_fragment(self) -> Fragment | None:
         """Take what is there of the next message, or ask for it."""
+        fragment = self._take_fragment()
+        if self.reader.suspended:
+            self.resume()
+            fragment = fragment or self._take_fragment()
+        return fragment
+
+    def _take_fragment(self) -> Fragment | None:
         if self.reader.messages:
             self._streaming = False
             return Fragment(self._take(), True)
@@ -156,25 +204,41 @@ class Inbox:
     # Backpressure
 
     def receive(self, data: bytes) -> None:
-        """Give bytes to the reader; raises what it raises."""
+        """Parse bytes that have come in."""
         reader = self.reader
         queued = len(reader.messages)
         reading_to_end = self._reading_to_end
-        while len(self._notices) > KEPT_NOTICES:
-            self._notices.popleft()
+        if len(self._notices) > KEPT_NOTICES:
+            del self._notices[:-KEPT_NOTICES]
         try:
-            if reader.suspended:
-                reader.resume(data)
-            else:
-                reader.receive(data)
-        finally:
-            if reading_to_end:
-                self._drop_beyond_marks(queued)
-            elif (
-                len(reader.messages) >= self._max_queue.high
-                or reader.pending + reader.buffered >= self._read_limit.high
-            ):
-                self.update()
+            try:
+                if reader.suspended:
+                    reader.resume(data)
+                else:
+                    reader.receive(data)
+            finally:
+                if reading_to_end:
+                    self._drop_beyond_marks(queued)
+                elif (
+                    len(reader.messages) >= self._max_queue.high
+                    or reader.pending + reader.buffered >= self._read_limit.high
+                ):
+                    self.update()
+        except (ProtocolError, PayloadTooBig) as error:
+            self._on_error(error)
+
+    def resume(self) -> None:
+        """Go on with what was received while extensions had no room, if there is any and there is some."""
+        if self.reader.suspended:
+            self.receive(b"")
+        if self._end_waits and not self.reader.suspended:
+            self._end_waits = False
+            self._on_end()
+
+    def end_of_stream(self) -> bool:
+        """The stream has ended. Return whether all that came before it is parsed: if not, it waits."""
+        self._end_waits = self.reader.suspended
+        return not self._end_waits
 
     def read_to_end(self, wants_read: bool) -> None:
         """The connection is closing: from now on, ``wants_read`` is what is given here.
@@ -187,6 +251,8 @@ class Inbox:
 
     def end(self) -> None:
         """There will be no more messages, nor more of one that has been taken in part."""
+        if self.reader.suspended:
+            self.reader.drop_all_but_messages()
         if not self.reader.messages:
             self._streaming = False
 
@@ -216,12 +282,14 @@ class Inbox:
 
     def _is_full(self) -> bool:
         """Whether extensions have to stop, because there is no room for what they return."""
-        if not self._limits_building() or self.reader.buffered < self._read_limit.high:
-            return False
+        reader, limit = self.reader, self._read_limit.high
+        too_large = self._limits_building() and reader.buffered >= limit
         if self._reading_to_end:
-            self.reader.drop_building()
-            self._dropping = True
-        return not self._reading_to_end
+            if too_large:
+                reader.drop_building()
+                self._dropping = True
+            return False
+        return too_large or reader.pending >= limit or len(reader.messages) >= self._max_queue.high
 
     def _drop_beyond_marks(self, queued: int) -> None:
         """Drop of the messages beyond the first ``queued`` those for which there is no room.

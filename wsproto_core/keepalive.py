@@ -1,4 +1,4 @@
-"""Pings: those that wait for their pong, and those that find out whether the peer still lives.
+"""Pings: those that wait for their pong, and those that find out whether the peer still lives. Idleness.
 
 Any byte that is received proves life, a pong is only the surest way to get one. So the deadline for
 a pong compares how many bytes had been received when the ping was sent with how many there are now,
@@ -7,11 +7,12 @@ and nothing has to be done when bytes come in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from .extensions.base import Extension
 from .timers import Timer, Timers
 
-__all__ = ["Keepalive", "Pings"]
+__all__ = ["Idleness", "Keepalive", "Pings"]
 
 
 class Pings:
@@ -136,3 +137,30 @@ class Keepalive:
         self._suspended = False
         if self._awaited:
             self._timers.start(Timer.PONG, now, self._timeout)
+
+
+class Idleness:
+    """Lets extensions give up memory when no message has passed for a while."""
+
+    __slots__ = ("_count", "_extensions", "_period", "_timers")
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._extensions: Sequence[Extension] = ()
+        self._period: float | None = None
+        self._count = 0
+
+    def start(self, extensions: Sequence[Extension], now: float) -> None:
+        """The connection is open, with these extensions."""
+        periods = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
+        self._extensions = extensions
+        self._period = min(periods, default=None)
+        self._timers.start(Timer.IDLE, now, self._period)
+
+    def expire(self, now: float, count: int) -> None:
+        """A period is over, after so many messages in all."""
+        self._timers.start(Timer.IDLE, now, self._period)
+        if count == self._count:
+            for extension in self._extensions:
+                extension.release()
+        self._count = count

@@ -71,8 +71,8 @@ class MessageReader:
         bounded: whether there is a limit on messages.
         buffered: bytes that have arrived of the message under construction and are still here.
         closed: whether a close frame has been received; bytes after it are dropped.
-        is_full: whether there is no room for more of the message under construction. Only extensions
-            heed it, whose output may be a thousand times longer than their input.
+        is_full: whether there is no room for more. Only extensions heed it, whose output may be a
+            thousand times longer than their input.
         suspended: whether they have stopped; what is received meanwhile is kept for later.
     """
 
@@ -99,8 +99,8 @@ class MessageReader:
         "_opcode",
         "_remaining",
         "_reserved_bits",
-        "_size",
         "_sizes",
+        "_sizes_after",
         "_wire_size",
         "bounded",
         "buffered",
@@ -170,8 +170,8 @@ class MessageReader:
         self._backlog = bytearray()  # what was received since they stopped
         self.is_full: Callable[[], bool] = bool
         self.suspended = False
-        self._size = 0  # after extensions
         self._wire_size = 0
+        self._sizes_after = [0] * len(self._extensions)
         self._fragments = 0
 
     def receive(self, data: bytes) -> None:
@@ -242,7 +242,9 @@ class MessageReader:
         self._backlog += data
         if self.is_full():
             return
-        self._decode()
+        self.suspended = False
+        if self._decoding is not None:
+            self._decode()
         if not self.suspended:
             data = bytes(self._backlog)
             self._backlog.clear()
@@ -359,23 +361,24 @@ class MessageReader:
             room = DECODED_AT_ONCE
             if self._max_size is not None:
                 # One byte more than allowed is enough to know.
-                room = min(room, self._max_size - self._size + 1)
+                room = min(room, self._max_size - self._sizes_after[index] + 1)
             output = extension.decode(data, frame_end=frame_end, final=final, max_length=room)
+            self._sizes_after[index] += len(output)
+            if self._max_size is not None and self._sizes_after[index] > self._max_size:
+                raise PayloadTooBig(f"message exceeds the limit of {self._max_size} bytes")
             more = extension.has_more
             data = b""
             yield from self._apply_extensions(index + 1, output, frame_end and not more, final and not more)
 
     def _decode(self) -> None:
         """Take what extensions return, until they have no more or there is no more room."""
-        self.suspended = False
         assert self._decoding is not None
         for payload, final in self._decoding:
-            self._size += len(payload)
-            if self._max_size is not None and self._size > self._max_size:
-                raise PayloadTooBig(f"message exceeds the limit of {self._max_size} bytes")
             self._add_payload(payload, final)
-            if not final and self.is_full():
+            if self.is_full():
                 self.suspended = True
+                if final:
+                    self._decoding = None
                 return
         self._decoding = None
 
@@ -418,8 +421,8 @@ class MessageReader:
         self._lost = False
         self.building = 0
         self.buffered = 0
-        self._size = 0
         self._wire_size = 0
+        self._sizes_after = [0] * len(self._extensions)
         self._fragments = 0
 
     def take_message(self) -> Data:
@@ -535,13 +538,15 @@ class MessageWriter:
         self, payload: bytes, first: bool, fin: bool, compress: bool | None
     ) -> tuple[int, bytes]:
         reserved_bits = 0
+        called: list[Extension] = []
         try:
             for extension in self._extensions:
+                called.append(extension)
                 bits, payload = extension.encode(payload, first=first, final=fin, compress=compress)
                 reserved_bits |= bits & extension.reserved_bits
         except BaseException:
             # It will not be sent: the peer will not see what they have seen.
-            for extension in self._extensions:
+            for extension in called:
                 extension.cancel_encoding()
             raise
         return reserved_bits, payload

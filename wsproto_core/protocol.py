@@ -21,8 +21,8 @@ from .extensions.base import Extension
 from .frames import FIN, Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
 from .http import Request, Response
 from .inbox import Inbox
-from .keepalive import Keepalive, Pings
-from .messages import MessageReader, MessageWriter
+from .keepalive import Idleness, Keepalive, Pings
+from .messages import MessageWriter
 from .options import CommonOptions, marks, resolve
 from .outbox import Outbox
 from .randomness import random_bytes
@@ -128,30 +128,18 @@ class Protocol:
             self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
         )
         self._inbox = Inbox(
-            self._make_reader(()),
-            marks(options["max_queue"], 2),
-            marks(options["read_limit"], 2),
+            options,
+            masked=side is Side.SERVER,
+            control=self._receive_control,
+            on_error=self._receive_error,
+            on_end=self.receive_eof,
             on_stop=self._keepalive.suspend,
             on_resume=lambda: self._keepalive.resume(self._clock()),
         )
         self._write_timed = False
         self._heard_at_write = 0
-        self._idle_timeout: float | None = None
-        self._counted_at_idle = 0
-        self._end_of_stream_waits = False
+        self._idleness = Idleness(self._timers)
         self._closing = Closing()
-
-    def _make_reader(self, extensions: Sequence[Extension]) -> MessageReader:
-        max_size = self._options["max_size"]
-        size, fragment_size = max_size if isinstance(max_size, tuple) else (max_size, None)
-        return MessageReader(
-            masked=self.side is Side.SERVER,
-            control=self._receive_control,
-            max_size=size,
-            max_fragment_size=fragment_size,
-            max_fragments=self._options["max_fragments"],
-            extensions=extensions,
-        )
 
     def _make_writer(self, extensions: Sequence[Extension]) -> MessageWriter:
         random = self._random if self.side is Side.CLIENT else None
@@ -162,14 +150,12 @@ class Protocol:
         self.extensions = tuple(extensions)
         self.subprotocol = subprotocol
         if extensions:
-            self._inbox.use_reader(self._make_reader(extensions))
+            self._inbox.use_extensions(extensions)
             self._outbox.writer = self._make_writer(extensions)
         self._step(Input.ACCEPTED)
         now = self._clock()
         self._keepalive.start(now)
-        timeouts = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
-        self._idle_timeout = min(timeouts, default=None)
-        self._timers.start(Timer.IDLE, now, self._idle_timeout)
+        self._idleness.start(self.extensions, now)
 
     # Inputs
 
@@ -183,27 +169,14 @@ class Protocol:
         if self._phase is Phase.CONNECTING:
             self._receive_handshake(data)
         elif self._rules.parses:
-            self._receive_frames(bytes(data))
+            self._inbox.receive(bytes(data))
 
     def _receive_handshake(self, data: BytesLike) -> None:
         """Take bytes of the opening handshake: for the classes that have one."""
 
-    def _receive_frames(self, data: bytes) -> None:
-        try:
-            self._inbox.receive(data)
-        except (ProtocolError, PayloadTooBig) as error:
-            self._fail(error, error.code, shorten_reason(str(error)), remote=True)
-
-    def _resume(self) -> None:
-        """Go on with what was received while extensions had no room."""
-        self._receive_frames(b"")
-        if self._end_of_stream_waits and not self._inbox.reader.suspended:
-            self.receive_eof()
-
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""
-        self._end_of_stream_waits = self._inbox.reader.suspended
-        if self._end_of_stream_waits:
+        if not self._inbox.end_of_stream():
             # Its close frame may be among what was received before.
             return
         if self._phase in (Phase.OPEN, Phase.CLOSE_SENT):
@@ -220,6 +193,8 @@ class Protocol:
             error: what went wrong, if anything did; it becomes the cause of
                 :exc:`ConnectionClosed`.
         """
+        self._inbox.read_to_end(False)
+        self._inbox.resume()
         if self._phase in (Phase.OPEN, Phase.CLOSE_SENT):
             error = error or EOFError("the stream was closed without a close frame")
             self._set_cause(error, remote=False)
@@ -356,9 +331,8 @@ class Protocol:
         if self._phase is Phase.OPEN:
             self._give_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
-            if self._inbox.reader.suspended:
-                # The peer's close frame may be behind what nobody wants any more.
-                self._resume()
+            # The peer's close frame may be behind what nobody wants any more.
+            self._inbox.resume()
 
     def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
@@ -388,22 +362,14 @@ class Protocol:
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        message = self._inbox.next_message()
-        if message is None and self._inbox.reader.suspended:
-            self._resume()
-            message = self._inbox.next_message()
-        return message
+        return self._inbox.next_message()
 
     def next_fragment(self) -> Fragment | None:
         """Take what is there of the next message; ``None`` when that is nothing yet.
 
         Memory is bounded by ``read_limit``, not by the message, from the first call on.
         """
-        fragment = self._inbox.next_fragment()
-        if self._inbox.reader.suspended:
-            self._resume()
-            fragment = fragment or self._inbox.next_fragment()
-        return fragment
+        return self._inbox.next_fragment()
 
     def events(self, *, messages: bool = True) -> list[Event]:
         """Take everything that happened since the last call, in order.
@@ -414,13 +380,7 @@ class Protocol:
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        if not messages:
-            return self._inbox.notices()
-        events = self._inbox.events()
-        if self._inbox.reader.suspended:
-            self._resume()
-            events += self._inbox.events()
-        return events
+        return self._inbox.events() if messages else self._inbox.notices()
 
     def data_to_send(self) -> list[bytes]:
         """Take the buffers to write, in order; each ends with the end of a frame or of its header.
@@ -584,8 +544,7 @@ class Protocol:
                 self._queue_control(Opcode.PING, payload)
             return
         if timer is Timer.IDLE:
-            self._timers.start(Timer.IDLE, now, self._idle_timeout)
-            self._release_if_idle()
+            self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
             return
         if timer is Timer.PONG and self._keepalive.lives(self._bytes_received):
             return
@@ -612,13 +571,6 @@ class Protocol:
             self._set_cause(error, remote=True)
         self._step(Input.EXPIRED)
 
-    def _release_if_idle(self) -> None:
-        count = self._messages_sent + self._inbox.taken + self.undelivered
-        if count == self._counted_at_idle:
-            for extension in self.extensions:
-                extension.release()
-        self._counted_at_idle = count
-
     def _stop_timing_writes(self) -> None:
         self._write_timed = False
         self._timers.stop(Timer.WRITE)
@@ -641,6 +593,9 @@ class Protocol:
         self._give_close(close.code, "")
         self._step(Input.CLOSE_RECEIVED)
 
+    def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
+        self._fail(error, error.code, shorten_reason(str(error)), remote=True)
+
     def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
         """Fail the connection, after every good message before the error."""
         if Input.ERROR not in TRANSITIONS[self._phase]:
@@ -649,6 +604,7 @@ class Protocol:
         self._set_cause(error, remote=remote)
         self._step(Input.ERROR)
         self._inbox.reader.drop_all_but_messages()
+        self._inbox.resume()
 
     # Sending
 

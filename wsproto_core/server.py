@@ -179,7 +179,7 @@ class ServerProtocol(Protocol):
         early = bytes(self._early)
         self._early.clear()
         # Frames may follow the request in the same segment.
-        self._receive_frames(early)
+        self._inbox.receive(early)
         return response
 
     def answer(self, result: object, *, select_subprotocol: SelectSubprotocol = select_subprotocol) -> None:

@@ -24,7 +24,6 @@ from typing import Any
 import uvloop
 
 from adapters.asyncio import ClientConnection, Connection, Server, ServerConnection, connect, serve
-
 from tests.core.helpers import CLOSE, KEY, Frame, Head, close_payload, mask, parse_head, request, response
 from tests.core.helpers import frame as build_frame
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import Connection, connect
+from tests.core.helpers import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, request
 from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
-from tests.core.helpers import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload, request
 from .runtime import (
     HOST,
     QUIET,

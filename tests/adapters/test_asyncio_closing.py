@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import ServerConnection, connect
+from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, State
 from wsproto_core.exceptions import ProtocolError
 from wsproto_core.typing import Close
 
-from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from .runtime import (
     Log,
     Peer,

@@ -9,8 +9,8 @@ from typing import Any
 from unittest import mock
 
 from adapters.asyncio import Connection, ServerConnection, connect
-
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
+
 from .runtime import Runtime, connected, echo, raw_client, raw_server, serving, settle, turns, until
 
 

@@ -227,7 +227,7 @@ def answer(client: ClientProtocol, **changes: Any) -> bytes:
 def opened_client(
     clock: Clock | None = None, response_headers: dict[str, str] | None = None, **options: Any
 ) -> ClientProtocol:
-    client = ClientProtocol(URI, clock=clock or Clock(), **options)
+    client = ClientProtocol(URI, clock=clock or Clock(), **{"compression": None, **options})
     client.receive_data(answer(client, **response_headers or {}))
     assert client.state is State.OPEN
     client.events(messages=False)
@@ -237,7 +237,7 @@ def opened_client(
 def opened_server(
     clock: Clock | None = None, request_headers: dict[str, str] | None = None, **options: Any
 ) -> ServerProtocol:
-    server = ServerProtocol(clock=clock or Clock(), **options)
+    server = ServerProtocol(clock=clock or Clock(), **{"compression": None, **options})
     server.receive_data(request(**request_headers or {}))
     assert server.accept().status == 101
     assert server.state is State.OPEN
@@ -254,8 +254,8 @@ def opened_pair(
     client_options: dict[str, Any] | None = None, server_options: dict[str, Any] | None = None
 ) -> tuple[ClientProtocol, ServerProtocol]:
     """A client and a server that have opened a connection to each other."""
-    client = ClientProtocol(URI, clock=Clock(), **client_options or {})
-    server = ServerProtocol(clock=Clock(), **server_options or {})
+    client = ClientProtocol(URI, clock=Clock(), **{"compression": None, **(client_options or {})})
+    server = ServerProtocol(clock=Clock(), **{"compression": None, **(server_options or {})})
     server.receive_data(written(client))
     server.accept()
     client.receive_data(written(server))

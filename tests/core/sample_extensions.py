@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from wsproto_core.exceptions import InvalidPayload, NegotiationError, PayloadTooBig
+from wsproto_core.exceptions import InvalidPayload, NegotiationError
 from wsproto_core.extensions import ClientExtensionFactory, Extension, ServerExtensionFactory
 from wsproto_core.typing import ExtensionName, ExtensionParameter
 
@@ -20,10 +20,10 @@ class Xor(Extension):
         self.active = reserved_bits == 0x20
         assert self.active or reserved_bits == 0
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         return self.transform(data) if self.active else data
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         return 0x20, self.transform(data)
 
     @staticmethod
@@ -40,10 +40,10 @@ class Add(Extension):
     def begin_decoding(self, reserved_bits: int) -> None:
         assert reserved_bits == 0x10
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         return bytes((byte - 1) % 256 for byte in data)
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         # The bits that are another extension's are to be ignored.
         return 0x70, bytes((byte + 1) % 256 for byte in data)
 
@@ -54,39 +54,49 @@ class Counting(Extension):
     name: ClassVar[ExtensionName] = ExtensionName("x-counting")
 
     def __init__(self) -> None:
+        super().__init__()
         self.begun: list[int] = []
-        self.decoded: list[tuple[bytes, bool, int | None]] = []
-        self.encoded: list[tuple[bytes, bool, bool]] = []
+        self.decoded: list[tuple[bytes, bool, bool, int]] = []
+        self.encoded: list[tuple[bytes, bool, bool, bool | None]] = []
+        self.cancelled = 0
+        self.released = 0
 
     def begin_decoding(self, reserved_bits: int) -> None:
         self.begun.append(reserved_bits)
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
-        self.decoded.append((data, final, max_size))
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
+        self.decoded.append((data, frame_end, final, max_length))
         return data
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
-        self.encoded.append((data, first, final))
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+        self.encoded.append((data, first, final, compress))
         return 0, data
+
+    def cancel_encoding(self) -> None:
+        self.cancelled += 1
+
+    def release(self) -> None:
+        self.released += 1
 
 
 class Repeat(Extension):
-    """Sends a message as it is, and repeats every received byte ten times, within the limit."""
+    """Sends a message as it is, and repeats every received byte ten times, as far as there is room."""
 
     name: ClassVar[ExtensionName] = ExtensionName("x-repeat")
     reserved_bits = 0x20
 
     def begin_decoding(self, reserved_bits: int) -> None:
-        pass
+        self.waiting = b""
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         if b"?" in data:
             raise InvalidPayload("a question mark is not repeated")
-        if max_size is not None and len(data) * 10 > max_size:
-            raise PayloadTooBig(f"{len(data) * 10} bytes exceed the limit of {max_size} bytes")
-        return bytes(byte for byte in data for _ in range(10))
+        self.waiting += bytes(byte for byte in data for _ in range(10))
+        output, self.waiting = self.waiting[:max_length], self.waiting[max_length:]
+        self.has_more = bool(self.waiting)
+        return output
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         return 0, data
 
 
@@ -96,16 +106,17 @@ class Holding(Extension):
     name: ClassVar[ExtensionName] = ExtensionName("x-holding")
 
     def __init__(self) -> None:
+        super().__init__()
         self.incoming = self.outgoing = b""
 
     def begin_decoding(self, reserved_bits: int) -> None:
         self.incoming = b""
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         self.incoming += data
         return self.incoming if final else b""
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         self.outgoing = data if first else self.outgoing + data
         return 0, self.outgoing if final else b""
 

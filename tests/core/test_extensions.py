@@ -160,22 +160,22 @@ def test_how_an_extension_is_called_when_sending(side: Side) -> None:
     counting = Counting()
     protocol = using(side, counting)
     protocol.send("abc")
-    protocol.send(bytearray(b"d"), fin=False)
-    protocol.send(b"", fin=False)
+    protocol.send(bytearray(b"d"), fin=False, compress=True)
+    protocol.send(b"", fin=False, compress=False)
     protocol.send(memoryview(b"e"))
     assert counting.encoded == [
-        (b"abc", True, True),
-        (b"d", True, False),
-        (b"", False, False),
-        (b"e", False, True),
+        (b"abc", True, True, None),
+        (b"d", True, False, True),
+        (b"", False, False, False),
+        (b"e", False, True, None),
     ]
-    assert {type(data) for data, _, _ in counting.encoded} == {bytes}
+    assert {type(data) for data, *_ in counting.encoded} == {bytes}
     assert [frame.reserved for frame in sent(protocol)] == [0, 0, 0, 0]
 
 
 @both_sides
 def test_how_an_extension_is_called_when_receiving(side: Side) -> None:
-    """Piece by piece, as it arrives, with the room that the limit leaves."""
+    """Piece by piece, as it arrives; it may return one byte more than the limit leaves."""
     counting = Counting()
     protocol = using(side, Xor(), counting, max_size=100)
     data = from_peer(
@@ -190,10 +190,10 @@ def test_how_an_extension_is_called_when_receiving(side: Side) -> None:
     # It sees the bytes before the first extension does, and not that one's bits.
     assert counting.begun == [0, 0]
     assert counting.decoded == [
-        (inverted(b"ab"), False, 100),
-        (inverted(b"cdef"), False, 98),
-        (inverted(b"gh"), True, 94),
-        (b"", True, 100),
+        (inverted(b"ab"), False, False, 101),
+        (inverted(b"cdef"), True, False, 99),
+        (inverted(b"gh"), True, True, 95),
+        (b"", True, True, 101),
     ]
     assert protocol.events() == [b"abcdefgh", ""]
 
@@ -203,7 +203,7 @@ def test_no_limit_for_an_extension(side: Side) -> None:
     counting = Counting()
     protocol = using(side, counting, max_size=None)
     feed(protocol, from_peer(protocol, Frame(TEXT, b"a")))
-    assert counting.decoded == [(b"a", True, None)]
+    assert counting.decoded == [(b"a", True, True, 65536)]
 
 
 @both_sides
@@ -254,7 +254,7 @@ def test_the_limit_on_the_wire(side: Side) -> None:
 @both_sides
 def test_a_long_explanation_is_cut_to_fit_into_a_close_frame(side: Side) -> None:
     class Verbose(Counting):
-        def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+        def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
             raise ProtocolError("é" * 100)
 
     protocol = using(side, Verbose())
@@ -286,7 +286,7 @@ def test_each_connection_has_extensions_of_its_own(side: Side) -> None:
 
 
 def client_with(*factories: ClientFactory) -> ClientProtocol:
-    return ClientProtocol(URI, clock=Clock(), extensions=factories)
+    return ClientProtocol(URI, clock=Clock(), compression=None, extensions=factories)
 
 
 def answered(client: ClientProtocol, *values: str) -> InvalidHandshake | None:
@@ -386,7 +386,7 @@ def test_check_accepted_without_headers() -> None:
 
 
 def accepted(offers: Any, *factories: ServerFactory) -> ServerProtocol:
-    server = ServerProtocol(clock=Clock(), extensions=factories)
+    server = ServerProtocol(clock=Clock(), compression=None, extensions=factories)
     server.receive_data(request(Sec_WebSocket_Extensions=offers))
     assert server.accept().status == 101
     return server

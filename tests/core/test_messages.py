@@ -28,20 +28,19 @@ class Shift(Extension):
     reserved_bits = 0x20
 
     def __init__(self) -> None:
+        super().__init__()
         self.applies = False
 
     def begin_decoding(self, reserved_bits: int) -> None:
         assert reserved_bits in (0, self.reserved_bits)
         self.applies = bool(reserved_bits)
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         if self.applies:
             data = bytes(byte - 1 for byte in data) + b"!" * final
-        if max_size is not None and len(data) > max_size:
-            raise PayloadTooBig("too much")
         return data
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         # Bits that are not this extension's don't count.
         return 0x70, bytes(byte + 1 for byte in data)
 
@@ -54,10 +53,10 @@ class Double(Extension):
     def begin_decoding(self, reserved_bits: int) -> None:
         assert reserved_bits == 0
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         return data[::2]
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         return 0, bytes(byte for byte in data for _ in range(2))
 
 
@@ -365,9 +364,9 @@ def test_reserved_bits(data: bytes, message: str) -> None:
 def test_size_limit_holds_after_extensions() -> None:
     assert Reader(extensions=[Shift()], max_size=4).all(b"\xa2\x03bcd" * 2) == [b"abc!"] * 2
     assert Reader(extensions=[Shift()], max_size=4).all(b"\x22\x03bcd\x80\x00") == [b"abc!"]
-    with pytest.raises(PayloadTooBig, match="too much"):
+    with pytest.raises(PayloadTooBig, match="message exceeds the limit of 3 bytes"):
         Reader(extensions=[Shift()], max_size=3).receive(b"\xa2\x03bcd")
-    with pytest.raises(PayloadTooBig, match="too much"):
+    with pytest.raises(PayloadTooBig, match="message exceeds the limit of 3 bytes"):
         Reader(extensions=[Shift()], max_size=3).receive(b"\x22\x03bcd\x80\x00")
     assert Reader(extensions=[Shift()]).all(b"\xa2\x03bcd") == [b"abc!"]
 
@@ -399,7 +398,7 @@ def test_text_is_checked_after_extensions() -> None:
 )
 def test_sending(message: Data, text: bool | None, data: bytes) -> None:
     writer = MessageWriter()
-    assert b"".join(writer.message(message, text=text, fin=True)) == data
+    assert b"".join(writer.message(message, text=text, fin=True, compress=None)) == data
     assert (writer.building, writer.frames) == (False, 1)
 
 
@@ -411,42 +410,42 @@ def test_sending_masked() -> None:
         return KEY
 
     writer = MessageWriter(random=random)
-    (data,) = writer.message("Hello", text=None, fin=True)
+    (data,) = writer.message("Hello", text=None, fin=True, compress=None)
     assert data == b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
     assert counts == [4]
 
 
 def test_sending_in_fragments() -> None:
     writer = MessageWriter()
-    data = writer.message("Hel", text=None, fin=False)
+    data = writer.message("Hel", text=None, fin=False, compress=None)
     assert writer.building
     assert writer.text
-    data += writer.message("l", text=None, fin=False)
+    data += writer.message("l", text=None, fin=False, compress=None)
     data += writer.frame(0x89, b"hi")
-    data += writer.message("o", text=None, fin=True)
+    data += writer.message("o", text=None, fin=True, compress=None)
     assert not writer.building
-    data += writer.message(b"bye", text=None, fin=True)
+    data += writer.message(b"bye", text=None, fin=True, compress=None)
     assert b"".join(data) == b"\x01\x03Hel\x00\x01l\x89\x02hi\x80\x01o\x82\x03bye"
     assert writer.frames == 5
 
 
 def test_fragments_of_different_types() -> None:
     writer = MessageWriter()
-    writer.message("Hel", text=None, fin=False)
+    writer.message("Hel", text=None, fin=False, compress=None)
     with pytest.raises(TypeError, match="all text or all binary"):
-        writer.message(b"lo", text=None, fin=True)
+        writer.message(b"lo", text=None, fin=True, compress=None)
     # The message is as it was.
     assert writer.building
-    assert b"".join(writer.message(b"lo", text=True, fin=True)) == b"\x80\x02lo"
-    writer.message(b"Hel", text=None, fin=False)
+    assert b"".join(writer.message(b"lo", text=True, fin=True, compress=None)) == b"\x80\x02lo"
+    writer.message(b"Hel", text=None, fin=False, compress=None)
     with pytest.raises(TypeError, match="all text or all binary"):
-        writer.message("lo", text=None, fin=True)
+        writer.message("lo", text=None, fin=True, compress=None)
 
 
 def test_sending_another_type() -> None:
     writer = MessageWriter()
     with pytest.raises(TypeError, match="not int"):
-        writer.message(1, text=None, fin=False)  # type: ignore[arg-type]
+        writer.message(1, text=None, fin=False, compress=None)  # type: ignore[arg-type]
     assert not writer.building
 
 
@@ -454,26 +453,26 @@ def test_sending_text_that_is_not_utf8() -> None:
     writer = MessageWriter()
     for data in (b"\xff", b"\xc3"):
         with pytest.raises(UnicodeDecodeError):
-            writer.message(data, text=True, fin=True)
+            writer.message(data, text=True, fin=True, compress=None)
         assert (writer.building, writer.frames) == (False, 0)
     # Characters may be split among fragments, but not end nowhere.
-    assert writer.message(b"\xc3", text=True, fin=False) == [b"\x01\x01\xc3"]
+    assert writer.message(b"\xc3", text=True, fin=False, compress=None) == [b"\x01\x01\xc3"]
     with pytest.raises(UnicodeDecodeError):
-        writer.message(b"", text=True, fin=True)
+        writer.message(b"", text=True, fin=True, compress=None)
 
 
 def test_sending_split_characters() -> None:
     writer = MessageWriter()
     for _ in range(2):
-        assert writer.message(b"\xc3", text=True, fin=False) == [b"\x01\x01\xc3"]
-        assert writer.message(b"\xa9", text=True, fin=True) == [b"\x80\x01\xa9"]
+        assert writer.message(b"\xc3", text=True, fin=False, compress=None) == [b"\x01\x01\xc3"]
+        assert writer.message(b"\xa9", text=True, fin=True, compress=None) == [b"\x80\x01\xa9"]
 
 
 def test_sending_with_extensions() -> None:
     writer = MessageWriter(extensions=[Shift(), Double()])
-    data = writer.message("ab", text=None, fin=True)
-    data += writer.message(b"a", text=None, fin=False)
-    data += writer.message(bytearray(b"b"), text=None, fin=True)
+    data = writer.message("ab", text=None, fin=True, compress=None)
+    data += writer.message(b"a", text=None, fin=False, compress=None)
+    data += writer.message(bytearray(b"b"), text=None, fin=True, compress=None)
     data += writer.frame(0x89, b"a")
     assert b"".join(data) == b"\xa1\x04bbcc\x22\x02bb\x80\x02cc\x89\x01a"
 

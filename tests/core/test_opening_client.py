@@ -99,6 +99,9 @@ def test_the_request() -> None:
         "sec-websocket-key": KEY,
         "sec-websocket-version": "13",
         "user-agent": USER_AGENT,
+        "sec-websocket-extensions": (
+            "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
+        ),
     }
     assert head.body == b""
     assert client.request.serialize() == data
@@ -201,7 +204,7 @@ def test_extra_headers_that_are_the_handshakes_own(name: str) -> None:
 def test_subprotocols_are_offered_in_order() -> None:
     assert request_of(subprotocols=["b", "a"])["sec-websocket-protocol"] == "b, a"
     assert "sec-websocket-protocol" not in request_of(subprotocols=[])
-    assert "sec-websocket-extensions" not in request_of(extensions=[])
+    assert "sec-websocket-extensions" not in request_of(extensions=[], compression=None)
 
 
 # The response

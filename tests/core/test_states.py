@@ -55,6 +55,7 @@ class Subject:
                 close_timeout=CLOSE_TIMEOUT,
                 ping_interval=None,
                 ping_timeout=STALL_TIMEOUT,
+                compression=None,
             )
             self.server.receive_data(REQUEST)
         else:
@@ -65,6 +66,7 @@ class Subject:
                 close_timeout=CLOSE_TIMEOUT,
                 ping_interval=None,
                 ping_timeout=STALL_TIMEOUT,
+                compression=None,
             )
             self.protocol.data_to_send()
             self.protocol.data_sent()

@@ -26,8 +26,11 @@ from wsproto_core.client import ClientProtocol
 from wsproto_core.testing import Clock, End, Link, connect
 from wsproto_core.timers import Timer
 
-QUIET: Any = {"ping_interval": None}
-"""Options without a keepalive."""
+PLAIN: Any = {"compression": None}
+"""Options without compression, so that the sizes of frames are those of messages."""
+
+QUIET: Any = {"ping_interval": None, **PLAIN}
+"""Options without a keepalive either."""
 
 
 def read_sizes(end: End) -> list[int]:
@@ -86,7 +89,7 @@ def test_without_seconds_deadlines_are_not_waited_for() -> None:
 
 
 def test_deadlines_are_met_while_something_is_under_way() -> None:
-    link = connect(latency=4)
+    link = connect(client_options=PLAIN, latency=4)
     link.run(24 - 2 - link.clock.now)
     times: list[float] = []
     on_time = link.server.handle_timeout
@@ -264,7 +267,7 @@ def test_closing() -> None:
     ],
 )
 def test_chunks(chunk: int | None, expected: list[int]) -> None:
-    link = connect(chunk=chunk)
+    link = connect(client_options=PLAIN, chunk=chunk)
     sizes = read_sizes(link.server_end)
     link.client.send(b"x" * 500)
     link.client.send(b"x" * 490)  # 8 bytes of header each
@@ -274,7 +277,7 @@ def test_chunks(chunk: int | None, expected: list[int]) -> None:
 
 
 def test_a_read_has_a_size() -> None:
-    link = connect(capacity=2**20)
+    link = connect(client_options=PLAIN, capacity=2**20)
     sizes = read_sizes(link.server_end)
     link.client.send(b"x" * 100_000)
     link.run()
@@ -282,7 +285,7 @@ def test_a_read_has_a_size() -> None:
 
 
 def test_an_end_that_does_not_read_blocks_its_peer() -> None:
-    link = connect(capacity=1000, client_options={"write_limit": 2000})
+    link = connect(capacity=1000, client_options={"write_limit": 2000, **PLAIN})
     link.server_end.reads = False
     link.client.send(b"x" * 3000)
     link.client.send("the end")
@@ -301,7 +304,7 @@ def test_an_end_that_does_not_read_blocks_its_peer() -> None:
 
 
 def test_writes_without_progress() -> None:
-    link = connect(capacity=1000)
+    link = connect(client_options=PLAIN, capacity=1000)
     link.server_end.reads = False
     link.server_end.served = False
     link.client.send(b"x" * 3000)
@@ -364,7 +367,7 @@ def test_cut_of_the_end_of_file(latency: float, closed: bool) -> None:
 
 
 def test_bytes_that_are_cut_off_fill_the_buffers() -> None:
-    link = connect(capacity=1000)
+    link = connect(client_options=PLAIN, capacity=1000)
     link.cut()
     link.client.send(b"x" * 3000)
     link.run(20)

@@ -39,7 +39,14 @@ def test_those_that_expire_together_are_handled_in_order() -> None:
     timers = Timers()
     for timer in reversed(Timer):
         timers.start(timer, 0, 10)
-    assert timers.expired(10) == [Timer.OPENING, Timer.CLOSING, Timer.WRITE, Timer.PONG, Timer.PING]
+    assert timers.expired(10) == [
+        Timer.OPENING,
+        Timer.CLOSING,
+        Timer.WRITE,
+        Timer.PONG,
+        Timer.PING,
+        Timer.IDLE,
+    ]
 
 
 def test_a_timer_starts_anew() -> None:

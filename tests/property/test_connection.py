@@ -73,6 +73,8 @@ class Conversation(RuleBasedStateMachine):
     """Whatever two programs may do, on a stream without faults."""
 
     options: ClassVar[dict[str, Any]] = {
+        # What it inflates is not bounded by what is read.
+        "compression": None,
         "read_limit": READ_LIMIT,
         "max_queue": MAX_QUEUE,
         "write_limit": 4000,
@@ -265,6 +267,8 @@ class Trouble(Conversation):
     """The same with a keepalive, on a stream on which anything happens."""
 
     options: ClassVar[dict[str, Any]] = {
+        # What it inflates is not bounded by what is read.
+        "compression": None,
         "read_limit": READ_LIMIT,
         "max_queue": MAX_QUEUE,
         "write_limit": 4000,

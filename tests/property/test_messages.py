@@ -32,15 +32,13 @@ class Rotate(Extension):
         self.applies = bool(reserved_bits)
         self.position = 0
 
-    def decode(self, data: bytes, *, final: bool, max_size: int | None) -> bytes:
+    def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         if self.applies:
             data = bytes((byte + index) % 256 for index, byte in enumerate(data, self.position))
             self.position += len(data)
-        if max_size is not None and len(data) > max_size:
-            raise PayloadTooBig(f"more than {max_size} bytes")
         return data
 
-    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         raise NotImplementedError
 
 
@@ -194,7 +192,11 @@ MESSAGES = TEXTS | st.binary(max_size=60)
 @given(st.lists(MESSAGES, max_size=8), st.booleans(), st.lists(st.integers(0, 400), max_size=6))
 def test_messages_come_back(messages: list[Data], masked: bool, positions: list[int]) -> None:
     writer = MessageWriter(random=(lambda count: KEY) if masked else None)
-    data = b"".join(buffer for message in messages for buffer in writer.message(message, text=None, fin=True))
+    data = b"".join(
+        buffer
+        for message in messages
+        for buffer in writer.message(message, text=None, fin=True, compress=None)
+    )
     assert read(cut(data, positions), {"masked": masked}) == (messages, None, 0, False)
     assert writer.frames == len(messages)
 
@@ -216,7 +218,7 @@ def test_fragments_come_back_as_one_message(
     data = b""
     for number, (start, end) in enumerate(pairwise(edges), 1):
         fin = number == len(edges) - 1
-        data += b"".join(writer.message(payload[start:end], text=text, fin=fin))
+        data += b"".join(writer.message(payload[start:end], text=text, fin=fin, compress=None))
     assert read(cut(data, positions), {"masked": False}) == ([message], None, 0, False)
 
 

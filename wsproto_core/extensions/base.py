@@ -90,7 +90,7 @@ class Extension(ABC):
         """
 
     def cancel_encoding(self) -> None:  # noqa: B027
-        """What :meth:`encode` has returned last will not be sent: forget that it was encoded."""
+        """What :meth:`encode` was given last will not be sent: forget it. It may be given again."""
 
     def release(self) -> None:  # noqa: B027
         """The connection is idle: give up the memory that is not needed to go on."""
@@ -102,16 +102,17 @@ class FrameExtension(Extension):
     def __init__(self) -> None:
         super().__init__()
         self._reserved_bits = 0
-        self._payload = b""
+        self._received: list[bytes] = []
 
     def begin_decoding(self, reserved_bits: int) -> None:
         self._reserved_bits = reserved_bits
 
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
-        self._payload += data
+        self._received.append(data)
         if not frame_end:
             return b""
-        payload, self._payload = self._payload, b""
+        payload = b"".join(self._received)
+        self._received.clear()
         return self.decode_frame(payload, self._reserved_bits)
 
     @abstractmethod
@@ -132,6 +133,7 @@ class MessageExtension(Extension):
         self._reserved_bits = 0
         self._received: list[bytes] = []
         self._sent: list[bytes] = []
+        self._encoded: list[bytes] | None = None
 
     def begin_decoding(self, reserved_bits: int) -> None:
         self._reserved_bits = reserved_bits
@@ -145,13 +147,23 @@ class MessageExtension(Extension):
         return self.decode_message(message, self._reserved_bits)
 
     def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
-        self._sent.append(data)
         if not final:
             # Everything is in the last fragment; the bits are needed in the first one.
+            self._encoded = None
+            self._sent.append(data)
             return self.reserved_bits, b""
-        message = b"".join(self._sent)
-        self._sent.clear()
-        return self.reserved_bits, self.encode_message(message)
+        self._encoded, self._sent = self._sent, []
+        return self.reserved_bits, self.encode_message(b"".join((*self._encoded, data)))
+
+    def cancel_encoding(self) -> None:
+        if self._encoded is None:
+            self._sent.pop()
+        else:
+            self._sent = self._encoded
+
+    def release(self) -> None:
+        if self._encoded is not None:
+            self._encoded = []
 
     @abstractmethod
     def decode_message(self, message: bytes, reserved_bits: int) -> bytes:

@@ -14,8 +14,6 @@ but speed depends on it.
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,16 +27,14 @@ from ..exceptions import (
 from ..typing import ExtensionName, ExtensionParameter
 from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
 
+zlib: Any
+try:
+    from zlib_ng import zlib_ng as zlib
+except ImportError:
+    import zlib
 
-def _choose_zlib() -> tuple[str, Any]:
-    for name in ("zlib_ng.zlib_ng", "zlib"):
-        with contextlib.suppress(ImportError):
-            return name, importlib.import_module(name)
-    raise ImportError("Python was built without zlib")  # which permessage-deflate cannot do without
-
-
-ZLIB, zlib = _choose_zlib()
-"""The name of the module that compresses, and the module."""
+ZLIB: str = zlib.__name__
+"""The name of the module that compresses."""
 
 __all__ = [
     "DEFAULT_CLIENT",
@@ -58,6 +54,9 @@ TAIL = b"\x00\x00\xff\xff"
 
 EMPTY = b"\x00"
 """An empty message (section 7.2.3.6): the rest of an empty stored block."""
+
+MAX_INPUT = 2**14
+"""Bytes that are inflated at once."""
 
 EMPTY_FINAL_BLOCK = b"\x03\x00"
 
@@ -106,6 +105,7 @@ class PerMessageDeflate(Extension):
         "_inflater",
         "_inflating",
         "_input",
+        "_position",
         "_window",
         "compress_settings",
         "local_max_window_bits",
@@ -152,7 +152,8 @@ class PerMessageDeflate(Extension):
         self._inflating = False  # whether the message that arrives is compressed
         self._empty = True  # whether nothing of it has come
         self._final_blocks = 0  # blocks in it with BFINAL
-        self._input = b""  # what the inflater has not taken yet
+        self._input = b""  # what has come last,
+        self._position = 0  # and how much of it the inflater has taken
         # sending
         self._compressor: Any = None
         self._compressing = False  # whether the message that is sent is compressed
@@ -175,15 +176,15 @@ class PerMessageDeflate(Extension):
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         if not self._inflating:
             return data
-        if data:
-            self._empty = False
-            self._input = self._input + data if self._input else data
-        if final and not self.has_more:
-            if self._empty:
+        if not self.has_more:
+            if data:
+                self._empty = False
+            elif final and self._empty:
                 # Nothing at all is an empty message: there is no block to be completed.
                 return b""
-            self._input += TAIL
-        output = self._inflate(max_length)
+            self._input = data + TAIL if final else data
+            self._position = 0
+        output = self._inflate(max_length, final)
         if final and not self.has_more:
             self._end_decoding()
         return output
@@ -201,12 +202,19 @@ class PerMessageDeflate(Extension):
             self._inflater = None
             self._window = _Window(self.remote_max_window_bits)
 
-    def _inflate(self, max_length: int) -> bytes:
-        """Inflate what there is, at most ``max_length`` bytes, and set :attr:`has_more`."""
+    def _inflate(self, max_length: int, final: bool) -> bytes:
+        """Inflate what there is, to at most ``max_length`` bytes, and set :attr:`has_more`."""
+        # Not all at once: what the inflater does not take, it copies.
+        piece = self._input[self._position : self._position + MAX_INPUT]
+        self._position += len(piece)
+        self.has_more = self._position < len(self._input)
         if self._inflater is None:
+            if final and self._final_blocks and piece == TAIL:
+                # Right behind a block with BFINAL: the peer left out the first byte of an empty block too.
+                return b""
             self._inflater = zlib.decompressobj(-self.remote_max_window_bits, zdict=self._window.content())
         try:
-            output: bytes = self._inflater.decompress(self._input, max_length)
+            output: bytes = self._inflater.decompress(piece, max_length)
         except zlib.error as error:
             raise InvalidPayload(f"compressed message cannot be inflated: {error}") from error
         if output:
@@ -216,16 +224,15 @@ class PerMessageDeflate(Extension):
             self._final_blocks += 1
             if self._final_blocks > MAX_FINAL_BLOCKS:
                 raise InvalidPayload(f"compressed message with more than {MAX_FINAL_BLOCKS} final blocks")
-            self._input = self._inflater.unused_data
-            if self._input == TAIL:
-                # The peer left out the first byte of the empty block that has to follow.
-                self._input = b""
+            self._position -= len(self._inflater.unused_data)
             self._inflater = None
-            self.has_more = bool(self._input)
+            self.has_more = self._position < len(self._input)
         else:
-            self._input = self._inflater.unconsumed_tail
+            self._position -= len(self._inflater.unconsumed_tail)
             # An output that is full may leave some behind even when all input is taken.
-            self.has_more = bool(self._input) or len(output) >= max_length
+            self.has_more = self._position < len(self._input) or len(output) >= max_length
+        if not self.has_more:
+            self._input = b""
         return output
 
     # Sending
@@ -243,7 +250,6 @@ class PerMessageDeflate(Extension):
         # Each fragment is flushed: what is sent can be read.
         output: bytes = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
         if final:
-            self._compressing = False
             output = output.removesuffix(TAIL) or EMPTY
             if self.local_no_context_takeover:
                 self._compressor = None
@@ -257,8 +263,7 @@ class PerMessageDeflate(Extension):
         self._compressor = None
 
     def release(self) -> None:
-        if not self._compressing:
-            self._compressor = None
+        self._compressor = None
         if not self._inflating:
             self._inflater = None
             self._window.content()
