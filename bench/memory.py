@@ -133,7 +133,9 @@ def idle(count: int) -> None:
 
 
 def settings(count: int) -> None:
-    print(f"With {ZLIB}; memory in KiB a connection (both ends), time in microseconds a message (both ends)\n")
+    print(
+        f"With {ZLIB}; memory in KiB a connection (both ends), time in microseconds a message (both ends)\n"
+    )
     print("| settings | memory, in use | memory, idle | time, 256 B | time, 64 KiB |")
     print("|---|---|---|---|---|")
     plain = run(count, 4096, None, True)["memory"]

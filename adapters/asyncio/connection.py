@@ -114,7 +114,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         while (message := self.protocol.next_message()) is None:
             await self._wait_for_input(pieces=False)
         if self._reading_paused:
-            self._update_reading()
+            self._react()
         return message if decode is None else convert_message(message, decode)
 
     def _check_not_receiving(self) -> None:
@@ -123,12 +123,14 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
 
     async def _wait_for_input(self, pieces: bool) -> None:
         """Wait until there is a message, or a piece of one."""
+        if self._reading_paused:
+            # The message under construction may have been what stopped the reading, and asking for it
+            # may have let go on what extensions had no room for.
+            self._react()
         if not self.protocol.receiving:
             raise self.protocol.close_exception()
         if not self._dispatching:
             self._flush()
-        # The message under construction may have been what stopped the reading.
-        self._update_reading()
         self._receiving = True
         self._wants_pieces = pieces
         try:
@@ -157,7 +159,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._check_not_receiving()
             while (fragment := self.protocol.next_fragment()) is None:
                 await self._wait_for_input(pieces=True)
-            self._update_reading()
+            self._react()
             final = fragment.final
             piece = converter.convert(fragment.data, final)
             if piece:
@@ -206,9 +208,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
         await self._sent()
 
-    async def _send_fragments(
-        self, fragments: Iterable[Any] | AsyncIterable[Any], text: bool | None, compress: bool | None
-    ) -> None:
+    async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
         if not isinstance(fragments, AsyncIterable):
             fragments = _asynchronous(fragments)
         protocol = self.protocol

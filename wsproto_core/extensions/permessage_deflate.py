@@ -179,7 +179,7 @@ class PerMessageDeflate(Extension):
         if not self.has_more:
             if data:
                 self._empty = False
-            elif final and self._empty:
+            elif self._empty or not final:
                 # Nothing at all is an empty message: there is no block to be completed.
                 return b""
             self._input = data + TAIL if final else data
@@ -194,7 +194,10 @@ class PerMessageDeflate(Extension):
             # A message that was cut off ends within a block. Behind its last block, another one may
             # follow: try it with an empty one, on a copy.
             probe = self._inflater.copy()
-            probe.decompress(EMPTY_FINAL_BLOCK)
+            try:
+                probe.decompress(EMPTY_FINAL_BLOCK)
+            except zlib.error as error:
+                raise InvalidPayload("compressed message ends within a block") from error
             if not probe.eof:
                 raise InvalidPayload("compressed message ends within a block")
         self._inflating = False

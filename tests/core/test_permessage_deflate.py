@@ -1,0 +1,852 @@
+"""permessage-deflate (RFC 7692): negotiation, messages, memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zlib_ng import zlib_ng
+
+from wsproto_core import (
+    ClientProtocol,
+    Close,
+    Failure,
+    Ping,
+    Pong,
+    Protocol,
+    ServerProtocol,
+    Side,
+    State,
+)
+from wsproto_core.exceptions import (
+    DuplicateParameter,
+    InvalidParameterName,
+    InvalidParameterValue,
+    InvalidPayload,
+    NegotiationError,
+)
+from wsproto_core.extensions import permessage_deflate as module
+from wsproto_core.extensions.base import accept_offers, check_accepted, offer_extensions
+from wsproto_core.extensions.permessage_deflate import (
+    DEFAULT_CLIENT,
+    DEFAULT_SERVER,
+    ZLIB,
+    ClientPerMessageDeflateFactory,
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
+from wsproto_core.typing import ExtensionParameter
+
+from .deflate import deflated, largest_distance, raw
+from .helpers import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    RSV1,
+    TEXT,
+    URI,
+    Clock,
+    Frame,
+    answer,
+    both_sides,
+    feed,
+    from_peer,
+    opened_pair,
+    parse_frames,
+    parse_head,
+    reach_deadline,
+    request,
+    sent,
+    transfer,
+    written,
+)
+from .sample_extensions import Counting
+
+SNT, CNT, SMW, CMW = module.PARAMETERS
+
+TEXTS = "the quick brown fox jumps over the lazy dog; " * 20
+
+
+def client_factory(**arguments: Any) -> ClientPerMessageDeflateFactory:
+    return ClientPerMessageDeflateFactory(**arguments)
+
+
+def server_factory(**arguments: Any) -> ServerPerMessageDeflateFactory:
+    return ServerPerMessageDeflateFactory(**arguments)
+
+
+def view(extension: Any) -> tuple[bool, bool, int, int]:
+    """Whether server and client forget, and their windows: the same for both ends if they agree."""
+    assert isinstance(extension, PerMessageDeflate)
+    return (
+        extension.remote_no_context_takeover,
+        extension.local_no_context_takeover,
+        extension.remote_max_window_bits,
+        extension.local_max_window_bits,
+    )
+
+
+# Negotiation: what a client offers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "params"),
+    [
+        ({}, []),
+        ({SNT: True}, [(SNT, None)]),
+        ({CNT: True}, [(CNT, None)]),
+        ({SMW: 10}, [(SMW, "10")]),
+        ({CMW: 8}, [(CMW, "8")]),
+        ({CMW: True}, [(CMW, None)]),
+        ({SMW: 15, CMW: None}, [(SMW, "15")]),
+        ({SNT: True, CNT: True, SMW: 9, CMW: True}, [(SNT, None), (CNT, None), (SMW, "9"), (CMW, None)]),
+    ],
+)
+def test_offer(arguments: dict[str, Any], params: list[ExtensionParameter]) -> None:
+    assert client_factory(**arguments).get_request_params() == params
+
+
+# Negotiation: what a server makes of an offer. The result is (client forgets, server forgets, client's
+# window, server's window): remote first.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "offer", "answer", "result"),
+    [
+        # what a client offers and a server with its defaults makes of it
+        ({}, [], [], (False, False, 15, 15)),
+        ({}, [(SNT, None)], [(SNT, None)], (False, True, 15, 15)),
+        ({}, [(CNT, None)], [(CNT, None)], (True, False, 15, 15)),
+        ({}, [(SMW, "8")], [(SMW, "8")], (False, False, 15, 8)),
+        ({}, [(SMW, "15")], [(SMW, "15")], (False, False, 15, 15)),
+        ({}, [(CMW, None)], [], (False, False, 15, 15)),
+        ({}, [(CMW, "8")], [(CMW, "8")], (False, False, 8, 15)),
+        ({}, [(CMW, "15")], [(CMW, "15")], (False, False, 15, 15)),
+        # what a server wants of itself
+        ({SNT: True}, [], [(SNT, None)], (False, True, 15, 15)),
+        ({SMW: 10}, [], [(SMW, "10")], (False, False, 15, 10)),
+        ({SMW: 10}, [(SMW, "12")], [(SMW, "10")], (False, False, 15, 10)),
+        ({SMW: 12}, [(SMW, "10")], [(SMW, "10")], (False, False, 15, 10)),
+        # and of the client: a window only of one that offers that
+        ({CNT: True}, [], [(CNT, None)], (True, False, 15, 15)),
+        ({CMW: 10}, [], [], (False, False, 15, 15)),
+        ({CMW: 10}, [(CMW, None)], [(CMW, "10")], (False, False, 10, 15)),
+        ({CMW: 10}, [(CMW, "12")], [(CMW, "10")], (False, False, 10, 15)),
+        ({CMW: 12}, [(CMW, "10")], [(CMW, "10")], (False, False, 10, 15)),
+        (
+            {SNT: True, SMW: 9, CMW: 8},
+            [(CMW, None), (CNT, None), (SMW, "12")],
+            [(SNT, None), (CNT, None), (SMW, "9"), (CMW, "8")],
+            (True, True, 8, 9),
+        ),
+    ],
+)
+def test_a_server_accepts(
+    arguments: dict[str, Any],
+    offer: list[ExtensionParameter],
+    answer: list[ExtensionParameter],
+    result: tuple[bool, bool, int, int],
+) -> None:
+    params, extension = server_factory(**arguments).process_request_params(offer, [])
+    assert params == answer
+    assert view(extension) == result
+
+
+WRONG_VALUES = ["7", "16", "0", "-8", "08", "abc", "", "8.0", "999", " 8"]
+
+WRONG: list[tuple[list[ExtensionParameter], type[NegotiationError]]] = [
+    ([("unknown", None)], InvalidParameterName),
+    ([("Server_no_context_takeover", None)], InvalidParameterName),
+    ([(SNT, "true")], InvalidParameterValue),
+    ([(CNT, "")], InvalidParameterValue),
+    ([(SMW, None)], InvalidParameterValue),
+    *[([(name, value)], InvalidParameterValue) for name in (SMW, CMW) for value in WRONG_VALUES],
+    *[([(name, value)] * 2, DuplicateParameter) for name, value in ((SNT, None), (SMW, "8"), (CMW, "8"))],
+]
+
+
+@pytest.mark.parametrize(("params", "error"), WRONG)
+def test_what_neither_accepts(params: list[ExtensionParameter], error: type[NegotiationError]) -> None:
+    with pytest.raises(error) as caught:
+        server_factory().process_request_params(params, [])
+    assert type(caught.value) is error
+    with pytest.raises(error):
+        client_factory(client_max_window_bits=True).process_response_params(params, [])
+
+
+# Negotiation: what a client makes of an answer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "result"),
+    [
+        # (server forgets, client forgets, server's window, client's window)
+        ({}, [], (False, False, 15, 15)),
+        ({}, [(SNT, None)], (True, False, 15, 15)),
+        ({}, [(CNT, None)], (False, True, 15, 15)),
+        ({}, [(SMW, "8")], (False, False, 8, 15)),
+        ({SNT: True}, [(SNT, None)], (True, False, 15, 15)),
+        ({CNT: True}, [], (False, True, 15, 15)),
+        ({CNT: True}, [(CNT, None)], (False, True, 15, 15)),
+        ({SMW: 10}, [(SMW, "10")], (False, False, 10, 15)),
+        ({SMW: 10}, [(SMW, "9")], (False, False, 9, 15)),
+        ({CMW: True}, [], (False, False, 15, 15)),
+        ({CMW: True}, [(CMW, "8")], (False, False, 15, 8)),
+        ({CMW: 10}, [], (False, False, 15, 10)),
+        ({CMW: 10}, [(CMW, "10")], (False, False, 15, 10)),
+        ({CMW: 10}, [(CMW, "9")], (False, False, 15, 9)),
+    ],
+)
+def test_a_client_accepts(
+    arguments: dict[str, Any], answer: list[ExtensionParameter], result: tuple[bool, bool, int, int]
+) -> None:
+    assert view(client_factory(**arguments).process_response_params(answer, [])) == result
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer", "message"),
+    [
+        ({SNT: True}, [], "server did not accept server_no_context_takeover"),
+        ({SMW: 10}, [], "server did not accept server_max_window_bits=10"),
+        ({SMW: 10}, [(SMW, "11")], "server did not accept server_max_window_bits=10"),
+        ({}, [(CMW, "15")], "server asks for client_max_window_bits=15, which was not offered"),
+        ({CMW: 10}, [(CMW, "11")], "server asks for client_max_window_bits=11, which was not offered"),
+        ({CMW: True}, [(CMW, None)], "client_max_window_bits"),
+    ],
+)
+def test_a_client_refuses(arguments: dict[str, Any], answer: list[ExtensionParameter], message: str) -> None:
+    with pytest.raises(NegotiationError, match=message):
+        client_factory(**arguments).process_response_params(answer, [])
+
+
+@pytest.mark.parametrize("server", [{}, {SNT: True}, {CNT: True}, {SMW: 9}, {CMW: 8}])
+@pytest.mark.parametrize("client", [{}, {SNT: True}, {CNT: True}, {SMW: 10}, {CMW: 11}, {CMW: True}])
+def test_both_ends_agree(client: dict[str, Any], server: dict[str, Any]) -> None:
+    factories = [client_factory(**client)]
+    offer = offer_extensions(factories)
+    assert offer is not None
+    answer, (ours,) = accept_offers([offer], [server_factory(**server)])
+    assert answer is not None
+    (theirs,) = check_accepted([answer], factories)
+    forgets_here, forgets_there, window_here, window_there = view(ours)
+    remote_forgets, local_forgets, remote_window, local_window = view(theirs)
+    assert (forgets_there, window_there) == (remote_forgets, remote_window)
+    # What a client does of its own accord, a server need not know.
+    assert local_forgets >= forgets_here
+    assert local_window <= window_here
+
+
+# Negotiation, in the headers
+
+
+@pytest.mark.parametrize(
+    ("offers", "accepted"),
+    [
+        ("permessage-deflate", "permessage-deflate; server_max_window_bits=12"),
+        ('permessage-deflate; client_max_window_bits="10"', "{}; client_max_window_bits=10"),
+        ("permessage-deflate; client_max_window_bits", "{}; client_max_window_bits=12"),
+        ("permessage-deflate; client_max_window_bits=abc", None),
+        ("permessage-deflate; server_max_window_bits=7", None),
+        ("permessage-deflate; server_max_window_bits=16", None),
+        ("permessage-deflate; server_max_window_bits=8", "permessage-deflate; server_max_window_bits=8"),
+        ("permessage-deflate; unknown", None),
+        ("permessage-deflate; unknown, permessage-deflate", "{}"),
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "{0:.18}; {1}=8"),
+        ("permessage-deflate, permessage-deflate; server_max_window_bits=8", "{}"),
+        ("x-webkit-deflate-frame", None),
+    ],
+)
+def test_offers_to_a_server(offers: str, accepted: str | None) -> None:
+    server = ServerProtocol(clock=Clock())
+    server.receive_data(request(Sec_WebSocket_Extensions=offers))
+    assert server.accept().status == 101
+    header = parse_head(written(server)).headers.get("sec-websocket-extensions")
+    default = "permessage-deflate; server_max_window_bits=12"
+    assert header == (accepted and accepted.format(default, SMW))
+    assert len(server.extensions) == (accepted is not None)
+
+
+@pytest.mark.parametrize(
+    ("answered", "good"),
+    [
+        ("permessage-deflate; server_max_window_bits=12", True),
+        ('permessage-deflate; server_max_window_bits="12"', True),
+        ("permessage-deflate; server_max_window_bits=8; client_max_window_bits=8", True),
+        ("permessage-deflate", False),
+        ("permessage-deflate; server_max_window_bits=13", False),
+        ("permessage-deflate; server_max_window_bits=12; client_max_window_bits", False),
+        ("permessage-deflate; server_max_window_bits=12; server_max_window_bits=12", False),
+        ("permessage-deflate; server_max_window_bits=12, permessage-deflate", False),
+        ("permessage-deflate; server_max_window_bits=12; x", False),
+    ],
+)
+def test_answers_to_a_client(answered: str, good: bool) -> None:
+    client = ClientProtocol(URI, clock=Clock())
+    client.receive_data(answer(client, Sec_WebSocket_Extensions=answered))
+    assert (client.state is State.OPEN) is good
+    assert (client.handshake_error is None) is good
+    if not good:
+        assert isinstance(client.handshake_error, NegotiationError)
+
+
+def test_the_option() -> None:
+    """It adds the default, unless it is off or the extension is there."""
+    own = client_factory()
+    offers = {
+        "default": ClientProtocol(URI, clock=Clock()),
+        "off": ClientProtocol(URI, clock=Clock(), compression=None),
+        "own": ClientProtocol(URI, clock=Clock(), extensions=[own]),
+        "own alone": ClientProtocol(URI, clock=Clock(), extensions=[own], compression=None),
+    }
+    assert {
+        name: client.request.headers.get("Sec-WebSocket-Extensions") for name, client in offers.items()
+    } == {
+        "default": offer_extensions([DEFAULT_CLIENT]),
+        "off": None,
+        "own": "permessage-deflate",
+        "own alone": "permessage-deflate",
+    }
+    for factories, window in ([], 12), ([server_factory()], 15):
+        server = ServerProtocol(clock=Clock(), extensions=factories)
+        server.receive_data(request(Sec_WebSocket_Extensions="permessage-deflate"))
+        server.accept()
+        assert view(server.extensions[0]) == (False, False, 15, window)
+    assert DEFAULT_SERVER.threshold == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({SMW: 7}, ValueError),
+        ({SMW: 16}, ValueError),
+        ({SMW: True}, ValueError),
+        ({SMW: "8"}, ValueError),
+        ({CMW: 7}, ValueError),
+        ({CMW: False}, ValueError),
+        ({"compress_settings": {"wbits": -15}}, ValueError),
+        ({"compress_settings": {"level": 10}}, (ValueError, zlib.error, zlib_ng.error)),
+        ({"compress_settings": {"speed": 1}}, TypeError),
+        ({"threshold": -1}, ValueError),
+        ({"threshold": "many"}, TypeError),
+        ({"idle_timeout": 0}, ValueError),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], error: Any) -> None:
+    for factory in client_factory, server_factory:
+        with pytest.raises(error):
+            factory(**arguments)
+
+
+def test_a_server_has_no_window_to_be_chosen() -> None:
+    with pytest.raises(ValueError, match="client_max_window_bits must be None or an int from 8 to 15"):
+        server_factory(client_max_window_bits=True)
+
+
+# Messages
+
+
+def pair(**arguments: Any) -> tuple[ClientProtocol, ServerProtocol]:
+    return opened_pair(
+        {"extensions": [client_factory(**{CMW: True, **arguments})]},
+        {"extensions": [server_factory(**arguments)]},
+    )
+
+
+def ends(side: Side, **arguments: Any) -> tuple[Protocol, Protocol]:
+    """Who sends, and who receives; the former on this side."""
+    client, server = pair(**arguments)
+    return (client, server) if side is Side.CLIENT else (server, client)
+
+
+def deflate_of(protocol: Protocol) -> PerMessageDeflate:
+    (extension,) = protocol.extensions
+    assert isinstance(extension, PerMessageDeflate)
+    return extension
+
+
+def exchange(sender: Protocol, receiver: Protocol, message: Any, **options: Any) -> Frame:
+    """Send a message, which arrives as it is; return its frame."""
+    sender.send(message, **options)
+    data = written(sender)
+    receiver.receive_data(data)
+    assert receiver.events() == [message]
+    return parse(sender, data)[0]
+
+
+def parse(sender: Protocol, data: bytes) -> list[Frame]:
+    return parse_frames(data, masked=sender.side is Side.CLIENT)
+
+
+@both_sides
+def test_what_is_compressed(side: Side) -> None:
+    sender, receiver = ends(side)
+    long, short, noise = TEXTS, "abcabcabc" * 7, random.Random(1).randbytes(1000)
+    assert len(short) == 63
+    assert exchange(sender, receiver, long).reserved == RSV1
+    assert exchange(sender, receiver, short).reserved == 0
+    assert exchange(sender, receiver, short + "a").reserved == RSV1
+    assert exchange(sender, receiver, short, compress=True).reserved == RSV1
+    assert exchange(sender, receiver, long, compress=False).reserved == 0
+    assert exchange(sender, receiver, "", compress=True) == Frame(TEXT, b"\0", reserved=RSV1)
+    # What does not shrink is sent as it is, and what follows is right.
+    assert exchange(sender, receiver, noise) == Frame(BINARY, noise)
+    assert exchange(sender, receiver, long).reserved == RSV1
+    frame = exchange(sender, receiver, noise, compress=True)
+    assert frame.reserved == RSV1
+    assert len(frame.payload) > len(noise)
+    assert exchange(sender, receiver, long).reserved == RSV1
+
+
+@both_sides
+def test_fragments(side: Side) -> None:
+    sender, receiver = ends(side)
+    for compress in (None, True, False):
+        for pieces in ("a", "b", "c"), ("", "x" * 100, ""), (TEXTS, TEXTS):
+            for piece in pieces[:-1]:
+                sender.send(piece, fin=False, compress=compress)
+            sender.pong(b"in between")
+            # What the first one says holds.
+            sender.send(pieces[-1], compress=not compress)
+            data = written(sender)
+            frames = parse(sender, data)
+            reserved = 0 if compress is False else RSV1
+            assert [frame.reserved for frame in frames] == [reserved, *[0] * len(pieces)]
+            receiver.receive_data(data)
+            assert receiver.events() == [Pong(b"in between"), "".join(pieces)]
+
+
+@both_sides
+def test_context_takeover(side: Side) -> None:
+    message = random.Random(2).randbytes(500)
+    sender, receiver = ends(side)
+    sizes = [len(exchange(sender, receiver, message, compress=True).payload) for _ in range(3)]
+    assert sizes[0] > 500
+    assert max(sizes[1:]) < 20
+
+    for nothing_kept in (SNT, CNT):
+        sender, receiver = ends(side, **{nothing_kept: True})
+        sizes = [len(exchange(sender, receiver, message, compress=True).payload) for _ in range(3)]
+        assert (min(sizes) > 500) is (nothing_kept == (SNT if side is Side.SERVER else CNT))
+        forgets, keeps = deflate_of(sender), deflate_of(receiver)
+        assert (forgets._compressor is None) is forgets.local_no_context_takeover
+        assert (keeps._inflater is None) is keeps.remote_no_context_takeover
+
+
+@both_sides
+def test_contexts_are_made_when_needed(side: Side) -> None:
+    sender, receiver = ends(side)
+    exchange(sender, receiver, TEXTS, compress=False)
+    exchange(receiver, sender, "short")
+    for protocol in (sender, receiver):
+        assert deflate_of(protocol)._compressor is None
+        assert deflate_of(protocol)._inflater is None
+    exchange(sender, receiver, TEXTS)
+    assert deflate_of(sender)._compressor is not None
+    assert deflate_of(sender)._inflater is None
+    assert deflate_of(receiver)._compressor is None
+    assert deflate_of(receiver)._inflater is not None
+
+
+@both_sides
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("bits", [8, 9, 12, 15])
+def test_memory_is_given_up_when_idle(side: Side, takeover: bool, bits: int) -> None:
+    arguments = {SMW: bits, CMW: bits, SNT: not takeover, CNT: not takeover}
+    clock = Clock()
+    client, server = opened_pair(
+        {"extensions": [client_factory(**arguments, idle_timeout=30)], "ping_interval": None},
+        {"extensions": [server_factory(**arguments, idle_timeout=30)], "ping_interval": None},
+    )
+    sender, receiver = (client, server) if side is Side.CLIENT else (server, client)
+    clocks = {sender._clock, receiver._clock}
+    message = random.Random(3).randbytes(200)
+    for _ in range(3):
+        exchange(sender, receiver, message, compress=True)
+        for turn in range(2):
+            for clock in clocks:  # type: ignore[assignment]
+                clock.now += 30
+            for protocol in (sender, receiver):
+                assert protocol.deadline() == protocol._clock()
+                protocol.handle_timeout()
+            if takeover and not turn:
+                # Messages have passed in this period.
+                assert deflate_of(sender)._compressor is not None
+                assert deflate_of(receiver)._inflater is not None
+        assert deflate_of(sender)._compressor is None
+        assert deflate_of(receiver)._inflater is None
+    # Only the sender starts anew; its peer has what it had.
+    for _ in range(2):
+        deflate_of(receiver).release()
+        frame = exchange(sender, receiver, message, compress=True)
+    assert (len(frame.payload) < 20) is takeover
+    deflate_of(sender).release()
+    assert len(exchange(sender, receiver, message, compress=True).payload) > 200
+
+
+def test_never_idle() -> None:
+    client, server = pair(idle_timeout=None)
+    assert deflate_of(client).idle_timeout is None
+    client, server = opened_pair(
+        {"extensions": [client_factory(idle_timeout=None)], "ping_interval": None},
+        {"extensions": [server_factory(idle_timeout=None)], "ping_interval": None},
+    )
+    assert client.deadline() is server.deadline() is None
+
+
+@both_sides
+def test_idle_within_a_message(side: Side) -> None:
+    """A sender may start anew even there; a receiver keeps what it needs."""
+    sender, receiver = ends(side)
+    for piece in (TEXTS[:100], TEXTS[100:200]):
+        sender.send(piece, fin=False)
+        transfer(sender, receiver)
+        for protocol in (sender, receiver):
+            deflate_of(protocol).release()
+        assert deflate_of(sender)._compressor is None
+        assert deflate_of(receiver)._inflater is not None
+    sender.send(TEXTS[200:])
+    transfer(sender, receiver)
+    assert receiver.events() == [TEXTS]
+
+
+def test_what_is_kept_of_the_window() -> None:
+    """What is kept of what was inflated is bounded, in bytes and in pieces."""
+    window = module._Window(8)
+    data = random.Random(4).randbytes(10_000)
+    for index in range(0, len(data), 3):
+        window.add(data[index : index + 3])
+        assert window._length < 2 * 256
+        assert len(window._pieces) <= module.MAX_PIECES
+    assert window.content() == data[-256:]
+
+
+# Windows
+
+
+@pytest.mark.parametrize("library", [zlib, zlib_ng], ids=["zlib", "zlib_ng"])
+@pytest.mark.parametrize("level", [1, 3, 6, 9])
+@pytest.mark.parametrize("strategy", [zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED])
+def test_a_window_of_8_bits(monkeypatch: pytest.MonkeyPatch, library: Any, level: int, strategy: int) -> None:
+    """No library has a raw window of 8 bits; with 9, none looks back further than 256 bytes."""
+    monkeypatch.setattr(module, "zlib", library)
+    settings = {"level": level, "strategy": strategy, "memLevel": 5}
+    extension = PerMessageDeflate(
+        remote_no_context_takeover=False,
+        local_no_context_takeover=False,
+        local_max_window_bits=8,
+        compress_settings=settings,
+    )
+    source = random.Random(5)
+    words = [source.randbytes(source.randrange(3, 60)) for _ in range(12)]
+    stream = b""
+    plain = b""
+    for _ in range(30):
+        message = b"".join(source.choice(words) for _ in range(40)) + source.randbytes(100)
+        bits, payload = extension.encode(message, first=True, final=True, compress=True)
+        assert bits == RSV1
+        stream += payload + module.TAIL
+        plain += message
+    assert zlib.decompressobj(-15).decompress(stream) == plain
+    assert 0 < largest_distance(stream) <= 256
+
+
+def test_the_walker_sees_distances() -> None:
+    """Otherwise the test above would prove nothing."""
+    block = random.Random(6).randbytes(300)
+    assert largest_distance(deflated(block + block)) == 300
+    assert largest_distance(deflated(block)) == 0
+    assert largest_distance(deflated(b"a" * 100)) == 1
+    assert largest_distance(raw(b"stored", level=0)) == 0
+
+
+# The library
+
+
+def load_module_without(monkeypatch: pytest.MonkeyPatch, name: str | None) -> Any:
+    """Run the module once more, under another name."""
+    if name is not None:
+        monkeypatch.setitem(sys.modules, name, None)
+    spec = importlib.util.spec_from_file_location(
+        "wsproto_core.extensions.another", Path(module.__file__ or "")
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    another = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(another)
+    return another
+
+
+def test_which_library_compresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ZLIB == "zlib_ng.zlib_ng"
+    assert module.zlib is zlib_ng
+    another = load_module_without(monkeypatch, "zlib_ng")
+    assert another.ZLIB == "zlib"
+    assert another.zlib is zlib
+
+
+@pytest.mark.parametrize("library", [zlib, zlib_ng], ids=["zlib", "zlib_ng"])
+def test_either_library(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
+    monkeypatch.setattr(module, "zlib", library)
+    for bits in range(8, 16):
+        client, server = pair(**{SMW: bits, CMW: bits})
+        for message in (TEXTS, TEXTS * 50, "", TEXTS):
+            exchange(client, server, message)
+            exchange(server, client, message)
+            deflate_of(client).release()
+            deflate_of(server).release()
+
+
+# Streaming
+
+
+@both_sides
+@pytest.mark.parametrize("max_size", [None, 2**30])
+def test_pieces_in_bounded_memory(side: Side, max_size: int | None) -> None:
+    """However much is inflated, no more of it is here than ``read_limit``, and a piece."""
+    protocol = receiving(side, max_size=max_size, read_limit=100_000)
+    size = 50_000_000
+    payload = deflated(bytes(size))
+    assert len(payload) < 60_000
+    assert protocol.next_fragment() is None
+    protocol.receive_data(from_peer(protocol, Frame(BINARY, payload, reserved=RSV1), Frame(TEXT, b"next")))
+    assert not protocol.wants_read
+    total = 0
+    while not (fragment := protocol.next_fragment()).final:  # type: ignore[union-attr]
+        assert fragment is not None
+        assert len(fragment.data) < 100_000 + 65536
+        assert protocol._inbox.reader.buffered < 100_000 + 65536
+        total += len(fragment.data)
+    assert fragment is not None
+    assert total + len(fragment.data) == size
+    assert protocol.events() == ["next"]
+    assert protocol.wants_read
+
+
+def receiving(side: Side, **options: Any) -> Protocol:
+    extension = PerMessageDeflate(remote_no_context_takeover=False, local_no_context_takeover=False)
+    options.setdefault("ping_interval", None)
+    return Protocol(side, clock=Clock(), extensions=[extension], **options)
+
+
+def suspended(side: Side, *frames: Frame, size: int = 10_000_000) -> Protocol:
+    """A connection that has received a large message of which there is no room for all, and frames."""
+    protocol = receiving(side, max_size=None, read_limit=50_000)
+    large = Frame(BINARY, deflated(bytes(size)), reserved=RSV1)
+    protocol.receive_data(from_peer(protocol, large, *frames))
+    assert protocol._inbox.reader.suspended
+    assert not protocol.wants_read
+    assert protocol.events(messages=False) == []
+    return protocol
+
+
+GOODBYE = Frame(CLOSE, b"\x03\xe8bye")
+
+
+@both_sides
+def test_a_message_that_nobody_asks_for(side: Side) -> None:
+    protocol = suspended(side, Frame(TEXT, b"next"), GOODBYE)
+    assert protocol._inbox.reader.buffered < 50_000 + 65536
+    # What comes nevertheless waits with the rest.
+    protocol.receive_data(b"ignored behind the close frame")
+    assert protocol.next_message() == bytes(10_000_000)
+    assert protocol.next_message() == "next"
+    assert protocol.next_message() is None
+    assert protocol.close_code == 1000
+    assert protocol.events() == [Close(1000, "bye")]
+
+
+@both_sides
+def test_events_of_a_message_that_nobody_asks_for(side: Side) -> None:
+    protocol = suspended(side, Frame(TEXT, b"next"), GOODBYE)
+    assert protocol.events() == [bytes(10_000_000), "next", Close(1000, "bye")]
+
+
+@both_sides
+def test_the_end_of_the_stream_behind_it(side: Side) -> None:
+    protocol = suspended(side, GOODBYE)
+    protocol.receive_eof()
+    assert protocol.state is State.OPEN
+    assert protocol.next_message() == bytes(10_000_000)
+    assert protocol.next_message() is None
+    assert protocol.state is State.CLOSING
+    assert protocol.close_code == 1000
+
+    protocol = suspended(side)
+    protocol.receive_eof()
+    events = protocol.events()
+    assert events[0] == bytes(10_000_000)
+    (failure,) = events[1:]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, EOFError)
+    assert str(failure.error) == "the peer ended the stream without a close frame"
+
+
+@both_sides
+def test_closing_while_there_is_no_room(side: Side) -> None:
+    """The peer's close frame is reached; what nobody wanted is dropped, with what follows."""
+    protocol = suspended(side, Frame(TEXT, b"next"), GOODBYE)
+    protocol.close()
+    assert protocol.close_code == 1000
+    assert protocol.events() == [Close(1000, "bye")]
+
+    protocol = suspended(side)
+    protocol.receive_eof()
+    protocol.close()
+    assert protocol.close_code == 1006
+    assert not protocol.receiving
+
+
+@both_sides
+def test_losing_the_connection_while_there_is_no_room(side: Side) -> None:
+    protocol = suspended(side, GOODBYE)
+    protocol.connection_lost()
+    assert protocol.state is State.CLOSED
+    assert protocol.close_code == 1000
+
+    protocol = suspended(side)
+    protocol.connection_lost(ConnectionResetError("gone"))
+    assert protocol.close_code == 1006
+    assert isinstance(protocol.close_exception().__cause__, ConnectionResetError)
+    assert protocol.next_fragment() is None
+
+
+@both_sides
+@pytest.mark.parametrize("ended", [True, False])
+def test_failing_while_there_is_no_room(side: Side, ended: bool) -> None:
+    protocol = suspended(side, GOODBYE)
+    if ended:
+        protocol.receive_eof()
+    protocol.fail(RuntimeError("of our own"))
+    assert protocol.close_code == 1006
+    assert protocol.next_fragment() is None
+    # The end is not forgotten: nothing is waited for.
+    written(protocol)
+    assert (protocol.stream_action.name == "CLOSE") is ended
+
+
+@both_sides
+def test_a_stall_while_there_is_no_room(side: Side) -> None:
+    protocol = suspended(side, GOODBYE)
+    protocol.send(b"unread")
+    protocol.data_to_send()
+    clock: Any = protocol._clock
+    reach_deadline(protocol, clock)
+    assert protocol.stream_action.name == "ABORT"
+    assert not protocol._inbox.reader.suspended
+    assert protocol.next_fragment() is None
+
+
+@both_sides
+def test_an_error_behind_it(side: Side) -> None:
+    protocol = suspended(side, Frame(TEXT, b"\xff"))
+    events = protocol.events()
+    assert events[0] == bytes(10_000_000)
+    (failure,) = events[1:]
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, InvalidPayload)
+
+
+@both_sides
+def test_many_messages_at_once(side: Side) -> None:
+    """A read of some kilobytes may hold a hundred megabytes: no more are inflated than there is room."""
+    protocol = receiving(side, max_size=2**20, read_limit=100_000)
+    payload = raw(bytes(2**20))
+    frames = [Frame(BINARY, payload, reserved=RSV1)] * 60
+    protocol.receive_data(from_peer(protocol, *frames, Frame(PING, b"p")))
+    for _ in range(60):
+        assert protocol.undelivered <= 1
+        assert protocol.next_message() == bytes(2**20)
+    assert protocol.next_message() is None
+    assert protocol.events() == [Ping(b"p")]
+
+    protocol = receiving(side, max_size=2**20, read_limit=100_000)
+    protocol.receive_data(from_peer(protocol, *frames, GOODBYE))
+    protocol.close()
+    assert protocol.undelivered <= 1
+    assert protocol.close_code == 1000
+
+
+@both_sides
+def test_taking_pieces_of_an_inflated_message(side: Side) -> None:
+    protocol = receiving(side, max_size=None)
+    data = from_peer(protocol, Frame(TEXT, deflated(TEXTS.encode()), reserved=RSV1))
+    protocol.receive_data(data[:-5])
+    first = protocol.next_fragment()
+    assert first is not None
+    assert not first.final
+    protocol.receive_data(data[-5:])
+    second = protocol.next_fragment()
+    assert second is not None
+    assert (first.data + second.data, second.final) == (TEXTS, True)  # type: ignore[operator]
+
+
+@both_sides
+def test_a_large_read_takes_linear_time(side: Side) -> None:
+    """Input that is not taken at once is not copied again and again."""
+    protocol = receiving(side, max_size=None)
+    noise = random.Random(7).randbytes(2**22)
+    assert feed(protocol, from_peer(protocol, Frame(BINARY, deflated(noise), reserved=RSV1))) == [noise]
+
+
+# Failures
+
+
+class Failing(Counting):
+    fails = False
+
+    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+        if self.fails:
+            raise MemoryError("no room")
+        return super().encode(data, first=first, final=final, compress=compress)
+
+
+@both_sides
+@pytest.mark.parametrize("when", range(4))
+def test_a_failure_behind_the_compressor(side: Side, when: int) -> None:
+    """What was compressed and not sent, the peer has not seen: the next message does not refer to it."""
+    failing, last = Failing(), Counting()
+
+    def deflate() -> PerMessageDeflate:
+        return PerMessageDeflate(remote_no_context_takeover=False, local_no_context_takeover=False)
+
+    sender = Protocol(side, clock=Clock(), extensions=[deflate(), failing, last])
+    other = Side.SERVER if side is Side.CLIENT else Side.CLIENT
+    receiver = Protocol(other, clock=Clock(), extensions=[deflate(), Failing(), Counting()])
+    secret = random.Random(8).randbytes(300)
+    pieces = [b"a" * 100, secret, b"b" * 100, secret]
+    exchange(sender, receiver, TEXTS)
+    for index, piece in enumerate(pieces):
+        if index == when:
+            failing.fails = True
+            with pytest.raises(MemoryError):
+                sender.send(piece, fin=index == 3)
+            failing.fails = False
+        sender.send(piece, fin=index == 3)
+    # Those that have not seen it have nothing to forget.
+    assert (failing.cancelled, last.cancelled) == (1, 0)
+    transfer(sender, receiver)
+    assert receiver.events() == [b"".join(pieces)]
+    exchange(sender, receiver, secret, compress=True)
+    exchange(sender, receiver, TEXTS)
+
+
+def test_repr() -> None:
+    assert repr(DEFAULT_CLIENT.process_response_params([(SMW, "9")], [])) == (
+        "PerMessageDeflate(remote_no_context_takeover=False, local_no_context_takeover=False, "
+        "remote_max_window_bits=9, local_max_window_bits=12)"
+    )
+
+
+def test_uncompressed_fragments_of_a_compressing_peer() -> None:
+    client, server = pair()
+    server.receive_data(
+        from_peer(server, Frame(TEXT, b"a", fin=False), Frame(CONTINUATION, b"b"), Frame(TEXT, b"c"))
+    )
+    assert server.events() == ["ab", "c"]
+    assert sent(client) == []
