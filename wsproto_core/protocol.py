@@ -172,11 +172,12 @@ class Protocol:
         Bytes that mean nothing any more, after an error or a close frame, are dropped. Nothing is
         raised: what is wrong with them becomes a :class:`~.events.Failure` event.
         """
+        data = bytes(data)
         self._bytes_received += len(data)
         if self._phase is Phase.CONNECTING:
             self._receive_handshake(data)
         elif self._rules.parses:
-            self._receive_frames(bytes(data))
+            self._receive_frames(data)
 
     def _receive_handshake(self, data: BytesLike) -> None:
         """Take bytes of the opening handshake: for the classes that have one."""

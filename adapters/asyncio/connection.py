@@ -87,6 +87,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._slice: int | None = None
         self._unwritten: deque[memoryview] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
         self._receiving = False
         self._wants_pieces = False
@@ -516,12 +517,13 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         deadline = self.protocol.deadline()
         timer = self._timer
         if timer is not None:
-            if deadline is not None and timer.when() <= deadline:
+            if deadline is not None and self._timer_at <= deadline:
                 return
             timer.cancel()
             self._timer = None
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._wait_for_reads)
+            self._timer_at = deadline
 
     def _wait_for_reads(self) -> None:
         # What is readable goes first, and uvloop calls timers before it reads: two turns of the loop

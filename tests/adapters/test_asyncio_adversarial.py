@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from adapters.asyncio import Server, connect
-from wsproto_core import ConnectionClosedError
-
 from tests.core.helpers import (
     BINARY,
     CLOSE,
@@ -31,6 +29,8 @@ from tests.core.helpers import (
     request,
 )
 from tests.core.helpers import frame as build_frame
+from wsproto_core import ConnectionClosedError
+
 from .runtime import (
     HOST,
     QUIET,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import Connection, ServerConnection, connect
+from tests.core.helpers import BINARY, CLOSE, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, State
 
-from tests.core.helpers import BINARY, CLOSE, TEXT, Frame, close_payload
 from .runtime import (
     connected,
     raw_client,

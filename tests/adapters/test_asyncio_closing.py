@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import ServerConnection, connect
+from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, State
 from wsproto_core.exceptions import ProtocolError
 from wsproto_core.typing import Close
 
-from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from .runtime import (
     Log,
     Peer,
@@ -617,7 +617,7 @@ async def test_slow_reader_does_not_fail_the_keepalive() -> None:
 
 async def test_pong_is_waited_for_again_when_reading_goes_on() -> None:
     # The next ping is far away: the deadline of the pong is nearer when reading is resumed.
-    options = {"ping_interval": 1.0, "ping_timeout": 0.2, "max_queue": 2, "close_timeout": 0.2}
+    options = {"ping_interval": 0.8, "ping_timeout": 0.2, "max_queue": 2, "close_timeout": 0.2}
     async with raw_server(**options) as (peer, client):
         await peer.send(Frame(TEXT, b"1"), Frame(TEXT, b"2"))
         assert (await peer.read_frame()).opcode == PING
@@ -646,7 +646,7 @@ async def test_blocked_event_loop_is_reported_and_not_blamed_on_the_peer() -> No
     async with raw_server(**options) as (peer, client):
         _, payload, *_ = await peer.read_frame()
         await peer.send(Frame(PONG, payload))
-        block(0.8)
+        block(0.5)
         await turns(10)
         assert client.open
         # Nobody answers, but it is given one more period.

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from wsproto_core import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, State
-
 from tests.core.helpers import (
     BINARY,
     CLOSE,
@@ -23,6 +21,8 @@ from tests.core.helpers import (
     close_payload,
     frame_header,
 )
+from wsproto_core import ConcurrencyError, ConnectionClosedError, ConnectionClosedOK, State
+
 from .runtime import connected, raw_client, raw_server, serving, settle, turns, until, wait_closed
 
 # Whole messages

@@ -25,6 +25,7 @@ from adapters.asyncio import (
     unix_connect,
     unix_serve,
 )
+from tests.core.helpers import TEXT, Frame, parse_head, request, response
 from wsproto_core import (
     HandshakeTimeout,
     Headers,
@@ -44,7 +45,6 @@ from wsproto_core.exceptions import (
 )
 from wsproto_core.options import OPTIONS, USER_AGENT, ConnectOptions, ServeOptions
 
-from tests.core.helpers import TEXT, Frame, parse_head, request, response
 from .runtime import (
     HOST,
     Log,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import Server, ServerConnection, connect, serve
+from tests.core.helpers import CLOSE, TEXT, Frame, close_payload, request
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode, State
 
-from tests.core.helpers import CLOSE, TEXT, Frame, close_payload, request
 from .runtime import (
     HOST,
     Log,
