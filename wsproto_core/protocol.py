@@ -66,6 +66,9 @@ class Protocol:
     7. If there is nothing left to write, do what :attr:`stream_action` says, and tell by
        :meth:`eof_sent` or :meth:`connection_lost`.
 
+    It does not wait as long as a step did something: what was written may have made room to send,
+    what was taken may have made room to read, and the end of the stream has events of its own.
+
     The embedding guide in the documentation has this loop as a program.
 
     This class itself is for a byte stream that has been opened for WebSocket in another way, for
@@ -200,6 +203,8 @@ class Protocol:
     def connection_lost(self, error: Exception | None = None) -> None:
         """The stream is closed in both directions: by us, by a reset, by an error.
 
+        A write that fails does not mean that there is nothing left to read: read to the end before.
+
         Arguments:
             error: what went wrong, if anything did; it becomes the cause of
                 :exc:`ConnectionClosed`.
@@ -225,7 +230,7 @@ class Protocol:
         self._step(Input.EOF_SENT)
 
     def handle_timeout(self) -> None:
-        """The clock may have reached :meth:`deadline`; call it then, rather late than early.
+        """The clock may have reached :meth:`deadline`. Nothing happens if it has not.
 
         Give what is readable to :meth:`receive_data` before, or the peer is blamed for it.
         """
@@ -389,7 +394,10 @@ class Protocol:
         return self._outbox.take()
 
     def deadline(self) -> float | None:
-        """The time of the clock at which to call :meth:`handle_timeout`, or ``None``."""
+        """The time of the clock at which to call :meth:`handle_timeout`, or ``None``.
+
+        Ask after writing: what has not been written by then has a deadline from then on.
+        """
         if self._outbox.unwritten and self._phase is Phase.OPEN and not self._write_timed:
             # Most bytes are written before anybody asks for a deadline, so that this one is rare.
             self._timers.start(Timer.WRITE, self._clock(), self._options["ping_timeout"])

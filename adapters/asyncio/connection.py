@@ -16,10 +16,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
-from wsproto_core.connection import BaseConnection, fragments_of
+from wsproto_core.connection import BaseConnection, Sendable, fragments_of
 from wsproto_core.events import Event, Pong
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.messages import PieceConverter, convert_message
@@ -29,12 +29,7 @@ from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
 
 from .waiting import Wakeup
 
-__all__ = ["Connection", "Sendable", "clock"]
-
-Sendable: TypeAlias = (
-    str | BytesLike | Iterable[str] | Iterable[BytesLike] | AsyncIterable[str] | AsyncIterable[BytesLike]
-)
-"""What :meth:`Connection.send` takes."""
+__all__ = ["Connection", "clock"]
 
 READ_SIZE = 2**16
 """Bytes read at once. All connections of a loop share the buffer: what is in it is used at once."""

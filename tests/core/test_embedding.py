@@ -339,6 +339,7 @@ def test_fragments(pair: Pair) -> None:
 @pytest.mark.parametrize("side", Side)
 def test_ping(pair: Pair, side: Side) -> None:
     pair.open()
+    protocol: Protocol
     if side is Side.CLIENT:
         protocol, wake, application = pair.client, pair.wake_client, pair.client_application
     else:
