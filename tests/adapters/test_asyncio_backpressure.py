@@ -166,6 +166,21 @@ async def test_control_frames_pass_a_message_that_waits() -> None:
             await sending
 
 
+async def test_peer_that_reads_slowly_is_not_given_up() -> None:
+    # It sends nothing, and there are always bytes that wait to be written: but fewer and fewer.
+    async with raw_server(ping_timeout=0.3) as (peer, client):
+        shrink_buffers(client)
+        with background(_send_until_closed(client, MUCH)) as sending:
+            await until(lambda: not client.protocol.writable)
+            for _ in range(25):
+                for _ in range(4):
+                    await peer.read()
+                await settle(0.04)
+            assert client.open
+            peer.reset()
+            await sending
+
+
 async def test_close_while_messages_wait_is_sent_after_them() -> None:
     async with connected({"write_limit": 2**14}, {"max_queue": 2}) as (client, server):
         shrink_buffers(client)
