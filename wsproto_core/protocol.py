@@ -35,9 +35,7 @@ __all__ = ["Protocol"]
 
 
 class Protocol:
-    """A WebSocket connection without I/O.
-
-    Its methods are of four kinds.
+    """A WebSocket connection without I/O. Its methods are of four kinds.
 
     *Inputs* tell what happened: :meth:`receive_data`, :meth:`receive_eof`, :meth:`connection_lost`,
     :meth:`data_sent`, :meth:`eof_sent`, :meth:`handle_timeout`.
@@ -90,8 +88,8 @@ class Protocol:
         Arguments:
             side: whether this is the server or the client.
             clock: returns the time in seconds; any origin, never going back.
-            random: returns as many bytes as it is asked for, from a strong source (RFC 6455
-                section 10.3); ``None`` for ``os.urandom``, drawn in batches.
+            random: a strong source of bytes (RFC 6455 section 10.3), given their number; ``None``
+                for ``os.urandom``, drawn in batches.
             extensions: what was negotiated, in order.
             subprotocol: what was negotiated.
             options: see :data:`~.options.OPTIONS`.
@@ -206,8 +204,7 @@ class Protocol:
         A write that fails does not mean that there is nothing left to read: read to the end before.
 
         Arguments:
-            error: what went wrong, if anything did; it becomes the cause of
-                :exc:`ConnectionClosed`.
+            error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
         """
         if self._phase in (Phase.OPEN, Phase.CLOSE_SENT):
             error = error or EOFError("the stream was closed without a close frame")
@@ -304,7 +301,7 @@ class Protocol:
         return payload
 
     def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for (RFC 6455 section 5.5.3); pings are answered without it.
+        """Send a pong that nobody asked for (RFC 6455 section 5.5.3).
 
         Arguments:
             data: its payload, at most 125 bytes.
@@ -340,8 +337,8 @@ class Protocol:
     def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
 
-        What has not been handed out yet is dropped, received bytes mean nothing any more. Does
-        nothing if the connection has failed or is closed already.
+        What has not been handed out is dropped, received bytes mean nothing any more. Does nothing if
+        the connection has failed or is closed.
 
         Arguments:
             error: the cause, for :exc:`ConnectionClosed`.
@@ -373,6 +370,10 @@ class Protocol:
         Memory is bounded by ``read_limit``, not by the message, from the first call on.
         """
         return self._inbox.next_fragment()
+
+    def stop_waiting(self) -> None:
+        """Whoever asked for a message or a piece of one has given up; nothing is lost by that."""
+        self._inbox.stop_waiting()
 
     def events(self, *, messages: bool = True) -> list[Event]:
         """Take everything that happened since the last call, in order.
@@ -480,7 +481,7 @@ class Protocol:
         """Make the exception that tells how the connection was closed.
 
         Raises:
-            InvalidState: the connection is not closed yet, and not failed: see :attr:`receiving`.
+            InvalidState: it is neither closed nor failed: see :attr:`receiving`.
         """
         if self.receiving and self._closing.sent is None:
             raise InvalidState(f"the connection is {self.state.value}, not closed")

@@ -130,6 +130,10 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._wants_pieces = pieces
         try:
             await self._wakeup
+        except asyncio.CancelledError:
+            self.protocol.stop_waiting()
+            self._update_reading()
+            raise
         finally:
             self._receiving = False
 
@@ -233,7 +237,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             # More answers are to come: they share one write.
             if not self._flush_scheduled:
                 self._flush_scheduled = True
-                self._loop.call_soon(self._scheduled_flush)
+                self._loop.call_soon(self._flush)
         else:
             self._flush()
         if not protocol.writable:
@@ -343,14 +347,11 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Gathered writes need no help; asyncio forgets this for some of the sockets it is given.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if transport.get_extra_info("ssl_object") is None:
-            # Paused and resumed mean exactly: there are unwritten bytes, and there are none.
-            self.transport.set_write_buffer_limits(0)
-        else:
-            # With 0, TLS stays paused for ever; and what it has passed on does not count, so that
-            # it gets no more than this at once.
-            self.transport.set_write_buffer_limits(1)
-            self._slice = READ_SIZE
+        # With 0, paused and resumed mean exactly: there are unwritten bytes, and there are none. TLS would
+        # stay paused for ever; and what it has passed on does not count, so it gets a slice at once.
+        tls = transport.get_extra_info("ssl_object") is not None
+        self.transport.set_write_buffer_limits(1 if tls else 0)
+        self._slice = READ_SIZE if tls else None
         self._react()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -368,8 +369,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._dispatching = False
         if protocol.state is State.OPEN:
             self._flush()
-            if protocol.wants_read is self._reading_paused:
-                self._update_reading()
+            self._update_reading()
         else:
             self._react()
 
@@ -436,13 +436,10 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
                 # Nobody needs to look at it.
                 waiter.exception()
 
-    def _scheduled_flush(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
-
     def _flush(self) -> None:
         """Write what there is to write, as long as the transport takes it; then end the stream if due."""
         protocol = self.protocol
+        self._flush_scheduled = False
         if self._unwritten:
             self._write_slices()
         while not self._writing_paused and (buffers := protocol.data_to_send()):
