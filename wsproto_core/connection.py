@@ -11,17 +11,22 @@ import inspect
 import logging
 import uuid
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from .events import Close, Event, Failure, Late, Request, Response
 from .extensions.base import Extension
 from .http import Headers
 from .protocol import Protocol
 from .statistics import Statistics
-from .typing import Side, State, Subprotocol
+from .typing import BytesLike, Side, State, Subprotocol
 
-__all__ = ["BaseConnection", "fragments_of", "takes_path"]
+__all__ = ["BaseConnection", "Sendable", "fragments_of", "takes_path"]
 
+
+Sendable: TypeAlias = (
+    str | BytesLike | Iterable[str] | Iterable[BytesLike] | AsyncIterable[str] | AsyncIterable[BytesLike]
+)
+"""What ``send`` takes; on a blocking adapter, no asynchronous iterables."""
 
 DATA_TYPES = (str, bytes, bytearray, memoryview)
 """What is sent as one message; a tuple, because a union would be built anew at each use."""

@@ -201,6 +201,11 @@ class Inbox:
             self.update()
         return message
 
+    def stop_waiting(self) -> None:
+        """Nobody waits any more for what was asked for last."""
+        self._demand = _Demand.NOTHING
+        self.update()
+
     # Backpressure
 
     def receive(self, data: bytes) -> None:

@@ -35,9 +35,7 @@ __all__ = ["Protocol"]
 
 
 class Protocol:
-    """A WebSocket connection without I/O.
-
-    Its methods are of four kinds.
+    """A WebSocket connection without I/O. Its methods are of four kinds.
 
     *Inputs* tell what happened: :meth:`receive_data`, :meth:`receive_eof`, :meth:`connection_lost`,
     :meth:`data_sent`, :meth:`eof_sent`, :meth:`handle_timeout`.
@@ -66,6 +64,9 @@ class Protocol:
     7. If there is nothing left to write, do what :attr:`stream_action` says, and tell by
        :meth:`eof_sent` or :meth:`connection_lost`.
 
+    It does not wait as long as a step did something: what was written may have made room to send,
+    what was taken may have made room to read, and the end of the stream has events of its own.
+
     The embedding guide in the documentation has this loop as a program.
 
     This class itself is for a byte stream that has been opened for WebSocket in another way, for
@@ -87,8 +88,8 @@ class Protocol:
         Arguments:
             side: whether this is the server or the client.
             clock: returns the time in seconds; any origin, never going back.
-            random: returns as many bytes as it is asked for, from a strong source (RFC 6455
-                section 10.3); ``None`` for ``os.urandom``, drawn in batches.
+            random: a strong source of bytes (RFC 6455 section 10.3), given their number; ``None``
+                for ``os.urandom``, drawn in batches.
             extensions: what was negotiated, in order.
             subprotocol: what was negotiated.
             options: see :data:`~.options.OPTIONS`.
@@ -165,11 +166,12 @@ class Protocol:
         Bytes that mean nothing any more, after an error or a close frame, are dropped. Nothing is
         raised: what is wrong with them becomes a :class:`~.events.Failure` event.
         """
+        data = bytes(data)
         self._bytes_received += len(data)
         if self._phase is Phase.CONNECTING:
             self._receive_handshake(data)
         elif self._rules.parses:
-            self._inbox.receive(bytes(data))
+            self._inbox.receive(data)
 
     def _receive_handshake(self, data: BytesLike) -> None:
         """Take bytes of the opening handshake: for the classes that have one."""
@@ -189,9 +191,10 @@ class Protocol:
     def connection_lost(self, error: Exception | None = None) -> None:
         """The stream is closed in both directions: by us, by a reset, by an error.
 
+        A write that fails does not mean that there is nothing left to read: read to the end before.
+
         Arguments:
-            error: what went wrong, if anything did; it becomes the cause of
-                :exc:`ConnectionClosed`.
+            error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
         """
         self._inbox.read_to_end(False)
         self._inbox.resume()
@@ -216,7 +219,7 @@ class Protocol:
         self._step(Input.EOF_SENT)
 
     def handle_timeout(self) -> None:
-        """The clock may have reached :meth:`deadline`; call it then, rather late than early.
+        """The clock may have reached :meth:`deadline`. Nothing happens if it has not.
 
         Give what is readable to :meth:`receive_data` before, or the peer is blamed for it.
         """
@@ -299,7 +302,7 @@ class Protocol:
         return payload
 
     def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for (RFC 6455 section 5.5.3); pings are answered without it.
+        """Send a pong that nobody asked for (RFC 6455 section 5.5.3).
 
         Arguments:
             data: its payload, at most 125 bytes.
@@ -337,8 +340,8 @@ class Protocol:
     def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
 
-        What has not been handed out yet is dropped, received bytes mean nothing any more. Does
-        nothing if the connection has failed or is closed already.
+        What has not been handed out is dropped, received bytes mean nothing any more. Does nothing if
+        the connection has failed or is closed.
 
         Arguments:
             error: the cause, for :exc:`ConnectionClosed`.
@@ -371,6 +374,10 @@ class Protocol:
         """
         return self._inbox.next_fragment()
 
+    def stop_waiting(self) -> None:
+        """Whoever asked for a message or a piece of one has given up; nothing is lost by that."""
+        self._inbox.stop_waiting()
+
     def events(self, *, messages: bool = True) -> list[Event]:
         """Take everything that happened since the last call, in order.
 
@@ -391,7 +398,10 @@ class Protocol:
         return self._outbox.take()
 
     def deadline(self) -> float | None:
-        """The time of the clock at which to call :meth:`handle_timeout`, or ``None``."""
+        """The time of the clock at which to call :meth:`handle_timeout`, or ``None``.
+
+        Ask after writing: what has not been written by then has a deadline from then on.
+        """
         if self._outbox.unwritten and self._phase is Phase.OPEN and not self._write_timed:
             # Most bytes are written before anybody asks for a deadline, so that this one is rare.
             self._timers.start(Timer.WRITE, self._clock(), self._options["ping_timeout"])
@@ -474,7 +484,7 @@ class Protocol:
         """Make the exception that tells how the connection was closed.
 
         Raises:
-            InvalidState: the connection is not closed yet, and not failed: see :attr:`receiving`.
+            InvalidState: it is neither closed nor failed: see :attr:`receiving`.
         """
         if self.receiving and self._closing.sent is None:
             raise InvalidState(f"the connection is {self.state.value}, not closed")

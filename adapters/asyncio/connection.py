@@ -15,10 +15,10 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, cast
 from weakref import WeakKeyDictionary
 
-from wsproto_core.connection import BaseConnection, fragments_of
+from wsproto_core.connection import BaseConnection, Sendable, fragments_of
 from wsproto_core.events import Event, Pong
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.messages import PieceConverter, convert_message
@@ -28,12 +28,7 @@ from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
 
 from .waiting import Wakeup
 
-__all__ = ["Connection", "Sendable", "clock"]
-
-Sendable: TypeAlias = (
-    str | BytesLike | Iterable[str] | Iterable[BytesLike] | AsyncIterable[str] | AsyncIterable[BytesLike]
-)
-"""What :meth:`Connection.send` takes."""
+__all__ = ["Connection", "clock"]
 
 READ_SIZE = 2**16
 """Bytes read at once. All connections of a loop share the buffer: what is in it is used at once."""
@@ -86,6 +81,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._slice: int | None = None
         self._unwritten: list[memoryview] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
         self._receiving = False
         self._wants_pieces = False
@@ -135,6 +131,10 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._wants_pieces = pieces
         try:
             await self._wakeup
+        except asyncio.CancelledError:
+            self.protocol.stop_waiting()
+            self._update_reading()
+            raise
         finally:
             self._receiving = False
 
@@ -240,7 +240,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             # More answers are to come: they share one write.
             if not self._flush_scheduled:
                 self._flush_scheduled = True
-                self._loop.call_soon(self._scheduled_flush)
+                self._loop.call_soon(self._flush)
         else:
             self._flush()
         if not protocol.writable:
@@ -350,14 +350,11 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Gathered writes need no help; asyncio forgets this for some of the sockets it is given.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if transport.get_extra_info("ssl_object") is None:
-            # Paused and resumed mean exactly: there are unwritten bytes, and there are none.
-            self.transport.set_write_buffer_limits(0)
-        else:
-            # With 0, TLS stays paused for ever; and what it has passed on does not count, so that
-            # it gets no more than this at once.
-            self.transport.set_write_buffer_limits(1)
-            self._slice = READ_SIZE
+        # With 0, paused and resumed mean exactly: there are unwritten bytes, and there are none. TLS would
+        # stay paused for ever; and what it has passed on does not count, so it gets a slice at once.
+        tls = transport.get_extra_info("ssl_object") is not None
+        self.transport.set_write_buffer_limits(1 if tls else 0)
+        self._slice = READ_SIZE if tls else None
         self._react()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -375,8 +372,7 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._dispatching = False
         if protocol.state is State.OPEN:
             self._flush()
-            if protocol.wants_read is self._reading_paused:
-                self._update_reading()
+            self._update_reading()
         else:
             self._react()
 
@@ -443,13 +439,10 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
                 # Nobody needs to look at it.
                 waiter.exception()
 
-    def _scheduled_flush(self) -> None:
-        self._flush_scheduled = False
-        self._flush()
-
     def _flush(self) -> None:
         """Write what there is to write, as long as the transport takes it; then end the stream if due."""
         protocol = self.protocol
+        self._flush_scheduled = False
         if self._unwritten:
             self._write_slices()
         while not self._writing_paused and (buffers := protocol.data_to_send()):
@@ -519,12 +512,13 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         deadline = self.protocol.deadline()
         timer = self._timer
         if timer is not None:
-            if deadline is not None and timer.when() <= deadline:
+            if deadline is not None and self._timer_at <= deadline:
                 return
             timer.cancel()
             self._timer = None
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._wait_for_reads)
+            self._timer_at = deadline
 
     def _wait_for_reads(self) -> None:
         # What is readable goes first, and uvloop calls timers before it reads: two turns of the loop

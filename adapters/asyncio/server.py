@@ -186,9 +186,9 @@ class Server:
             self._forgotten.set()
 
     @property
-    def sockets(self) -> tuple[socket.socket, ...] | None:
+    def sockets(self) -> list[socket.socket] | None:
         """The sockets that the server listens on; ``None`` once it is closed."""
-        return tuple(self.listener.sockets) or None
+        return list(self.listener.sockets) or None
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""

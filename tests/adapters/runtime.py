@@ -60,7 +60,7 @@ class Runtime:
         # Exceptions that were never retrieved, and transports that were never closed, are
         # reported when they are collected.
         gc.collect()
-        assert self.reports == []
+        assert not self.reports, f"reported to the event loop: {self.reports}"
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -98,11 +98,10 @@ def block(seconds: float) -> None:
 
 
 def shrink_buffers(*connections: Connection) -> None:
-    """Let the operating system hold little of what these send and receive, for a peer soon to block."""
+    """Let the operating system hold little of what these send, so that they have to wait soon."""
     for connection in connections:
         sock = connection.transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**13)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**13)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
 
 
 async def until_stable(value: Callable[[], object], seconds: float = 0.1) -> None:

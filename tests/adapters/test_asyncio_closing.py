@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import pickle
 from typing import Any
 
 import pytest
 
 from adapters.asyncio import ServerConnection, connect
-from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
+from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload, request
+from tests.core.helpers import frame as build_frame
 from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, State
 from wsproto_core.exceptions import ProtocolError
 from wsproto_core.typing import Close
@@ -529,6 +531,33 @@ async def test_reset_after_the_closing_handshake_changes_nothing() -> None:
             await client.recv()
 
 
+async def test_end_of_tcp_that_fails_since_the_peer_has_reset_it() -> None:
+    class Transport:
+        def __init__(self, transport: Any) -> None:
+            self._transport = transport
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._transport, name)
+
+        def write_eof(self) -> None:
+            # As asyncio's transport does, if it has not read the reset yet.
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    class Connection(ServerConnection):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(Transport(transport))
+
+    async with serving(wait_closed, create_protocol=Connection) as (server, _):
+        for data in (Frame(CLOSE, close_payload(1000)), b"\xff\xff"):
+            async with raw_client(server) as peer:
+                await peer.send(data)
+                await until(lambda: not server.connections)
+            async with raw_connection(server) as peer:
+                # Here, a task finds out, not the read callback.
+                await peer.send(request(), data)
+                await until(lambda: not server.connections)
+
+
 async def test_reset_right_after_what_makes_the_server_end_tcp(runtime: Runtime) -> None:
     # The bytes are read before the reset is noticed: ending TCP is an error then.
     async with serving(wait_closed) as (server, _):
@@ -617,7 +646,7 @@ async def test_slow_reader_does_not_fail_the_keepalive() -> None:
 
 async def test_pong_is_waited_for_again_when_reading_goes_on() -> None:
     # The next ping is far away: the deadline of the pong is nearer when reading is resumed.
-    options = {"ping_interval": 1.0, "ping_timeout": 0.2, "max_queue": 2, "close_timeout": 0.2}
+    options = {"ping_interval": 0.8, "ping_timeout": 0.2, "max_queue": 2, "close_timeout": 0.2}
     async with raw_server(**options) as (peer, client):
         await peer.send(Frame(TEXT, b"1"), Frame(TEXT, b"2"))
         assert (await peer.read_frame()).opcode == PING
@@ -646,12 +675,34 @@ async def test_blocked_event_loop_is_reported_and_not_blamed_on_the_peer() -> No
     async with raw_server(**options) as (peer, client):
         _, payload, *_ = await peer.read_frame()
         await peer.send(Frame(PONG, payload))
-        block(0.8)
+        block(0.5)
         await turns(10)
         assert client.open
         # Nobody answers, but it is given one more period.
         with pytest.raises(ConnectionClosedError):
             await client.recv()
+
+
+async def test_what_is_readable_is_read_before_the_peer_is_blamed() -> None:
+    async with (
+        raw_server(ping_interval=0.2, ping_timeout=0.4) as (peer, client),
+        connected() as (other, sender),
+    ):
+        _, payload, *_ = await peer.read_frame()
+
+        async def hold_up() -> None:
+            # This runs when another connection is read: uvloop sees to its timers before it reads again.
+            await other.recv()
+            peer.socket.send(build_frame(PONG, payload))
+            # Meanwhile, the deadline passes; it is not so late that this alone would be forgiven.
+            block(0.45)
+
+        holding_up = asyncio.create_task(hold_up())
+        await turns()
+        await sender.send("now")
+        await holding_up
+        await turns(10)
+        assert client.open
 
 
 async def test_no_keepalive() -> None:

@@ -253,3 +253,15 @@ async def test_debug_mode() -> None:
             await settle(0.01)
     finally:
         loop.set_debug(False)
+
+
+async def test_deadline_that_has_come_already() -> None:
+    # What uvloop returns for such a timer cannot be asked for its time.
+    loop = asyncio.get_running_loop()
+    async with connected() as (client, server):
+        with mock.patch.object(client.protocol, "deadline", loop.time):
+            for _ in range(3):
+                client._update_timer()
+            await turns()
+        await client.send("still open")
+        assert await server.recv() == "still open"

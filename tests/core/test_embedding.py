@@ -339,6 +339,7 @@ def test_fragments(pair: Pair) -> None:
 @pytest.mark.parametrize("side", Side)
 def test_ping(pair: Pair, side: Side) -> None:
     pair.open()
+    protocol: Protocol
     if side is Side.CLIENT:
         protocol, wake, application = pair.client, pair.wake_client, pair.client_application
     else:
@@ -457,6 +458,52 @@ def test_digest_server(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.drive(other)
     loop.run()
     loop.selector.close()
+
+
+def test_timers_that_fire_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a loop with coarse timers, a deadline is not forgotten."""
+    driver = SocketDriver("custom")
+    loop = driver.loop.loop
+    call_later = loop.call_later
+    monkeypatch.setattr(loop, "call_later", lambda delay, callback: call_later(delay * 0.9, callback))
+    application = start(driver, Side.SERVER, open_timeout=0.2, close_timeout=0.2)
+    driver.run(closed(application.protocol))
+    assert isinstance(application.error, HandshakeTimeout)
+    driver.close()
+
+
+def test_messages_before_the_end() -> None:
+    """They are delivered although there is no room for answers, since there will be none."""
+    received = []
+
+    class Connection(custom_program.Connection):  # type: ignore[misc, name-defined]
+        def message_received(self, message: Data) -> None:
+            received.append(message)
+
+    left, right = tcp_pair()
+    loop = custom_program.Loop()
+    protocol = Protocol(Side.CLIENT, clock=loop.time)
+    protocol.send(bytes(10_000_000))
+    Connection(loop, left, protocol)
+    peer = Peer(right, right.close, Side.CLIENT)
+    peer.reading = False
+    peer.send_frame(Opcode.TEXT, b"one")
+    peer.send_frame(Opcode.TEXT, b"two")
+    patience = Patience()
+    while protocol.undelivered < 2:
+        patience.check()
+        peer.pump()
+        loop.turn(0.001)
+    assert received == []
+    peer.send_frame(Opcode.CLOSE)
+    peer.end()
+    while protocol.state is State.OPEN:
+        patience.check()
+        peer.pump()
+        loop.turn(0.001)
+    assert received == ["one", "two"]
+    for sock in (left, right, loop.selector):
+        sock.close()
 
 
 def test_a_stream_opened_in_another_way(pair: Pair) -> None:
@@ -951,6 +998,8 @@ def test_protocol_error_while_the_peer_does_not_read(driver: Driver, side: Side)
     driver.wake()
     driver.run(lambda: 0 < protocol.unwritten < 3_000_000)
     protocol.send("not handed out yet, so it is dropped")
+    driver.wake()
+    driver.settle()
     peer.send(b"\x83\x80\x01\x02\x03\x04")
     driver.run(lambda: protocol.state is State.CLOSING)
     peer.reading = True
@@ -1165,18 +1214,22 @@ def test_peer_closes_without_waiting(driver: Driver, side: Side) -> None:
 
 
 @pytest.mark.parametrize("says_why", [True, False])
+@pytest.mark.parametrize("driver", LOOPS, indirect=True)
 def test_peer_closes_between_reading_and_writing(driver: Driver, side: Side, says_why: bool) -> None:
     """Writing is what finds the stream broken; what has arrived is still read, and the end is told."""
     protocol, application, peer = connect(driver, side)
+    peer.reading = False
+    protocol.send("which is never read, so that the stream is reset when it is closed")
+    driver.wake()
+    driver.settle()
 
     def before_write() -> None:
         if says_why:
             peer.send_frame(Opcode.CLOSE, b"\x03\xf5tired")
             peer.pump()
-        peer.stream.shutdown(socket.SHUT_RDWR)
-        protocol.send("unheard")
+        peer.stream.close()
+        protocol.send("which finds nobody there")
 
-    peer.reading = False
     application.before_write = before_write
     driver.wake()
     driver.run(closed(protocol))
@@ -1185,7 +1238,7 @@ def test_peer_closes_between_reading_and_writing(driver: Driver, side: Side, say
         assert protocol.close_code == 1013
     else:
         assert protocol.close_code == 1006
-        assert application.error is not None
+        assert isinstance(application.error, OSError)
 
 
 def test_messages_that_nobody_takes(driver: Driver, side: Side) -> None:

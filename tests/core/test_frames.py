@@ -17,7 +17,9 @@ from wsproto_core.frames import (
     apply_mask,
     check_close_code,
     check_first_bytes,
+    control_payload,
     encode_data,
+    missing_bytes,
     parse_close,
     parse_close_frame,
     parse_frame,
@@ -212,6 +214,19 @@ def test_parse_frame_gives_opcodes() -> None:
     assert parsed[0].opcode is Opcode.PING
 
 
+@pytest.mark.parametrize(("frame", "key", "data"), EXAMPLES)
+def test_missing_bytes(frame: Frame, key: bytes, data: bytes) -> None:
+    """Reading what is missing, again and again, reads this frame and nothing else."""
+    end = 0
+    reads = 0
+    while missing := missing_bytes(data[:end]):
+        assert missing > 0
+        end += missing
+        reads += 1
+    assert end == len(data)
+    assert reads <= 4  # first bytes, length, key, payload
+
+
 # Payloads
 
 
@@ -245,6 +260,19 @@ def test_data_of_another_type(data: object) -> None:
         prepare_data(data)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=message):
         encode_data(data)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("data", ["é", "é".encode(), bytearray("é".encode())])
+def test_control_payload(data: str | bytes) -> None:
+    payload = control_payload("ping", data)
+    assert type(payload) is bytes
+    assert payload == "é".encode()
+
+
+def test_control_payload_that_is_too_long() -> None:
+    assert control_payload("ping", "é" * 62 + "a") == ("é" * 62 + "a").encode()
+    with pytest.raises(ValueError, match="pong payload is 126 bytes, at most 125 fit"):
+        control_payload("pong", "é" * 63)
 
 
 # Close frames

@@ -261,3 +261,14 @@ def test_a_message_in_pieces_counts_once(side: Side) -> None:
     statistics = protocol.statistics
     assert isinstance(statistics, Statistics)
     assert (statistics.messages_received, statistics.frames_received) == (2, 4)
+
+
+def test_a_message_that_nobody_waits_for_any_more_stops_the_reading() -> None:
+    server = opened(Side.SERVER, max_size=None, read_limit=1000)
+    assert server.next_message() is None
+    server.receive_data(from_peer(server, Frame(0x2, b"x" * 2000, fin=False)))
+    assert server.wants_read  # the whole of it was asked for
+    server.stop_waiting()
+    assert not server.wants_read
+    assert server.next_message() is None
+    assert server.wants_read
