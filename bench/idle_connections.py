@@ -13,9 +13,9 @@ import subprocess
 import sys
 from typing import Any
 
-from adapters.asyncio import connect, serve
 from memory import resident, text
 
+from adapters.asyncio import connect, serve
 from wsproto_core.extensions.permessage_deflate import (
     ZLIB,
     ClientPerMessageDeflateFactory,
@@ -93,8 +93,8 @@ def main(count: int) -> None:
         _, plain = measure(count, size, False)
         in_use, idle = measure(count, size, True)
         print(
-            f"{size:6} B messages: {plain / 1024:.2f} without compression; with it {in_use / 1024:.2f} in use, "
-            f"{idle / 1024:.2f} idle, a ratio of {idle / plain:.3f}"
+            f"{size:6} B messages: {plain / 1024:.2f} without compression; with it "
+            f"{in_use / 1024:.2f} in use, {idle / 1024:.2f} idle, a ratio of {idle / plain:.3f}"
         )
 
 

@@ -127,8 +127,8 @@ def idle(count: int) -> None:
         active = run(count, size, {}, False)["memory"]
         compressed = run(count, size, {}, True)["memory"]
         print(
-            f"{size:6} B messages: {plain / 1024:6.2f} KiB without compression; with it "
-            f"{active / 1024:6.2f} KiB, idle {compressed / 1024:6.2f} KiB, a ratio of {compressed / plain:.3f}"
+            f"{size:6} B messages: {plain / 1024:6.2f} KiB without compression; "
+            f"with it {active / 1024:6.2f} KiB, idle {compressed / 1024:6.2f} KiB, a ratio of {compressed / plain:.3f}"
         )
 
 
@@ -155,9 +155,8 @@ def settings(count: int) -> None:
                 released = run(count, 4096, parameters, True)["memory"]
                 times = [run(10, size, parameters, False)["time"] for size in (256, 65536)]
                 name = f"{bits} bits, memLevel {level}" + ("" if takeover else ", no context takeover")
-                print(
-                    f"| {name} | {used / 1024:.1f} | {released / 1024:.1f} | {times[0]:.0f} | {times[1]:.0f} |"
-                )
+                memory = f"{used / 1024:.1f} | {released / 1024:.1f}"
+                print(f"| {name} | {memory} | {times[0]:.0f} | {times[1]:.0f} |")
 
 
 if __name__ == "__main__":

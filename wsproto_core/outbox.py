@@ -70,6 +70,10 @@ class Outbox:
         if self.queued + self.unwritten > self._marks.high:
             self.writable = False
 
+    def add_control(self, opcode: Opcode, payload: bytes) -> None:
+        """Add a control frame."""
+        self.add(self.writer.frame(FIN | opcode, payload))
+
     def answer_ping(self, payload: bytes) -> None:
         """Set the pong that is due, in the place of one that is due already.
 

@@ -18,7 +18,7 @@ from .closing import Closing
 from .events import Event, Failure, Fragment, Late, Ping, Pong
 from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .frames import FIN, Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
+from .frames import Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
@@ -161,10 +161,10 @@ class Protocol:
     # Inputs
 
     def receive_data(self, data: BytesLike) -> None:
-        """Take bytes from the peer, in any chunking; cost is linear in their number.
+        """Take bytes from the peer, in any chunking; the cost is linear in their number.
 
-        Bytes that mean nothing any more, after an error or a close frame, are dropped. Nothing is
-        raised: what is wrong with them becomes a :class:`~.events.Failure` event.
+        Nothing is raised: what is wrong with them becomes a :class:`~.events.Failure` event. After
+        that, or after a close frame, they are dropped.
         """
         data = bytes(data)
         self._bytes_received += len(data)
@@ -191,7 +191,7 @@ class Protocol:
     def connection_lost(self, error: Exception | None = None) -> None:
         """The stream is closed in both directions: by us, by a reset, by an error.
 
-        A write that fails does not mean that there is nothing left to read: read to the end before.
+        When a write fails, there may be something left to read: read to the end before.
 
         Arguments:
             error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
@@ -298,22 +298,18 @@ class Protocol:
             self._refuse_command()
         wanted = None if data is None else control_payload("ping", data)
         payload = self._pings.add(wanted, self._clock())
-        self._queue_control(Opcode.PING, payload)
+        self._outbox.add_control(Opcode.PING, payload)
         return payload
 
     def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for (RFC 6455 section 5.5.3).
-
-        Arguments:
-            data: its payload, at most 125 bytes.
+        """Send a pong that nobody asked for (RFC 6455 section 5.5.3), with a payload like a ping's.
 
         Raises:
-            ConnectionClosed, InvalidState: see :meth:`send`.
-            ValueError: the payload is too long.
+            ConnectionClosed, InvalidState, ValueError: see :meth:`ping`.
         """
         if self._phase is not Phase.OPEN:
             self._refuse_command()
-        self._queue_control(Opcode.PONG, control_payload("pong", data))
+        self._outbox.add_control(Opcode.PONG, control_payload("pong", data))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455 section 7.1.2), after all that was given before.
@@ -417,8 +413,7 @@ class Protocol:
         """
         return self._rules.server if self.side is Side.SERVER else self._rules.client
 
-    # Getters. Besides these: side, subprotocol, extensions, request, response, and handshake_error: why
-    # the opening handshake failed, or None.
+    # Getters. Besides these: side, subprotocol, extensions, request, response, handshake_error.
 
     @property
     def state(self) -> State:
@@ -551,7 +546,7 @@ class Protocol:
         if timer is Timer.PING:
             payload = self._keepalive.next_ping(now, self._bytes_received)
             if payload is not None:
-                self._queue_control(Opcode.PING, payload)
+                self._outbox.add_control(Opcode.PING, payload)
             return
         if timer is Timer.IDLE:
             self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
@@ -615,11 +610,6 @@ class Protocol:
         self._step(Input.ERROR)
         self._inbox.reader.drop_all_but_messages()
         self._inbox.resume()
-
-    # Sending
-
-    def _queue_control(self, opcode: Opcode, payload: bytes) -> None:
-        self._outbox.add(self._outbox.writer.frame(FIN | opcode, payload))
 
     def _give_close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Put a close frame behind everything else, or in its place, unless one has been given."""
