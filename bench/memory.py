@@ -127,8 +127,8 @@ def idle(count: int) -> None:
         active = run(count, size, {}, False)["memory"]
         compressed = run(count, size, {}, True)["memory"]
         print(
-            f"{size:6} B messages: {plain / 1024:6.2f} KiB without compression; "
-            f"with it {active / 1024:6.2f} KiB, idle {compressed / 1024:6.2f} KiB, a ratio of {compressed / plain:.3f}"
+            f"{size:6} B messages: {plain / 1024:6.2f} KiB without compression; with it "
+            f"{active / 1024:6.2f} KiB, idle {compressed / 1024:6.2f} KiB, ratio {compressed / plain:.3f}"
         )
 
 
