@@ -139,7 +139,8 @@ def uri_of(server: Server, path: str = "/", scheme: str = "ws", host: str = HOST
 async def serving(
     handler: Callable[..., Awaitable[Any]] = echo, **options: Any
 ) -> AsyncIterator[tuple[Server, str]]:
-    """A server on a free port, and its URI."""
+    """A server on a free port, and its URI. What is sent has the size that it says: no compression."""
+    options.setdefault("compression", None)
     async with serve(handler, HOST, 0, **options) as server:
         yield server, uri_of(server, scheme="wss" if options.get("ssl") else "ws")
 

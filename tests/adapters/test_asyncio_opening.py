@@ -337,7 +337,7 @@ async def test_create_protocol_of_a_server_is_a_class_or_a_function() -> None:
             assert accepted.extra == extra
             args, kwargs = accepted.arguments
             assert args == (wait_closed, server)
-            assert kwargs == {"max_size": 10}
+            assert kwargs == {"max_size": 10, "compression": None}
             assert accepted.handler is wait_closed
             assert accepted.server is server
 
