@@ -309,7 +309,7 @@ def test_whoever_does_not_read_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def main() -> int | None:
         room = Room()
-        async with serve_chat(room) as server, connect(server.chat_url) as fast:
+        async with serve_chat(room) as server, connect(server.chat_url, compression=None) as fast:
             await join(fast, "Fast")
             async with connect(server.chat_url, compression=None) as slow:
                 await join(slow, "Slow")
