@@ -33,6 +33,8 @@ LAYERS = (
     ("inbox", "keepalive", "outbox"),
     ("protocol",),
     ("client", "server", "connection"),
+    ("asynchronous",),
+    ("serving",),
     ("testing", ""),
 )
 

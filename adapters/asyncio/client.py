@@ -8,7 +8,6 @@ import ssl as ssl_module
 from typing import Unpack
 
 from wsproto_core.client import ClientProtocol
-from wsproto_core.events import Event
 from wsproto_core.exceptions import HandshakeTimeout
 from wsproto_core.options import ClientOptions, ConnectOptions, check_call, complete_tls, split_options
 from wsproto_core.typing import State
@@ -52,7 +51,6 @@ class ClientConnection(Connection):
         ours, _ = split_options(ClientOptions, options)
         protocol = ClientProtocol(uri, clock=clock(loop), **ours)
         super().__init__(protocol, options.get("logger"), loop)
-        self._opened: asyncio.Future[None] = loop.create_future()
 
     async def wait_opened(self) -> None:
         """Wait until the opening handshake is done.
@@ -60,16 +58,11 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: it failed.
         """
-        await self._opened
+        await self._wait_until(lambda: self.protocol.state is not State.CONNECTING)
+        # The first ping may be due before the deadline that was for this.
+        self._update_timer()
         if self.protocol.handshake_error is not None:
             raise self.protocol.handshake_error
-
-    def _handle_event(self, event: Event) -> None:
-        super()._handle_event(event)
-        if self.protocol.state is not State.CONNECTING and not self._opened.done():
-            self._opened.set_result(None)
-            # The first ping may be due before the deadline that was for this.
-            self._update_timer()
 
 
 class Connect(Opening[ClientConnection]):
