@@ -14,7 +14,7 @@ import logging
 import math
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
@@ -429,12 +429,37 @@ def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
     Raises:
         TypeError: there is one.
     """
-    known = [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")]
+    check_names(
+        [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")],
+        given,
+    )
+
+
+def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that are not known.
+
+    Raises:
+        TypeError: there is one.
+    """
     for name in given:
         if name not in known:
             # It may be an option of the other side, of which this side has another name.
             ours = [option for option in OPTIONS if option != name]
             raise TypeError(unknown_option(name, [*known, *ours]))
+
+
+def check_alternatives(
+    *, path: str | None = None, sock: Any = None, stream: Any = None, **others: Any
+) -> None:
+    """Refuse to be told in two ways where a stream is to come from.
+
+    Raises:
+        ValueError: it is told in two ways.
+    """
+    ways = {"path": path, "sock": sock, "stream": stream}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"{given[0]} and {given[1]} must not both be given: each leads to the peer")
 
 
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
