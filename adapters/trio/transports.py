@@ -28,7 +28,7 @@ RUNTIME = Runtime(
     make_event=trio.Event,
     open_tasks=trio.open_nursery,
     open_scope=lambda deadline: trio.CancelScope(deadline=deadline),
-    current_time=trio.current_time,
+    get_clock=lambda: trio.current_time,
     date=time.time,
     sleep_until=trio.sleep_until,
     checkpoint=trio.lowlevel.checkpoint,
@@ -38,17 +38,20 @@ RUNTIME = Runtime(
 
 @contextmanager
 def os_errors() -> Iterator[None]:
-    """Raise what the system said, where trio wraps it."""
+    """Raise what the system said, where trio or a stream wraps it."""
     try:
         yield
-    except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError) as error:
-        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(str(error)) from error
+    except OSError:
+        raise
+    except Exception as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(repr(error)) from error
 
 
 class SocketTransport:
     """A socket of our own, which is read and written without waiting whenever that is possible."""
 
     has_halves = True
+    writes_at_once = True
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -85,24 +88,23 @@ class SocketTransport:
         self._sock.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        self._close()
+        await self.abort(False)
 
-    async def abort(self) -> None:
-        if self._sock.fileno() >= 0:
-            # A reset: nothing lingers in the system's buffers.
+    async def abort(self, reset: bool) -> None:
+        if self._sock.fileno() < 0:
+            return
+        if reset:
+            # Nothing lingers in the system's buffers.
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._close()
-
-    def _close(self) -> None:
-        if self._sock.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
 
 
 class StreamTransport:
     """Any stream of trio. Writing to it always waits, and must not be cancelled."""
 
     has_halves = False
+    writes_at_once = False
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -150,7 +152,7 @@ class StreamTransport:
         with os_errors():
             await self.stream.aclose()
 
-    async def abort(self) -> None:
+    async def abort(self, reset: bool) -> None:
         await trio.aclose_forcefully(self.stream)
 
 

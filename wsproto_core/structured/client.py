@@ -30,7 +30,7 @@ class StructuredClientConnection(StructuredConnection):
             options: see :data:`wsproto_core.OPTIONS`.
         """
         ours, _ = split_options(ClientOptions, options)
-        protocol = ClientProtocol(uri, clock=self.runtime.current_time, **ours)
+        protocol = ClientProtocol(uri, clock=self.runtime.get_clock(), **ours)
         super().__init__(protocol, options.get("logger"))
 
     async def wait_opened(self) -> None:
@@ -88,7 +88,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         try:
             await connection.wait_opened()
         except BaseException:
-            connection.abort()
+            connection.abandon()
             raise
         return connection
 

@@ -34,6 +34,10 @@ TURNS = 64
 """Calls that found what they wanted, after which other tasks get a turn."""
 
 
+LAST_WORDS = 0.01
+"""Seconds that a close frame may take when there is no more time."""
+
+
 class Pong:
     """The answer to a ping, to be awaited, any number of times: the latency in seconds."""
 
@@ -73,18 +77,20 @@ class StructuredConnection(AsyncConnection):
     runtime: Runtime
     transport: Any
     _transport: Transport
+    _tasks: Tasks
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
         self._held = False
         self._holds = 0
         self._reading: Scope | None = None
-        self._stand_in: Scope | None = None
+        self._standing_in: Scope | None = None
         self._fed = 0
         self._turns_left = TURNS
         self._unwritten: list[memoryview] = []
         self._writing = False
-        self._tasks: Tasks | None = None
+        self._cut = False
+        self._ended = False
 
     # What the methods that wait are made of
 
@@ -138,23 +144,15 @@ class StructuredConnection(AsyncConnection):
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
-        if self.protocol.state is State.OPEN:
-            self.protocol.close(CloseCode.GOING_AWAY)
-            self._react()
-        self.abort()
-
-    def abort(self) -> None:
-        """Close the stream at once, whatever is under way, if there is one."""
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        self._tasks.cancel_scope.cancel()
 
     # Reading
 
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
         while not ready():
             if self._held:
-                if self._stand_in is not None:
-                    self._stand_in.cancel()
+                if self._standing_in is not None:
+                    self._standing_in.cancel()
                 await self._park(lambda: ready() or not self._held)
                 continue
             self._held = True
@@ -207,27 +205,32 @@ class StructuredConnection(AsyncConnection):
 
     async def _keep(self) -> None:
         """Stand in when nobody waits for a while, until the connection is closed."""
-        runtime = self.runtime
+        clock = self.runtime.get_clock()
         while not self._is_closed():
             holds = self._holds
             deadline = self.protocol.deadline()
-            nap = runtime.current_time() + PATIENCE
-            await runtime.sleep_until(nap if deadline is None else min(nap, deadline))
-            if self._held:
-                if holds == self._holds:
-                    # Somebody waits for long: what follows has time until they have left.
-                    await self._park(lambda: not self._held or self._is_closed())
-            elif holds == self._holds or runtime.current_time() < nap:
-                with runtime.open_scope(math.inf) as self._stand_in:
-                    await self._wait_until(self._is_closed)
-                self._stand_in = None
+            nap = clock() + PATIENCE
+            await self.runtime.sleep_until(nap if deadline is None else min(nap, deadline))
+            if not self._held:
+                if holds == self._holds or clock() < nap:
+                    await self._stand_in()
+            elif holds == self._holds:
+                # Somebody waits for long: what follows has time until they have left.
+                await self._park(lambda: not self._held or self._is_closed())
+
+    async def _stand_in(self) -> None:
+        """Wait for nothing but the end, until somebody else comes to wait."""
+        try:
+            with self.runtime.open_scope(math.inf) as self._standing_in:
+                await self._wait_until(self._is_closed)
+        finally:
+            self._standing_in = None
 
     # Writing
 
     def _flush(self) -> None:
-        if not self._writing and not self._write():
+        if not self._writing and not self._write() and not self._ended:
             self._writing = True
-            assert self._tasks is not None
             self._tasks.start_soon(self._write_rest)
 
     def _write(self) -> bool:
@@ -254,7 +257,9 @@ class StructuredConnection(AsyncConnection):
         while not self._write():
             try:
                 if self._unwritten:
+                    self._cut = True
                     await transport.wait_writable()
+                    self._cut = False
                     self._wake_waiters()
                 elif self.protocol.stream_action is StreamAction.SEND_EOF and transport.has_halves:
                     transport.send_eof()
@@ -283,7 +288,7 @@ class StructuredConnection(AsyncConnection):
         for event in protocol.events(messages=False):
             self._handle_event(event)
         if self._is_closed() or protocol.stream_action is StreamAction.ABORT:
-            self.abort()
+            self.abandon()
         if self._reading is not None:
             self._move_deadline(self._reading)
         self._wake_waiters()
@@ -315,9 +320,23 @@ class StructuredConnection(AsyncConnection):
                 task_status.started()
                 self._react()
                 await self._keep()
-                self.abort()
+                self.abandon()
         finally:
-            self.protocol.connection_lost()
-            self._react()
-            self.log_closed()
-            await transport.abort()
+            await self._end(transport)
+
+    async def _end(self, transport: Transport) -> None:
+        """Close the stream, if it is not closed, without waiting for the peer."""
+        protocol = self.protocol
+        self._ended = True
+        if protocol.state is State.OPEN:
+            protocol.close(CloseCode.GOING_AWAY)
+        reset = protocol.stream_action is StreamAction.ABORT
+        if not (reset or self._cut or self._is_closed() or self._write() or transport.writes_at_once):
+            # Even what takes no waiting takes a turn here.
+            with self.runtime.open_scope(self.runtime.get_clock()() + LAST_WORDS) as scope:
+                scope.shield = True
+                await self._write_rest()
+        protocol.connection_lost()
+        self._react()
+        self.log_closed()
+        await transport.abort(reset)

@@ -29,11 +29,11 @@ class Tasks(Interface):
     """A nursery, or task group."""
 
     @property
-    def cancel_scope(self) -> Scope: ...
+    def cancel_scope(self) -> Any: ...
 
-    def start_soon(self, function: Callable[..., Awaitable[Any]], /, *args: Any) -> object: ...
+    def start_soon(self, function: Any, /, *args: Any) -> object: ...
 
-    async def start(self, function: Callable[..., Awaitable[Any]], /, *args: Any) -> Any: ...
+    async def start(self, function: Any, /, *args: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ class Runtime:
     open_tasks: Callable[[], AbstractAsyncContextManager[Any]]
     """Open a nursery or task group."""
     open_scope: Callable[[float], AbstractContextManager[Scope]]
-    """Open a cancel scope with a deadline, by the clock of ``current_time``."""
-    current_time: Callable[[], float]
+    """Open a cancel scope with a deadline."""
+    get_clock: Callable[[], Callable[[], float]]
+    """Return the clock of the running event loop."""
     date: Callable[[], float]
     """Return the seconds since 1970."""
     sleep_until: Callable[[float], Awaitable[object]]
@@ -60,11 +61,13 @@ class Transport(Interface):
 
     Attributes:
         has_halves: whether one half can be ended alone.
+        writes_at_once: whether writing ever takes no waiting.
         stream: what a user knows as the stream.
         local_address, remote_address: where it leads, if that is known.
     """
 
     has_halves: bool
+    writes_at_once: bool
     stream: Any
     local_address: Any
     remote_address: Any
@@ -87,8 +90,12 @@ class Transport(Interface):
     async def aclose(self) -> object:
         """Close the stream in order."""
 
-    async def abort(self) -> object:
-        """Close the stream at once, even when it is closed already, without waiting for anything."""
+    async def abort(self, reset: bool) -> object:
+        """Close the stream at once, if it is not closed yet, without waiting for anything.
+
+        Arguments:
+            reset: whether what has not been sent is to be dropped, if there is a choice.
+        """
 
 
 class Opening(ABC, Generic[T]):

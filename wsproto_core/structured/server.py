@@ -34,7 +34,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             options: see :data:`wsproto_core.OPTIONS`.
         """
         ours, _ = split_options(ServerOptions, options)
-        protocol = ServerProtocol(clock=self.runtime.current_time, date=self.runtime.date, **ours)
+        protocol = ServerProtocol(clock=self.runtime.get_clock(), date=self.runtime.date, **ours)
         super().__init__(protocol, options.get("logger"))
         self._serve_for(handler, server, options)
 

@@ -1,0 +1,122 @@
+"""WebSocket clients on anyio, whatever it runs on."""
+
+from __future__ import annotations
+
+import socket
+import ssl as ssl_module
+from typing import Any, Unpack
+
+from anyio.abc import ByteStream, TaskGroup
+from wsproto_core.options import ConnectOptions, check_alternatives, check_names
+from wsproto_core.structured.client import StructuredClientConnection, StructuredConnect
+
+from .sockets import connect_tcp, connect_unix
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport, secure
+
+__all__ = ["ClientConnection", "Connect", "connect", "unix_connect"]
+
+
+class AnyioConnectOptions(ConnectOptions, total=False):
+    """Options of :func:`connect`: ours, and what a stream is opened with."""
+
+    ssl: bool | ssl_module.SSLContext | None
+    server_hostname: str | None
+    sock: socket.socket | None
+    stream: ByteStream | None
+    local_address: str | None
+    happy_eyeballs_delay: float | None
+
+
+class ClientConnection(StructuredClientConnection):
+    """A client's connection."""
+
+    runtime = RUNTIME
+
+
+class Connect(StructuredConnect[ClientConnection]):
+    """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a task group."""
+
+    runtime = RUNTIME
+    missing_tasks = "connect() is to be entered by 'async with', or awaited with task_group="
+
+    def __init__(self, uri: str, path: str | None, task_group: TaskGroup | None, options: Any) -> None:
+        super().__init__(uri, ClientConnection, task_group, options)
+        check_names(AnyioConnectOptions.__annotations__, self.stream_options)
+        check_alternatives(path=path, **self.stream_options)
+        self._path = path
+
+    async def _open_transport(self) -> SocketTransport | StreamTransport:
+        options = dict(self.stream_options)
+        context = options.pop("ssl", None)
+        server_hostname = options.pop("server_hostname", None)
+        stream = await self._open_stream(**options)
+        if not context:
+            return make_transport(stream)
+        if context is True:
+            context = ssl_module.create_default_context()
+        return await secure(stream, context, server_hostname)
+
+    async def _open_stream(
+        self, sock: socket.socket | None = None, stream: ByteStream | None = None, **options: Any
+    ) -> socket.socket | ByteStream:
+        if stream is not None:
+            return stream
+        if sock is not None:
+            sock.setblocking(False)
+            return sock
+        if self._path is not None:
+            return await connect_unix(self._path)
+        return await connect_tcp(self.host, self.port, **options)
+
+
+def connect(
+    uri: str, *, task_group: TaskGroup | None = None, **options: Unpack[AnyioConnectOptions]
+) -> Connect:
+    """Connect to a WebSocket server.
+
+    ::
+
+        async with connect("ws://localhost:8765") as websocket:
+            await websocket.send("Hello")
+            print(await websocket.recv())
+
+    ``await connect(..., task_group=task_group)`` returns the connection as well, which lives in that
+    task group and has to be closed. When a connection's block, or its task group, is cancelled, it is
+    closed at once.
+
+    Arguments:
+        uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
+        task_group: where the connection lives, if it is awaited.
+        options: those of :data:`wsproto_core.OPTIONS` that a client has, and: ``ssl`` (for
+            ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
+            connected socket; ``stream``, any byte stream of anyio that leads to the server;
+            ``local_address``, an IP address; ``happy_eyeballs_delay``, seconds until the next address
+            of the host is tried (0.25).
+
+    Raises:
+        InvalidURI: it is not a WebSocket URI.
+        TypeError, ValueError: an option is unknown or not allowed.
+        OSError: there is no connection to the host.
+        InvalidHandshake: the opening handshake failed; in particular,
+            :exc:`InvalidStatusCode` when the server answered with another status than 101.
+        HandshakeTimeout: all of this took longer than ``open_timeout``.
+    """
+    return Connect(uri, None, task_group, options)
+
+
+def unix_connect(
+    path: str,
+    uri: str = "ws://localhost/",
+    *,
+    task_group: TaskGroup | None = None,
+    **options: Unpack[AnyioConnectOptions],
+) -> Connect:
+    """Connect to a WebSocket server that listens on a Unix socket.
+
+    Arguments:
+        path: the socket's path.
+        uri: for the opening handshake and TLS.
+        task_group: see :func:`connect`.
+        options: see :func:`connect`.
+    """
+    return Connect(uri, path, task_group, options)
