@@ -181,6 +181,16 @@ class Runtime(ABC):
         """Wait for what ``ping`` returned."""
         return await waiter
 
+    def fragments(self, go_on: Event) -> Any:
+        """An iterable of two fragments, to be sent, that waits for an event in between."""
+
+        async def items() -> AsyncIterator[str]:
+            yield "a"
+            await go_on.wait()
+            yield "b"
+
+        return items()
+
     # The adapter
 
     @abstractmethod

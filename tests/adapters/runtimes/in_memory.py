@@ -33,8 +33,11 @@ from wsproto_core.uri import parse_uri
 from .base import Event, Handler, Runtime, Task, echo
 from .peers import RawClient, RawServer, Stream
 
-LONGEST = 100_000.0
+DEADLINE = 300.0
 """Seconds of virtual time after which a test has failed."""
+
+LATENCY = 0.0001
+"""Seconds that bytes take from one end to the other."""
 
 
 class _Cancelled(BaseException):
@@ -441,7 +444,7 @@ class Memory(Runtime):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.clock = Clock(1000.0)
+        self.clock = Clock()
         self.links: list[Link[Any, Any]] = []
         self.servers: dict[str, MemoryServer] = {}
         self._numbers = itertools.count()
@@ -473,7 +476,7 @@ class Memory(Runtime):
         waiting = [task.waits_for.deadline for task in self.tasks if isinstance(task, MemoryTask)]
         times = [*waiting, *(min(end.deadline(), end.next_arrival()) for end in ends)]
         following = min((time for time in times if time > self.clock.now), default=math.inf)
-        if following > LONGEST:
+        if following > DEADLINE:
             return False
         self.clock.now = following
         return True
@@ -536,6 +539,7 @@ class Memory(Runtime):
             getattr(client, "protocol", client),
             getattr(server, "protocol", server),
             self.clock,
+            latency=LATENCY,
             accept=False,
             on_event=lambda protocol, event: connections[id(protocol)].handle_event(event),
         )

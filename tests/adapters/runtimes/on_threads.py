@@ -198,6 +198,11 @@ class Threads(Runtime):
     async def pong(self, waiter: Any, **timeout: Any) -> float:
         return waiter.native.wait(**timeout)  # type: ignore[no-any-return]
 
+    def fragments(self, go_on: Any) -> Any:
+        yield "a"
+        drive(go_on.wait())
+        yield "b"
+
     async def readable(self, sock: socket.socket) -> None:
         self._poll(sock, select.POLLIN)
 
