@@ -7,7 +7,7 @@ what is decided here is who may receive and send, in which order, and what a can
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self, cast
 from typing import Protocol as Interface
@@ -187,6 +187,7 @@ class AsyncConnection(BaseConnection, ABC):
     async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
         if not isinstance(fragments, AsyncIterable):
             fragments = _asynchronous(fragments)
+        fragments = aiter(fragments)
         protocol = self.protocol
         async with self._turn():
             begun = False
@@ -205,6 +206,9 @@ class AsyncConnection(BaseConnection, ABC):
                     protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
                     self._react()
                 raise
+            finally:
+                if isinstance(fragments, AsyncGenerator):
+                    await fragments.aclose()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from ..asynchronous import AsyncConnection, Event
+from ..asynchronous import AsyncConnection, Event, Waiter
 from ..connection import advance
 from ..options import Logger
 from ..protocol import Protocol
@@ -170,28 +170,35 @@ class StructuredConnection(AsyncConnection):
         protocol = self.protocol
         try:
             data = self._transport.read() if protocol.wants_read else None
+            waited = data is None
             if data is None:
                 await self._wait_readable(ready)
                 # Also after the deadline: what is there goes first, or the peer is blamed for it.
                 data = self._transport.read() if protocol.wants_read else None
-            else:
-                await self._checkpoint()
         except OSError as error:
             protocol.connection_lost(error)
+            waited = True
         else:
             self._feed(data)
         self._react()
+        if not waited:
+            await self._checkpoint()
 
     async def _wait_readable(self, ready: Callable[[], bool]) -> None:
         deadline = self.protocol.deadline()
-        try:
-            with self.runtime.open_scope(math.inf if deadline is None else deadline) as self._reading:
+        with self.runtime.open_scope(math.inf if deadline is None else deadline) as reading:
+            self._reading = reading
+            # What others do may be what this one waits for.
+            waiter = Waiter(ready, reading.cancel)
+            self._waiters.append(waiter)
+            try:
                 if self.protocol.wants_read:
                     await self._transport.wait_readable()
                 else:
-                    await self._park(lambda: self.protocol.wants_read or ready())
-        finally:
-            self._reading = None
+                    await self._park(lambda: self.protocol.wants_read)
+            finally:
+                self._waiters.remove(waiter)
+                self._reading = None
 
     def _feed(self, data: bytes | None) -> None:
         if data is None:
