@@ -36,6 +36,7 @@ character of it reaches a terminal or a log.
 from __future__ import annotations
 
 import copyreg
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,6 +74,8 @@ __all__ = [
     "WebSocketException",
     "WebSocketProtocolError",
 ]
+
+_SCHEME = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*+://")
 
 
 class WebSocketException(Exception):
@@ -290,12 +293,25 @@ class ConcurrencyError(InvalidState, RuntimeError):
     """Two callers want the same thing of one connection at the same time."""
 
 
+def hide_user_info(uri: str) -> str:
+    """Return a URI with ``***`` in the place of a username and a password, be it well-formed or not."""
+    scheme = _SCHEME.match(uri)
+    start = 0 if scheme is None else scheme.end()
+    # The last one, since a password may hold what it should not.
+    end = uri.rfind("@", start)
+    return uri if end == -1 else f"{uri[:start]}***{uri[end:]}"
+
+
 class InvalidURI(WebSocketException, ValueError):
-    """A URI is not a WebSocket URI (RFC 6455 section 3)."""
+    """A URI is not a WebSocket URI (RFC 6455 section 3).
+
+    Attributes:
+        uri: the URI, without what may be a username and a password in it.
+    """
 
     def __init__(self, uri: str, message: str = "not a WebSocket URI") -> None:
-        self.uri = uri
-        super().__init__(f"{uri!r} is invalid: {message}")
+        self.uri = hide_user_info(uri)
+        super().__init__(f"{self.uri!r} is invalid: {message}")
 
 
 class PayloadTooBig(WebSocketException):

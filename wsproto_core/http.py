@@ -44,6 +44,9 @@ _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
+# RFC 9110 sections 11.6.2 and 11.7.2
+_CREDENTIALS = ("authorization", "proxy-authorization")
+
 _UPGRADE = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 # Bytes of a chunk header or of trailers. Short, since h11's regular expression for a chunk header takes
@@ -86,7 +89,9 @@ class Headers(MutableMapping[str, str]):
         self.update(headers, **values)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._pairs!r})"
+        """The pairs, without credentials: this may end up in a log."""
+        shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self._pairs]
+        return f"{type(self).__name__}({shown!r})"
 
     def __str__(self) -> str:
         """The header block as HTTP writes it, to be shown; it is not validated."""

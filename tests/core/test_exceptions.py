@@ -169,6 +169,7 @@ EXAMPLES = [
     (ConcurrencyError("not twice"), "not twice", {}),
     (InvalidURI("http:"), "'http:' is invalid: not a WebSocket URI", {"uri": "http:"}),
     (InvalidURI("a\n", "no"), "'a\\n' is invalid: no", {"uri": "a\n"}),
+    (InvalidURI("ws://u:p@a"), "'ws://***@a' is invalid: not a WebSocket URI", {"uri": "ws://***@a"}),
     (PayloadTooBig("too big"), "too big", {"code": 1009}),
     (ProtocolError("wrong"), "wrong", {"code": 1002}),
     (InvalidPayload("not UTF-8"), "not UTF-8", {"code": 1007}),

@@ -530,3 +530,11 @@ def test_bytes_like_data() -> None:
     client.receive_data(bytearray(data[:50]))
     client.receive_data(memoryview(data)[50:])
     assert client.events() == [client.response, "x"]
+
+
+def test_credentials_in_the_uri_are_not_shown() -> None:
+    client = ClientProtocol("ws://user:s3cr3t@localhost/", clock=Clock())
+    assert client.request.headers["Authorization"] == "Basic dXNlcjpzM2NyM3Q="
+    for shown in (client, client.uri, client.request, client.request.headers):
+        assert "s3cr3t" not in repr(shown)
+        assert "dXNlcjpzM2NyM3Q" not in repr(shown)
