@@ -434,12 +434,17 @@ class ResponseReader:
     Args:
         limits: how large a head may be.
         max_body: bytes of a body to keep; the rest is not waited for.
+        tunnel: whether the request is CONNECT: a response with a status from 200 to 299 then ends with
+            its head, whatever that says (RFC 9110 section 9.3.6).
     """
 
-    def __init__(self, limits: HeadLimits = HeadLimits(), max_body: int = 65536) -> None:
+    def __init__(
+        self, limits: HeadLimits = HeadLimits(), max_body: int = 65536, *, tunnel: bool = False
+    ) -> None:
         self.head: Response | None = None
         self.response: Response | None = None
         self._max_body = max_body
+        self._tunnel = tunnel
         self._body = bytearray()
         self._scanner = _HeadScanner(limits, "response")
         # h11 frames a response to suit the request that it answers.
@@ -449,7 +454,7 @@ class ResponseReader:
 
     @property
     def trailing_data(self) -> bytes:
-        """What was received after a response with status 101; empty for other ones."""
+        """What was received after a response that ends with its head; empty for other ones."""
         return bytes(self._scanner.data) if self.response is not None else b""
 
     def receive_data(self, data: BytesLike) -> None:
@@ -502,6 +507,7 @@ class ResponseReader:
             response = Response(event.status_code, headers, reason=_decode(event.reason))
             if response.status == 101:
                 _check_no_body(headers, "response with status 101")
+            if response.status == 101 or (self._tunnel and 200 <= response.status < 300):
                 self.head = self.response = response
                 return b""
             if response.status >= 200:
