@@ -439,7 +439,10 @@ def test_a_reset_before_the_response(error: Exception | None) -> None:
     assert isinstance(failure, Failure)
     assert isinstance(failure.error, InvalidMessage)
     assert str(failure.error) == "the stream was closed before the server answered the opening handshake"
-    assert failure.error.__cause__ is error
+    if error is None:
+        assert isinstance(failure.error.__cause__, EOFError)
+    else:
+        assert failure.error.__cause__ is error
     assert client.handshake_error is failure.error
     assert client.state is State.CLOSED
     assert client.deadline() is None
