@@ -169,6 +169,13 @@ class TestHeaders:
         assert str(headers) == "Host: a\r\nhost: b\r\n\r\n"
         assert repr(headers) == "Headers([('Host', 'a'), ('host', 'b')])"
 
+    @pytest.mark.parametrize("name", ["Authorization", "proxy-authorization"])
+    def test_credentials_are_not_in_the_repr(self, name: str) -> None:
+        headers = Headers([(name, "Basic c2VjcmV0"), ("A", "b")])
+        assert repr(headers) == f"Headers([('{name}', '***'), ('A', 'b')])"
+        assert "c2VjcmV0" not in repr(Request("/", headers))
+        assert headers[name] == "Basic c2VjcmV0"
+
     @given(st.lists(st.tuples(st.sampled_from(["A", "a", "B", "b", "C"]), st.text())))
     def test_any_pairs(self, pairs: list[tuple[str, str]]) -> None:
         headers = Headers(pairs)
