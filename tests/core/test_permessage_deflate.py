@@ -196,6 +196,10 @@ def test_what_neither_accepts(params: list[ExtensionParameter], error: type[Nego
         ({CNT: True}, [(CNT, None)], (False, True, 15, 15)),
         ({SMW: 10}, [(SMW, "10")], (False, False, 10, 15)),
         ({SMW: 10}, [(SMW, "9")], (False, False, 9, 15)),
+        # 15 bits are what leaving out the parameter means
+        ({SMW: 15}, [], (False, False, 15, 15)),
+        ({SMW: 15}, [(SMW, "15")], (False, False, 15, 15)),
+        ({SMW: 15}, [(SMW, "8")], (False, False, 8, 15)),
         ({CMW: True}, [], (False, False, 15, 15)),
         ({CMW: True}, [(CMW, "8")], (False, False, 15, 8)),
         ({CMW: 10}, [], (False, False, 15, 10)),
@@ -213,7 +217,10 @@ def test_a_client_accepts(
     ("arguments", "answer", "message"),
     [
         ({SNT: True}, [], "server did not accept server_no_context_takeover"),
-        ({SMW: 10}, [], "server did not accept server_max_window_bits=10"),
+        *[
+            ({SMW: bits}, [], f"server did not accept server_max_window_bits={bits}")
+            for bits in range(8, 15)
+        ],
         ({SMW: 10}, [(SMW, "11")], "server did not accept server_max_window_bits=10"),
         ({}, [(CMW, "15")], "server asks for client_max_window_bits=15, which was not offered"),
         ({CMW: 10}, [(CMW, "11")], "server asks for client_max_window_bits=11, which was not offered"),

@@ -399,11 +399,12 @@ class ClientPerMessageDeflateFactory(_Factory, ClientExtensionFactory):
     ) -> PerMessageDeflate:
         answer = _parse_parameters(params, valueless_bits=False)
         agreed: dict[str, int | bool | None] = {name: answer.get(name) for name in PARAMETERS}
-        # What was asked of the server, it has to grant (sections 7.1.1.1 and 7.1.2.1).
+        # What was asked of the server, it has to grant (sections 7.1.1.1 and 7.1.2.1). Without a word
+        # from it, its window is of 15 bits: it need not say so if that was asked for.
         if self.server_no_context_takeover and not answer.get("server_no_context_takeover"):
             raise NegotiationError("server did not accept server_no_context_takeover")
         limit = self.server_max_window_bits
-        if limit is not None and answer.get("server_max_window_bits", MAX_BITS + 1) > limit:
+        if limit is not None and answer.get("server_max_window_bits", MAX_BITS) > limit:
             raise NegotiationError(f"server did not accept server_max_window_bits={limit}")
         # What the server asks of us was at our disposal, but only if we offered it (section 7.1.2.2).
         hint = self.client_max_window_bits
