@@ -39,11 +39,16 @@ class Clock:
         return self.now
 
 
-def resident() -> int:
-    """Bytes of memory that this process has, after giving back what it can."""
+def trim() -> None:
+    """Give back to the system what memory can be given back."""
     gc.collect()
     ctypes.CDLL(ctypes.util.find_library("c")).malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def resident() -> int:
+    """Bytes of memory that this process has for itself."""
+    _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (resident - shared) * PAGE
 
 
 def text(size: int) -> str:
