@@ -16,8 +16,8 @@ Values are ``str`` that hold ASCII; other bytes are represented with surrogate e
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -52,6 +52,38 @@ _UPGRADE = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "webso
 # Bytes of a chunk header or of trailers. Short, since h11's regular expression for a chunk header takes
 # quadratic time when it does not match.
 _MAX_CHUNK_HEADER = 512
+
+_ALIKE = frozenset(
+    (
+        "connection",
+        "host",
+        "origin",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "server",
+        "upgrade",
+        "user-agent",
+    )
+)
+"""Headers whose values are the same on many connections, and no secrets."""
+
+_MAX_SHARED = 256
+"""Strings that are shared, and characters that one may have."""
+
+
+@functools.lru_cache(_MAX_SHARED)
+def _first_equal(text: str) -> str:
+    return text
+
+
+def _share(text: str) -> str:
+    """Return an equal string that others have too.
+
+    Headers are kept as long as the connection, and are nearly always the same: one copy will do.
+    ``sys.intern`` would keep for ever what peers invent, on some versions of Python.
+    """
+    return _first_equal(text) if type(text) is str and len(text) <= _MAX_SHARED else text
 
 
 class MultipleValuesError(LookupError):
@@ -117,8 +149,9 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        # Kept as long as the connection, and nearly always the same few names: one copy will do.
-        key = sys.intern(name.lower())
+        name, key = _share(name), _share(name.lower())
+        if key in _ALIKE:
+            value = _share(value)
         self._values[key] = (*self._values.get(key, ()), value)
         self._pairs.append((name, value))
 

@@ -422,7 +422,17 @@ def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
         if name not in names:
             raise TypeError(unknown_option(name, names))
         OPTIONS[name].check(name, value)
+    _check_side(names, given.get("extensions"))
     return cast(T, {name: given[name] if name in given else OPTIONS[name].default for name in names})
+
+
+def _check_side(names: Mapping[str, Any], factories: Sequence[object] | None) -> None:
+    """Refuse the factories of the other side. One class may be for both."""
+    client = "origin" in names
+    side, wanted = ("client", ClientExtensionFactory) if client else ("server", ServerExtensionFactory)
+    for factory in factories or ():
+        if not isinstance(factory, wanted):
+            raise TypeError(f"extensions of a {side} must be {wanted.__name__} objects, not {factory!r}")
 
 
 def split_options(

@@ -202,32 +202,41 @@ class ServerProtocol(Protocol):
         An error of ours, there or in what :meth:`accept` calls, becomes HTTP status 500 and a
         :class:`.Failure` event. There is nothing to do for a client that has gone meanwhile.
 
+        In both places, :exc:`.AbortHandshake` means the response that it holds, and
+        :exc:`.NegotiationError` HTTP status 400 and a :class:`.Failure` event.
+
         Arguments:
             result: ``None`` to accept, a :class:`.Response`, a triple of status, headers and body,
-                or an exception; :exc:`.AbortHandshake` means a response.
+                or an exception.
             select_subprotocol: see :meth:`accept`.
         """
         if self._phase is not Phase.CONNECTING:
             return
         try:
-            if isinstance(result, AbortHandshake):
-                result = (result.status, result.headers, result.body)
-            if isinstance(result, Exception):
-                raise result
-            if result is None:
-                self.accept(select_subprotocol=select_subprotocol)
-            elif isinstance(result, Response):
-                self.reject(result)
-            elif isinstance(result, tuple) and len(result) == 3:
-                self.reject(make_response(*result))
-            else:
-                raise TypeError(
-                    "process_request must return None, a Response or a tuple of status, headers and body, "
-                    f"not {type(result).__name__}"
-                )
+            try:
+                self._follow(result, select_subprotocol)
+            except AbortHandshake as abort:
+                self.reject(make_response(abort.status, abort.headers, abort.body))
+            except NegotiationError as error:
+                self._answer_error(error, HTTPStatus.BAD_REQUEST)
         except Exception as error:
             self._inbox.notify(Failure(error, remote=False))
             self.reject(_INTERNAL_ERROR)
+
+    def _follow(self, result: object, select_subprotocol: SelectSubprotocol) -> None:
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
+            self.accept(select_subprotocol=select_subprotocol)
+        elif isinstance(result, Response):
+            self.reject(result)
+        elif isinstance(result, tuple) and len(result) == 3:
+            self.reject(make_response(*result))
+        else:
+            raise TypeError(
+                "process_request must return None, a Response or a tuple of status, headers and body, "
+                f"not {type(result).__name__}"
+            )
 
     def shut_down(self) -> None:
         """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503.
@@ -340,7 +349,9 @@ class ServerProtocol(Protocol):
         """Answer a request that is wrong with the status that tells it."""
         headers = Headers()
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = "GET, HEAD"
+            # HEAD may ask for HTTP, but not for WebSocket (section 4.1).
+            head = self.request is not None and self.request.method == "HEAD"
+            headers["Allow"] = "GET" if head else "GET, HEAD"
         elif status == HTTPStatus.UPGRADE_REQUIRED:
             headers["Upgrade"] = "websocket"
             headers["Connection"] = "Upgrade, close"

@@ -462,7 +462,7 @@ def test_head_is_no_opening_handshake() -> None:
     server = asked(request("HEAD /chat HTTP/1.1"))
     assert server.accept().status == 405
     head = refused(server, InvalidMessage, 405)
-    assert head.headers["allow"] == "GET, HEAD"
+    assert head.headers["allow"] == "GET"
     assert head.body == b""
     assert str(server.handshake_error) == "unexpected method 'HEAD', expected GET"
 
@@ -620,6 +620,35 @@ def test_other_functions_of_the_application_that_fail() -> None:
         assert isinstance(failure, Failure)
         assert isinstance(failure.error, OSError)
         assert parse_head(written(server)).status == 500
+
+
+@pytest.mark.parametrize("where", ["process_request", "extra_headers", "select_subprotocol", "adapter"])
+def test_functions_of_the_application_that_refuse(where: str) -> None:
+    """The exceptions that mean a refusal mean the same everywhere."""
+    for error in (
+        AbortHandshake(403, {"X-Header": "value"}, b"not you"),
+        NegotiationError("no subprotocol in common"),
+    ):
+
+        def refuse(*arguments: object, error: Exception = error) -> Any:
+            raise error
+
+        options: dict[str, Any] = {"subprotocols": ["a"]}
+        if where in ("extra_headers", "select_subprotocol"):
+            options[where] = refuse
+        server = asked(offering("a"), **options)
+        server.answer(
+            error if where == "process_request" else None,
+            select_subprotocol=refuse if where == "adapter" else lambda offered, available: offered[0],
+        )
+        if isinstance(error, AbortHandshake):
+            head = parse_head(written(server))
+            assert (head.status, head.headers["x-header"], head.body) == (403, "value", b"not you")
+            assert server.events() == []
+        else:
+            head = refused(server, NegotiationError, 400)
+            assert head.body == b"Failed to open a WebSocket connection: no subprotocol in common.\n"
+        assert server.stream_action is StreamAction.SEND_EOF
 
 
 def test_a_hook_chooses_how_to_select_a_subprotocol() -> None:

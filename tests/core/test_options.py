@@ -392,6 +392,21 @@ def test_extensions() -> None:
             check("extensions", value)
 
 
+def test_extensions_of_the_other_side() -> None:
+    class Both(ClientFactory, ServerFactory):
+        pass
+
+    client, server, both = ClientFactory(Xor), ServerFactory(Xor), Both(Xor)
+    for declared in (ClientOptions, ConnectOptions):
+        assert resolve(declared, {"extensions": [client, both]})["extensions"] == [client, both]
+        with pytest.raises(TypeError, match="extensions of a client must be ClientExtensionFactory objects"):
+            resolve(declared, {"extensions": [client, server]})
+    for declared in (ServerOptions, ServeOptions):
+        assert resolve(declared, {"extensions": [server, both]})["extensions"] == [server, both]
+        with pytest.raises(TypeError, match="extensions of a server must be ServerExtensionFactory objects"):
+            resolve(declared, {"extensions": [client]})
+
+
 def test_origins() -> None:
     check("origins", ["https://example.com", re.compile("https://.*"), None])
     for value in ([b"https://example.com"], [1]):
