@@ -20,6 +20,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .headers import build_subprotocol
 from .http import Headers, HeadLimits, Response
+from .proxy import Proxy, parse_proxy
+from .reconnect import Delays
+from .redirects import MAX_REDIRECTS
 from .typing import HeadersLike, Origin, Subprotocol
 from .uri import WebSocketURI
 from .version import VERSION
@@ -102,6 +105,10 @@ class ConnectOptions(ClientOptions, total=False):
     create_protocol: Callable[..., Any] | None
     host: str | None
     port: int | None
+    proxy: bool | str | Proxy | None
+    max_redirects: int | None
+    reconnect_delays: Delays | None
+    reconnect_fatal: Callable[[BaseException], bool] | None
 
 
 class ServeOptions(ServerOptions, total=False):
@@ -132,6 +139,13 @@ def _seconds(name: str, value: Any) -> None:
         raise ValueError(
             f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
         )
+
+
+def _delay(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must hold numbers of seconds, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must hold numbers of seconds from 0 on, not {value!r}")
 
 
 def _count(name: str, value: Any, least: int = 1) -> None:
@@ -238,6 +252,22 @@ def _headers(name: str, value: Any) -> None:
 def _compression(name: str, value: Any) -> None:
     if value not in ("deflate", None):
         raise ValueError(f"{name} must be 'deflate' or None, not {value!r}")
+
+
+def _proxy(name: str, value: Any) -> None:
+    if value is not None and value is not True and not isinstance(value, str | Proxy):
+        raise TypeError(f"{name} must be True, a URL or None, not {value!r}")
+    if isinstance(value, str):
+        parse_proxy(value)
+
+
+def _delays(name: str, value: Any) -> None:
+    if value is None or callable(value):
+        return
+    if isinstance(value, str | bytes | Iterator) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of seconds, a function or None, not {value!r}")
+    for delay in value if isinstance(value, Sequence) else ():
+        _delay(name, delay)
 
 
 def _logger(name: str, value: Any) -> None:
@@ -393,6 +423,36 @@ OPTIONS: dict[str, Option] = {
     ),
     "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", _text),
     "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", _port),
+    "proxy": Option(
+        True,
+        "",
+        "The proxy to connect through: a URL with the scheme http, https (TLS to the proxy), socks4, "
+        "socks4a, socks5 or socks5h; True for what the environment says (wss_proxy, https_proxy, ..., "
+        "no_proxy); None for none. SOCKS needs the extra named proxy.",
+        _proxy,
+    ),
+    "max_redirects": Option(
+        MAX_REDIRECTS,
+        "redirects",
+        "How many redirects a client follows; 0 for none, None for any number. Credentials do not go to "
+        "another origin, and none leads from wss: to ws:.",
+        lambda name, value: _count(name, value, least=0),
+    ),
+    "reconnect_delays": Option(
+        None,
+        "seconds",
+        "The delays between attempts, when connections are iterated over: an iterable, or a function that "
+        "returns one, begun anew after each success. None for random ones that grow to a minute.",
+        _delays,
+    ),
+    "reconnect_fatal": Option(
+        None,
+        "",
+        "A function that tells whether it is no use to try again after an error, when connections are "
+        "iterated over. None for is_fatal, for which errors of the network, deadlines and the statuses 408, "
+        "425, 429 and 5xx will pass, and all others will not.",
+        _function,
+    ),
     "process_request": Option(
         None,
         "",
@@ -473,20 +533,6 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
             # It may be an option of the other side, of which this side has another name.
             ours = [option for option in OPTIONS if option != name]
             raise TypeError(unknown_option(name, [*known, *ours]))
-
-
-def check_alternatives(
-    *, path: str | None = None, sock: Any = None, stream: Any = None, **others: Any
-) -> None:
-    """Refuse to be told in two ways where a stream is to come from.
-
-    Raises:
-        ValueError: it is told in two ways.
-    """
-    ways = {"path": path, "sock": sock, "stream": stream}
-    given = [name for name, value in ways.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(f"{given[0]} and {given[1]} must not both be given: each leads to the peer")
 
 
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:

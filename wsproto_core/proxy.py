@@ -34,6 +34,7 @@ __all__ = [
     "Tunnel",
     "bypasses_proxy",
     "choose_proxy",
+    "missing_socks",
     "parse_proxy",
     "proxy_from_environment",
     "socks_arguments",
@@ -347,3 +348,8 @@ def socks_arguments(proxy: Proxy) -> dict[str, Any]:
         "password": password,
         "rdns": proxy.scheme in ("socks4a", "socks5h"),
     }
+
+
+def missing_socks() -> ImportError:
+    """Make the exception for a SOCKS proxy without ``python-socks``."""
+    return ImportError("connecting through a SOCKS proxy needs python-socks: pip install wsproto-core[proxy]")

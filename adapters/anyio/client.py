@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 from anyio.abc import ByteStream, TaskGroup
-from wsproto_core.options import ConnectOptions, check_alternatives, check_names
-from wsproto_core.structured.client import StructuredClientConnection, StructuredConnect
+from wsproto_core.connecting import Connecting
+from wsproto_core.options import ConnectOptions, check_names
+from wsproto_core.structured.client import (
+    StructuredClientConnection,
+    StructuredConnect,
+    StructuredReconnect,
+)
 
-from .sockets import connect_tcp, connect_unix
-from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport, secure
+from .streams import open_stream, start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
 
-__all__ = ["ClientConnection", "Connect", "connect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
 class AnyioConnectOptions(ConnectOptions, total=False):
@@ -25,6 +31,7 @@ class AnyioConnectOptions(ConnectOptions, total=False):
     stream: ByteStream | None
     local_address: str | None
     happy_eyeballs_delay: float | None
+    proxy_ssl: ssl_module.SSLContext | None
 
 
 class ClientConnection(StructuredClientConnection):
@@ -39,34 +46,15 @@ class Connect(StructuredConnect[ClientConnection]):
     runtime = RUNTIME
     missing_tasks = "connect() is to be entered by 'async with', or awaited with task_group="
 
-    def __init__(self, uri: str, path: str | None, task_group: TaskGroup | None, options: Any) -> None:
+    def __init__(self, uri: str, task_group: TaskGroup | None, options: Mapping[str, Any]) -> None:
+        check_names(["path", *AnyioConnectOptions.__annotations__], options)
         super().__init__(uri, ClientConnection, task_group, options)
-        check_names(AnyioConnectOptions.__annotations__, self.stream_options)
-        check_alternatives(path=path, **self.stream_options)
-        self._path = path
 
-    async def _open_transport(self) -> SocketTransport | StreamTransport:
-        options = dict(self.stream_options)
-        context = options.pop("ssl", None)
-        server_hostname = options.pop("server_hostname", None)
-        stream = await self._open_stream(**options)
-        if not context:
+    async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
+        stream = await open_stream(connecting)
+        if not connecting.ssl:
             return make_transport(stream)
-        if context is True:
-            context = ssl_module.create_default_context()
-        return await secure(stream, context, server_hostname)
-
-    async def _open_stream(
-        self, sock: socket.socket | None = None, stream: ByteStream | None = None, **options: Any
-    ) -> socket.socket | ByteStream:
-        if stream is not None:
-            return stream
-        if sock is not None:
-            sock.setblocking(False)
-            return sock
-        if self._path is not None:
-            return await connect_unix(self._path)
-        return await connect_tcp(self.host, self.port, **options)
+        return StreamTransport(await start_tls(stream, connecting.ssl, connecting.server_hostname))
 
 
 def connect(
@@ -91,17 +79,19 @@ def connect(
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``stream``, any byte stream of anyio that leads to the server;
             ``local_address``, an IP address; ``happy_eyeballs_delay``, seconds until the next address
-            of the host is tried (0.25).
+            of the host is tried (0.25);
+            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
         TypeError, ValueError: an option is unknown or not allowed.
         OSError: there is no connection to the host.
         InvalidHandshake: the opening handshake failed; in particular,
-            :exc:`InvalidStatusCode` when the server answered with another status than 101.
+            :exc:`InvalidStatusCode` when the server answered with another status than 101, and
+            :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
-    return Connect(uri, None, task_group, options)
+    return Connect(uri, task_group, options)
 
 
 def unix_connect(
@@ -119,4 +109,35 @@ def unix_connect(
         task_group: see :func:`connect`.
         options: see :func:`connect`.
     """
-    return Connect(uri, path, task_group, options)
+    return Connect(uri, task_group, {"path": path, **options})
+
+
+class Reconnect(StructuredReconnect[ClientConnection]):
+    """What :func:`reconnect` returns: an asynchronous context manager that gives an iterator."""
+
+
+def reconnect(uri: str, **options: Unpack[AnyioConnectOptions]) -> Reconnect:
+    """Connect again and again.
+
+    ::
+
+        async with reconnect("ws://localhost:8765") as connections:
+            async for websocket in connections:
+                try:
+                    async for message in websocket:
+                        ...
+                except ConnectionClosed:
+                    continue
+
+    A connection is opened when the one before has ended, after a delay if opening it fails; it is
+    closed when the loop goes on, or the block is left. An error after which it is no use to try again
+    is raised.
+
+    Arguments:
+        uri: see :func:`connect`.
+        options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
+
+    Raises:
+        InvalidURI, TypeError, ValueError: see :func:`connect`.
+    """
+    return Reconnect(Connect(uri, None, options))

@@ -9,13 +9,14 @@ from typing import Any, Unpack, overload
 
 import anyio
 from anyio.abc import ByteStream, TaskStatus
-from wsproto_core.options import ServeOptions, check_alternatives, check_names
+from wsproto_core.options import ServeOptions, check_names
 from wsproto_core.serving import Handler
 from wsproto_core.structured.runtime import Tasks
 from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 
 from .sockets import accept, listen, open_listener
-from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport, secure
+from .streams import start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
 
 __all__ = ["Serve", "Server", "ServerConnection", "serve", "serve_stream", "unix_serve"]
 
@@ -72,22 +73,20 @@ class Serve(StructuredServe[Server]):
         path: str | None,
         options: Any,
     ) -> None:
-        super().__init__(handler, ServerConnection, options)
+        super().__init__(handler, ServerConnection, path, options)
         check_names(AnyioServeOptions.__annotations__, self.listener_options)
         self._ssl = self.listener_options.pop("ssl", None)
         self._sock = self.listener_options.pop("sock", None)
-        check_alternatives(path=path, sock=self._sock)
         self._hosts = [host] if host is None or isinstance(host, str) else list(host)
         self._port = port or 0
-        self._path = path
 
     async def _listen(self) -> list[socket.socket]:
         if self._sock is not None:
             self._sock.setblocking(False)
             self._sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
             return [self._sock]
-        if self._path is not None:
-            return [open_listener(socket.AF_UNIX, self._path, **self.listener_options)]
+        if self.path is not None:
+            return [open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
         return await listen(self._hosts, self._port, **self.listener_options)
 
     async def accept(
@@ -108,7 +107,7 @@ class Serve(StructuredServe[Server]):
 
     async def open_transport(self, stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:
         if self._ssl is not None:
-            return await secure(stream, self._ssl)
+            return StreamTransport(await start_tls(stream, self._ssl, None, server_side=True))
         return make_transport(stream)
 
     async def abort(self, stream: socket.socket | ByteStream) -> None:

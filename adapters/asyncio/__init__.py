@@ -1,6 +1,6 @@
 """WebSocket clients and servers on asyncio, and on uvloop."""
 
-from .client import ClientConnection, connect, unix_connect
+from .client import ClientConnection, connect, reconnect, unix_connect
 from .connection import Connection
 from .server import Server, ServerConnection, serve, unix_serve
 
@@ -10,6 +10,7 @@ __all__ = [
     "Server",
     "ServerConnection",
     "connect",
+    "reconnect",
     "serve",
     "unix_connect",
     "unix_serve",

@@ -11,12 +11,13 @@ from contextlib import suppress
 from typing import Any, Unpack, overload
 
 import trio
-from wsproto_core.options import ServeOptions, check_alternatives, check_names
+from wsproto_core.options import ServeOptions, check_names
 from wsproto_core.serving import Handler
 from wsproto_core.structured.runtime import Tasks
 from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 
-from .transports import RUNTIME, SocketTransport, StreamTransport, handshake, make_transport
+from .streams import start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
 
 __all__ = ["Serve", "Server", "ServerConnection", "serve", "serve_stream", "unix_serve"]
 
@@ -73,14 +74,12 @@ class Serve(StructuredServe[Server]):
         path: str | None,
         options: Any,
     ) -> None:
-        super().__init__(handler, ServerConnection, options)
+        super().__init__(handler, ServerConnection, path, options)
         check_names(TrioServeOptions.__annotations__, self.listener_options)
         self._ssl = self.listener_options.pop("ssl", None)
         self._sock = self.listener_options.pop("sock", None)
-        check_alternatives(path=path, sock=self._sock)
         self._hosts = [host] if host is None or isinstance(host, str) else list(host)
         self._port = port or 0
-        self._path = path
 
     async def _listen(self) -> list[trio.SocketListener]:
         if self._sock is not None:
@@ -88,8 +87,8 @@ class Serve(StructuredServe[Server]):
             sock = trio.socket.from_stdlib_socket(self._sock)
             sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
             return [trio.SocketListener(sock)]
-        if self._path is not None:
-            return [await listen(socket.AF_UNIX, self._path, **self.listener_options)]
+        if self.path is not None:
+            return [await listen(socket.AF_UNIX, self.path, **self.listener_options)]
         listeners: list[trio.SocketListener] = []
         family = self.listener_options.pop("family", socket.AF_UNSPEC)
         try:
@@ -120,7 +119,7 @@ class Serve(StructuredServe[Server]):
     async def open_transport(self, stream: trio.abc.Stream) -> SocketTransport | StreamTransport:
         if self._ssl is None:
             return make_transport(stream)
-        return await handshake(trio.SSLStream(stream, self._ssl, server_side=True))
+        return StreamTransport(await start_tls(stream, self._ssl, None, server_side=True))
 
     async def abort(self, stream: trio.abc.Stream) -> None:
         await trio.aclose_forcefully(stream)

@@ -168,16 +168,27 @@ class StructuredServe(Opening[T], Generic[T]):
     make_server: Callable[[Handler, Runtime, list[Any]], T]
 
     def __init__(
-        self, handler: Handler, create: Callable[..., StructuredServerConnection], options: Any
+        self,
+        handler: Handler,
+        create: Callable[..., StructuredServerConnection],
+        path: str | None,
+        options: Any,
     ) -> None:
         """
         Arguments:
             handler: what is run for each connection.
             create: what makes the connection objects, if no option says so.
+            path: where to listen, for a Unix socket.
             options: those of ``serve``.
+
+        Raises:
+            TypeError, ValueError: an option is not allowed, or the handler cannot be called.
         """
         takes_path(handler)
+        if path is not None and options.get("sock") is not None:
+            raise ValueError("path and sock must not both be given: each says where to listen")
         self.handler = handler
+        self.path = path
         self.options, self.listener_options = split_options(ServeOptions, options)
         self.create = self.options.pop("create_protocol", None) or create
         self.logger = self.options.get("logger") or logging.getLogger("wsproto_core.server")
