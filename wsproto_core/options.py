@@ -116,6 +116,7 @@ class ServeOptions(ServerOptions, total=False):
 
     create_protocol: Callable[..., Any] | None
     process_request: ProcessRequest | None
+    max_connections: int | None
 
 
 class Option(NamedTuple):
@@ -453,6 +454,13 @@ OPTIONS: dict[str, Option] = {
         "425, 429 and 5xx will pass, and all others will not.",
         _function,
     ),
+    "max_connections": Option(
+        None,
+        "connections",
+        "How many connections a server has at most; a request beyond is answered with HTTP status 503 and "
+        "Retry-After, while the server goes on accepting.",
+        _count,
+    ),
     "process_request": Option(
         None,
         "",
@@ -539,11 +547,15 @@ def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
     """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
 
     Raises:
+        TypeError: ``ssl`` is no context.
         ValueError: ``ssl`` and the URI contradict each other.
     """
-    if uri.secure and given.get("ssl", True) is None:
-        raise ValueError("ssl must not be None for a wss:// URI: leave it out for the default context")
-    if not uri.secure and given.get("ssl"):
+    context = given.get("ssl", True if uri.secure else None)
+    if context is not None and not isinstance(context, bool) and not hasattr(context, "wrap_bio"):
+        raise TypeError(f"ssl must be an ssl.SSLContext, True or None, not {context!r}")
+    if uri.secure and not context:
+        raise ValueError(f"ssl must not be {context} for a wss:// URI: leave it out for the default context")
+    if not uri.secure and context:
         raise ValueError("ssl must not be given for a ws:// URI: use wss://")
     return {"ssl": True, "server_hostname": uri.host, **given} if uri.secure else given
 

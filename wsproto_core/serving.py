@@ -47,6 +47,18 @@ class BaseServer:
         self.connections: set[Any] = set()
         self.handler_takes_path = takes_path(handler)
         self.closing = False
+        self._admitted = 0
+
+    def admit(self, max_connections: int | None) -> bool:
+        """Count one more connection, if that is not too many; :meth:`dismiss` is to follow in the end."""
+        if max_connections is not None and self._admitted >= max_connections:
+            return False
+        self._admitted += 1
+        return True
+
+    def dismiss(self) -> None:
+        """A connection that was admitted has ended."""
+        self._admitted -= 1
 
     def shut_down(self, close_connections: bool, code: int, reason: str) -> None:
         """Refuse opening handshakes with HTTP status 503 and begin the closing ones.
@@ -77,6 +89,7 @@ class BaseServerConnection(BaseConnection):
         self.handler = handler
         self.server = server
         self._process_request = options.get("process_request")
+        self._max_connections = options.get("max_connections")
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
         """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
@@ -136,6 +149,19 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
 
     async def _serve(self, request: Request) -> None:
         """Answer the request; run the handler if there is a connection; see it closed."""
+        if self.server.admit(self._max_connections):
+            try:
+                await self._answer(request)
+                if self.protocol.state is State.OPEN:
+                    await self._handle()
+            finally:
+                self.server.dismiss()
+        else:
+            self.protocol.refuse_connection()
+            self._react()
+        await self.wait_closed()
+
+    async def _answer(self, request: Request) -> None:
         result: Any
         try:
             result = self.process_request(request.path, request.headers)
@@ -145,12 +171,13 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
             result = error
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
         self._react()
-        if self.protocol.state is State.OPEN:
-            self.logger.info("connection open")
-            code = CloseCode.NORMAL_CLOSURE
-            try:
-                await self._call_handler()
-            except Exception as error:
-                code = self._judge(error)
-            await self.close(code)
-        await self.wait_closed()
+
+    async def _handle(self) -> None:
+        """Run the handler, then close the connection."""
+        self.logger.info("connection open")
+        code = CloseCode.NORMAL_CLOSURE
+        try:
+            await self._call_handler()
+        except Exception as error:
+            code = self._judge(error)
+        await self.close(code)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Unpack, overload
 
 import anyio
 from anyio.abc import ByteStream, TaskStatus
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import ServeOptions, check_names
 from wsproto_core.serving import Handler
 from wsproto_core.structured.runtime import Tasks
@@ -18,7 +20,16 @@ from .sockets import accept, listen, open_listener
 from .streams import start_tls
 from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
 
-__all__ = ["Serve", "Server", "ServerConnection", "serve", "serve_stream", "unix_serve"]
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Serve",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "serve_stream",
+    "unix_serve",
+]
 
 RETRY_DELAY = 0.1
 """Seconds until accepting is tried again, when there are no more descriptors."""
@@ -57,6 +68,38 @@ class ServerConnection(StructuredServerConnection):
     """
 
     runtime = RUNTIME
+
+
+class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
 
 
 class Serve(StructuredServe[Server]):

@@ -61,7 +61,12 @@ DEFAULTS = {
     "create_protocol": None,
     "host": None,
     "port": None,
+    "proxy": True,
+    "max_redirects": 10,
+    "reconnect_delays": None,
+    "reconnect_fatal": None,
     "process_request": None,
+    "max_connections": None,
 }
 
 ON_BOTH_SIDES = {
@@ -131,15 +136,17 @@ def test_documentation() -> None:
     for name, option in OPTIONS.items():
         assert option.documentation.endswith("."), name
         assert option.documentation[0].isupper(), name
-        number = isinstance(option.default, int)
-        assert bool(option.unit) is number, name
+        if isinstance(option.default, int) and not isinstance(option.default, bool):
+            assert option.unit, name
     assert {option.unit for option in OPTIONS.values()} == {
         "",
         "bytes",
+        "connections",
         "fragments",
         "headers",
         "messages",
         "pings",
+        "redirects",
         "seconds",
     }
 
