@@ -245,6 +245,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._flush()
         if not protocol.writable:
             await self._drain()
+        elif self.transport.is_closing():
+            # Writing has failed, perhaps: a task that does nothing but send must get to know it.
+            await asyncio.sleep(0)
 
     async def _drain(self) -> None:
         """Write, and wait until there is room for more."""

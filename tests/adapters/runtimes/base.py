@@ -10,6 +10,7 @@ returns. So the same test drives blocking calls, and its tasks are threads.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -290,6 +291,10 @@ class Runtime(ABC):
             await self.check_echo(client)
         await self.until(lambda: not server.connections)
 
+    def server_tls(self, tls: bool) -> dict[str, Any]:
+        """The options of a server that speaks TLS or does not."""
+        return {"ssl": server_context()} if tls else {}
+
     # Peers made by hand
 
     async def raw_stream(self, server: Any, *, small_buffers: bool = False, tls: bool = False) -> Stream:
@@ -381,3 +386,33 @@ def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key")
     return context
+
+
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[logging.LogRecord] = []
+        logger = logging.Logger("test")
+        logger.addHandler(_Keep(self.records))
+        super().__init__(logger)
+
+    def messages(self, level: int = logging.INFO) -> list[str]:
+        return [record.getMessage() for record in self.records if record.levelno >= level]
+
+    def errors(self) -> list[tuple[str, type[BaseException] | None]]:
+        """What is worse than a warning, with the classes of the exceptions."""
+        return [
+            (record.getMessage(), record.exc_info[0] if record.exc_info else None)
+            for record in self.records
+            if record.levelno >= logging.ERROR
+        ]
+
+
+class _Keep(logging.Handler):
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
