@@ -324,6 +324,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self.transport.close()
+            if self._slice is not None:
+                # TLS would wait for the peer to answer its own closing.
+                self.transport.abort()
 
     def abort(self) -> None:
         """Close the stream at once, whatever is under way, if there is one."""

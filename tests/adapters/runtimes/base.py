@@ -95,7 +95,7 @@ class Task:
     def check(self) -> None:
         """At the end of the test: see that it has ended, and that somebody knows how."""
         assert self.done(), f"left behind: {self.name}"
-        if self._error is not None and not self.looked_at:
+        if not self.looked_at and not isinstance(self._error, Cancelled | None):
             raise self._error
 
 
@@ -294,6 +294,14 @@ class Runtime(ABC):
     def server_tls(self, tls: bool) -> dict[str, Any]:
         """The options of a server that speaks TLS or does not."""
         return {"ssl": server_context()} if tls else {}
+
+    def client_tls(self, tls: bool) -> dict[str, Any]:
+        """The options of a client that speaks TLS or does not."""
+        return {"ssl": client_context()} if tls else {}
+
+    def tls_handshake_timeout(self, seconds: float) -> dict[str, Any]:
+        """The option of a server, if that has its own deadline for the TLS handshake."""
+        return {}
 
     # Peers made by hand
 

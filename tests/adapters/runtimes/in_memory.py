@@ -314,8 +314,6 @@ class MemoryServerConnection(MemoryConnection):
         except _Cancelled:
             self._abandon()
             raise
-        finally:
-            self.log_closed()
 
     def finished(self) -> bool:
         return self.protocol.state is State.CLOSED if self.task is None else self.task.done()
