@@ -133,6 +133,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._flush()
         if not protocol.writable:
             await self._drain()
+        elif self.transport.is_closing():
+            # Writing has failed, perhaps: a task that does nothing but send must get to know it.
+            await asyncio.sleep(0)
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -143,6 +146,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self.transport.close()
+            if self._slice is not None:
+                # TLS would wait for the peer to answer its own closing.
+                self.transport.abort()
 
     def abort(self) -> None:
         """Close the stream at once, whatever is under way, if there is one."""

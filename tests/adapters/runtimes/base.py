@@ -10,6 +10,7 @@ returns. So the same test drives blocking calls, and its tasks are threads.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -94,7 +95,7 @@ class Task:
     def check(self) -> None:
         """At the end of the test: see that it has ended, and that somebody knows how."""
         assert self.done(), f"left behind: {self.name}"
-        if self._error is not None and not self.looked_at:
+        if not self.looked_at and not isinstance(self._error, Cancelled | None):
             raise self._error
 
 
@@ -290,6 +291,18 @@ class Runtime(ABC):
             await self.check_echo(client)
         await self.until(lambda: not server.connections)
 
+    def server_tls(self, tls: bool) -> dict[str, Any]:
+        """The options of a server that speaks TLS or does not."""
+        return {"ssl": server_context()} if tls else {}
+
+    def client_tls(self, tls: bool) -> dict[str, Any]:
+        """The options of a client that speaks TLS or does not."""
+        return {"ssl": client_context()} if tls else {}
+
+    def tls_handshake_timeout(self, seconds: float) -> dict[str, Any]:
+        """The option of a server, if that has its own deadline for the TLS handshake."""
+        return {}
+
     # Peers made by hand
 
     async def raw_stream(self, server: Any, *, small_buffers: bool = False, tls: bool = False) -> Stream:
@@ -381,3 +394,33 @@ def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key")
     return context
+
+
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[logging.LogRecord] = []
+        logger = logging.Logger("test")
+        logger.addHandler(_Keep(self.records))
+        super().__init__(logger)
+
+    def messages(self, level: int = logging.INFO) -> list[str]:
+        return [record.getMessage() for record in self.records if record.levelno >= level]
+
+    def errors(self) -> list[tuple[str, type[BaseException] | None]]:
+        """What is worse than a warning, with the classes of the exceptions."""
+        return [
+            (record.getMessage(), record.exc_info[0] if record.exc_info else None)
+            for record in self.records
+            if record.levelno >= logging.ERROR
+        ]
+
+
+class _Keep(logging.Handler):
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)

@@ -94,6 +94,9 @@ class Asyncio(Runtime):
         finally:
             remove(sock)
 
+    def tls_handshake_timeout(self, seconds: float) -> dict[str, Any]:
+        return {"ssl_handshake_timeout": seconds}
+
     def connect(self, uri: str, **options: Any) -> AbstractAsyncContextManager[Any]:
         return connect(uri, **options)
 
