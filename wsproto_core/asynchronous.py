@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, Self, cast
 from typing import Protocol as Interface
 
 from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
+from .events import Fragment
 from .exceptions import ConnectionClosedOK
 from .messages import PieceConverter, convert_message
 from .options import Logger
 from .protocol import Protocol
 from .typing import BytesLike, CloseCode, Data, State
 
-__all__ = ["AsyncConnection", "AwaitablePong", "Event", "Waiter"]
+__all__ = ["AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
 
 
 class Event(Interface):
@@ -39,6 +40,32 @@ class Waiter(NamedTuple):
 
     ready: Callable[[], bool]
     wake: Callable[[], object]
+
+
+class Pieces(AsyncIterator[Data]):
+    """The pieces of one message, as they arrive: what ``recv_streaming`` returns.
+
+    It is no generator, so that there is nothing to clean up when it is given up: runtimes complain
+    about generators of which that is left to the garbage collector.
+    """
+
+    def __init__(self, connection: AsyncConnection, decode: bool | None) -> None:
+        self._connection = connection
+        self._converter = PieceConverter(decode)
+        self._final = False
+
+    async def __anext__(self) -> Data:
+        while not self._final:
+            fragment = await self._connection._next_fragment()
+            self._final = fragment.final
+            piece = self._converter.convert(fragment.data, fragment.final)
+            if piece:
+                return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Give up the iteration; for those who are used to close generators."""
+        self._final = True
 
 
 class AsyncConnection(BaseConnection, ABC):
@@ -117,8 +144,8 @@ class AsyncConnection(BaseConnection, ABC):
         self._taken()
         return message if decode is None else convert_message(message, decode)
 
-    async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
-        """Receive the next message in pieces, as they arrive.
+    def recv_streaming(self, decode: bool | None = None) -> Pieces:
+        """Receive the next message in pieces, as they arrive: an asynchronous iterator.
 
         Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
         the iteration is given up, the next call goes on with the same message; until its last piece
@@ -132,17 +159,14 @@ class AsyncConnection(BaseConnection, ABC):
             ConcurrencyError: another task receives.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        converter = PieceConverter(decode)
-        final = False
-        while not final:
-            self._check_not_receiving()
-            while (fragment := self.protocol.next_fragment()) is None:
-                await self._wait_for_input(pieces=True)
-            self._react()
-            final = fragment.final
-            piece = converter.convert(fragment.data, final)
-            if piece:
-                yield piece
+        return Pieces(self, decode)
+
+    async def _next_fragment(self) -> Fragment:
+        self._check_not_receiving()
+        while (fragment := self.protocol.next_fragment()) is None:
+            await self._wait_for_input(pieces=True)
+        self._react()
+        return fragment
 
     def __aiter__(self) -> Self:
         return self
