@@ -84,7 +84,7 @@ class StructuredConnect(Opening[T], Generic[T]):
             transport = await self._open_transport()
         if transport is None:
             raise HandshakeTimeout(f"no stream to {self.uri.host} within open_timeout")
-        await tasks.start(connection.live, transport)
+        await connection.start(tasks, transport)
         try:
             await connection.wait_opened()
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
@@ -52,9 +52,11 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         except OSError as error:
             self.logger.info("no connection: %a", str(error))
         if transport is None:
+            self.protocol.connection_lost()
+            self._react()
             return
         async with self.runtime.open_tasks() as tasks:
-            await tasks.start(self.live, transport)
+            await self.start(tasks, transport)
             if self.server.closing:
                 # It was accepted before, and has only now done its TLS handshake, say.
                 self.shut_down(None, "")
@@ -72,7 +74,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
 
 
-class StructuredServer(BaseServer):
+class StructuredServer(BaseServer, ABC):
     """A server that listens: what ``serve`` gives.
 
     As an asynchronous context manager it is closed on exit.
@@ -90,6 +92,11 @@ class StructuredServer(BaseServer):
         self._accepting: Scope | None = None
         self._close_called = runtime.make_event()
         self._closed = runtime.make_event()
+
+    @property
+    @abstractmethod
+    def sockets(self) -> list[Any] | None:
+        """The sockets that the server listens on; ``None`` once it is closed."""
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -155,6 +162,8 @@ class StructuredServer(BaseServer):
         self.connections.add(connection)
         try:
             await connection.run(partial(serve.open_transport, stream))
+        except Exception:
+            serve.logger.exception("connection failed")
         finally:
             self.connections.discard(connection)
 
@@ -208,7 +217,12 @@ class StructuredServe(Opening[T], Generic[T]):
 
     async def _open(self, tasks: Tasks) -> T:
         server = self.make_server(self.handler, self.runtime, await self._listen())
-        await tasks.start(partial(server._run, self))
+        try:
+            await tasks.start(partial(server._run, self))
+        except BaseException:
+            for sock in server.sockets or ():
+                sock.close()
+            raise
         return server
 
     async def run(self, task_status: Any) -> None:
