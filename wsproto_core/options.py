@@ -449,15 +449,15 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
 
 
 def check_alternatives(
-    *, path: str | None = None, sock: Any = None, stream: Any = None, **others: Any
+    *, host: Any = None, path: str | None = None, sock: Any = None, stream: Any = None, **others: Any
 ) -> None:
-    """Refuse to be told in two ways where a stream is to come from.
+    """Refuse to be told in two ways where a stream is to come from; ``None`` and "" tell nothing.
 
     Raises:
         ValueError: it is told in two ways.
     """
-    ways = {"path": path, "sock": sock, "stream": stream}
-    given = [name for name, value in ways.items() if value is not None]
+    ways = {"host": host, "path": path, "sock": sock, "stream": stream}
+    given = [name for name, value in ways.items() if value]
     if len(given) > 1:
         raise ValueError(f"{given[0]} and {given[1]} must not both be given: each leads to the peer")
 

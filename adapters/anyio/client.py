@@ -7,7 +7,7 @@ import ssl as ssl_module
 from typing import Any, Unpack
 
 from anyio.abc import ByteStream, TaskGroup
-from wsproto_core.options import ConnectOptions, check_alternatives, check_names
+from wsproto_core.options import ConnectOptions
 from wsproto_core.structured.client import StructuredClientConnection, StructuredConnect
 
 from .sockets import connect_tcp, connect_unix
@@ -37,13 +37,9 @@ class Connect(StructuredConnect[ClientConnection]):
     """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a task group."""
 
     runtime = RUNTIME
+    create = ClientConnection
+    option_names = AnyioConnectOptions.__annotations__
     missing_tasks = "connect() is to be entered by 'async with', or awaited with task_group="
-
-    def __init__(self, uri: str, path: str | None, task_group: TaskGroup | None, options: Any) -> None:
-        super().__init__(uri, ClientConnection, task_group, options)
-        check_names(AnyioConnectOptions.__annotations__, self.stream_options)
-        check_alternatives(path=path, **self.stream_options)
-        self._path = path
 
     async def _open_transport(self) -> SocketTransport | StreamTransport:
         options = dict(self.stream_options)
@@ -54,7 +50,7 @@ class Connect(StructuredConnect[ClientConnection]):
             return make_transport(stream)
         if context is True:
             context = ssl_module.create_default_context()
-        return await secure(stream, context, server_hostname)
+        return await secure(stream, context, server_hostname=server_hostname)
 
     async def _open_stream(
         self, sock: socket.socket | None = None, stream: ByteStream | None = None, **options: Any
@@ -64,8 +60,8 @@ class Connect(StructuredConnect[ClientConnection]):
         if sock is not None:
             sock.setblocking(False)
             return sock
-        if self._path is not None:
-            return await connect_unix(self._path)
+        if self.path is not None:
+            return await connect_unix(self.path)
         return await connect_tcp(self.host, self.port, **options)
 
 

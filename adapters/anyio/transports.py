@@ -7,7 +7,8 @@ import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -54,7 +55,17 @@ def os_errors() -> Iterator[None]:
     except OSError:
         raise
     except Exception as error:
-        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(repr(error)) from error
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise OSError(repr(error)) from error
+
+
+def addresses(sock: socket.socket) -> tuple[Any, Any]:
+    """Return a socket's own address and its peer's, which is ``None`` if the peer has gone already."""
+    try:
+        return sock.getsockname(), sock.getpeername()
+    except OSError:
+        return sock.getsockname(), None
 
 
 class SocketTransport:
@@ -66,8 +77,7 @@ class SocketTransport:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.stream = self._sock = sock
-        self.local_address = sock.getsockname()
-        self.remote_address = sock.getpeername()
+        self.local_address, self.remote_address = addresses(sock)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # Gathered writes need no help.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -105,7 +115,8 @@ class SocketTransport:
             return
         if reset:
             # Nothing lingers in the system's buffers.
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         anyio.notify_closing(self._sock)
         self._sock.close()
 
@@ -156,7 +167,8 @@ class StreamTransport:
             await self.stream.aclose()
 
     async def abort(self, reset: bool) -> None:
-        await anyio.aclose_forcefully(self.stream)
+        with suppress(OSError), os_errors():
+            await anyio.aclose_forcefully(self.stream)
 
 
 def make_transport(stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:
@@ -165,22 +177,30 @@ def make_transport(stream: socket.socket | ByteStream) -> SocketTransport | Stre
 
 
 async def secure(
-    source: socket.socket | ByteStream, context: ssl.SSLContext, server_hostname: str | None = None
+    source: socket.socket | ByteStream,
+    context: ssl.SSLContext,
+    *,
+    server_side: bool = False,
+    server_hostname: str | None = None,
 ) -> StreamTransport:
-    """Do TLS's handshake, as a client if there is a name to check, or close the stream."""
-    stream = await SocketStream.from_socket(source) if isinstance(source, socket.socket) else source
+    """Do TLS's handshake, or close the stream."""
+    stream: ByteStream | None = None
     try:
         with os_errors():
+            stream = await SocketStream.from_socket(source) if isinstance(source, socket.socket) else source
             # A close of TLS's own says no more than a close frame does.
             return StreamTransport(
                 await TLSStream.wrap(
                     stream,
-                    server_side=server_hostname is None,
+                    server_side=server_side,
                     hostname=server_hostname,
                     ssl_context=context,
                     standard_compatible=False,
                 )
             )
     except BaseException:
-        await anyio.aclose_forcefully(stream)
+        if stream is not None:
+            await anyio.aclose_forcefully(stream)
+        elif isinstance(source, socket.socket):
+            source.close()
         raise

@@ -7,7 +7,7 @@ import ssl as ssl_module
 from typing import Any, Unpack
 
 import trio
-from wsproto_core.options import ConnectOptions, check_alternatives, check_names
+from wsproto_core.options import ConnectOptions
 from wsproto_core.structured.client import StructuredClientConnection, StructuredConnect
 
 from .transports import RUNTIME, SocketTransport, StreamTransport, handshake, make_transport
@@ -36,13 +36,9 @@ class Connect(StructuredConnect[ClientConnection]):
     """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a nursery."""
 
     runtime = RUNTIME
+    create = ClientConnection
+    option_names = TrioConnectOptions.__annotations__
     missing_tasks = "connect() is to be entered by 'async with', or awaited with nursery="
-
-    def __init__(self, uri: str, path: str | None, nursery: trio.Nursery | None, options: Any) -> None:
-        super().__init__(uri, ClientConnection, nursery, options)
-        check_names(TrioConnectOptions.__annotations__, self.stream_options)
-        check_alternatives(path=path, **self.stream_options)
-        self._path = path
 
     async def _open_transport(self) -> SocketTransport | StreamTransport:
         options = dict(self.stream_options)
@@ -63,8 +59,8 @@ class Connect(StructuredConnect[ClientConnection]):
         if sock is not None:
             sock.setblocking(False)
             return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        if self._path is not None:
-            return await trio.open_unix_socket(self._path)
+        if self.path is not None:
+            return await trio.open_unix_socket(self.path)
         return await trio.open_tcp_stream(self.host, self.port, **options)
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar, Unpack
 
 from ..client import ClientProtocol
 from ..exceptions import HandshakeTimeout
-from ..options import ClientOptions, ConnectOptions, complete_tls, split_options
+from ..options import (
+    ClientOptions,
+    ConnectOptions,
+    check_alternatives,
+    check_names,
+    complete_tls,
+    split_options,
+)
 from ..typing import State
 from ..uri import WebSocketURI, parse_uri
 from .connection import StructuredConnection
@@ -51,26 +58,33 @@ class StructuredConnect(Opening[T], Generic[T]):
     """What ``connect`` returns: an asynchronous context manager; awaitable, if it was given tasks.
 
     Attributes:
+        create: makes the connection object, if no option says what does.
+        option_names: those of ``connect``, ours and the adapter's.
         missing_tasks: what is wrong with awaiting it otherwise.
     """
 
+    create: Callable[..., T]
+    option_names: Iterable[str]
     missing_tasks: str
 
-    def __init__(self, uri: str, create: Callable[..., T], tasks: Tasks | None, options: Any) -> None:
+    def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Any) -> None:
         """
         Arguments:
             uri: a WebSocket URI.
-            create: what makes the connection object, if no option says so.
+            path: where a Unix socket is; ``None`` for TCP.
             tasks: where the connection lives, if it is awaited.
             options: those of ``connect``.
         """
         self.uri = parse_uri(uri)
         self.options, stream_options = split_options(ConnectOptions, options)
         self.stream_options = complete_tls(self.uri, stream_options)
+        check_names(self.option_names, self.stream_options)
+        check_alternatives(path=path, **self.stream_options)
+        self.path = path
         self.host = self.options.get("host") or self.uri.host
         self.port = self.options.get("port") or self.uri.port
         self._given_tasks = tasks
-        self._create = self.options.pop("create_protocol", None) or create
+        self._create: Callable[..., T] = self.options.pop("create_protocol", None) or self.create
 
     @abstractmethod
     async def _open_transport(self) -> Transport:

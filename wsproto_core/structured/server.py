@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..connection import takes_path
-from ..options import ServeOptions, ServerOptions, split_options
+from ..options import ServeOptions, ServerOptions, check_alternatives, check_names, split_options
 from ..server import ServerProtocol
 from ..serving import AsyncServerConnection, BaseServer, Handler
 from ..typing import CloseCode, State
@@ -154,7 +154,7 @@ class StructuredServer(BaseServer, ABC):
     async def _handle(self, serve: StructuredServe[Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
         try:
-            connection = serve.create(serve.handler, self, **serve.options)
+            connection = serve._create(serve.handler, self, **serve.options)
         except Exception:
             serve.logger.exception("connection could not be created")
             await serve.abort(stream)
@@ -172,23 +172,47 @@ T = TypeVar("T", bound=StructuredServer)
 
 
 class StructuredServe(Opening[T], Generic[T]):
-    """What ``serve`` returns: an asynchronous context manager."""
+    """What ``serve`` returns: an asynchronous context manager.
+
+    Attributes:
+        make_server: makes the server object.
+        create: makes the connection objects, if no option says what does.
+        option_names: those of ``serve``, ours and the adapter's.
+    """
 
     make_server: Callable[[Handler, Runtime, list[Any]], T]
+    create: Callable[..., StructuredServerConnection]
+    option_names: Iterable[str]
 
     def __init__(
-        self, handler: Handler, create: Callable[..., StructuredServerConnection], options: Any
+        self,
+        handler: Handler,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        path: str | None,
+        options: Any,
     ) -> None:
         """
         Arguments:
             handler: what is run for each connection.
-            create: what makes the connection objects, if no option says so.
+            host: where to listen: an address, several, or ``None`` for all interfaces.
+            port: the TCP port, if it is not any free one.
+            path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
             options: those of ``serve``.
         """
         takes_path(handler)
         self.handler = handler
         self.options, self.listener_options = split_options(ServeOptions, options)
-        self.create = self.options.pop("create_protocol", None) or create
+        check_names(self.option_names, self.listener_options)
+        self.ssl = self.listener_options.pop("ssl", None)
+        self.sock = self.listener_options.pop("sock", None)
+        check_alternatives(host=host or port, path=path, sock=self.sock)
+        if path == "" and self.sock is None:
+            raise ValueError("path must be given, or sock")
+        self.hosts = [host] if host is None or isinstance(host, str) else list(host)
+        self.port = port or 0
+        self.path = path
+        self._create = self.options.pop("create_protocol", None) or self.create
         self.logger = self.options.get("logger") or logging.getLogger("wsproto_core.server")
 
     @abstractmethod
