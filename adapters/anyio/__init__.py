@@ -1,5 +1,10 @@
 """WebSocket clients and servers on anyio."""
 
+try:
+    import anyio as _runtime  # noqa: F401
+except ImportError as error:
+    raise ImportError("adapters.anyio needs anyio: pip install 'wsproto-core[anyio]'") from error
+
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .server import (
     BasicAuthWebSocketServerProtocol,

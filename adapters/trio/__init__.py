@@ -1,5 +1,10 @@
 """WebSocket clients and servers on trio."""
 
+try:
+    import trio as _runtime  # noqa: F401
+except ImportError as error:
+    raise ImportError("adapters.trio needs trio: pip install 'wsproto-core[trio]'") from error
+
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .server import (
     BasicAuthWebSocketServerProtocol,

@@ -234,7 +234,7 @@ def test_tls_as_the_uri_asks_for() -> None:
     assert complete_tls(secure, own) == own
     assert complete_tls(plain, {"x": 1}) == {"x": 1}
     assert complete_tls(plain, {"ssl": None}) == {"ssl": None}
-    with pytest.raises(TypeError, match="ssl must be an ssl.SSLContext"):
+    with pytest.raises(TypeError, match=r"ssl must be an ssl\.SSLContext"):
         complete_tls(secure, {"ssl": "context"})
     with pytest.raises(ValueError, match="ssl must not be False for a wss:// URI"):
         complete_tls(secure, {"ssl": False})
