@@ -353,7 +353,12 @@ class Runtime(ABC):
 
     @contextlib.asynccontextmanager
     async def raw_server(
-        self, *, small_buffers: bool = False, tls: bool = False, **options: Any
+        self,
+        *,
+        small_buffers: bool = False,
+        tls: bool = False,
+        answer: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[RawServer, Any]]:
         """A server that has done the opening handshake, and the client that it has done it with."""
         async with self.raw_listener(small_buffers=small_buffers, tls=tls) as listener:
@@ -362,7 +367,7 @@ class Runtime(ABC):
                 options["ssl"] = client_context()
             if small_buffers:
                 options["sock"] = listener.small_socket()
-            accepting = self.spawn(listener.accept_and_answer)
+            accepting = self.spawn(lambda: listener.accept_and_answer(**(answer or {})))
             async with self.connect(listener.uri, **options) as client:
                 peer = await accepting.result()
                 try:
