@@ -240,6 +240,12 @@ class Runtime(ABC):
             yield server, self.uri_of(server, scheme="wss" if options.get("ssl") else "ws")
 
     @contextlib.asynccontextmanager
+    async def serve_defaults(self) -> AsyncIterator[str]:
+        """A server that echoes, without any option; gives its URI."""
+        async with self.serve(echo, HOST, 0) as server:
+            yield self.uri_of(server)
+
+    @contextlib.asynccontextmanager
     async def connected(
         self,
         client: dict[str, Any] | None = None,
