@@ -32,7 +32,11 @@ LAYERS = (
     ("messages", "options"),
     ("inbox", "keepalive", "outbox"),
     ("protocol",),
-    ("client", "server", "connection"),
+    ("client", "server", "connection", "connecting"),
+    ("asynchronous",),
+    ("serving", "reconnecting", "structured", "structured.runtime"),
+    ("structured.connection",),
+    ("structured.client", "structured.server"),
     ("testing", ""),
 )
 
@@ -71,7 +75,11 @@ IMPURE = {
 CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 
 # What each adapter may import besides the core and the rest of the standard library.
-RUNTIMES = {"asyncio": {"asyncio", "uvloop"}}
+RUNTIMES = {
+    "anyio": {"anyio", "python_socks"},
+    "asyncio": {"asyncio", "python_socks", "uvloop"},
+    "trio": {"python_socks", "trio"},
+}
 
 LONGEST_CORE_FILE = 620
 ADAPTER_CODE_LINES = 700

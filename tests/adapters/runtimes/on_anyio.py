@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+
 from adapters.anyio import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
 
 from .base import DEADLINE, Event, Handler, Runtime, Task

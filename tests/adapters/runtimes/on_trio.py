@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
+import trio.testing
+
 from adapters.trio import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
 
 from .base import DEADLINE, Event, Handler, Runtime, Task
@@ -39,14 +41,19 @@ class Trio(Runtime):
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
         with trio.fail_after(DEADLINE):
-            async with trio.open_nursery(strict_exception_groups=False) as self.nursery:
-                tasks = trio.lowlevel.current_statistics().tasks_living
-                await test
-                await trio.testing.wait_all_tasks_blocked()
-                for task in self.tasks:
-                    task.check()
-                left = trio.lowlevel.current_statistics().tasks_living - tasks
-                assert not left, f"{left} tasks are left: {self.nursery.child_tasks}"
+            try:
+                async with trio.open_nursery() as self.nursery:
+                    tasks = trio.lowlevel.current_statistics().tasks_living
+                    await test
+                    await trio.testing.wait_all_tasks_blocked()
+                    for task in self.tasks:
+                        task.check()
+                    left = trio.lowlevel.current_statistics().tasks_living - tasks
+                    assert not left, f"{left} tasks are left: {self.nursery.child_tasks}"
+            except BaseExceptionGroup as group:
+                if len(group.exceptions) > 1:
+                    raise
+                raise group.exceptions[0] from None
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
