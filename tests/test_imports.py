@@ -71,7 +71,7 @@ IMPURE = {
 CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 
 # What each adapter may import besides the core and the rest of the standard library.
-RUNTIMES = {"asyncio": {"asyncio", "uvloop"}}
+RUNTIMES: dict[str, set[str]] = {"asyncio": {"asyncio", "uvloop"}, "threading": set()}
 
 LONGEST_CORE_FILE = 620
 ADAPTER_CODE_LINES = 700
