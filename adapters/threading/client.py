@@ -60,7 +60,7 @@ class ClientConnection(Connection):
         """
         with self._lock:
             self._start(sock, tls)
-            self._wait(lambda: self.protocol.state is not State.CONNECTING, None)
+            self._wait_until(lambda: self.protocol.state is not State.CONNECTING, None)
             if self.protocol.handshake_error is not None:
                 if self._error is not None and tls is not None and not tls.established:
                     raise self._error

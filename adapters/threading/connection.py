@@ -15,7 +15,6 @@ There is no thread a connection, and nothing is handed over between threads, if 
 from __future__ import annotations
 
 import contextlib
-import select
 import selectors
 import socket
 import ssl
@@ -23,10 +22,10 @@ import struct
 import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self
 
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
-from wsproto_core.events import Event, Fragment, Pong
+from wsproto_core.events import Event, Pong
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.messages import PieceConverter, convert_message
 from wsproto_core.options import CommonOptions, Logger, unknown_option
@@ -35,7 +34,7 @@ from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
 
 from .keeper import Entry, keeper
 from .tls import Stream, TLSStream
-from .waiting import Waiter, give_back, take_waiter
+from .waiting import KEPT_WAITERS, POLLIN, POLLOUT, RECEIVING, SENDING, Waiter, waiters
 
 __all__ = ["Connection", "Ping", "check_options"]
 
@@ -48,9 +47,8 @@ JOINED = 2**16
 GATHERED = 64
 """Buffers that are given to the operating system at once."""
 
-POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
-
-T = TypeVar("T", bound=Data | Fragment)
+WHOLE = (str, bytes)
+"""Messages that are certainly no iterables of fragments."""
 
 
 class Ping:
@@ -101,19 +99,16 @@ class Connection(BaseConnection):
         self._stream: Stream | None = None
         self._tls: TLSStream | None = None
         self._fd = -1
-        self._lost = False
         self._error: OSError | None = None
-        self._unwritten: list[bytes | memoryview] = []
+        self._unwritten: list[Any] = []  # buffers
         self._blocked = False  # whether the socket is full
         self._reading_paused = False
-        self._receiving = False
+        self._over = False  # whether there will be no more messages
         self._fragmenting = False
         self._pings: dict[bytes, Ping] = {}
         # who waits
         self._waiters: list[Waiter] = []
         self._reader: Waiter | None = None
-        self._polling = 0  # how many threads use the socket without the lock
-        self._writers = 0  # how many of them wait until it can be written
         # what the keeper does for us
         self._waits = 0
         self._waits_seen = -1
@@ -139,46 +134,44 @@ class Connection(BaseConnection):
             ConcurrencyError: another thread receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        with self._lock:
-            if self._receiving:
-                raise _concurrent()
-            message = self.protocol.next_message()
-            if message is None:
-                message = self._wait_for_input(self.protocol.next_message, self._has_message, timeout)
+        protocol = self.protocol
+        self._lock.acquire()  # a third of what "with" costs
+        try:
+            if self._waiters:
+                self._check_not_receiving()
+            until = None if timeout is None else time.monotonic() + timeout
+            while (message := protocol.next_message()) is None:
+                self._wait_for_input(self._has_message, until)
             if self._reading_paused:
                 self._react()
+        finally:
+            self._lock.release()
         return message if decode is None else convert_message(message, decode)
 
     def _has_message(self) -> bool:
-        protocol = self.protocol
-        return protocol.undelivered > 0 or not protocol.receiving
+        return self.protocol.undelivered > 0 or self._over
 
-    def _wait_for_input(
-        self, take: Callable[[], T | None], ready: Callable[[], bool], timeout: float | None
-    ) -> T:
-        """Wait until there is a message, or a piece of one, and take it."""
-        if self._reading_paused:
-            # The message under construction may have been what stopped the reading, and asking for it
-            # may have let go on what extensions had no room for.
-            self._react()
-        protocol = self.protocol
-        until = _time(timeout)
-        self._receiving = True
+    def _check_not_receiving(self) -> None:
+        if any(waiter.kind == RECEIVING for waiter in self._waiters):
+            raise ConcurrencyError("another thread is receiving from this connection already")
+
+    def _wait_for_input(self, ready: Callable[[], bool], until: float | None) -> None:
+        """What was asked for is not there: wait until it may be."""
         try:
-            while True:
-                if not self._wait(ready, until, receiving=True):
-                    raise TimeoutError(f"nothing to receive within {timeout} seconds")
-                taken = take()
-                if taken is not None:
-                    return taken
-                if not protocol.receiving:
-                    raise protocol.close_exception()
+            if self._reading_paused:
+                # The message under construction may have been what stopped the reading, and asking for
+                # it may have let go on what extensions had no room for.
+                self._react()
+                if self.protocol.undelivered:
+                    return
+            if self._over:
+                raise self.protocol.close_exception()
+            if not self._wait(ready, until, RECEIVING):
+                raise TimeoutError("nothing received in time")
         except BaseException:
-            protocol.stop_waiting()
+            self.protocol.stop_waiting()
             self._react()
             raise
-        finally:
-            self._receiving = False
 
     def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Data]:
         """Receive the next message in pieces, as they arrive.
@@ -202,11 +195,10 @@ class Connection(BaseConnection):
         final = False
         while not final:
             with self._lock:
-                if self._receiving:
-                    raise _concurrent()
-                fragment = protocol.next_fragment()
-                if fragment is None:
-                    fragment = self._wait_for_input(protocol.next_fragment, self._input_ready(), timeout)
+                self._check_not_receiving()
+                until = _time(timeout)
+                while (fragment := protocol.next_fragment()) is None:
+                    self._wait_for_input(self._input_ready(), until)
                 self._react()
             final = fragment.final
             piece = converter.convert(fragment.data, final)
@@ -257,21 +249,23 @@ class Connection(BaseConnection):
             TimeoutError: the peer does not read.
             TypeError: the message, or an item of it, has another type.
         """
-        fragments = fragments_of(message)
-        if fragments is not None:
+        if type(message) not in WHOLE and (fragments := fragments_of(message)) is not None:
             if isinstance(fragments, AsyncIterable):
                 raise TypeError("an asynchronous iterable cannot be sent by a blocking call: iterate over it")
             self._send_fragments(fragments, text, compress, timeout)
             return
         protocol = self.protocol
-        with self._lock:
-            until = None if timeout is None else _time(timeout)
+        self._lock.acquire()
+        try:
+            until = None if timeout is None else time.monotonic() + timeout
             if self._fragmenting or not protocol.writable:
                 self._wait_for_turn(until)
-            protocol.send(cast(str | bytes, message), text=text, compress=compress)
+            protocol.send(message, text=text, compress=compress)  # type: ignore[arg-type]
             self._flush()
             if self._unwritten or self._watched:
                 self._drain(until)
+        finally:
+            self._lock.release()
 
     def _send_fragments(
         self, fragments: Iterable[Any], text: bool | None, compress: bool | None, timeout: float | None
@@ -314,14 +308,14 @@ class Connection(BaseConnection):
         def ready() -> bool:
             return protocol.state is not State.OPEN or (protocol.writable and not self._fragmenting)
 
-        if not self._wait(ready, until, sending=True):
+        if not self._wait_until(ready, until, SENDING):
             raise TimeoutError("not sent in time: the peer does not read, or another message goes on")
 
     def _drain(self, until: float | None) -> None:
         """What did not fit is left to the keeper; but wait if it is too much."""
         protocol = self.protocol
         if not protocol.writable:
-            if not self._wait(lambda: protocol.writable or not protocol.receiving, until, sending=True):
+            if not self._wait_until(lambda: protocol.writable or not protocol.receiving, until, SENDING):
                 raise TimeoutError("the message is not written yet: the peer does not read")
             if not protocol.writable:
                 raise protocol.close_exception()
@@ -383,7 +377,7 @@ class Connection(BaseConnection):
         with self._lock:
             self.protocol.close(code, reason)
             self._react()
-            self._wait(self._is_closed, None)
+            self._wait_until(self._is_closed, None)
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the connection is closed, TCP included.
@@ -395,7 +389,7 @@ class Connection(BaseConnection):
             TimeoutError: it is not closed yet.
         """
         with self._lock:
-            if not self._wait(self._is_closed, _time(timeout)):
+            if not self._wait_until(self._is_closed, _time(timeout)):
                 raise TimeoutError(f"the connection is not closed within {timeout} seconds")
 
     def _is_closed(self) -> bool:
@@ -430,27 +424,24 @@ class Connection(BaseConnection):
 
     # Waiting. From here on, whoever calls has the lock.
 
-    def _wait(
-        self,
-        ready: Callable[[], object],
-        until: float | None,
-        *,
-        receiving: bool = False,
-        sending: bool = False,
-    ) -> bool:
-        """Wait, without the lock, until something is so; return whether it is.
+    def _wait_until(self, ready: Callable[[], object], until: float | None, kind: int = 0) -> bool:
+        """Wait, unless it is so already, until something is so; see :meth:`_wait`."""
+        return bool(ready()) or self._wait(ready, until, kind)
+
+    def _wait(self, ready: Callable[[], object], until: float | None, kind: int) -> bool:
+        """Wait, without the lock, until something that is not so becomes so; return whether it is.
 
         Meanwhile this thread reads, if no other one does, and writes, if it is waiting for that.
 
         Arguments:
             ready: called with the lock, by any thread; must not change anything.
             until: the time at which to give up.
-            receiving: whether this waits for messages.
-            sending: whether this waits for room.
+            kind: RECEIVING if this waits for messages, SENDING if for room, or 0.
         """
-        if ready():
-            return True
-        waiter = take_waiter(ready, receiving)
+        waiter = waiters.pop() if waiters else Waiter()
+        waiter.ready = ready
+        waiter.kind = kind
+        waiter.events = 0
         self._waiters.append(waiter)
         self._waits += 1
         if self._left:
@@ -459,18 +450,28 @@ class Connection(BaseConnection):
         try:
             while True:
                 reader = self._reader
-                if reader is None or (receiving and not reader.receiving):
+                if reader is None or (kind == RECEIVING and reader.kind != RECEIVING):
                     self._reader = waiter
                     if reader is not None:
                         reader.wake()
                     reader = waiter
-                events = POLLIN if reader is waiter and self.protocol.wants_read else 0
-                if sending and self._blocked:
-                    events |= POLLOUT
-                happened = self._poll(waiter, events, until)
+                waiter.events = POLLIN if reader is waiter and not self._reading_paused else 0
+                if kind == SENDING and self._blocked:
+                    waiter.events |= POLLOUT
+                    self._watch()
+                waiter.waiting = True
+                self._lock.release()
+                try:
+                    happened = waiter.poll(self._fd, until)
+                finally:
+                    self._lock.acquire()
+                    waiter.waiting = False
+                    if waiter.woken:
+                        waiter.silence()
+                        if self._stream is None:
+                            self._close_socket()
                 if happened:
-                    if happened & ~POLLOUT:
-                        self._receive()
+                    self._receive()
                     if happened != POLLIN:
                         self._react()
                 if ready():
@@ -479,40 +480,23 @@ class Connection(BaseConnection):
                     return False
         finally:
             self._waiters.remove(waiter)
-            give_back(waiter)
             if self._reader is waiter:
                 self._reader = None
-            self._pass_on()
-
-    def _poll(self, waiter: Waiter, events: int, until: float | None) -> int:
-        """Wait for the socket without the lock; return what has happened."""
-        writing = events & POLLOUT
-        if writing:
-            self._writers += 1
-            self._watch()
-        self._polling += 1
-        waiter.begin()
-        self._lock.release()
-        try:
-            return waiter.poll(self._fd, events, until)
-        finally:
-            self._lock.acquire()
-            waiter.end()
-            self._polling -= 1
-            if writing:
-                self._writers -= 1
-            if self._lost and not self._polling:
-                self._close_socket()
+            if self._waiters or not self._noted:
+                self._pass_on()
+            del waiter.ready
+            if len(waiters) < KEPT_WAITERS:
+                waiters.append(waiter)
 
     def _pass_on(self) -> None:
         """A thread leaves: if it was the reader, another one takes over, in the end the keeper."""
         waiters = self._waiters
         if not waiters:
-            if not self._noted and not self._lost:
+            if not self._is_closed():
                 self._noted = True
                 keeper().note(self)
         elif self._reader is None:
-            next((waiter for waiter in waiters if waiter.receiving), waiters[0]).wake()
+            min(waiters, key=lambda waiter: waiter.kind != RECEIVING).wake()
 
     def _notify(self) -> None:
         """Wake those who have waited for what has happened."""
@@ -524,7 +508,9 @@ class Connection(BaseConnection):
     def _wait_for_pong(self, ping: Ping, timeout: float | None) -> float:
         with self._lock:
             protocol = self.protocol
-            if not self._wait(lambda: ping.latency is not None or not protocol.receiving, _time(timeout)):
+            if not self._wait_until(
+                lambda: ping.latency is not None or not protocol.receiving, _time(timeout)
+            ):
                 raise TimeoutError(f"no pong within {timeout} seconds")
             if ping.latency is None:
                 raise protocol.close_exception()
@@ -535,7 +521,7 @@ class Connection(BaseConnection):
     def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
         """There is a stream: begin."""
         with self._lock:
-            if self._lost:
+            if self._is_closed():
                 sock.close()
                 return
             sock.setblocking(False)
@@ -553,23 +539,26 @@ class Connection(BaseConnection):
     def _receive(self) -> None:
         """Read what is there, and do what follows."""
         protocol = self.protocol
+        stream = self._stream
+        if stream is None or self._reading_paused:
+            return
         try:
-            while protocol.wants_read and self._stream is not None:
-                data = self._stream.recv(READ_SIZE)
-                if not data:
-                    protocol.receive_eof()
-                    break
+            data = stream.recv(READ_SIZE)
+            if data:
                 protocol.receive_data(data)
-                if self._tls is None or not self._tls.over:
-                    break
+            if self._tls is not None and self._tls.error is not None:
+                raise self._tls.error
+            if not data or (self._tls is not None and self._tls.ended):
+                protocol.receive_eof()
         except BlockingIOError:
-            pass
+            if self._tls is None:
+                return
         except OSError as error:
             self._lose(error)
         events = protocol.events(messages=False)
         for event in events:
             self._handle_event(event)
-        if events or self._tls is not None or not protocol.wants_read:
+        if events or not protocol.wants_read or (self._tls is not None and self._tls.unsent):
             self._react()
         elif len(self._waiters) > 1:
             self._notify()
@@ -583,6 +572,7 @@ class Connection(BaseConnection):
         if protocol.state is State.CLOSING:
             self._end_stream()
         self._reading_paused = not protocol.wants_read
+        self._over = not protocol.receiving
         self._update()
         self._notify()
 
@@ -598,22 +588,25 @@ class Connection(BaseConnection):
     def _flush(self) -> None:
         """Write what there is to write, as far as it can be written without waiting."""
         protocol = self.protocol
-        stream = self._stream
-        if stream is None or self._lost:
+        stream: Any = self._stream
+        if stream is None:
             return
+        buffers = self._unwritten
+        more = bool(buffers)
         try:
             if self._tls is not None:
                 self._tls.flush()
-            while buffers := self._unwritten or self._take_buffers():
-                if len(buffers) == 1:
-                    count = stream.send(buffers[0])
-                else:
-                    assert isinstance(stream, socket.socket)
-                    count = stream.sendmsg(buffers[:GATHERED])
+            if not buffers and (fresh := protocol.data_to_send()):
+                buffers = self._unwritten = self._join(fresh) if len(fresh) > 1 else fresh
+            while buffers:
+                count = stream.send(buffers[0]) if len(buffers) == 1 else stream.sendmsg(buffers[:GATHERED])
                 protocol.data_sent(count)
-                while count and count >= len(buffers[0]):
-                    count -= len(buffers.pop(0))
-                if count:
+                while count >= (size := len(buffers[0])):
+                    del buffers[0]
+                    count -= size
+                    if not buffers:
+                        break
+                else:
                     buffers[0] = memoryview(buffers[0])[count:]
             self._blocked = False
         except ssl.SSLWantReadError:
@@ -623,13 +616,12 @@ class Connection(BaseConnection):
             self._blocked = True
         except OSError as error:
             self._lose(error)
+        if more and not buffers:
+            self._flush()
 
-    def _take_buffers(self) -> list[bytes | memoryview]:
-        buffers: list[Any] = self.protocol.data_to_send()
-        if len(buffers) > 1 and (self._tls is not None or sum(map(len, buffers)) <= JOINED):
-            buffers = [b"".join(buffers)]
-        if buffers:
-            self._unwritten = buffers
+    def _join(self, buffers: list[Any]) -> list[Any]:
+        if self._tls is not None or sum(map(len, buffers)) <= JOINED:
+            return [b"".join(buffers)]
         return buffers
 
     def _end_stream(self) -> None:
@@ -655,47 +647,42 @@ class Connection(BaseConnection):
             self._lose()
 
     def _abort(self) -> None:
-        if self._stream is not None and not self._lost:
+        if self._stream is not None:
             with contextlib.suppress(OSError):
                 # The operating system forgets what is not sent.
                 self.transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._lose()
 
     def _lose(self, error: OSError | None = None) -> None:
-        """Close the stream, or let the last thread that polls it do so."""
-        if self._lost:
-            return
-        self._lost = True
+        """Close the stream."""
+        stream, self._stream = self._stream, None
         protocol = self.protocol
-        if error is not None and self._stream is not None:
+        if error is not None and stream is not None:
             self._error = error
             # What came before may say more: that the peer has closed the connection, for example.
             with contextlib.suppress(OSError):
-                while protocol.wants_read and (data := self._stream.recv(READ_SIZE)):
+                while protocol.wants_read and (data := stream.recv(READ_SIZE)):
                     protocol.receive_data(data)
+        if self._is_closed():
+            return
         protocol.connection_lost(error)
-        for event in protocol.events(messages=False):
-            self._handle_event(event)
         self._unwritten = []
         self._blocked = False
         if self._deadline is not None:
             self._deadline.connection = None
-        self._watch()
-        self._notify()
-        if not self._polling:
-            self._close_socket()
+        self._react()
+        self._close_socket()
         self.log_closed()
 
     def _close_socket(self) -> None:
-        if self._stream is not None:
+        """Close the socket, but not while threads poll it: the last one does it."""
+        if self._fd >= 0 and not any(waiter.waiting for waiter in self._waiters):
             self.transport.close()
 
     # What the keeper does
 
     def _update(self) -> None:
         """Let the keeper know what it has to do."""
-        if self._lost:
-            return
         deadline = self.protocol.deadline()
         entry = self._deadline
         if deadline is not None and (entry is None or deadline < entry.when):
@@ -706,11 +693,10 @@ class Connection(BaseConnection):
 
     def _watch(self) -> None:
         events = 0
-        if not self._lost:
-            if self._left and self.protocol.wants_read:
-                events = selectors.EVENT_READ
-            if self._blocked and not self._writers:
-                events |= selectors.EVENT_WRITE
+        if self._left and not self._reading_paused:
+            events = selectors.EVENT_READ
+        if self._blocked and not any(waiter.events & POLLOUT for waiter in self._waiters):
+            events |= selectors.EVENT_WRITE
         if events != self._watched:
             self._watched = events
             keeper().watch(self.transport, events, self)
@@ -720,7 +706,7 @@ class Connection(BaseConnection):
         with self._lock:
             if self._waits != self._waits_seen:
                 self._waits_seen = self._waits
-                return not self._lost
+                return not self._is_closed()
             self._noted = False
             if not self._waiters:
                 self._left = True
@@ -762,7 +748,3 @@ def check_options(declared: type[CommonOptions], given: Mapping[str, Any]) -> No
 
 def _time(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
-
-
-def _concurrent() -> ConcurrencyError:
-    return ConcurrencyError("another thread is receiving from this connection already")

@@ -143,7 +143,9 @@ class ServerConnection(Connection):
     def _wait_for_request(self) -> Request | None:
         protocol = self.protocol
         with self._lock:
-            self._wait(lambda: protocol.request is not None or protocol.state is not State.CONNECTING, None)
+            self._wait_until(
+                lambda: protocol.request is not None or protocol.state is not State.CONNECTING, None
+            )
             return protocol.request if protocol.state is State.CONNECTING else None
 
     def _answer(self, request: Request) -> None:

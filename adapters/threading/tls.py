@@ -26,7 +26,9 @@ class TLSStream:
 
     Attributes:
         established: whether TLS's handshake is done.
-        over: whether :meth:`recv` has something to tell that the socket has not: the end, or an error.
+        ended: whether the peer has ended it, and all that came before has been returned.
+        error: what has gone wrong, apart from the stream itself.
+        unsent: encrypted bytes that wait to be written.
     """
 
     def __init__(
@@ -50,16 +52,12 @@ class TLSStream:
         self._object = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
-        self._unsent = b""  # encrypted
+        self.unsent = b""  # encrypted
         self._accepted = 0  # bytes that it is made of
-        self._ended = False
-        self._error: ssl.SSLError | None = None
+        self.ended = False
+        self.error: ssl.SSLError | None = None
         self._eof_sent = False
         self.established = False
-
-    @property
-    def over(self) -> bool:
-        return self._ended or self._error is not None
 
     def recv(self, size: int) -> bytes:
         """Return all that is there, decrypted; nothing at the end.
@@ -69,7 +67,7 @@ class TLSStream:
             OSError: the stream or TLS has failed.
         """
         data = b""
-        while not (data or self.over):
+        while not (data or self.ended or self.error):
             received = self._stream.recv(size)
             if self._eof_sent:
                 # What comes now means nothing, and need not be decrypted.
@@ -79,8 +77,8 @@ class TLSStream:
             else:
                 self._incoming.write_eof()
             data = self._decrypt()
-        if not data and self._error is not None:
-            raise self._error
+        if not data and self.error is not None:
+            raise self.error
         return data
 
     def _decrypt(self) -> bytes:
@@ -88,21 +86,24 @@ class TLSStream:
         pieces = []
         try:
             self._shake_hands()
-            while piece := self._object.read(RECORDS):
+            while self._incoming.pending or self._incoming.eof:
+                piece = self._object.read(RECORDS)
+                if not piece:
+                    self.ended = True
+                    break
                 pieces.append(piece)
-            self._ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
             if self.established and isinstance(error, ssl.SSLEOFError):
                 # The peer did not say goodbye in TLS. WebSocket has a goodbye of its own.
-                self._ended = True
+                self.ended = True
             else:
-                self._error = error
-        # There may be something to say: the handshake goes on, a key is changed, an alert.
-        with contextlib.suppress(OSError):
-            self.flush()
-        return b"".join(pieces)
+                self.error = error
+        if self._outgoing.pending:
+            # The handshake goes on, a key is changed, an error is told. The next one to write does it.
+            self.unsent += self._outgoing.read()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _shake_hands(self) -> None:
         if not self.established:
@@ -135,9 +136,9 @@ class TLSStream:
             OSError: the stream has failed.
         """
         if self._outgoing.pending:
-            self._unsent += self._outgoing.read()
-        while self._unsent:
-            self._unsent = self._unsent[self._stream.send(self._unsent) :]
+            self.unsent += self._outgoing.read()
+        while self.unsent:
+            self.unsent = self.unsent[self._stream.send(self.unsent) :]
 
     def shutdown(self, how: int) -> None:
         """End TLS, and the sending half of what it goes over.

@@ -12,10 +12,15 @@ import select
 import time
 from collections.abc import Callable
 
-__all__ = ["Alarm", "Waiter", "give_back", "take_waiter"]
+__all__ = ["KEPT_WAITERS", "POLLIN", "POLLOUT", "RECEIVING", "SENDING", "Alarm", "Waiter", "waiters"]
 
-KEPT = 64
-"""Waiters that are kept for later."""
+KEPT_WAITERS = 64
+"""How many waiters that nobody uses are kept."""
+
+POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
+
+RECEIVING, SENDING = 1, 2
+"""What a thread waits for: a message, or room to send; otherwise 0."""
 
 
 class Alarm:
@@ -44,15 +49,16 @@ class Alarm:
 
 
 class Waiter:
-    """What one thread waits by.
+    """What one thread waits by. Its attributes change with the connection's lock only.
 
     Attributes:
         ready: whether it is over, to be called with the connection's lock.
-        receiving: whether it is for a message: then it is best if the same thread reads.
-        events: what the thread waits for at the socket.
+        kind: RECEIVING, SENDING or 0.
+        waiting: whether the thread is in :meth:`poll`, or about to be.
+        events: what it waits for at the socket.
     """
 
-    __slots__ = ("_alarm", "_fd", "_poll", "_waiting", "_woken", "events", "ready", "receiving")
+    __slots__ = ("_alarm", "_fd", "_poll", "_registered", "events", "kind", "ready", "waiting", "woken")
 
     ready: Callable[[], object]
 
@@ -61,71 +67,54 @@ class Waiter:
         self._poll = select.poll()
         self._poll.register(self._alarm.fd, select.POLLIN)
         self._fd = -1
+        self._registered = 0
         self.events = 0
-        self._waiting = False
-        self._woken = False
-        self.receiving = False
+        self.kind = 0
+        self.waiting = False
+        self.woken = False
 
-    def poll(self, fd: int, events: int, until: float | None) -> int:
+    def poll(self, fd: int, until: float | None) -> int:
         """Wait, and return what has happened to a descriptor; 0 if woken, or if the time is over.
 
         Arguments:
-            fd: the descriptor.
-            events: what to wait for; with 0, the descriptor is left alone.
+            fd: the descriptor; without ``events``, it is left alone.
             until: the time at which to give up.
         """
-        if fd != self._fd or events != self.events:
+        events = self.events
+        if fd != self._fd or events != self._registered:
             # Nearly always, it is the same as the last time.
-            if self.events:
-                self._poll.unregister(self._fd)
-            if events:
-                self._poll.register(fd, events)
-            self._fd = fd
-            self.events = events
-        timeout = None if until is None else max(0.0, until - time.monotonic()) * 1000
-        for ready, happened in self._poll.poll(timeout):
+            self._register(fd, events)
+        if until is None:
+            happened = self._poll.poll()
+        else:
+            happened = self._poll.poll(max(0.0, until - time.monotonic()) * 1000)
+        for ready, what in happened:
             if ready == fd:
-                return happened
+                return what
         return 0
 
-    def begin(self) -> None:
-        """The thread is about to wait. Called with the connection's lock, like what follows."""
-        self._waiting = True
+    def _register(self, fd: int, events: int) -> None:
+        if self._registered:
+            self._poll.unregister(self._fd)
+        if events:
+            self._poll.register(fd, events)
+        self._fd = fd
+        self._registered = events
 
     def wake(self) -> None:
         """End the waiting of a thread that waits."""
-        if self._waiting and not self._woken:
-            self._woken = True
+        if self.waiting and not self.woken:
+            self.woken = True
             self._alarm.ring()
 
-    def end(self) -> None:
-        """The thread is back."""
-        self._waiting = False
-        if self._woken:
-            self._woken = False
-            self._alarm.silence()
+    def silence(self) -> None:
+        """The thread that was woken is back."""
+        self.woken = False
+        self._alarm.silence()
 
 
-_waiters: list[Waiter] = []
-
-
-def take_waiter(ready: Callable[[], object], receiving: bool) -> Waiter:
-    """Return a waiter that nobody uses."""
-    try:
-        waiter = _waiters.pop()
-    except IndexError:
-        waiter = Waiter()
-    waiter.ready = ready
-    waiter.receiving = receiving
-    return waiter
-
-
-def give_back(waiter: Waiter) -> None:
-    """Let others use a waiter."""
-    del waiter.ready
-    if len(_waiters) < KEPT:
-        _waiters.append(waiter)
-
+waiters: list[Waiter] = []
+"""Those that nobody uses."""
 
 # The descriptors are shared with the parent process, which would be woken in the child's place.
-os.register_at_fork(after_in_child=_waiters.clear)
+os.register_at_fork(after_in_child=waiters.clear)
