@@ -75,10 +75,11 @@ IMPURE = {
 CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 
 # What each adapter may import besides the core and the rest of the standard library.
-RUNTIMES = {
+RUNTIMES: dict[str, set[str]] = {
     "anyio": {"anyio", "python_socks"},
     "asyncio": {"asyncio", "python_socks", "uvloop"},
     "trio": {"python_socks", "trio"},
+    "threading": set(),
 }
 
 LONGEST_CORE_FILE = 620

@@ -609,7 +609,12 @@ class Memory(Runtime):
 
     @contextlib.asynccontextmanager
     async def raw_server(
-        self, *, small_buffers: bool = False, tls: bool = False, **options: Any
+        self,
+        *,
+        small_buffers: bool = False,
+        tls: bool = False,
+        answer: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[RawServer, Any]]:
         assert not tls
         create = options.pop("create_protocol", None) or self.ClientConnection
@@ -618,7 +623,7 @@ class Memory(Runtime):
         peer = RawServer(stream)
         opening = self.spawn(self._open, client, stream)
         await Wait(lambda: hasattr(stream, "link"))
-        await peer.answer()
+        await peer.answer(**(answer or {}))
         async with await opening.result():
             try:
                 yield peer, client
