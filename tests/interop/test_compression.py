@@ -171,7 +171,7 @@ def make_case(request: pytest.FixtureRequest) -> Case:
 
 def matrix(name: str, accept: Callable[[str, Deflate], bool]) -> list[Any]:
     """Return all combinations of parameters, for both of the sides that may be ours."""
-    bits = (None, 8, 9, 12, 15)
+    bits = (None, *range(8, 16))
     return [
         pytest.param(
             case_of(name, ours), asked, id=f"{name}-our-{ours}-" + (",".join(parameters_of(asked)) or "none")
