@@ -288,6 +288,7 @@ def test_row_19_too_many_final_blocks(side: Side, chunking: Chunking) -> None:
         HELLO[:3],
         HELLO_STORED[:7],
         HELLO + HELLO_STORED[:4],
+        b"\x00\x64\x00\x9b\xffHello",  # announced to be longer
         b"\x01\x05\x00\x05\x00Hello",  # the wrong complement
         HELLO_FINAL + b"\x07",  # the reserved kind of block
     ],
@@ -295,7 +296,7 @@ def test_row_19_too_many_final_blocks(side: Side, chunking: Chunking) -> None:
 )
 def test_row_20_what_is_not_deflate(side: Side, chunking: Chunking, payload: bytes) -> None:
     protocol = using(side)
-    data = from_peer(protocol, compressed(HELLO_STORED[:0] or b"\0"), compressed(payload))
+    data = from_peer(protocol, compressed(b"\0"), compressed(payload, BINARY))
     assert check_failed(protocol, feed(protocol, data, chunking), 1007, InvalidPayload) == [""]
 
 
