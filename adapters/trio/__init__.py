@@ -1,6 +1,7 @@
 """WebSocket clients and servers on trio."""
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
+from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Serve,
@@ -17,14 +18,17 @@ __all__ = [
     "ClientConnection",
     "Connect",
     "Reconnect",
+    "Router",
     "Serve",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
     "connect",
     "reconnect",
+    "route",
     "serve",
     "serve_stream",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]
