@@ -276,11 +276,12 @@ class Router:
         if rule.host and not self._by_host:
             raise ValueError(f"{where} has the host {rule.host!r}: that needs a Map with host_matching=True")
         for name in (rule.host, rule.subdomain):
-            literal = _PLACEHOLDER.sub("", name or "")
-            if literal != _to_ascii(literal).lower():
+            labels = _PLACEHOLDER.sub("<>", name or "").split(".")
+            usual = [_to_ascii(label).lower() for label in labels]
+            if labels != usual:
                 raise ValueError(
-                    f"{where}: the host {name!r} must be in IDNA form and lower case, as "
-                    f"{'.'.join(map(_to_ascii, (name or '').split('.'))).lower()!r}"
+                    f"{where}: the host {name!r} must be in IDNA form and lower case, "
+                    f"as {'.'.join(usual).replace('<>', '<...>')!r}"
                 )
         if rule.redirect_to is None:
             _check_handler(where, rule.endpoint, sorted(rule.arguments))
@@ -375,7 +376,9 @@ def _check_handler(where: str, handler: object, arguments: list[str]) -> None:
 
 def _to_ascii(host: str) -> str:
     """Return the form that a host name has on the wire (RFC 5890); a port may follow it."""
-    return host if host.isascii() else host.encode("idna").decode("ascii")
+    # A port is no part of the last label, whose length is limited.
+    name, colon, port = host.partition(":")
+    return name.encode("idna").decode("ascii") + colon + port
 
 
 def _refuse(status: int, reason: str, headers: HeadersLike = ()) -> Response:
