@@ -285,11 +285,8 @@ class Router:
                 )
         if rule.redirect_to is None:
             _check_handler(where, rule.endpoint, sorted(rule.arguments))
-        elif isinstance(rule.redirect_to, str) and rule.redirect_to.startswith("<"):
-            raise ValueError(
-                f"{where}: redirect_to must not begin with a value of the client's, which may be a URL of "
-                f"another host, as {rule.redirect_to!r} does; begin with a slash"
-            )
+        elif isinstance(rule.redirect_to, str):
+            _check_target(where, rule.redirect_to, rule.arguments)
 
 
 def make_router(
@@ -349,6 +346,19 @@ def _parse_server_name(server_name: str) -> str:
             f"server_name must be a host name, and its port if need be, not {server_name!r}"
         ) from error
     return name
+
+
+def _check_target(where: str, target: str, arguments: Iterable[str]) -> None:
+    """Refuse a redirect that leads to any host, or cannot be made."""
+    if target.startswith("<"):
+        raise ValueError(
+            f"{where}: redirect_to must not begin with a value of the client's, which may be a URL of "
+            f"another host, as {target!r} does; begin with a slash"
+        )
+    for placeholder in _PLACEHOLDER.findall(target):
+        if placeholder[1:-1] not in arguments:
+            names = ", ".join(f"<{name}>" for name in sorted(arguments)) or "none"
+            raise ValueError(f"{where}: redirect_to has {placeholder}, but the rule's values are: {names}")
 
 
 def _check_handler(where: str, handler: object, arguments: list[str]) -> None:

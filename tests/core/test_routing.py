@@ -699,6 +699,12 @@ def matching(*rules: Rule) -> Map:
             ValueError,
             "rule '/x/<path:target>': redirect_to must not begin with a value of the client's",
         ),
+        (
+            lambda: Router([Rule("/x/<int:n>/<m>", redirect_to="/y/<int:n>")]),
+            ValueError,
+            "rule '/x/<int:n>/<m>': redirect_to has <int:n>, but the rule's values are: <m>, <n>",
+        ),
+        (lambda: Router([Rule("/x", redirect_to="/<y>")]), ValueError, "has <y>, but .* values are: none"),
     ],
 )
 def test_refusals(make: Callable[[], Router], error: type[Exception], message: str) -> None:
