@@ -133,6 +133,12 @@ async def test_redirect(runtime: Runtime) -> None:
             assert response.headers["content-length"] == str(len(response.body))
 
 
+async def test_client_follows_redirects(runtime: Runtime) -> None:
+    async with routing(runtime) as server, runtime.connect(runtime.uri_of(server, "/old/7")) as client:
+        assert await client.recv() == "channel 7"
+        assert client.path == "/channel/7"
+
+
 async def test_request_that_is_not_for_websocket(runtime: Runtime) -> None:
     async with routing(runtime) as server:
         for path, status in {"/channel/7": 426, "/channel/x": 404, "/lobby": 308}.items():
