@@ -16,8 +16,9 @@ from .events import Request
 from .exceptions import ConnectionClosed
 from .frames import serialize_close
 from .handshake import select_subprotocol
-from .http import Headers
+from .http import Headers, Response
 from .options import ServeOptions
+from .routing import Route, Router
 from .server import ServerProtocol
 from .typing import CloseCode, State, Subprotocol
 
@@ -81,9 +82,13 @@ class BaseServerConnection(BaseConnection):
     """A server's connection.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+
+    Attributes:
+        route: on a server made by ``route``, where the request leads to; ``None`` before that is known.
     """
 
     protocol: ServerProtocol
+    route: Route | None = None
 
     def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
         self.handler = handler
@@ -115,6 +120,18 @@ class BaseServerConnection(BaseConnection):
         precedence over this method.
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
+
+    def _find_route(self, request: Request) -> Response | None:
+        """Find the handler that a request is for, or the response to give instead, if rules decide that.
+
+        It is for what :meth:`process_request` has not answered.
+        """
+        if isinstance(self.handler, Router):
+            found = self.handler.route(request)
+            if isinstance(found, Response):
+                return found
+            self.route = found
+        return None
 
     def _call_handler(self) -> Any:
         return self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self)
@@ -169,6 +186,8 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
             result = self.process_request(request.path, request.headers)
             if inspect.isawaitable(result):
                 result = await result
+            if result is None:
+                result = self._find_route(request)
         except Exception as error:
             result = error
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)

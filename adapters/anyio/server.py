@@ -35,14 +35,19 @@ RETRY_DELAY = 0.1
 """Seconds until accepting is tried again, when there are no more descriptors."""
 
 
-class AnyioServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of listening sockets."""
+class AnyioListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of listening sockets."""
 
-    ssl: ssl_module.SSLContext | None
     sock: socket.socket | None
     family: int
     backlog: int
     reuse_port: bool
+
+
+class AnyioServeOptions(AnyioListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class Server(StructuredServer):

@@ -2,6 +2,7 @@
 
 from .client import ClientConnection, connect, reconnect, unix_connect
 from .connection import Connection
+from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Server,
@@ -15,12 +16,15 @@ __all__ = [
     "BasicAuthWebSocketServerProtocol",
     "ClientConnection",
     "Connection",
+    "Router",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
     "connect",
     "reconnect",
+    "route",
     "serve",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]

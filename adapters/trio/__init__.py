@@ -6,6 +6,7 @@ except ImportError as error:
     raise ImportError("adapters.trio needs trio: pip install 'wsproto-core[trio]'") from error
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
+from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Serve,
@@ -22,14 +23,17 @@ __all__ = [
     "ClientConnection",
     "Connect",
     "Reconnect",
+    "Router",
     "Serve",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
     "connect",
     "reconnect",
+    "route",
     "serve",
     "serve_stream",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]

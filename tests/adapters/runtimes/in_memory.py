@@ -575,6 +575,12 @@ class Memory(Runtime):
     def unix_serve(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError
 
+    def route(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def unix_route(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
     @contextlib.asynccontextmanager
     async def serving(self, handler: Handler | None = None, **options: Any) -> AsyncIterator[tuple[Any, str]]:
         options.setdefault("compression", None)
