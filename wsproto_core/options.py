@@ -51,6 +51,7 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
 SelectSubprotocol: TypeAlias = Callable[[Sequence[Subprotocol], Sequence[Subprotocol]], Subprotocol | None]
 ProcessRequest: TypeAlias = Callable[[str, Headers], Any]
+ProcessResponse: TypeAlias = Callable[[str, Headers, Response], Response | None]
 OriginLike: TypeAlias = "Origin | str | re.Pattern[str] | None"
 
 
@@ -90,6 +91,7 @@ class ServerOptions(CommonOptions, total=False):
     origins: Sequence[OriginLike] | None
     extensions: Sequence[ServerExtensionFactory] | None
     extra_headers: ExtraResponseHeaders | None
+    process_response: ProcessResponse | None
     select_subprotocol: SelectSubprotocol | None
     server_header: str | None
 
@@ -168,6 +170,12 @@ def _text(name: str, value: Any) -> None:
 def _function(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, not {value!r}")
+
+
+def _plain_function(name: str, value: Any) -> None:
+    _function(name, value)
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function, not a coroutine function: {value!r}")
 
 
 def _port(name: str, value: Any) -> None:
@@ -352,6 +360,15 @@ OPTIONS: dict[str, Option] = {
         "HTTP headers that are added to the handshake: a mapping, pairs or Headers; on a server also a "
         "function of the request's path and headers that returns them.",
         _headers,
+    ),
+    "process_response": Option(
+        None,
+        "",
+        "A plain function of the request's path and headers and of the response that is about to be sent, "
+        "whatever its status. It may alter the response's headers, or return another Response of the same "
+        "kind: the status 101 and the opening handshake's own headers stay. It is not called for what is "
+        "no HTTP request. If it fails, the response has the status 500.",
+        _plain_function,
     ),
     "select_subprotocol": Option(
         None,

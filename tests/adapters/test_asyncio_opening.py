@@ -255,6 +255,15 @@ async def test_user_agent_and_server_header(value: str | None) -> None:
         assert client.response_headers.get("Server") == value
 
 
+async def test_process_response() -> None:
+    def process_response(path: str, request_headers: Headers, response: Response) -> None:
+        response.headers["X-Path"] = path
+
+    async with connected({}, {"process_response": process_response}) as (client, server):
+        assert client.response_headers is not None
+        assert client.response_headers["X-Path"] == server.path
+
+
 async def test_user_information_is_sent_as_basic_credentials() -> None:
     async with (
         serving(wait_closed) as (server, _),

@@ -657,6 +657,27 @@ def test_shutting_down_what_is_open() -> None:
     assert server.state is State.OPEN
 
 
+@pytest.mark.parametrize("received", [b"", b"GET / HT", request()])
+def test_too_many_connections(received: bytes) -> None:
+    server = server_of()
+    server.receive_data(received)
+    server.refuse_connection(30)
+    head = parse_head(written(server))
+    assert head.status == 503
+    assert head.headers["retry-after"] == "30"
+    assert head.body == b"Failed to open a WebSocket connection: there are too many connections.\n"
+    assert server.stream_action is StreamAction.SEND_EOF
+    assert str(server.handshake_error) == "the request was answered with HTTP status 503"
+    server.refuse_connection()
+    assert written(server) == b""
+
+
+def test_one_connection_is_never_too_many_once_it_is_open() -> None:
+    server = opened_server()
+    server.refuse_connection()
+    assert server.state is State.OPEN
+
+
 # Data before the answer
 
 

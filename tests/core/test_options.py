@@ -54,6 +54,7 @@ DEFAULTS = {
     "origins": None,
     "extensions": None,
     "extra_headers": None,
+    "process_response": None,
     "select_subprotocol": None,
     "user_agent_header": USER_AGENT,
     "server_header": USER_AGENT,
@@ -106,6 +107,7 @@ def test_which_side_has_which_option() -> None:
         "origins",
         "extensions",
         "extra_headers",
+        "process_response",
         "select_subprotocol",
         "server_header",
     }
@@ -177,7 +179,7 @@ def test_unknown_options(name: str, message: str) -> None:
 
 
 def test_options_of_the_other_side() -> None:
-    for name in ("origins", "select_subprotocol", "server_header", "process_request"):
+    for name in ("origins", "select_subprotocol", "server_header", "process_request", "process_response"):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
             ClientProtocol(URI, clock=Clock(), **{name: None})
     for name in ("origin", "user_agent_header", "host", "port"):
@@ -235,8 +237,17 @@ def test_tls_as_the_uri_asks_for() -> None:
 SECONDS = ["open_timeout", "close_timeout", "ping_interval", "ping_timeout"]
 COUNTS = ["max_fragments", "max_pings", "max_headers", "max_header_line", "max_header_bytes"]
 MARKS = ["max_queue", "read_limit", "write_limit"]
-FUNCTIONS = ["select_subprotocol", "create_protocol", "process_request"]
+FUNCTIONS = ["select_subprotocol", "create_protocol", "process_request", "process_response"]
 HEADER_VALUES = ["origin", "user_agent_header", "server_header"]
+
+
+def test_process_response_is_a_plain_function() -> None:
+    async def process_response(path: str, request_headers: Headers, response: object) -> None: ...
+
+    with pytest.raises(
+        TypeError, match="process_response must be a plain function, not a coroutine function"
+    ):
+        check("process_response", process_response)
 
 
 @pytest.mark.parametrize("name", SECONDS)
