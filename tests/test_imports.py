@@ -29,15 +29,16 @@ LAYERS = (
     ("headers", "http", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect"),
     ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),
-    ("messages", "options"),
+    ("messages", "options", "prepared"),
     ("inbox", "keepalive", "outbox"),
     ("protocol",),
-    ("client", "server", "connection"),
+    ("broadcast", "client", "server", "connection"),
     ("testing", ""),
 )
 
 SIDEWAYS = {
     "http": {"headers"},
+    "messages": {"prepared"},
     "extensions": {"extensions.base", "extensions.permessage_deflate"},
     "extensions.permessage_deflate": {"extensions.base"},
 }
