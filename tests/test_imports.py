@@ -29,10 +29,10 @@ LAYERS = (
     ("headers", "http", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect", "routing"),
     ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),
-    ("messages", "options"),
+    ("messages", "options", "prepared"),
     ("inbox", "keepalive", "outbox"),
     ("protocol",),
-    ("client", "server", "connection", "connecting"),
+    ("broadcast", "client", "server", "connection", "connecting"),
     ("asynchronous",),
     ("serving", "reconnecting", "structured", "structured.runtime"),
     ("structured.connection",),
@@ -42,6 +42,7 @@ LAYERS = (
 
 SIDEWAYS = {
     "http": {"headers"},
+    "messages": {"prepared"},
     "extensions": {"extensions.base", "extensions.permessage_deflate"},
     "extensions.permessage_deflate": {"extensions.base"},
 }
