@@ -34,7 +34,7 @@ LAYERS = (
     ("protocol",),
     ("broadcast", "client", "server", "connection", "connecting"),
     ("asynchronous",),
-    ("serving", "reconnecting", "structured", "structured.runtime"),
+    ("broadcasting", "serving", "reconnecting", "structured", "structured.runtime"),
     ("structured.connection",),
     ("structured.client", "structured.server"),
     ("testing", ""),

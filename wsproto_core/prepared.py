@@ -25,7 +25,7 @@ from .typing import BytesLike, Data
 if TYPE_CHECKING:
     from .messages import MessageWriter
 
-__all__ = ["Message", "PreparedMessage", "SharedFrame", "Sharing", "sharing"]
+__all__ = ["Message", "PreparedMessage", "SharedFrame", "Sharing", "prepare", "sharing"]
 
 
 class Sharing:
@@ -178,3 +178,13 @@ class PreparedMessage:
 
 Message: TypeAlias = Data | BytesLike | PreparedMessage
 """What is sent as one message."""
+
+
+def prepare(
+    message: Data | BytesLike, *, text: bool | None = None, compress: bool | None = None
+) -> PreparedMessage:
+    """Encode a message once, to send it many times: ``send`` and ``broadcast`` take what this returns.
+
+    Arguments and errors: see :class:`PreparedMessage`.
+    """
+    return PreparedMessage(message, text=text, compress=compress)
