@@ -6,8 +6,6 @@ has not got that is left out when the tests are collected, so that no test is ev
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from tests.adapters.runtimes import RUNTIMES, Runtime, make_runtime
@@ -15,14 +13,6 @@ from tests.adapters.runtimes import RUNTIMES, Runtime, make_runtime
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): what a test needs of a runtime")
-
-
-def available() -> list[str]:
-    return [
-        name
-        for name, kind in RUNTIMES.items()
-        if not kind.adapter or importlib.util.find_spec(f"adapters.{kind.adapter}")
-    ]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,6 +26,6 @@ def is_able(item: pytest.Item) -> bool:
     return runtime not in RUNTIMES or needs <= RUNTIMES[runtime].abilities
 
 
-@pytest.fixture(params=available())
+@pytest.fixture(params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     return make_runtime(request.param)
