@@ -343,8 +343,11 @@ def test_a_stream_that_takes_no_more_later_has_a_deadline_while_one_receives() -
         ours, theirs = trio.testing.memory_stream_pair()
         peer = Peer(theirs)
         waits = [0.0, 5.0, float("inf")]
+        deliver = ours.send_stream.send_all_hook
+        assert deliver is not None
 
         async def stall() -> None:
+            await deliver()
             await trio.sleep(waits.pop(0))
 
         ours.send_stream.send_all_hook = stall
