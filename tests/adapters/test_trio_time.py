@@ -17,7 +17,18 @@ import trio.testing
 
 from adapters.trio import ClientConnection, connect, serve_stream
 from tests.adapters.runtime import Log
-from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload, frame, mask, parse_head, response
+from tests.core.helpers import (
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    close_payload,
+    frame,
+    mask,
+    parse_head,
+    response,
+)
 from wsproto_core.exceptions import ConnectionClosedError, ConnectionClosedOK, HandshakeTimeout
 
 QUIET: dict[str, Any] = {"ping_interval": None, "compression": None}
