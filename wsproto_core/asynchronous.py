@@ -26,9 +26,11 @@ __all__ = ["AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
 class Event(Interface):
     """Something that can be waited for once: the ``Event`` of asyncio, trio and anyio."""
 
-    def set(self) -> object: ...
+    def set(self) -> object:
+        """Wake who waits."""
 
-    async def wait(self) -> Any: ...
+    async def wait(self) -> Any:
+        """Wait until it is set."""
 
 
 class AwaitablePong(PongWaiter, Awaitable[float], Interface):

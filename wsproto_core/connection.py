@@ -44,11 +44,14 @@ DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
 class PongWaiter(Interface):
     """What an adapter's ``ping`` returns, as far as it is completed here; :class:`asyncio.Future` is one."""
 
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether it has been completed."""
 
-    def set_result(self, latency: float, /) -> object: ...
+    def set_result(self, latency: float, /) -> object:
+        """There is a pong."""
 
-    def set_exception(self, error: Exception, /) -> object: ...
+    def set_exception(self, error: Exception, /) -> object:
+        """There will be none."""
 
 
 class BaseConnection:

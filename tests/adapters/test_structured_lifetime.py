@@ -14,7 +14,7 @@ from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, client_context, server_context, wait_closed
 from tests.adapters.runtimes.peers import RawClient, TLSStream
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
-from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatusCode
+from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, HandshakeTimeout, InvalidStatusCode
 
 GOING_AWAY = Frame(CLOSE, close_payload(1001))
 
@@ -46,10 +46,16 @@ async def test_an_error_in_a_connections_block_comes_out_as_it_is(runtime: Runti
 
 
 async def test_an_error_in_a_servers_block_comes_out_as_it_is(runtime: Runtime) -> None:
-    with pytest.raises(Oops) as raised:
+    started: list[Any] = []
+
+    async def use() -> None:
         async with runtime.serving(wait_closed) as (server, uri):
-            client = await runtime.open(uri)
+            started.extend([server, await runtime.open(uri)])
             raise Oops
+
+    with pytest.raises(Oops) as raised:
+        await use()
+    server, client = started
     assert raised.value.__context__ is None
     with pytest.raises(ConnectionClosedOK):
         await client.recv()
@@ -80,12 +86,10 @@ async def test_connect_cannot_be_awaited_without_tasks(runtime: Runtime) -> None
 async def test_one_cannot_be_told_twice_where_to_connect(runtime: Runtime) -> None:
     left, right = socket.socketpair()
     with left, right:
-        for options in ({"sock": left, "stream": object()}, {"sock": left, "path": "/nowhere"}):
-            with pytest.raises(ValueError, match="must not both be given"):
-                if "path" in options:
-                    runtime.unix_connect(**options)
-                else:
-                    runtime.connect("ws://localhost", **options)
+        with pytest.raises(ValueError, match="sock and stream must not both be given"):
+            runtime.connect("ws://localhost", sock=left, stream=object())
+        with pytest.raises(ValueError, match="path and sock must not both be given"):
+            runtime.unix_connect("/nowhere", sock=left)
 
 
 async def test_one_cannot_be_told_twice_where_to_listen(runtime: Runtime) -> None:
@@ -182,13 +186,12 @@ async def test_a_cancelled_call_is_cancelled_whatever_there_is_to_do(runtime: Ru
 
 async def test_messages_that_are_there_let_others_run(runtime: Runtime) -> None:
     count = 256
-    turns = 0
+    turns: list[None] = []
 
     async def others() -> None:
-        nonlocal turns
         while True:
             await runtime.sleep(0)
-            turns += 1
+            turns.append(None)
 
     async with runtime.raw_server(max_queue=None) as (peer, client):
         for receive in (client.recv, lambda: anext(client.recv_streaming()), lambda: client.send("hi")):
@@ -196,14 +199,14 @@ async def test_messages_that_are_there_let_others_run(runtime: Runtime) -> None:
             await runtime.until(lambda: client.protocol.undelivered >= count)
             task = runtime.spawn(others)
             await runtime.until(lambda: turns)
-            turns = 0
+            turns.clear()
             for _ in range(count):
                 await receive()
-            assert turns >= count // 64 - 1
+            assert len(turns) >= count // 64 - 1
             task.cancel()
             with pytest.raises(Cancelled):
                 await task.result()
-            turns = 0
+            turns.clear()
 
 
 # Leaving a block cancelled
@@ -366,6 +369,25 @@ async def test_listeners_are_closed_if_nobody_lets_the_server_run(runtime: Runti
         with pytest.raises(RuntimeError, match="new arrivals"):
             await serving._open(Refusing())  # type: ignore[attr-defined]
         assert sock.fileno() < 0
+
+
+async def test_there_may_be_no_time_to_connect(runtime: Runtime) -> None:
+    async with runtime.raw_listener(tls=False) as listener:
+        # Nobody does TLS with it.
+        uri = listener.uri.replace("ws:", "wss:")
+        with pytest.raises(HandshakeTimeout, match="no stream"):
+            async with runtime.connect(uri, open_timeout=0.3):
+                pass
+        assert (await (await listener.accept()).read_to_end())[:1] == b"\x16"
+
+
+async def test_connections_and_servers_have_blocks_of_their_own(runtime: Runtime) -> None:
+    async with runtime.serving() as (server, uri):
+        async with server:
+            async with await runtime.open(uri) as client:
+                await runtime.check_echo(client)
+            assert client.closed
+        assert not server.is_serving()
 
 
 # Errors that are not the server's

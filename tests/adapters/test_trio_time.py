@@ -347,3 +347,33 @@ def test_what_is_being_written_has_a_moment_when_a_connection_is_cancelled() -> 
         assert client.closed
 
     run(test)
+
+
+def test_a_stream_that_takes_no_more_later_has_a_deadline_while_one_receives() -> None:
+    async def test() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        peer = Peer(theirs)
+        waits = [0.0, 5.0, float("inf")]
+        deliver = ours.send_stream.send_all_hook
+        assert deliver is not None
+
+        async def stall() -> None:
+            await deliver()
+            await trio.sleep(waits.pop(0))
+
+        ours.send_stream.send_all_hook = stall
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.answer)
+            options = {**QUIET, "ping_timeout": 10.0}
+            async with connect("ws://localhost/", stream=ours, **options) as client:
+                await trio.testing.wait_all_tasks_blocked()
+                start = trio.current_time()
+                nursery.start_soon(client.send, "one")
+                await trio.testing.wait_all_tasks_blocked()
+                await client.send("two")
+                with trio.fail_after(100), pytest.raises(ConnectionClosedError) as raised:
+                    await client.recv()
+                assert isinstance(raised.value.__cause__, TimeoutError)
+                assert trio.current_time() == start + 15
+
+    run(test)

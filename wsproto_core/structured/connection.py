@@ -293,6 +293,8 @@ class StructuredConnection(AsyncConnection):
     async def _write_more(self) -> None:
         transport = self._transport
         if self._unwritten:
+            # This has a deadline from now on.
+            self._move_deadline()
             await transport.wait_writable()
             self._wake_waiters()
         elif self.protocol.stream_action is StreamAction.SEND_EOF and transport.has_halves:
@@ -320,20 +322,21 @@ class StructuredConnection(AsyncConnection):
             self._handle_event(event)
         if self._is_closed() or protocol.stream_action is StreamAction.ABORT:
             self.abandon()
-        if self._reading is not None:
-            self._move_deadline(self._reading)
-        self._wake_waiters()
         if not protocol.receiving:
             self._fail_pings()
+        self._move_deadline()
+        self._wake_waiters()
 
-    def _move_deadline(self, reading: Scope) -> None:
+    def _move_deadline(self) -> None:
         """See that who reads meets a deadline that has come nearer."""
+        if self._reading is None:
+            return
         if self._is_closed():
-            reading.cancel()
+            self._reading.cancel()
             return
         deadline = self.protocol.deadline()
-        if deadline is not None and deadline < reading.deadline:
-            reading.deadline = deadline
+        if deadline is not None and deadline < self._reading.deadline:
+            self._reading.deadline = deadline
 
     async def start(self, tasks: Tasks, transport: Transport) -> None:
         """Begin to live among these tasks.
