@@ -29,12 +29,12 @@ LAYERS = (
     ("headers", "http", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect", "routing"),
     ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),
-    ("messages", "options"),
+    ("messages", "options", "prepared"),
     ("inbox", "keepalive", "outbox"),
     ("protocol",),
-    ("client", "server", "connection", "connecting"),
+    ("broadcast", "client", "server", "connection", "connecting"),
     ("asynchronous",),
-    ("serving", "reconnecting", "structured", "structured.runtime"),
+    ("broadcasting", "serving", "reconnecting", "structured", "structured.runtime"),
     ("structured.connection",),
     ("structured.client", "structured.server"),
     ("testing", ""),
@@ -42,6 +42,7 @@ LAYERS = (
 
 SIDEWAYS = {
     "http": {"headers"},
+    "messages": {"prepared"},
     "extensions": {"extensions.base", "extensions.permessage_deflate"},
     "extensions.permessage_deflate": {"extensions.base"},
 }
@@ -78,10 +79,11 @@ CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 DEFERRED_DEPENDENCIES = {"routing": {"werkzeug"}}
 
 # What each adapter may import besides the core and the rest of the standard library.
-RUNTIMES = {
+RUNTIMES: dict[str, set[str]] = {
     "anyio": {"anyio", "python_socks"},
     "asyncio": {"asyncio", "python_socks", "uvloop"},
     "trio": {"python_socks", "trio"},
+    "threading": set(),
 }
 
 LONGEST_CORE_FILE = 620

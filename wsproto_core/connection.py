@@ -18,6 +18,7 @@ from .events import Close, Event, Failure, Late, Pong, Request, Response
 from .exceptions import ConcurrencyError
 from .extensions.base import Extension
 from .http import Headers
+from .prepared import PreparedMessage
 from .protocol import Protocol
 from .statistics import Statistics
 from .typing import BytesLike, Side, State, Subprotocol
@@ -26,11 +27,17 @@ __all__ = ["BaseConnection", "PongWaiter", "Sendable", "advance", "fragments_of"
 
 
 Sendable: TypeAlias = (
-    str | BytesLike | Iterable[str] | Iterable[BytesLike] | AsyncIterable[str] | AsyncIterable[BytesLike]
+    str
+    | BytesLike
+    | PreparedMessage
+    | Iterable[str]
+    | Iterable[BytesLike]
+    | AsyncIterable[str]
+    | AsyncIterable[BytesLike]
 )
 """What ``send`` takes; on a blocking adapter, no asynchronous iterables."""
 
-DATA_TYPES = (str, bytes, bytearray, memoryview)
+DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
 """What is sent as one message; a tuple, because a union would be built anew at each use."""
 
 

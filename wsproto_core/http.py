@@ -93,15 +93,16 @@ class MultipleValuesError(LookupError):
 class Headers(MutableMapping[str, str]):
     """HTTP headers: a mapping from names to values that can hold a name several times.
 
-    A list of ``(name, value)`` is slow at lookups; a ``dict`` neither ignores the case of names nor
-    holds two values for one. This is both: the pairs as they came, and values by lower-case name.
+    A ``dict`` neither ignores the case of names nor holds two values for one. These are the pairs as
+    they came. They are few, are looked up a few times, and are kept as long as the connection: an index
+    would take more memory than the headers.
 
     - ``headers[name]`` raises :exc:`KeyError` if there is no value, returns it if there is one, and
       raises :exc:`MultipleValuesError` if there are several. ``get``, ``pop``, ``setdefault`` and
       ``items`` follow this.
     - ``headers[name] = value`` adds a value after those that are there; ``update`` and the
       constructor do so for each pair.
-    - ``del headers[name]`` removes all values (this is slow).
+    - ``del headers[name]`` removes all values.
     - The keys are lower-case names, each one once.
 
     Nothing is validated here, but when a request or a response is serialized.
@@ -111,10 +112,9 @@ class Headers(MutableMapping[str, str]):
         values: more names and values, as ``dict`` takes them.
     """
 
-    __slots__ = ("_pairs", "_values")
+    __slots__ = ("_pairs",)
 
     _pairs: list[tuple[str, str]]
-    _values: dict[str, tuple[str, ...]]
 
     def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
         self.clear()
@@ -133,42 +133,43 @@ class Headers(MutableMapping[str, str]):
         return self.copy()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        return isinstance(name, str) and bool(self.get_all(name))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
 
     def __len__(self) -> int:
         """The number of different names."""
-        return len(self._values)
+        return len({name.lower() for name, _ in self._pairs})
 
     def __getitem__(self, name: str) -> str:
-        values = self._values[name.lower()]
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name.lower())
         if len(values) > 1:
             raise MultipleValuesError(name)
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        name, key = _share(name), _share(name.lower())
-        if key in _ALIKE:
+        if name.lower() in _ALIKE:
             value = _share(value)
-        self._values[key] = (*self._values.get(key, ()), value)
-        self._pairs.append((name, value))
+        self._pairs.append((_share(name), value))
 
     def __delitem__(self, name: str) -> None:
         key = name.lower()
-        del self._values[key]
-        self._pairs = [pair for pair in self._pairs if pair[0].lower() != key]
+        pairs = [pair for pair in self._pairs if pair[0].lower() != key]
+        if len(pairs) == len(self._pairs):
+            raise KeyError(key)
+        self._pairs = pairs
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same values, for each name in the same order."""
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._values == other._values
+        return set(self) == set(other) and all(self.get_all(name) == other.get_all(name) for name in self)
 
     def clear(self) -> None:
         """Remove all headers."""
-        self._values = {}
         self._pairs = []
 
     def copy(self) -> Headers:
@@ -191,7 +192,8 @@ class Headers(MutableMapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Return the values for a name in the order in which they came, or an empty list."""
-        return list(self._values.get(name.lower(), ()))
+        key = name.lower()
+        return [value for each, value in self._pairs if each.lower() == key]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Return an iterator of all ``(name, value)``, as they came and in their order."""

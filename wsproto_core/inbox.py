@@ -159,6 +159,8 @@ class Inbox:
         """Take the next message, or ask for it."""
         if self._streaming:
             raise _streaming()
+        if self.reader.messages:
+            return self._take()
         message = self._take_or_ask()
         if message is None and self.reader.suspended:
             self.resume()

@@ -543,6 +543,19 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
             raise TypeError(unknown_option(name, [*known, *ours]))
 
 
+def check_alternatives(**ways: Any) -> None:
+    """Refuse to be told in two ways where a stream leads to; ``None`` and "" tell nothing.
+
+    Raises:
+        ValueError: it is told in two ways.
+    """
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise ValueError(
+            f"{given[0]} and {given[1]} must not both be given: each says where a stream leads to"
+        )
+
+
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
     """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
 

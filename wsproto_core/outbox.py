@@ -116,6 +116,12 @@ class Outbox:
             self.queued = 0
         return buffers
 
+    def hold(self, count: int) -> None:
+        """Of what was handed out and counted as written, ``count`` bytes have not been written."""
+        self.unwritten += count
+        if self.queued + self.unwritten > self._marks.high:
+            self.writable = False
+
     def written(self, count: int | None) -> None:
         """Of what was handed out, ``count`` bytes have been written; ``None``: all."""
         self.unwritten = 0 if count is None or count >= self.unwritten else self.unwritten - count

@@ -3,9 +3,8 @@
 It has three inputs, bytes, calls and time, and two outputs, events and bytes. It does no I/O and
 reads no clock: see :class:`Protocol` for how it is driven.
 
-Where things are: the phases of a connection are tables in :mod:`.states`, deadlines are in
-:mod:`.timers`, frames and messages in :mod:`.frames` and :mod:`.messages`. What remains here is
-what joins them: control frames, the closing handshake, the order of output, backpressure.
+The phases of a connection are tables in :mod:`.states`, deadlines are in :mod:`.timers`, frames and
+messages in :mod:`.frames` and :mod:`.messages`. Here is what joins them: control frames, closing.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from .keepalive import Idleness, Keepalive, Pings
 from .messages import MessageWriter
 from .options import CommonOptions, marks, resolve
 from .outbox import Outbox
+from .prepared import Message
 from .randomness import random_bytes
 from .states import PHASES, TRANSITIONS, ClosingTimer, Input, Phase
 from .statistics import Statistics
@@ -233,13 +233,13 @@ class Protocol:
 
     def send(
         self,
-        message: Data | BytesLike,
+        message: Message,
         *,
         text: bool | None = None,
         fin: bool = True,
         compress: bool | None = None,
     ) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 section 5.6).
+        """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 section 5.6), or a prepared one.
 
         Arguments:
             text: ``True`` or ``False`` forces text or binary.
@@ -250,7 +250,7 @@ class Protocol:
 
         Raises:
             ConnectionClosed: a close frame has been sent or received, or the connection failed.
-            InvalidState: the opening handshake is not done.
+            InvalidState: the opening handshake is not done; or a prepared message comes among fragments.
             TypeError: the message is neither ``str`` nor bytes-like, or not of the type of the
                 fragments before it.
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
@@ -491,9 +491,9 @@ class Protocol:
         reader, outbox = self._inbox.reader, self._outbox
         return Statistics(
             messages_received=self._inbox.taken + len(reader.messages),
-            messages_sent=self._messages_sent,
+            messages_sent=self._messages_sent + outbox.writer.shared,
             frames_received=reader.frames,
-            frames_sent=outbox.writer.frames,
+            frames_sent=outbox.writer.frames + outbox.writer.shared,
             bytes_received=self._bytes_received,
             bytes_sent=outbox.bytes_sent,
         )

@@ -86,7 +86,6 @@ class ServerProtocol(Protocol):
         if not callable(settings["extra_headers"]):
             check_extra_headers(Headers(settings["extra_headers"] or ()))
         self._date = date
-        self._process_response = settings["process_response"]
         self._factories = list(settings["extensions"] or ())
         if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
             self._factories.append(DEFAULT_SERVER)
@@ -382,10 +381,11 @@ class ServerProtocol(Protocol):
 
     def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
         """Let ``process_response`` alter a response, and check what it makes of it."""
-        if self._process_response is None or self.request is None:
+        process_response = self._settings["process_response"]
+        if process_response is None or self.request is None:
             return response, data
         own = own_headers(response.headers)
-        altered = self._process_response(self.request.path, self.request.headers, response)
+        altered = process_response(self.request.path, self.request.headers, response)
         if altered is None:
             # It may have altered the headers in place.
             altered = response
@@ -403,7 +403,7 @@ class ServerProtocol(Protocol):
 
     def _processing_failed(self, error: Exception) -> None:
         """Tell of an error of ``process_response``, which is not asked again."""
-        self._process_response = None
+        self._settings["process_response"] = None
         self._inbox.notify(Failure(error, remote=False))
 
     def _expire_handshake(self, timer: Timer) -> None:

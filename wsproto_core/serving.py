@@ -138,8 +138,10 @@ class BaseServerConnection(BaseConnection):
 
     def _judge(self, error: Exception) -> CloseCode:
         """Log what a handler raised, and say by which code the connection is to be closed."""
+        # Tasks that a handler starts may each see the connection closed.
+        group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
         # That another connection is closed, as a proxy may see, is an error like any other.
-        if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
+        if self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None:
             self.logger.info("connection handler ended: %a", str(error))
             return CloseCode.NORMAL_CLOSURE
         self.logger.error("connection handler failed", exc_info=error)

@@ -246,6 +246,12 @@ class Runtime(ABC):
             yield server, self.uri_of(server, scheme="wss" if options.get("ssl") else "ws")
 
     @contextlib.asynccontextmanager
+    async def serve_defaults(self) -> AsyncIterator[str]:
+        """A server that echoes, without any option; gives its URI."""
+        async with self.serve(echo, HOST, 0) as server:
+            yield self.uri_of(server)
+
+    @contextlib.asynccontextmanager
     async def connected(
         self,
         client: dict[str, Any] | None = None,
@@ -359,7 +365,12 @@ class Runtime(ABC):
 
     @contextlib.asynccontextmanager
     async def raw_server(
-        self, *, small_buffers: bool = False, tls: bool = False, **options: Any
+        self,
+        *,
+        small_buffers: bool = False,
+        tls: bool = False,
+        answer: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[RawServer, Any]]:
         """A server that has done the opening handshake, and the client that it has done it with."""
         async with self.raw_listener(small_buffers=small_buffers, tls=tls) as listener:
@@ -368,7 +379,7 @@ class Runtime(ABC):
                 options["ssl"] = client_context()
             if small_buffers:
                 options["sock"] = listener.small_socket()
-            accepting = self.spawn(listener.accept_and_answer)
+            accepting = self.spawn(lambda: listener.accept_and_answer(**(answer or {})))
             async with self.connect(listener.uri, **options) as client:
                 peer = await accepting.result()
                 try:

@@ -615,7 +615,12 @@ class Memory(Runtime):
 
     @contextlib.asynccontextmanager
     async def raw_server(
-        self, *, small_buffers: bool = False, tls: bool = False, **options: Any
+        self,
+        *,
+        small_buffers: bool = False,
+        tls: bool = False,
+        answer: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[RawServer, Any]]:
         assert not tls
         create = options.pop("create_protocol", None) or self.ClientConnection
@@ -624,7 +629,7 @@ class Memory(Runtime):
         peer = RawServer(stream)
         opening = self.spawn(self._open, client, stream)
         await Wait(lambda: hasattr(stream, "link"))
-        await peer.answer()
+        await peer.answer(**(answer or {}))
         async with await opening.result():
             try:
                 yield peer, client
