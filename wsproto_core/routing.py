@@ -52,6 +52,7 @@ _URL = re.compile(r"(?:([a-z]++)://([^/?#]*+))?+(.*+)", re.IGNORECASE | re.DOTAL
 _NOT_PERCENT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
+_CONVERTER = re.compile(r"<([a-zA-Z_][a-zA-Z0-9_]*)[(:]")
 _PORT = re.compile(r":[0-9]+\Z")
 # RFC 3986 section 3.4
 _QUERY_CHARACTERS = "!$&'()*+,/:;=?@%"
@@ -275,6 +276,12 @@ class Router:
             raise ValueError(f"{where} must have a host: with host_matching=True it matches nothing without")
         if rule.host and not self._by_host:
             raise ValueError(f"{where} has the host {rule.host!r}: that needs a Map with host_matching=True")
+        converters = map(self.url_map.converters.get, _CONVERTER.findall(rule.rule))
+        if sum(converter is not None and not converter.part_isolating for converter in converters) > 2:
+            raise ValueError(
+                f"{where} must have at most two converters that match slashes, since the time to match it "
+                "grows with the length of the path to the power of their number"
+            )
         for name in (rule.host, rule.subdomain):
             labels = _PLACEHOLDER.sub("<>", name or "").split(".")
             usual = [_to_ascii(label).lower() for label in labels]

@@ -67,6 +67,7 @@ CHANNEL = "0b5cd1a3-8c2f-4f0e-9b7f-2a4bb4cfd7d2"
 @pytest.mark.parametrize(
     ("string", "path", "arguments"),
     [
+        ("/<path:a>/x/<string(length=1):b>/<path:c>/y", "/1/2/x/3/4/5/y", {"a": "1/2", "b": "3", "c": "4/5"}),
         ("/", "/", {}),
         ("/chat", "/chat", {}),
         ("/chat", "/chat?token=a/b%2Fc", {}),
@@ -693,6 +694,11 @@ def matching(*rules: Rule) -> Map:
             lambda: Router([rule("/x", subdomain="API")], "example.com"),
             ValueError,
             "rule '/x': the host 'API' must be in IDNA form and lower case, as 'api'",
+        ),
+        (
+            lambda: Router([rule("/<path:a>/x/<path:b>/y/<path:c>")]),
+            ValueError,
+            "rule '/<path:a>/x/<path:b>/y/<path:c>' must have at most two converters that match slashes",
         ),
         (
             lambda: Router([Rule("/x/<path:target>", redirect_to="<target>")]),
