@@ -17,6 +17,7 @@ from .exceptions import ConnectionClosed
 from .frames import serialize_close
 from .handshake import select_subprotocol
 from .http import Headers
+from .logs import describe
 from .options import ServeOptions
 from .server import ServerProtocol
 from .typing import CloseCode, State, Subprotocol
@@ -123,7 +124,7 @@ class BaseServerConnection(BaseConnection):
         """Log what a handler raised, and say by which code the connection is to be closed."""
         # That another connection is closed, as a proxy may see, is an error like any other.
         if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
-            self.logger.info("connection handler ended: %a", str(error))
+            self.logger.debug("connection handler ended: %s", describe(error))
             return CloseCode.NORMAL_CLOSURE
         self.logger.error("connection handler failed", exc_info=error)
         return CloseCode.INTERNAL_ERROR
@@ -170,11 +171,12 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         except Exception as error:
             result = error
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        if self.protocol.handshake_error is None:
+            self.log_open()
         self._react()
 
     async def _handle(self) -> None:
         """Run the handler, then close the connection."""
-        self.logger.info("connection open")
         code = CloseCode.NORMAL_CLOSURE
         try:
             await self._call_handler()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
@@ -10,10 +9,11 @@ from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..connection import takes_path
+from ..logs import default_logger, describe
 from ..options import ServeOptions, ServerOptions, split_options
 from ..server import ServerProtocol
 from ..serving import AsyncServerConnection, BaseServer, Handler
-from ..typing import CloseCode, State
+from ..typing import CloseCode, Side, State
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks, Transport
 
@@ -50,7 +50,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             with self.runtime.open_scope(math.inf if deadline is None else deadline):
                 transport = await open_transport()
         except OSError as error:
-            self.logger.info("no connection: %a", str(error))
+            self.logger.info("no connection: %s", describe(error))
         if transport is None:
             return
         async with self.runtime.open_tasks() as tasks:
@@ -191,7 +191,7 @@ class StructuredServe(Opening[T], Generic[T]):
         self.path = path
         self.options, self.listener_options = split_options(ServeOptions, options)
         self.create = self.options.pop("create_protocol", None) or create
-        self.logger = self.options.get("logger") or logging.getLogger("wsproto_core.server")
+        self.logger = self.options.get("logger") or default_logger(Side.SERVER)
 
     @abstractmethod
     async def _listen(self) -> list[Any]:
