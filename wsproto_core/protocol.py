@@ -15,19 +15,19 @@ from typing import Unpack
 
 from .closing import Closing
 from .events import Event, Failure, Fragment, Late, Ping, Pong
-from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
+from .exceptions import ConnectionClosed, InvalidState
 from .extensions.base import Extension
 from .frames import Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
-from .messages import MessageWriter
+from .observing import NOBODY, Observer
 from .options import CommonOptions, marks, resolve
 from .outbox import Outbox
 from .prepared import Message
 from .randomness import random_bytes
 from .states import PHASES, TRANSITIONS, ClosingTimer, Input, Phase
-from .statistics import Statistics
+from .statistics import Statistics, collect
 from .timers import Timer, Timers
 from .typing import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
 
@@ -74,6 +74,8 @@ class Protocol:
     :class:`~.server.ServerProtocol` begin with the opening handshake.
     """
 
+    _observer = NOBODY
+
     def __init__(
         self,
         side: Side,
@@ -90,8 +92,7 @@ class Protocol:
             clock: returns the time in seconds; any origin, never going back.
             random: a strong source of bytes (RFC 6455 section 10.3), given their number; ``None``
                 for ``os.urandom``, drawn in batches.
-            extensions: what was negotiated, in order.
-            subprotocol: what was negotiated.
+            extensions, subprotocol: what was negotiated, in order.
             options: see :data:`~.options.OPTIONS`.
 
         Raises:
@@ -123,7 +124,8 @@ class Protocol:
         self._id: uuid.UUID | None = None
         self._bytes_received = 0
         self._messages_sent = 0
-        self._outbox = Outbox(self._make_writer(()), marks(options["write_limit"], 4))
+        keys = self._random if side is Side.CLIENT else None
+        self._outbox = Outbox(keys, marks(options["write_limit"], 4), clock)
         self._pings = Pings(self._random, options["max_pings"])
         self._keepalive = Keepalive(
             self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
@@ -132,27 +134,36 @@ class Protocol:
             options,
             masked=side is Side.SERVER,
             control=self._receive_control,
-            on_error=self._receive_error,
+            on_error=lambda error: self._fail(error, error.code, shorten_reason(str(error)), remote=True),
             on_end=self.receive_eof,
             on_stop=self._keepalive.suspend,
             on_resume=lambda: self._keepalive.resume(self._clock()),
+            clock=clock,
         )
         self._write_timed = False
         self._heard_at_write = 0
         self._idleness = Idleness(self._timers)
         self._closing = Closing()
 
-    def _make_writer(self, extensions: Sequence[Extension]) -> MessageWriter:
-        random = self._random if self.side is Side.CLIENT else None
-        return MessageWriter(random=random, extensions=extensions)
+    def observe(self, observer: Observer) -> None:
+        """Tell of the opening handshake and all frames; raise :exc:`InvalidState` if there were any."""
+        if self._inbox.begun or self._outbox.writer.frames:
+            raise InvalidState("frames have passed already: observe a connection from its beginning")
+        self._observer = observer
+        self._use_extensions(self.extensions)
+        if self.request is not None:
+            observer.request(self.request)
+
+    def _use_extensions(self, extensions: Sequence[Extension]) -> None:
+        self.extensions = tuple(extensions)
+        self._inbox.use_extensions(self.extensions, self._observer)
+        self._outbox.use_extensions(self.extensions, self._observer)
 
     def _open(self, extensions: Sequence[Extension], subprotocol: Subprotocol | None) -> None:
         """The opening handshake is done."""
-        self.extensions = tuple(extensions)
         self.subprotocol = subprotocol
         if extensions:
-            self._inbox.use_extensions(self.extensions)
-            self._outbox.writer = self._make_writer(self.extensions)
+            self._use_extensions(extensions)
         self._step(Input.ACCEPTED)
         now = self._clock()
         self._keepalive.start(now)
@@ -488,14 +499,8 @@ class Protocol:
     @property
     def statistics(self) -> Statistics:
         """What has passed so far."""
-        reader, outbox = self._inbox.reader, self._outbox
-        return Statistics(
-            messages_received=self._inbox.taken + len(reader.messages),
-            messages_sent=self._messages_sent + outbox.writer.shared,
-            frames_received=reader.frames,
-            frames_sent=outbox.writer.frames + outbox.writer.shared,
-            bytes_received=self._bytes_received,
-            bytes_sent=outbox.bytes_sent,
+        return collect(
+            self._inbox, self._outbox, self._pings, self.extensions, self._messages_sent, self._bytes_received
         )
 
     # The phases
@@ -510,10 +515,9 @@ class Protocol:
         timers = self._timers
         timers.stop(Timer.OPENING)
         if rules.state is not State.OPEN:
-            timers.stop(Timer.PING)
-            timers.stop(Timer.PONG)
-            timers.stop(Timer.WRITE)
-            timers.stop(Timer.IDLE)
+            for timer in (Timer.PING, Timer.PONG, Timer.WRITE, Timer.IDLE):
+                timers.stop(timer)
+            self._outbox.blocked.finish()
             # Once the stream is to be closed there is nothing to be read.
             self._inbox.read_to_end(self.stream_action in (StreamAction.KEEP, StreamAction.SEND_EOF))
         if not rules.parses:
@@ -597,9 +601,6 @@ class Protocol:
         # "it typically echos the status code it received" (section 5.5.1)
         self._give_close(close.code, "")
         self._step(Input.CLOSE_RECEIVED)
-
-    def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
-        self._fail(error, error.code, shorten_reason(str(error)), remote=True)
 
     def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
         """Fail the connection, after every good message before the error."""

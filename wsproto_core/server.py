@@ -187,6 +187,7 @@ class ServerProtocol(Protocol):
             return self.reject(_INTERNAL_ERROR)
         self._outbox.open(data)
         self.response = response
+        self._observer.response(response)
         del self._reading
         self._open(extensions, subprotocol)
         early = bytes(self._early)
@@ -303,6 +304,7 @@ class ServerProtocol(Protocol):
     def _requested(self, request: Request) -> None:
         """Judge the request as far as it is HTTP."""
         self.request = request
+        self._observer.request(request)
         check_host(request.headers)
         if request.method not in ("GET", "HEAD"):
             raise InvalidMessage(
@@ -376,6 +378,7 @@ class ServerProtocol(Protocol):
             self._processing_failed(error)
             return self._respond(_INTERNAL_ERROR)
         self.response = complete
+        self._observer.response(complete)
         self._outbox.open(data)
         return complete
 

@@ -17,6 +17,7 @@ from .exceptions import ConnectionClosed
 from .frames import serialize_close
 from .handshake import select_subprotocol
 from .http import Headers, Response
+from .logs import describe
 from .options import ServeOptions
 from .routing import Route, Router
 from .server import ServerProtocol
@@ -142,7 +143,7 @@ class BaseServerConnection(BaseConnection):
         group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
         # That another connection is closed, as a proxy may see, is an error like any other.
         if self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None:
-            self.logger.info("connection handler ended: %a", str(error))
+            self.logger.debug("connection handler ended: %s", describe(error))
             return CloseCode.NORMAL_CLOSURE
         self.logger.error("connection handler failed", exc_info=error)
         return CloseCode.INTERNAL_ERROR
@@ -191,11 +192,12 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         except Exception as error:
             result = error
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        if self.protocol.handshake_error is None:
+            self.log_open()
         self._react()
 
     async def _handle(self) -> None:
         """Run the handler, then close the connection."""
-        self.logger.info("connection open")
         code = CloseCode.NORMAL_CLOSURE
         try:
             await self._call_handler()
