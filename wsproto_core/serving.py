@@ -136,15 +136,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
 
     async def _serve(self, request: Request) -> None:
         """Answer the request; run the handler if there is a connection; see it closed."""
-        result: Any
-        try:
-            result = self.process_request(request.path, request.headers)
-            if inspect.isawaitable(result):
-                result = await result
-        except Exception as error:
-            result = error
-        self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
-        self._react()
+        await self._answer(request)
         if self.protocol.state is State.OPEN:
             self.logger.info("connection open")
             code = CloseCode.NORMAL_CLOSURE
@@ -154,3 +146,15 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
                 code = self._judge(error)
             await self.close(code)
         await self.wait_closed()
+
+    async def _answer(self, request: Request) -> None:
+        """Perform the opening handshake."""
+        result: Any
+        try:
+            result = self.process_request(request.path, request.headers)
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            result = error
+        self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        self._react()
