@@ -190,10 +190,9 @@ class Headers(MutableMapping[str, str]):
         for name, value in values.items():
             self[name] = value
 
-    def get_all(self, name: str) -> list[str]:
+    def get_all(self, key: str) -> list[str]:
         """Return the values for a name in the order in which they came, or an empty list."""
-        key = name.lower()
-        return [value for each, value in self._pairs if each.lower() == key]
+        return [value for each, value in self._pairs if each.lower() == key.lower()]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Return an iterator of all ``(name, value)``, as they came and in their order."""
@@ -389,9 +388,7 @@ class _HeadScanner:
         self._restart()
         control = _CONTROL_IN_HEAD.search(head)
         if control is not None:
-            raise InvalidMessage(
-                f"control character in HTTP {self._kind}: {control.group()!r} at {control.start()}"
-            )
+            raise InvalidMessage(f"control character {control.group()!r} in HTTP {self._kind}")
         return head
 
     def _check_size(self, end: int) -> None:
@@ -412,10 +409,12 @@ class RequestReader:
 
     Args:
         limits: how large the head may be.
+        body: whether there may be a body; it is in :attr:`trailing_data`, as far as it has come.
     """
 
-    def __init__(self, limits: HeadLimits = HeadLimits()) -> None:
+    def __init__(self, limits: HeadLimits = HeadLimits(), *, body: bool = False) -> None:
         self.request: Request | None = None
+        self._body = body
         self._scanner = _HeadScanner(limits, "request")
 
     @property
@@ -428,8 +427,8 @@ class RequestReader:
 
         Raises:
             SecurityError: a limit is exceeded.
-            InvalidMessage: this is not an HTTP/1.1 request without a body.
-            InvalidState: the request is complete; what follows it is not HTTP.
+            InvalidMessage: this is not an HTTP/1.1 request, or it has a body.
+            InvalidState: the head is complete; what follows it is not for this reader.
         """
         if self.request is not None:
             raise InvalidState("the request is complete")
@@ -442,7 +441,8 @@ class RequestReader:
         if event.http_version != b"1.1":
             raise InvalidMessage(f"expected HTTP/1.1, got HTTP/{_decode(event.http_version)}", 505)
         headers = _decode_headers(event.headers.raw_items())
-        _check_no_body(headers, "request")
+        if not self._body:
+            _check_no_body(headers, "request")
         self.request = Request(_decode(event.target), headers, _decode(event.method))
 
     def receive_eof(self) -> None:

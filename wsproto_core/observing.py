@@ -153,6 +153,8 @@ class ObservedWriter(MessageWriter):
         super().__init__(**settings)
         self._observer = observer
         self._original: Excerpt | None = None
+        # Frames that are shared would go past the observer.
+        self.sharing = None
 
     def _apply_extensions(
         self, payload: bytes, first: bool, fin: bool, compress: bool | None

@@ -34,6 +34,7 @@ __all__ = [
     "CommonOptions",
     "ConnectOptions",
     "Marks",
+    "NegotiationOptions",
     "Option",
     "ServeOptions",
     "ServerOptions",
@@ -86,6 +87,15 @@ class ClientOptions(CommonOptions, total=False):
     extensions: Sequence[ClientExtensionFactory] | None
     extra_headers: HeadersLike | None
     user_agent_header: str | None
+
+
+class NegotiationOptions(TypedDict, total=False):
+    """Options of a server that may depend on the request; :data:`OPTIONS` documents them."""
+
+    origins: Sequence[OriginLike] | None
+    extensions: Sequence[ServerExtensionFactory] | None
+    extra_headers: ExtraResponseHeaders | None
+    subprotocols: Sequence[Subprotocol] | Sequence[str] | None
 
 
 class ServerOptions(CommonOptions, total=False):
@@ -471,7 +481,7 @@ OPTIONS: dict[str, Option] = {
     ),
 }
 
-T = TypeVar("T", bound=CommonOptions)
+T = TypeVar("T", bound=CommonOptions | NegotiationOptions)
 
 
 def resolve(declared: type[T], given: Mapping[str, Any]) -> T:

@@ -67,8 +67,6 @@ class Protocol:
     It does not wait as long as a step did something: what was written may have made room to send,
     what was taken may have made room to read, and the end of the stream has events of its own.
 
-    The embedding guide in the documentation has this loop as a program.
-
     This class itself is for a byte stream that has been opened for WebSocket in another way, for
     example by HTTP/2 (RFC 8441): it begins open. :class:`~.client.ClientProtocol` and
     :class:`~.server.ServerProtocol` begin with the opening handshake.

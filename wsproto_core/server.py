@@ -34,7 +34,7 @@ from .handshake import (
     select_subprotocol,
 )
 from .http import Headers, Request, RequestReader, Response, make_response
-from .options import SelectSubprotocol, ServerOptions, head_limits, marks, resolve
+from .options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, marks, resolve
 from .protocol import Protocol
 from .states import Input, Phase
 from .timers import Timer
@@ -81,14 +81,10 @@ class ServerProtocol(Protocol):
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed.
         """
-        self._settings = settings = resolve(ServerOptions, options)
+        settings = resolve(ServerOptions, options)
         self._setup(Side.SERVER, clock, random, settings)
-        if not callable(settings["extra_headers"]):
-            check_extra_headers(Headers(settings["extra_headers"] or ()))
+        self._use(settings)
         self._date = date
-        self._factories = list(settings["extensions"] or ())
-        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
-            self._factories.append(DEFAULT_SERVER)
         self._reading = RequestReader(head_limits(settings))
         self._early = bytearray()  # what the client sends before it has an answer
         self._early_limit = marks(settings["read_limit"], 2).high
@@ -118,6 +114,21 @@ class ServerProtocol(Protocol):
         return self._inbox.wants_read
 
     # Commands
+
+    def configure(self, **options: Unpack[NegotiationOptions]) -> None:
+        """Change what the opening handshake goes by, for this connection: the request may tell what.
+
+        Arguments:
+            options: see :data:`~.options.OPTIONS`; what is not given stays as it is.
+
+        Raises:
+            InvalidState: the request has been answered, or the client has gone.
+            TypeError: an option cannot be changed any more, or has the wrong type.
+            ValueError: an option's value is not allowed.
+        """
+        self._check_unanswered()
+        resolve(NegotiationOptions, options)
+        self._use({**self._settings, **options})
 
     def accept(
         self,
@@ -287,6 +298,14 @@ class ServerProtocol(Protocol):
         return response
 
     # How it is done
+
+    def _use(self, settings: ServerOptions) -> None:
+        if not callable(settings["extra_headers"]):
+            check_extra_headers(Headers(settings["extra_headers"] or ()))
+        self._settings = settings
+        self._factories = list(settings["extensions"] or ())
+        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+            self._factories.append(DEFAULT_SERVER)
 
     def _receive_handshake(self, data: BytesLike) -> None:
         if self.request is not None:

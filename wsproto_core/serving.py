@@ -182,6 +182,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         await self.wait_closed()
 
     async def _answer(self, request: Request) -> None:
+        """Perform the opening handshake."""
         result: Any
         try:
             result = self.process_request(request.path, request.headers)

@@ -236,7 +236,10 @@ class Serve(Opening[Server]):
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
         if path is None:
             self._listener_options = {"host": host, "port": port, **self._listener_options}
-        self._server = Server(handler)
+        self._server = self._make_server(handler)
+
+    def _make_server(self, handler: Handler) -> Server:
+        return Server(handler)
 
     def _connection(self) -> ServerConnection:
         connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)
