@@ -5,10 +5,10 @@ around it:
 
 - The head is found and its limits are applied before h11 sees a byte. h11 limits only a head that is
   still incomplete, so that what it accepts depends on how the bytes were cut into chunks.
-- Control characters are refused, which h11 lets pass. This happens before h11 parses a line, since
-  some of its regular expressions take quadratic time on a line that they will not match.
-- Bodies belong to refusals only: a request with a body, or a 101 response with one, would make an
-  intermediary and us disagree on where the WebSocket data begin.
+- Control characters are refused, which h11 lets pass; and before it parses a line, since some of its
+  regular expressions take quadratic time on a line that they will not match.
+- Bodies belong to refusals only: a request, or a 101 response, with one would make an intermediary and
+  us disagree on where the WebSocket data begin.
 
 Values are ``str`` that hold ASCII; other bytes are represented with surrogate escapes.
 """
@@ -49,8 +49,7 @@ _CREDENTIALS = ("authorization", "proxy-authorization")
 
 _UPGRADE = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
-# Bytes of a chunk header or of trailers. Short, since h11's regular expression for a chunk header takes
-# quadratic time when it does not match.
+# Bytes of a chunk header or of trailers: h11 takes quadratic time for one that does not match.
 _MAX_CHUNK_HEADER = 512
 
 _ALIKE = frozenset(
@@ -388,7 +387,8 @@ class _HeadScanner:
         self._restart()
         control = _CONTROL_IN_HEAD.search(head)
         if control is not None:
-            raise InvalidMessage(f"control character {control.group()!r} in HTTP {self._kind}")
+            where = f"{control.group()!r} at {control.start()}"
+            raise InvalidMessage(f"control character in HTTP {self._kind}: {where}")
         return head
 
     def _check_size(self, end: int) -> None:
