@@ -90,9 +90,8 @@ async def test_create_protocol_takes_the_arguments_that_are_documented() -> None
         given.update(arguments)
         return WebSocketClientProtocol(**arguments)
 
-    async with serving() as (_, uri):
-        async with websockets.connect(uri, create_protocol=create_protocol, compression=None, max_size=1):
-            pass
+    async with connected({"create_protocol": create_protocol, "compression": None, "max_size": 1}):
+        pass
     assert given == {
         "ping_interval": 20,
         "ping_timeout": 20,
@@ -272,9 +271,8 @@ async def test_handshake_is_called_with_what_was_configured() -> None:
         "subprotocols": ["a"],
         "extra_headers": {"A": "b"},
     }
-    async with serving() as (_, uri):
-        async with websockets.connect(uri, create_protocol=Protocol, **options):
-            pass
+    async with serving() as (_, uri), websockets.connect(uri, create_protocol=Protocol, **options):
+        pass
     assert calls == [
         (
             (parse_uri(uri),),
