@@ -514,11 +514,10 @@ async def test_error_of_an_overridden_handshake_that_has_succeeded(caplog: pytes
         called.append(websocket)
 
     called: list[Any] = []
-    async with serving(handler, create_protocol=Protocol) as (_, uri):
-        async with websockets.connect(uri) as websocket:
-            with pytest.raises(ConnectionClosedError):
-                await websocket.recv()
-            assert websocket.close_code == 1011
+    async with serving(handler, create_protocol=Protocol) as (_, uri), websockets.connect(uri) as websocket:
+        with pytest.raises(ConnectionClosedError):
+            await websocket.recv()
+        assert websocket.close_code == 1011
     assert called == []
     assert "opening handshake failed" in caplog.text
 
