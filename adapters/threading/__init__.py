@@ -2,6 +2,7 @@
 
 from .client import ClientConnection, Connect, connect, unix_connect
 from .connection import Connection, Ping
+from .router import Router, route, unix_route
 from .server import Server, ServerConnection, serve, unix_serve
 
 __all__ = [
@@ -9,10 +10,13 @@ __all__ = [
     "Connect",
     "Connection",
     "Ping",
+    "Router",
     "Server",
     "ServerConnection",
     "connect",
+    "route",
     "serve",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]

@@ -27,7 +27,9 @@ from wsproto_core.frames import serialize_close
 from wsproto_core.handshake import select_subprotocol
 from wsproto_core.http import Headers
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
+from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
+from wsproto_core.serving import BaseServerConnection
 from wsproto_core.typing import CloseCode, State, Subprotocol
 
 from .connection import Connection, check_options
@@ -49,11 +51,10 @@ SHUTDOWN = 30.0
 """Seconds that :meth:`Server.shutdown` waits at most, unless it is told otherwise."""
 
 
-class ThreadingServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of the listening sockets."""
+class ThreadingListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of the listening sockets."""
 
     max_threads: int | None
-    ssl: ssl_module.SSLContext | None
     sock: socket.socket | None
     family: int
     backlog: int
@@ -61,7 +62,13 @@ class ThreadingServeOptions(ServeOptions, total=False):
     start_serving: bool
 
 
-class ServerConnection(Connection):
+class ThreadingServeOptions(ThreadingListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
+
+
+class ServerConnection(Connection, BaseServerConnection):
     """A server's connection.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
@@ -155,6 +162,8 @@ class ServerConnection(Connection):
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError("process_request must not be a coroutine function: nobody awaits it here")
+            if result is None:
+                result = self._find_route(request)
         except Exception as error:
             result = error
         with self._lock:
@@ -559,7 +568,9 @@ def _serve(
 ) -> Server:
     ours, theirs = split_options(ServeOptions, options)
     check_options(ThreadingServeOptions, theirs)
-    for name, function in {"handler": handler, "process_request": ours.get("process_request")}.items():
+    handlers = handler.handlers if isinstance(handler, Router) else [handler]
+    functions = [("handler", each) for each in handlers]
+    for name, function in [*functions, ("process_request", ours.get("process_request"))]:
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"{name} must be a plain function, not a coroutine function: it runs in a thread")
     server = Server(handler, ours, theirs)

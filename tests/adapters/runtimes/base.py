@@ -218,6 +218,12 @@ class Runtime(ABC):
         self, handler: Handler, *args: Any, **options: Any
     ) -> AbstractAsyncContextManager[Any]: ...
 
+    @abstractmethod
+    def route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
+
+    @abstractmethod
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
+
     def native(self, connection: Any) -> Any:
         """The adapter's own connection, if the tests see another one."""
         return connection

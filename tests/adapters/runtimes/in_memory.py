@@ -307,8 +307,9 @@ class MemoryServerConnection(MemoryConnection):
             except Exception as error:
                 result = error
             self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+            if self.protocol.handshake_error is None:
+                self.log_open()
             if self.protocol.state is State.OPEN:
-                self.logger.info("connection open")
                 await self._handle()
             await self.wait_closed()
         except _Cancelled:
@@ -324,7 +325,7 @@ class MemoryServerConnection(MemoryConnection):
             await (self.handler(self, self.path) if takes_path(self.handler) else self.handler(self))
         except Exception as error:
             if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
-                self.logger.info("connection handler ended: %a", str(error))
+                self.logger.debug("connection handler ended: %a", str(error))
             else:
                 self.logger.exception("connection handler failed")
                 code = 1011
@@ -573,6 +574,12 @@ class Memory(Runtime):
         raise NotImplementedError
 
     def unix_serve(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def route(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def unix_route(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError
 
     @contextlib.asynccontextmanager
