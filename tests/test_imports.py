@@ -32,7 +32,11 @@ LAYERS = (
     ("messages", "options"),
     ("inbox", "keepalive", "outbox"),
     ("protocol",),
-    ("client", "server", "connection"),
+    ("client", "server", "connection", "connecting"),
+    ("asynchronous",),
+    ("serving", "reconnecting", "structured", "structured.runtime"),
+    ("structured.connection",),
+    ("structured.client", "structured.server"),
     ("testing", ""),
 )
 
@@ -71,7 +75,12 @@ IMPURE = {
 CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 
 # What each adapter may import besides the core and the rest of the standard library.
-RUNTIMES: dict[str, set[str]] = {"asyncio": {"asyncio", "uvloop"}, "threading": set()}
+RUNTIMES = {
+    "anyio": {"anyio", "python_socks"},
+    "asyncio": {"asyncio", "python_socks", "uvloop"},
+    "threading": {"python_socks"},
+    "trio": {"python_socks", "trio"},
+}
 
 LONGEST_CORE_FILE = 620
 ADAPTER_CODE_LINES = 700

@@ -126,7 +126,7 @@ class ClientProtocol(Protocol):
     def connection_lost(self, error: Exception | None = None) -> None:
         if self._phase is Phase.CONNECTING:
             failure = InvalidMessage("the stream was closed before the server answered the opening handshake")
-            failure.__cause__ = error
+            failure.__cause__ = error or EOFError("the stream was closed")
             self._refuse(failure)
         super().connection_lost(error)
 

@@ -12,15 +12,17 @@ import logging
 import uuid
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+from typing import Protocol as Interface
 
-from .events import Close, Event, Failure, Late, Request, Response
+from .events import Close, Event, Failure, Late, Pong, Request, Response
+from .exceptions import ConcurrencyError
 from .extensions.base import Extension
 from .http import Headers
 from .protocol import Protocol
 from .statistics import Statistics
 from .typing import BytesLike, Side, State, Subprotocol
 
-__all__ = ["BaseConnection", "Sendable", "fragments_of", "takes_path"]
+__all__ = ["BaseConnection", "PongWaiter", "Sendable", "advance", "fragments_of", "takes_path"]
 
 
 Sendable: TypeAlias = (
@@ -32,21 +34,37 @@ DATA_TYPES = (str, bytes, bytearray, memoryview)
 """What is sent as one message; a tuple, because a union would be built anew at each use."""
 
 
+class PongWaiter(Interface):
+    """What an adapter's ``ping`` returns, as far as it is completed here; :class:`asyncio.Future` is one."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, latency: float, /) -> object: ...
+
+    def set_exception(self, error: Exception, /) -> object: ...
+
+
 class BaseConnection:
     """A connection's properties, which must be treated as read-only.
 
     Attributes:
         protocol: the state machine.
         logger: where this connection logs.
+        local_address: this end's address, ``(host, port)`` on IPv4; ``None`` before there is a stream.
+        remote_address: the other end's.
     """
 
     protocol: Protocol
+    local_address: Any = None
+    remote_address: Any = None
 
     def __init__(
         self, protocol: Protocol, logger: logging.Logger | logging.LoggerAdapter[Any] | None
     ) -> None:
         self.protocol = protocol
         self.logger = logger or logging.getLogger(f"wsproto_core.{protocol.side.value}")
+        self._receiving = False
+        self._pings: dict[bytes, PongWaiter] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.protocol.id} {self.state.name}>"
@@ -126,6 +144,27 @@ class BaseConnection:
         """What has been received and sent so far."""
         return self.protocol.statistics
 
+    def _check_not_receiving(self) -> None:
+        if self._receiving:
+            raise ConcurrencyError("another task is receiving from this connection already")
+
+    def _handle_event(self, event: Event) -> None:
+        """Complete the pings that a pong answers; log the rest."""
+        if isinstance(event, Pong):
+            for data, latency in event.answered:
+                waiter = self._pings.pop(data, None)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(latency)
+        else:
+            self.log_event(event)
+
+    def _fail_pings(self) -> None:
+        """There will be no more pongs."""
+        while self._pings:
+            _, waiter = self._pings.popitem()
+            if not waiter.done():
+                waiter.set_exception(self.protocol.close_exception())
+
     def log_event(self, event: Event) -> None:
         """Log what is worth a line: openings, closings, failures, and a blocked event loop.
 
@@ -170,6 +209,14 @@ def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
     raise TypeError(
         f"message must be str, bytes-like, an iterable or an async iterable, not {type(message).__name__}"
     )
+
+
+def advance(buffers: list[memoryview], count: int) -> None:
+    """Drop the first ``count`` bytes of what is to be written: they have been."""
+    while buffers and count >= len(buffers[0]):
+        count -= len(buffers.pop(0))
+    if count:
+        buffers[0] = buffers[0][count:]
 
 
 def takes_path(handler: Callable[..., Any]) -> bool:

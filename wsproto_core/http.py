@@ -16,8 +16,8 @@ Values are ``str`` that hold ASCII; other bytes are represented with surrogate e
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -44,11 +44,46 @@ _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
+# RFC 9110 sections 11.6.2 and 11.7.2
+_CREDENTIALS = ("authorization", "proxy-authorization")
+
 _UPGRADE = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 # Bytes of a chunk header or of trailers. Short, since h11's regular expression for a chunk header takes
 # quadratic time when it does not match.
 _MAX_CHUNK_HEADER = 512
+
+_ALIKE = frozenset(
+    (
+        "connection",
+        "host",
+        "origin",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "server",
+        "upgrade",
+        "user-agent",
+    )
+)
+"""Headers whose values are the same on many connections, and no secrets."""
+
+_MAX_SHARED = 256
+"""Strings that are shared, and characters that one may have."""
+
+
+@functools.lru_cache(_MAX_SHARED)
+def _first_equal(text: str) -> str:
+    return text
+
+
+def _share(text: str) -> str:
+    """Return an equal string that others have too.
+
+    Headers are kept as long as the connection, and are nearly always the same: one copy will do.
+    ``sys.intern`` would keep for ever what peers invent, on some versions of Python.
+    """
+    return _first_equal(text) if type(text) is str and len(text) <= _MAX_SHARED else text
 
 
 class MultipleValuesError(LookupError):
@@ -86,7 +121,9 @@ class Headers(MutableMapping[str, str]):
         self.update(headers, **values)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._pairs!r})"
+        """The pairs, without credentials: this may end up in a log."""
+        shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self._pairs]
+        return f"{type(self).__name__}({shown!r})"
 
     def __str__(self) -> str:
         """The header block as HTTP writes it, to be shown; it is not validated."""
@@ -112,8 +149,9 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        # Kept as long as the connection, and nearly always the same few names: one copy will do.
-        key = sys.intern(name.lower())
+        name, key = _share(name), _share(name.lower())
+        if key in _ALIKE:
+            value = _share(value)
         self._values[key] = (*self._values.get(key, ()), value)
         self._pairs.append((name, value))
 
@@ -429,12 +467,17 @@ class ResponseReader:
     Args:
         limits: how large a head may be.
         max_body: bytes of a body to keep; the rest is not waited for.
+        tunnel: whether the request is CONNECT: a response with a status from 200 to 299 then ends with
+            its head, whatever that says (RFC 9110 section 9.3.6).
     """
 
-    def __init__(self, limits: HeadLimits = HeadLimits(), max_body: int = 65536) -> None:
+    def __init__(
+        self, limits: HeadLimits = HeadLimits(), max_body: int = 65536, *, tunnel: bool = False
+    ) -> None:
         self.head: Response | None = None
         self.response: Response | None = None
         self._max_body = max_body
+        self._tunnel = tunnel
         self._body = bytearray()
         self._scanner = _HeadScanner(limits, "response")
         # h11 frames a response to suit the request that it answers.
@@ -444,7 +487,7 @@ class ResponseReader:
 
     @property
     def trailing_data(self) -> bytes:
-        """What was received after a response with status 101; empty for other ones."""
+        """What was received after a response that ends with its head; empty for other ones."""
         return bytes(self._scanner.data) if self.response is not None else b""
 
     def receive_data(self, data: BytesLike) -> None:
@@ -497,6 +540,7 @@ class ResponseReader:
             response = Response(event.status_code, headers, reason=_decode(event.reason))
             if response.status == 101:
                 _check_no_body(headers, "response with status 101")
+            if response.status == 101 or (self._tunnel and 200 <= response.status < 300):
                 self.head = self.response = response
                 return b""
             if response.status >= 200:

@@ -14,12 +14,15 @@ import logging
 import math
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .headers import build_subprotocol
 from .http import Headers, HeadLimits, Response
+from .proxy import Proxy, parse_proxy
+from .reconnect import Delays
+from .redirects import MAX_REDIRECTS
 from .typing import HeadersLike, Origin, Subprotocol
 from .uri import WebSocketURI
 from .version import VERSION
@@ -51,6 +54,7 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
 SelectSubprotocol: TypeAlias = Callable[[Sequence[Subprotocol], Sequence[Subprotocol]], Subprotocol | None]
 ProcessRequest: TypeAlias = Callable[[str, Headers], Any]
+ProcessResponse: TypeAlias = Callable[[str, Headers, Response], Response | None]
 OriginLike: TypeAlias = "Origin | str | re.Pattern[str] | None"
 
 
@@ -90,6 +94,7 @@ class ServerOptions(CommonOptions, total=False):
     origins: Sequence[OriginLike] | None
     extensions: Sequence[ServerExtensionFactory] | None
     extra_headers: ExtraResponseHeaders | None
+    process_response: ProcessResponse | None
     select_subprotocol: SelectSubprotocol | None
     server_header: str | None
 
@@ -100,6 +105,10 @@ class ConnectOptions(ClientOptions, total=False):
     create_protocol: Callable[..., Any] | None
     host: str | None
     port: int | None
+    proxy: bool | str | Proxy | None
+    max_redirects: int | None
+    reconnect_delays: Delays | None
+    reconnect_fatal: Callable[[BaseException], bool] | None
 
 
 class ServeOptions(ServerOptions, total=False):
@@ -107,6 +116,7 @@ class ServeOptions(ServerOptions, total=False):
 
     create_protocol: Callable[..., Any] | None
     process_request: ProcessRequest | None
+    max_connections: int | None
 
 
 class Option(NamedTuple):
@@ -130,6 +140,13 @@ def _seconds(name: str, value: Any) -> None:
         raise ValueError(
             f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
         )
+
+
+def _delay(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must hold numbers of seconds, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must hold numbers of seconds from 0 on, not {value!r}")
 
 
 def _count(name: str, value: Any, least: int = 1) -> None:
@@ -168,6 +185,12 @@ def _text(name: str, value: Any) -> None:
 def _function(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, not {value!r}")
+
+
+def _plain_function(name: str, value: Any) -> None:
+    _function(name, value)
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function, not a coroutine function: {value!r}")
 
 
 def _port(name: str, value: Any) -> None:
@@ -230,6 +253,22 @@ def _headers(name: str, value: Any) -> None:
 def _compression(name: str, value: Any) -> None:
     if value not in ("deflate", None):
         raise ValueError(f"{name} must be 'deflate' or None, not {value!r}")
+
+
+def _proxy(name: str, value: Any) -> None:
+    if value is not None and value is not True and not isinstance(value, str | Proxy):
+        raise TypeError(f"{name} must be True, a URL or None, not {value!r}")
+    if isinstance(value, str):
+        parse_proxy(value)
+
+
+def _delays(name: str, value: Any) -> None:
+    if value is None or callable(value):
+        return
+    if isinstance(value, str | bytes | Iterator) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of seconds, a function or None, not {value!r}")
+    for delay in value if isinstance(value, Sequence) else ():
+        _delay(name, delay)
 
 
 def _logger(name: str, value: Any) -> None:
@@ -353,6 +392,15 @@ OPTIONS: dict[str, Option] = {
         "function of the request's path and headers that returns them.",
         _headers,
     ),
+    "process_response": Option(
+        None,
+        "",
+        "A plain function of the request's path and headers and of the response that is about to be sent, "
+        "whatever its status. It may alter the response's headers, or return another Response of the same "
+        "kind: the status 101 and the opening handshake's own headers stay. It is not called for what is "
+        "no HTTP request. If it fails, the response has the status 500.",
+        _plain_function,
+    ),
     "select_subprotocol": Option(
         None,
         "",
@@ -376,6 +424,43 @@ OPTIONS: dict[str, Option] = {
     ),
     "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", _text),
     "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", _port),
+    "proxy": Option(
+        True,
+        "",
+        "The proxy to connect through: a URL with the scheme http, https (TLS to the proxy), socks4, "
+        "socks4a, socks5 or socks5h; True for what the environment says (wss_proxy, https_proxy, ..., "
+        "no_proxy); None for none. SOCKS needs the extra named proxy.",
+        _proxy,
+    ),
+    "max_redirects": Option(
+        MAX_REDIRECTS,
+        "redirects",
+        "How many redirects a client follows; 0 for none, None for any number. Credentials do not go to "
+        "another origin, and none leads from wss: to ws:.",
+        lambda name, value: _count(name, value, least=0),
+    ),
+    "reconnect_delays": Option(
+        None,
+        "seconds",
+        "The delays between attempts, when connections are iterated over: an iterable, or a function that "
+        "returns one, begun anew after each success. None for random ones that grow to a minute.",
+        _delays,
+    ),
+    "reconnect_fatal": Option(
+        None,
+        "",
+        "A function that tells whether it is no use to try again after an error, when connections are "
+        "iterated over. None for is_fatal, for which errors of the network, deadlines and the statuses 408, "
+        "425, 429 and 5xx will pass, and all others will not.",
+        _function,
+    ),
+    "max_connections": Option(
+        None,
+        "connections",
+        "How many connections a server has at most; a request beyond is answered with HTTP status 503 and "
+        "Retry-After, while the server goes on accepting.",
+        _count,
+    ),
     "process_request": Option(
         None,
         "",
@@ -405,7 +490,17 @@ def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
         if name not in names:
             raise TypeError(unknown_option(name, names))
         OPTIONS[name].check(name, value)
+    _check_side(names, given.get("extensions"))
     return cast(T, {name: given[name] if name in given else OPTIONS[name].default for name in names})
+
+
+def _check_side(names: Mapping[str, Any], factories: Sequence[object] | None) -> None:
+    """Refuse the factories of the other side. One class may be for both."""
+    client = "origin" in names
+    side, wanted = ("client", ClientExtensionFactory) if client else ("server", ServerExtensionFactory)
+    for factory in factories or ():
+        if not isinstance(factory, wanted):
+            raise TypeError(f"extensions of a {side} must be {wanted.__name__} objects, not {factory!r}")
 
 
 def split_options(
@@ -429,7 +524,18 @@ def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
     Raises:
         TypeError: there is one.
     """
-    known = [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")]
+    check_names(
+        [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")],
+        given,
+    )
+
+
+def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that are not known.
+
+    Raises:
+        TypeError: there is one.
+    """
     for name in given:
         if name not in known:
             # It may be an option of the other side, of which this side has another name.
@@ -441,11 +547,15 @@ def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
     """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
 
     Raises:
+        TypeError: ``ssl`` is no context.
         ValueError: ``ssl`` and the URI contradict each other.
     """
-    if uri.secure and given.get("ssl", True) is None:
-        raise ValueError("ssl must not be None for a wss:// URI: leave it out for the default context")
-    if not uri.secure and given.get("ssl"):
+    context = given.get("ssl", True if uri.secure else None)
+    if context is not None and not isinstance(context, bool) and not hasattr(context, "wrap_bio"):
+        raise TypeError(f"ssl must be an ssl.SSLContext, True or None, not {context!r}")
+    if uri.secure and not context:
+        raise ValueError(f"ssl must not be {context} for a wss:// URI: leave it out for the default context")
+    if not uri.secure and context:
         raise ValueError("ssl must not be given for a ws:// URI: use wss://")
     return {"ssl": True, "server_hostname": uri.host, **given} if uri.secure else given
 

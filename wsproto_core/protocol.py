@@ -151,8 +151,8 @@ class Protocol:
         self.extensions = tuple(extensions)
         self.subprotocol = subprotocol
         if extensions:
-            self._inbox.use_extensions(extensions)
-            self._outbox.writer = self._make_writer(extensions)
+            self._inbox.use_extensions(self.extensions)
+            self._outbox.writer = self._make_writer(self.extensions)
         self._step(Input.ACCEPTED)
         now = self._clock()
         self._keepalive.start(now)

@@ -14,17 +14,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Any, Self, cast
+from collections.abc import Callable
+from typing import cast
 from weakref import WeakKeyDictionary
 
-from wsproto_core.connection import BaseConnection, Sendable, fragments_of
-from wsproto_core.events import Event, Pong
-from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
-from wsproto_core.messages import PieceConverter, convert_message
+from wsproto_core.asynchronous import AsyncConnection
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
-from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
+from wsproto_core.typing import CloseCode, Data, State, StreamAction
 
 from .waiting import Wakeup
 
@@ -55,20 +52,11 @@ def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
 
 
-class Connection(BaseConnection, asyncio.BufferedProtocol):
-    """A WebSocket connection.
-
-    It is an asynchronous iterator over messages, which ends when the connection is closed with code
-    1000 or 1001 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
-    asynchronous context manager it is closed on exit.
-    """
+class Connection(AsyncConnection, asyncio.BufferedProtocol):
+    __doc__ = AsyncConnection.__doc__
 
     transport: asyncio.Transport
     """The byte stream, once there is one."""
-    local_address: Any = None
-    """This end's address: ``(host, port)`` on IPv4; ``None`` before there is a stream."""
-    remote_address: Any = None
-    """The other end's address: ``(host, port)`` on IPv4; ``None`` before there is a stream."""
 
     def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(protocol, logger)
@@ -83,42 +71,20 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
-        self._receiving = False
         self._wants_pieces = False
-        self._fragments_lock = asyncio.Lock()
-        self._room = asyncio.Event()
-        self._pings: dict[bytes, asyncio.Future[float]] = {}
-        self._lost: asyncio.Future[None] = loop.create_future()
 
-    # Receiving
+    # What the methods that wait are made of
 
-    async def recv(self, decode: bool | None = None) -> Data:
-        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+    def _make_event(self) -> asyncio.Event:
+        return asyncio.Event()
 
-        Cancelling it loses no message. After the connection is closed, messages that were received
-        before are still returned.
-
-        Arguments:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
-
-        Raises:
-            ConnectionClosed: the connection is closed and there are no more messages.
-            ConcurrencyError: another task receives, or a message is being received in pieces.
-            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
-        """
-        self._check_not_receiving()
-        while (message := self.protocol.next_message()) is None:
-            await self._wait_for_input(pieces=False)
-        if self._reading_paused:
-            self._react()
-        return message if decode is None else convert_message(message, decode)
-
-    def _check_not_receiving(self) -> None:
-        if self._receiving:
-            raise ConcurrencyError("another task is receiving from this connection already")
+    def _make_pong_waiter(self) -> asyncio.Future[float]:
+        waiter: asyncio.Future[float] = self._loop.create_future()
+        # That there will be no pong is no news that somebody must have looked at.
+        waiter.add_done_callback(lambda waiter: waiter.cancelled() or waiter.exception())
+        return waiter
 
     async def _wait_for_input(self, pieces: bool) -> None:
-        """Wait until there is a message, or a piece of one."""
         if self._reading_paused:
             # The message under construction may have been what stopped the reading, and asking for it
             # may have let go on what extensions had no room for.
@@ -138,97 +104,19 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         finally:
             self._receiving = False
 
-    async def recv_streaming(self, decode: bool | None = None) -> AsyncIterator[Data]:
-        """Receive the next message in pieces, as they arrive.
-
-        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
-        the iteration is given up, the next call goes on with the same message; until its last piece
-        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
-
-        Arguments:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
-
-        Raises:
-            ConnectionClosed: the connection is closed and the message is not complete.
-            ConcurrencyError: another task receives.
-            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
-        """
-        converter = PieceConverter(decode)
-        final = False
-        while not final:
-            self._check_not_receiving()
-            while (fragment := self.protocol.next_fragment()) is None:
-                await self._wait_for_input(pieces=True)
-            self._react()
-            final = fragment.final
-            piece = converter.convert(fragment.data, final)
-            if piece:
-                yield piece
-
-    def __aiter__(self) -> Self:
-        return self
+    async def _wait_until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            await self._park(ready)
 
     async def __anext__(self) -> Data:
         if not self._receiving and self.protocol.undelivered and not self._reading_paused:
             # One coroutine less for each message that is there.
             return cast(Data, self.protocol.next_message())
-        try:
-            return await self.recv()
-        except ConnectionClosedOK:
-            raise StopAsyncIteration from None
+        return await super().__anext__()
 
-    # Sending
-
-    async def send(self, message: Sendable, text: bool | None = None, compress: bool | None = None) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary.
-
-        An iterable or asynchronous iterable of either is sent as one message, a fragment for each
-        item and an empty last one; other messages wait until it is complete.
-
-        Waits while more than ``write_limit`` bytes are on their way. If it is cancelled, the message
-        has not been sent or will be sent whole; within an iterable, a cancellation or an error fails
-        the connection with code 1011.
-
-        Arguments:
-            text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
-            compress: ``True`` or ``False`` compresses this message or does not, if compression was
-                negotiated.
-
-        Raises:
-            ConnectionClosed: the connection is closed, or closing.
-            TypeError: the message, or an item of it, has another type.
-        """
-        fragments = fragments_of(message)
-        if fragments is not None:
-            await self._send_fragments(fragments, text, compress)
-            return
-        if self._fragments_lock.locked() or not self.protocol.writable:
-            async with self._fragments_lock:
-                await self._drain()
-        self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
-        await self._sent()
-
-    async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
-        if not isinstance(fragments, AsyncIterable):
-            fragments = _asynchronous(fragments)
-        protocol = self.protocol
-        async with self._fragments_lock:
-            begun = False
-            try:
-                async for fragment in fragments:
-                    await self._drain()
-                    protocol.send(fragment, text=text, fin=False, compress=compress)
-                    begun = True
-                    await self._sent()
-                if begun:
-                    protocol.end_message()
-                    await self._sent()
-            except BaseException as error:
-                if begun and protocol.state is State.OPEN:
-                    # Nothing else could follow on this connection.
-                    protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
-                    self._react()
-                raise
+    def _taken(self) -> None:
+        if self._reading_paused:
+            self._react()
 
     async def _sent(self) -> None:
         """Write what the state machine has to send, or leave that to the end of the dispatch."""
@@ -245,72 +133,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._flush()
         if not protocol.writable:
             await self._drain()
-
-    async def _drain(self) -> None:
-        """Write, and wait until there is room for more."""
-        protocol = self.protocol
-        while protocol.receiving:
-            self._flush()
-            if protocol.writable:
-                return
-            self._room.clear()
-            await self._room.wait()
-        raise protocol.close_exception()
-
-    async def ping(self, data: Data | BytesLike | None = None) -> asyncio.Future[float]:
-        """Send a ping.
-
-        Returns a second awaitable that is completed by the pong, its value the latency in seconds;
-        it may be ignored. It proves that the peer has received everything that was sent before.
-        Cancelling it has no effect. It raises :exc:`ConnectionClosed` if there will be no pong.
-
-        Arguments:
-            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
-
-        Raises:
-            ConnectionClosed: the connection is closed, or closing.
-            RuntimeError: too many pings wait for their pong (``max_pings``).
-            ValueError: a ping with this payload waits for its pong, or it is too long.
-        """
-        payload = self.protocol.ping(data)
-        waiter = self._pings[payload] = self._loop.create_future()
-        await self._sent()
-        return waiter
-
-    async def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for, as a heartbeat in one direction.
-
-        Arguments:
-            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
-
-        Raises:
-            ConnectionClosed: the connection is closed, or closing.
-            ValueError: the payload is too long.
-        """
-        self.protocol.pong(data)
-        await self._sent()
-
-    # Closing
-
-    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Perform the closing handshake, and wait until TCP is closed: at most twice ``close_timeout``.
-
-        Does nothing but wait if the connection is closing already.
-
-        Arguments:
-            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
-            reason: at most 123 bytes in UTF-8.
-
-        Raises:
-            ValueError: the code or the reason is not allowed.
-        """
-        self.protocol.close(code, reason)
-        self._react()
-        await self.wait_closed()
-
-    async def wait_closed(self) -> None:
-        """Wait until the connection is closed, TCP included."""
-        await asyncio.shield(self._lost)
+        elif self.transport.is_closing():
+            # Writing has failed, perhaps: a task that does nothing but send must get to know it.
+            await asyncio.sleep(0)
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -321,24 +146,14 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self.transport.close()
+            if self._slice is not None:
+                # TLS would wait for the peer to answer its own closing.
+                self.transport.abort()
 
     def abort(self) -> None:
         """Close the stream at once, whatever is under way, if there is one."""
         if hasattr(self, "transport"):
             self.transport.abort()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
-        if exc_type is not None and issubclass(exc_type, asyncio.CancelledError):
-            self.abandon()
-            return
-        try:
-            await self.close()
-        except asyncio.CancelledError:
-            self.abandon()
-            raise
 
     # What the event loop calls
 
@@ -397,8 +212,6 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self.protocol.connection_lost(exc)
         self._react()
         self.log_closed()
-        if not self._lost.done():
-            self._lost.set_result(None)
 
     # How it is done
 
@@ -411,18 +224,9 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
         self._update_reading()
         self._update_timer()
         self._wake()
+        self._wake_waiters()
         if not protocol.receiving:
-            self._room.set()
             self._fail_pings()
-
-    def _handle_event(self, event: Event) -> None:
-        if isinstance(event, Pong):
-            for data, latency in event.answered:
-                waiter = self._pings.pop(data, None)
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(latency)
-        else:
-            self.log_event(event)
 
     def _wake(self) -> None:
         wakeup = self._wakeup
@@ -430,14 +234,6 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             protocol = self.protocol
             if protocol.undelivered or self._wants_pieces or not protocol.receiving:
                 wakeup.wake()
-
-    def _fail_pings(self) -> None:
-        while self._pings:
-            _, waiter = self._pings.popitem()
-            if not waiter.done():
-                waiter.set_exception(self.protocol.close_exception())
-                # Nobody needs to look at it.
-                waiter.exception()
 
     def _flush(self) -> None:
         """Write what there is to write, as long as the transport takes it; then end the stream if due."""
@@ -447,8 +243,8 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
             self._write_slices()
         while not self._writing_paused and (buffers := protocol.data_to_send()):
             self._write(buffers)
-        if protocol.writable:
-            self._room.set()
+        if self._waiters:
+            self._wake_waiters()
         if protocol.state is State.CLOSING:
             self._end_stream()
 
@@ -536,8 +332,3 @@ class Connection(BaseConnection, asyncio.BufferedProtocol):
                 protocol.data_sent(protocol.unwritten - unwritten)
         protocol.handle_timeout()
         self._react()
-
-
-async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:
-    for item in items:
-        yield item

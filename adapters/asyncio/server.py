@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Self, TypeAlias, Unpack
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, Unpack
 
-from wsproto_core.connection import takes_path
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.events import Event, Request
-from wsproto_core.exceptions import ConnectionClosed
-from wsproto_core.frames import serialize_close
-from wsproto_core.handshake import select_subprotocol
-from wsproto_core.http import Headers
 from wsproto_core.options import ServeOptions, ServerOptions, check_call, split_options
 from wsproto_core.server import ServerProtocol
-from wsproto_core.typing import CloseCode, State, Subprotocol
+from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
+from wsproto_core.typing import CloseCode
 
 from .connection import Connection, clock
 from .waiting import Opening
 
-__all__ = ["Serve", "Server", "ServerConnection", "serve", "unix_serve"]
-
-Handler: TypeAlias = Callable[..., Awaitable[Any]]
-"""A coroutine function that takes a :class:`ServerConnection`, or that and the request's path."""
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Serve",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "unix_serve",
+]
 
 
 class AsyncioServeOptions(ServeOptions, total=False):
@@ -46,13 +48,10 @@ class AsyncioServeOptions(ServeOptions, total=False):
     cleanup_socket: bool
 
 
-class ServerConnection(Connection):
-    """A server's connection.
+class ServerConnection(Connection, AsyncServerConnection):
+    __doc__ = AsyncServerConnection.__doc__
 
-    Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
-    """
-
-    protocol: ServerProtocol
+    server: Server
 
     def __init__(self, handler: Handler, server: Server, **options: Unpack[ServeOptions]) -> None:
         """
@@ -62,38 +61,11 @@ class ServerConnection(Connection):
             options: see :data:`wsproto_core.OPTIONS`.
         """
         loop = asyncio.get_running_loop()
-        self._process_request = options.get("process_request")
         ours, _ = split_options(ServerOptions, options)
         protocol = ServerProtocol(clock=clock(loop), date=time.time, **ours)
         super().__init__(protocol, options.get("logger"), loop)
-        self.handler = handler
-        self.server = server
+        self._serve_for(handler, server, options)
         self._task: asyncio.Task[None] | None = None
-
-    def process_request(self, path: str, request_headers: Headers) -> Any:
-        """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine.
-
-        By default this calls what the option of the same name gives.
-
-        Arguments:
-            path: the request's path, with its query.
-            request_headers: its headers.
-
-        Returns:
-            ``None`` to go on, or the response to give instead: a :class:`Response`, or a triple of
-            status, headers and body.
-        """
-        return None if self._process_request is None else self._process_request(path, request_headers)
-
-    def select_subprotocol(
-        self, client_subprotocols: Sequence[Subprotocol], server_subprotocols: Sequence[Subprotocol]
-    ) -> Subprotocol | None:
-        """Choose a subprotocol among the client's and the server's, or ``None``.
-
-        By default the preferences of both have the same weight. The option of the same name takes
-        precedence over this method.
-        """
-        return select_subprotocol(client_subprotocols, server_subprotocols)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.server.connections.add(self)
@@ -110,57 +82,51 @@ class ServerConnection(Connection):
     def _handle_event(self, event: Event) -> None:
         super()._handle_event(event)
         if isinstance(event, Request):
-            self._task = self._loop.create_task(self._serve(event))
+            self._task = self._loop.create_task(self._run(event))
 
-    def shut_down(self, code: int | None, reason: str) -> None:
-        """The server is closing: refuse the opening handshake, or begin the closing one.
-
-        Arguments:
-            code: close code; ``None`` leaves an open connection alone.
-            reason: close reason.
-        """
-        self.protocol.shut_down()
-        if code is not None:
-            self.protocol.close(code, reason)
-        self._react()
-
-    async def _serve(self, request: Request) -> None:
+    async def _run(self, request: Request) -> None:
         try:
-            result: Any
-            try:
-                result = self.process_request(request.path, request.headers)
-                if inspect.isawaitable(result):
-                    result = await result
-            except Exception as error:
-                result = error
-            self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
-            self._react()
-            if self.protocol.state is State.OPEN:
-                self.logger.info("connection open")
-                await self._handle()
-            await self.wait_closed()
+            await self._serve(request)
         except asyncio.CancelledError:
             self.abandon()
             raise
         finally:
             self.server.forget(self)
 
-    async def _handle(self) -> None:
-        """Run the handler, then begin the closing handshake."""
-        code = CloseCode.NORMAL_CLOSURE
-        try:
-            await (self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self))
-        except Exception as error:
-            # That another connection is closed, as a proxy may see, is an error like any other.
-            if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
-                self.logger.info("connection handler ended: %a", str(error))
-            else:
-                self.logger.exception("connection handler failed")
-                code = CloseCode.INTERNAL_ERROR
-        await self.close(code)
+
+class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
 
 
-class Server:
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
+
+
+class Server(BaseServer):
     """A server that listens: what :func:`serve` gives.
 
     As an asynchronous context manager it is closed on exit.
@@ -172,9 +138,7 @@ class Server:
     """
 
     def __init__(self, handler: Handler) -> None:
-        self.connections: set[ServerConnection] = set()
-        self.handler_takes_path = takes_path(handler)
-        self.closing = False
+        super().__init__(handler)
         self.listener: asyncio.Server
         self._forgotten = asyncio.Event()
         self._close_called = asyncio.Event()
@@ -231,12 +195,9 @@ class Server:
         Raises:
             ValueError: the code or the reason is not allowed.
         """
-        serialize_close(code, reason)
-        self.closing = True
+        self.shut_down(close_connections, code, reason)
         self._close_called.set()
         self.listener.close()
-        for connection in list(self.connections):
-            connection.shut_down(code if close_connections else None, reason)
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned."""

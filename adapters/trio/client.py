@@ -1,0 +1,142 @@
+"""WebSocket clients on trio."""
+
+from __future__ import annotations
+
+import socket
+import ssl as ssl_module
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+import trio
+from wsproto_core.connecting import Connecting
+from wsproto_core.options import ConnectOptions, check_names
+from wsproto_core.structured.client import (
+    StructuredClientConnection,
+    StructuredConnect,
+    StructuredReconnect,
+)
+
+from .streams import open_stream, start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
+
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
+
+
+class TrioConnectOptions(ConnectOptions, total=False):
+    """Options of :func:`connect`: ours, and what a stream is opened with."""
+
+    ssl: bool | ssl_module.SSLContext | None
+    server_hostname: str | None
+    sock: socket.socket | None
+    stream: trio.abc.Stream | None
+    local_address: str | None
+    happy_eyeballs_delay: float | None
+    proxy_ssl: ssl_module.SSLContext | None
+
+
+class ClientConnection(StructuredClientConnection):
+    """A client's connection."""
+
+    runtime = RUNTIME
+
+
+class Connect(StructuredConnect[ClientConnection]):
+    """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a nursery."""
+
+    runtime = RUNTIME
+    missing_tasks = "connect() is to be entered by 'async with', or awaited with nursery="
+
+    def __init__(self, uri: str, nursery: trio.Nursery | None, options: Mapping[str, Any]) -> None:
+        check_names(["path", *TrioConnectOptions.__annotations__], options)
+        super().__init__(uri, ClientConnection, nursery, options)
+
+    async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
+        stream = await open_stream(connecting)
+        if not connecting.ssl:
+            return make_transport(stream)
+        return StreamTransport(await start_tls(stream, connecting.ssl, connecting.server_hostname))
+
+
+def connect(
+    uri: str, *, nursery: trio.Nursery | None = None, **options: Unpack[TrioConnectOptions]
+) -> Connect:
+    """Connect to a WebSocket server.
+
+    ::
+
+        async with connect("ws://localhost:8765") as websocket:
+            await websocket.send("Hello")
+            print(await websocket.recv())
+
+    ``await connect(..., nursery=nursery)`` returns the connection as well, which lives in that
+    nursery and has to be closed. When a connection's block, or its nursery, is cancelled, it is
+    closed at once.
+
+    Arguments:
+        uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
+        nursery: where the connection lives, if it is awaited.
+        options: those of :data:`wsproto_core.OPTIONS` that a client has, and: ``ssl`` (for
+            ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
+            connected socket; ``stream``, any stream of trio that leads to the server;
+            ``local_address`` and ``happy_eyeballs_delay`` of :func:`trio.open_tcp_stream`;
+            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``.
+
+    Raises:
+        InvalidURI: it is not a WebSocket URI.
+        TypeError, ValueError: an option is unknown or not allowed.
+        OSError: there is no connection to the host.
+        InvalidHandshake: the opening handshake failed; in particular,
+            :exc:`InvalidStatusCode` when the server answered with another status than 101, and
+            :exc:`ProxyError` when there is no way through the proxy.
+        HandshakeTimeout: all of this took longer than ``open_timeout``.
+    """
+    return Connect(uri, nursery, options)
+
+
+def unix_connect(
+    path: str,
+    uri: str = "ws://localhost/",
+    *,
+    nursery: trio.Nursery | None = None,
+    **options: Unpack[TrioConnectOptions],
+) -> Connect:
+    """Connect to a WebSocket server that listens on a Unix socket.
+
+    Arguments:
+        path: the socket's path.
+        uri: for the opening handshake and TLS.
+        nursery: see :func:`connect`.
+        options: see :func:`connect`.
+    """
+    return Connect(uri, nursery, {"path": path, **options})
+
+
+class Reconnect(StructuredReconnect[ClientConnection]):
+    """What :func:`reconnect` returns: an asynchronous context manager that gives an iterator."""
+
+
+def reconnect(uri: str, **options: Unpack[TrioConnectOptions]) -> Reconnect:
+    """Connect again and again.
+
+    ::
+
+        async with reconnect("ws://localhost:8765") as connections:
+            async for websocket in connections:
+                try:
+                    async for message in websocket:
+                        ...
+                except ConnectionClosed:
+                    continue
+
+    A connection is opened when the one before has ended, after a delay if opening it fails; it is
+    closed when the loop goes on, or the block is left. An error after which it is no use to try again
+    is raised.
+
+    Arguments:
+        uri: see :func:`connect`.
+        options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
+
+    Raises:
+        InvalidURI, TypeError, ValueError: see :func:`connect`.
+    """
+    return Reconnect(Connect(uri, None, options))

@@ -1,0 +1,283 @@
+"""WebSocket servers on trio."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl as ssl_module
+import stat
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Unpack, overload
+
+import trio
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
+from wsproto_core.options import ServeOptions, check_names
+from wsproto_core.serving import Handler
+from wsproto_core.structured.runtime import Tasks
+from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
+
+from .streams import start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
+
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Serve",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "serve_stream",
+    "unix_serve",
+]
+
+RETRY_DELAY = 0.1
+"""Seconds until accepting is tried again, when there are no more descriptors."""
+
+
+class TrioServeOptions(ServeOptions, total=False):
+    """Options of :func:`serve`: ours, and those of listening sockets."""
+
+    ssl: ssl_module.SSLContext | None
+    sock: socket.socket | None
+    family: int
+    backlog: int
+    reuse_port: bool
+
+
+class Server(StructuredServer):
+    """A server that listens: what :func:`serve` gives.
+
+    As an asynchronous context manager it is closed on exit.
+
+    Attributes:
+        connections: the connections there are, in any state.
+        closing: whether :meth:`close` has been called.
+    """
+
+    @property
+    def sockets(self) -> list[Any] | None:
+        """The sockets that the server listens on; ``None`` once it is closed."""
+        return [listener.socket for listener in self.listeners if listener.socket.fileno() >= 0] or None
+
+
+class ServerConnection(StructuredServerConnection):
+    """A server's connection.
+
+    Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+    """
+
+    runtime = RUNTIME
+
+
+class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
+
+
+class Serve(StructuredServe[Server]):
+    """What :func:`serve` returns: an asynchronous context manager."""
+
+    runtime = RUNTIME
+    make_server = Server
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        path: str | None,
+        options: Any,
+    ) -> None:
+        super().__init__(handler, ServerConnection, path, options)
+        check_names(TrioServeOptions.__annotations__, self.listener_options)
+        self._ssl = self.listener_options.pop("ssl", None)
+        self._sock = self.listener_options.pop("sock", None)
+        self._hosts = [host] if host is None or isinstance(host, str) else list(host)
+        self._port = port or 0
+
+    async def _listen(self) -> list[trio.SocketListener]:
+        if self._sock is not None:
+            self._sock.setblocking(False)
+            sock = trio.socket.from_stdlib_socket(self._sock)
+            sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
+            return [trio.SocketListener(sock)]
+        if self.path is not None:
+            return [await listen(socket.AF_UNIX, self.path, **self.listener_options)]
+        listeners: list[trio.SocketListener] = []
+        family = self.listener_options.pop("family", socket.AF_UNSPEC)
+        try:
+            for host in self._hosts:
+                for address in await trio.socket.getaddrinfo(
+                    host, self._port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
+                ):
+                    listeners.append(await listen(address[0], address[4], **self.listener_options))
+        except BaseException:
+            for listener in listeners:
+                listener.socket.close()
+            raise
+        return listeners
+
+    async def accept(
+        self, listener: trio.SocketListener, handle: Callable[[Any], Awaitable[None]], handlers: Tasks
+    ) -> None:
+        async with listener:
+            while True:
+                try:
+                    stream = await listener.accept()
+                except OSError:
+                    self.logger.exception("accepting a connection failed; trying again")
+                    await trio.sleep(RETRY_DELAY)
+                else:
+                    handlers.start_soon(handle, stream)
+
+    async def open_transport(self, stream: trio.abc.Stream) -> SocketTransport | StreamTransport:
+        if self._ssl is None:
+            return make_transport(stream)
+        return StreamTransport(await start_tls(stream, self._ssl, None, server_side=True))
+
+    async def abort(self, stream: trio.abc.Stream) -> None:
+        await trio.aclose_forcefully(stream)
+
+    def addresses(self, server: Server) -> list[Any]:
+        return [sock.getsockname() for sock in server.sockets or ()]
+
+
+async def listen(family: int, address: Any, backlog: int = socket.SOMAXCONN, reuse_port: bool = False) -> Any:
+    """Open a listener."""
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if family == socket.AF_UNIX:
+            with suppress(FileNotFoundError):
+                if stat.S_ISSOCK(os.stat(address).st_mode):
+                    # What an earlier server has left.
+                    os.unlink(address)
+        elif os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        await sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketListener(sock)
+
+
+@overload
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    task_status: None = None,
+    **options: Unpack[TrioServeOptions],
+) -> Serve: ...
+@overload
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    task_status: trio.TaskStatus[list[Any]],
+    **options: Unpack[TrioServeOptions],
+) -> Coroutine[Any, Any, None]: ...
+def serve(
+    handler: Handler,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    task_status: trio.TaskStatus[list[Any]] | None = None,
+    **options: Unpack[TrioServeOptions],
+) -> Serve | Coroutine[Any, Any, None]:
+    """Start a WebSocket server.
+
+    ::
+
+        async def echo(websocket):
+            async for message in websocket:
+                await websocket.send(message)
+
+        async with serve(echo, "localhost", 8765) as server:
+            await server.serve_forever()
+
+    Or ``addresses = await nursery.start(serve, echo, "localhost", 8765)``: it serves until it is
+    cancelled. The handlers run in a nursery of the server's. When its block is left, the connections
+    are closed with code 1001; when it is cancelled, at once.
+
+    Arguments:
+        handler: an asynchronous function that is run for each connection, given the connection, or
+            the connection and the request's path. When it returns, the connection is closed with code
+            1000; when it raises, with 1011, and the exception is logged.
+        host: where to listen: an address, several, or ``None`` for all interfaces.
+        port: the TCP port; 0 for any free one, another one for each address.
+        task_status: what ``nursery.start`` gives.
+        options: those of :data:`wsproto_core.OPTIONS` that a server has, and ``ssl``, ``sock`` (a
+            bound socket), ``family``, ``backlog`` and ``reuse_port``.
+
+    Raises:
+        TypeError, ValueError: an option is unknown or not allowed, or the handler cannot be called.
+        OSError: the address cannot be listened on.
+    """
+    opening = Serve(handler, host, port, None, options)
+    return opening if task_status is None else opening.run(task_status)
+
+
+def unix_serve(
+    handler: Handler,
+    path: str | None = None,
+    *,
+    task_status: trio.TaskStatus[list[Any]] | None = None,
+    **options: Unpack[TrioServeOptions],
+) -> Any:
+    """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
+
+    Arguments:
+        handler: see :func:`serve`.
+        path: the socket's path; ``None`` if ``sock`` is given.
+        task_status: see :func:`serve`.
+        options: see :func:`serve`.
+    """
+    opening = Serve(handler, None, None, path, options)
+    return opening if task_status is None else opening.run(task_status)
+
+
+async def serve_stream(handler: Handler, stream: trio.abc.Stream, **options: Unpack[ServeOptions]) -> None:
+    """Serve the client at the other end of any stream of trio; return when the connection is closed.
+
+    Arguments:
+        handler: see :func:`serve`.
+        stream: it is closed in the end.
+        options: those of :data:`wsproto_core.OPTIONS` that a server has.
+    """
+    await Serve(handler, None, None, None, options).serve_stream(stream)

@@ -1,0 +1,165 @@
+"""Streams of trio, for the core: plain sockets, and any other stream, such as TLS."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+from wsproto_core.structured.runtime import Runtime
+
+__all__ = ["READ_SIZE", "RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
+
+READ_SIZE = 2**16
+"""Bytes read at once."""
+
+WRITE_SIZE = 2**16
+"""Bytes given at once to a stream that does not tell how far it has come."""
+
+MAX_BUFFERS = 64
+"""Buffers written at once; systems have a limit of their own."""
+
+RUNTIME = Runtime(
+    make_event=trio.Event,
+    open_tasks=trio.open_nursery,
+    open_scope=lambda deadline: trio.CancelScope(deadline=deadline),
+    get_clock=lambda: trio.current_time,
+    environment=os.environ,
+    date=time.time,
+    sleep_until=trio.sleep_until,
+    checkpoint=trio.lowlevel.checkpoint,
+    checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+)
+
+
+@contextmanager
+def os_errors() -> Iterator[None]:
+    """Raise what the system said, where trio or a stream wraps it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(repr(error)) from error
+
+
+class SocketTransport:
+    """A socket of our own, which is read and written without waiting whenever that is possible."""
+
+    has_halves = True
+    writes_at_once = True
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.stream = self._sock = sock
+        self.local_address = sock.getsockname()
+        self.remote_address = sock.getpeername()
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Gathered writes need no help.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def read(self) -> bytes | None:
+        try:
+            return self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+
+    async def wait_readable(self) -> None:
+        with os_errors():
+            await trio.lowlevel.wait_readable(self._sock)
+
+    def write(self, buffers: list[memoryview]) -> int:
+        try:
+            if len(buffers) == 1 or not hasattr(self._sock, "sendmsg"):
+                return self._sock.send(buffers[0])
+            return self._sock.sendmsg(buffers[:MAX_BUFFERS])
+        except BlockingIOError:
+            return 0
+
+    async def wait_writable(self) -> None:
+        with os_errors():
+            await trio.lowlevel.wait_writable(self._sock)
+
+    def send_eof(self) -> None:
+        self._sock.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        await self.abort(False)
+
+    async def abort(self, reset: bool) -> None:
+        if self._sock.fileno() < 0:
+            return
+        if reset:
+            # Nothing lingers in the system's buffers.
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+
+class StreamTransport:
+    """Any stream of trio. Writing to it always waits, and must not be cancelled."""
+
+    has_halves = False
+    writes_at_once = False
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self._received: bytes | None = None
+        self._to_send = b""
+        self._sent = 0
+        lowest: Any = stream
+        while not isinstance(lowest, trio.SocketStream) and hasattr(lowest, "transport_stream"):
+            lowest = lowest.transport_stream
+        sock = getattr(lowest, "socket", None)
+        self.local_address = None if sock is None else sock.getsockname()
+        self.remote_address = None if sock is None else sock.getpeername()
+
+    def read(self) -> bytes | None:
+        received, self._received = self._received, None
+        return received
+
+    async def wait_readable(self) -> None:
+        if self._received is not None:
+            return
+        with os_errors():
+            try:
+                self._received = bytes(await self.stream.receive_some(READ_SIZE))
+            except trio.BrokenResourceError as error:
+                # Without a close of TLS, which WebSocket's own replaces.
+                if not isinstance(error.__cause__, ssl.SSLEOFError):
+                    raise
+                self._received = b""
+
+    def write(self, buffers: list[memoryview]) -> int:
+        sent, self._sent = self._sent, 0
+        if not sent:
+            self._to_send = b"".join(buffers)[:WRITE_SIZE]
+        return sent
+
+    async def wait_writable(self) -> None:
+        with os_errors():
+            await self.stream.send_all(self._to_send)
+        self._sent = len(self._to_send)
+
+    def send_eof(self) -> None:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        with os_errors():
+            await self.stream.aclose()
+
+    async def abort(self, reset: bool) -> None:
+        await trio.aclose_forcefully(self.stream)
+
+
+def make_transport(stream: trio.abc.Stream) -> SocketTransport | StreamTransport:
+    """Return what the core reads and writes a stream by; a socket's is taken out of it."""
+    if isinstance(stream, trio.SocketStream):
+        return SocketTransport(socket.socket(fileno=stream.socket.detach()))
+    return StreamTransport(stream)

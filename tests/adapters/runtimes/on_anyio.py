@@ -1,0 +1,98 @@
+"""anyio, on both of its backends."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from adapters.anyio import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
+
+from .base import DEADLINE, Event, Handler, Runtime, Task
+
+
+class AnyioTask(Task):
+    def start(self, task_group: anyio.abc.TaskGroup) -> None:
+        self._scope = anyio.CancelScope()
+        task_group.start_soon(self._run_in_scope)
+
+    async def _run_in_scope(self) -> None:
+        with self._scope:
+            await self.run()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+
+class Anyio(Runtime):
+    ClientConnection = ClientConnection
+    ServerConnection = ServerConnection
+
+    task_group: anyio.abc.TaskGroup
+
+    def run(self, test: Coroutine[Any, Any, None]) -> None:
+        self._failure: Exception | None = None
+        anyio.run(self._supervise, test, backend=self.name.removeprefix("anyio-"))
+        gc.collect()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
+        with anyio.fail_after(DEADLINE):
+            async with anyio.create_task_group() as self.task_group:
+                before = anyio.get_running_tasks()
+                try:
+                    await test
+                    await anyio.wait_all_tasks_blocked()
+                    for task in self.tasks:
+                        task.check()
+                    left = [task for task in anyio.get_running_tasks() if task not in before]
+                    assert not left, f"tasks are left: {left}"
+                except Exception as error:
+                    # By itself, and not in a group.
+                    self._failure = error
+                    self.task_group.cancel_scope.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    def event(self) -> Event:
+        return anyio.Event()
+
+    def start(self, function: Callable[..., Awaitable[Any]], args: Any) -> Task:
+        task = AnyioTask(self, function, args)
+        task.start(self.task_group)
+        return task
+
+    async def timeout(
+        self, seconds: float, function: Callable[..., Awaitable[Any]], *args: Any, **options: Any
+    ) -> Any:
+        with anyio.move_on_after(seconds):
+            return await function(*args, **options)
+        raise TimeoutError
+
+    async def readable(self, sock: socket.socket) -> None:
+        await anyio.wait_readable(sock)
+
+    async def writable(self, sock: socket.socket) -> None:
+        await anyio.wait_writable(sock)
+
+    def connect(self, uri: str, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return connect(uri, **options)
+
+    async def open(self, uri: str, **options: Any) -> Any:
+        return await connect(uri, task_group=self.task_group, **options)
+
+    def serve(self, handler: Handler, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return serve(handler, *args, **options)
+
+    def unix_connect(self, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return unix_connect(*args, **options)
+
+    def unix_serve(self, handler: Handler, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return unix_serve(handler, *args, **options)

@@ -1,0 +1,351 @@
+"""A connection's methods that wait, as all asynchronous adapters have them.
+
+They are written in terms of a few things that an adapter provides, and depend on no event loop:
+what is decided here is who may receive and send, in which order, and what a cancellation leaves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self, cast
+from typing import Protocol as Interface
+
+from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
+from .events import Fragment
+from .exceptions import ConnectionClosedOK
+from .messages import PieceConverter, convert_message
+from .options import Logger
+from .protocol import Protocol
+from .typing import BytesLike, CloseCode, Data, State
+
+__all__ = ["AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
+
+
+class Event(Interface):
+    """Something that can be waited for once: the ``Event`` of asyncio, trio and anyio."""
+
+    def set(self) -> object: ...
+
+    async def wait(self) -> Any: ...
+
+
+class AwaitablePong(PongWaiter, Awaitable[float], Interface):
+    """What ``ping`` returns."""
+
+
+class Waiter(NamedTuple):
+    """Somebody who waits: until when, and how to wake them."""
+
+    ready: Callable[[], bool]
+    wake: Callable[[], object]
+
+
+class Pieces:
+    """The pieces of a message that is received: an asynchronous iterator that may be given up at any time."""
+
+    def __init__(self, connection: AsyncConnection, decode: bool | None) -> None:
+        self._connection = connection
+        self._converter = PieceConverter(decode)
+        self._final = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Data:
+        while not self._final:
+            fragment = await self._connection._next_fragment()
+            self._final = fragment.final
+            piece = self._converter.convert(fragment.data, fragment.final)
+            if piece:
+                return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Give it up. There is nothing to do: the next call of ``recv_streaming`` goes on."""
+
+
+class AsyncConnection(BaseConnection, ABC):
+    """A WebSocket connection.
+
+    It is an asynchronous iterator over messages, which ends when the connection is closed with code
+    1000 or 1001 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
+    asynchronous context manager it is closed on exit.
+    """
+
+    def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
+        super().__init__(protocol, logger)
+        self._waiters: list[Waiter] = []
+        self._senders: list[object] = []
+
+    # What an adapter provides
+
+    @abstractmethod
+    def _make_event(self) -> Event:
+        """Make an event of the runtime."""
+
+    @abstractmethod
+    def _make_pong_waiter(self) -> AwaitablePong:
+        """Make what :meth:`ping` returns."""
+
+    @abstractmethod
+    async def _wait_for_input(self, pieces: bool) -> None:
+        """Wait until there is a message, or a piece of one; raise :exc:`ConnectionClosed` if none will be.
+
+        :attr:`_receiving` is true meanwhile. When it is cancelled, it withdraws the demand.
+        """
+
+    @abstractmethod
+    async def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until something is true, which is looked at whenever anything has changed."""
+
+    @abstractmethod
+    async def _sent(self) -> None:
+        """Something is to be written: now or soon; wait if that is too much."""
+
+    @abstractmethod
+    def _flush(self) -> None:
+        """Write what takes no waiting, and see that the rest is."""
+
+    @abstractmethod
+    def _react(self) -> None:
+        """Do what follows from any change of the state machine."""
+
+    @abstractmethod
+    def _taken(self) -> None:
+        """A message or a piece of one has been taken: see whether reading has to be resumed."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Close at once: send a close frame if that takes no waiting, then close the stream."""
+
+    # Receiving
+
+    async def recv(self, decode: bool | None = None) -> Data:
+        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+
+        Cancelling it loses no message. After the connection is closed, messages that were received
+        before are still returned.
+
+        Arguments:
+            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+
+        Raises:
+            ConnectionClosed: the connection is closed and there are no more messages.
+            ConcurrencyError: another task receives, or a message is being received in pieces.
+            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
+        """
+        self._check_not_receiving()
+        while (message := self.protocol.next_message()) is None:
+            await self._wait_for_input(pieces=False)
+        self._taken()
+        return message if decode is None else convert_message(message, decode)
+
+    def recv_streaming(self, decode: bool | None = None) -> Pieces:
+        """Receive the next message in pieces, as they arrive.
+
+        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
+        the iteration is given up, the next call goes on with the same message; until its last piece
+        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
+
+        Arguments:
+            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+
+        Raises:
+            ConnectionClosed: the connection is closed and the message is not complete.
+            ConcurrencyError: another task receives.
+            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
+        """
+        return Pieces(self, decode)
+
+    async def _next_fragment(self) -> Fragment:
+        self._check_not_receiving()
+        while (fragment := self.protocol.next_fragment()) is None:
+            await self._wait_for_input(pieces=True)
+        self._react()
+        return fragment
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Data:
+        try:
+            return await self.recv()
+        except ConnectionClosedOK:
+            raise StopAsyncIteration from None
+
+    # Sending
+
+    async def send(self, message: Sendable, text: bool | None = None, compress: bool | None = None) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary.
+
+        An iterable or asynchronous iterable of either is sent as one message, a fragment for each
+        item and an empty last one; other messages wait until it is complete.
+
+        Waits while more than ``write_limit`` bytes are on their way. If it is cancelled, the message
+        has not been sent or will be sent whole; within an iterable, a cancellation or an error fails
+        the connection with code 1011.
+
+        Arguments:
+            text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
+            compress: ``True`` or ``False`` compresses this message or does not, if compression was
+                negotiated.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            TypeError: the message, or an item of it, has another type.
+        """
+        fragments = fragments_of(message)
+        if fragments is not None:
+            await self._send_fragments(fragments, text, compress)
+            return
+        if self._senders or not self.protocol.writable:
+            async with self._turn():
+                await self._drain()
+        self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
+        await self._sent()
+
+    async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
+        if not isinstance(fragments, AsyncIterable):
+            fragments = _asynchronous(fragments)
+        fragments = aiter(fragments)
+        protocol = self.protocol
+        async with self._turn():
+            begun = False
+            try:
+                async for fragment in fragments:
+                    await self._drain()
+                    protocol.send(fragment, text=text, fin=False, compress=compress)
+                    begun = True
+                    await self._sent()
+                if begun:
+                    protocol.end_message()
+                    await self._sent()
+            except BaseException as error:
+                if begun and protocol.state is State.OPEN:
+                    # Nothing else could follow on this connection.
+                    protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
+                    self._react()
+                raise
+            finally:
+                if isinstance(fragments, AsyncGenerator):
+                    await fragments.aclose()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until nobody else is sending, in the order of arrival, and be the one who does."""
+        sender = object()
+        self._senders.append(sender)
+        try:
+            await self._wait_until(lambda: self._senders[0] is sender)
+            yield
+        finally:
+            self._senders.remove(sender)
+            self._wake_waiters()
+
+    async def _drain(self) -> None:
+        """Write, and wait until there is room for more."""
+        protocol = self.protocol
+        while protocol.receiving:
+            self._flush()
+            if protocol.writable:
+                return
+            await self._wait_until(lambda: protocol.writable or not protocol.receiving)
+        raise protocol.close_exception()
+
+    async def ping(self, data: Data | BytesLike | None = None) -> AwaitablePong:
+        """Send a ping.
+
+        Returns a second awaitable that is completed by the pong, its value the latency in seconds;
+        it may be ignored. It proves that the peer has received everything that was sent before.
+        Cancelling it has no effect. It raises :exc:`ConnectionClosed` if there will be no pong.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            RuntimeError: too many pings wait for their pong (``max_pings``).
+            ValueError: a ping with this payload waits for its pong, or it is too long.
+        """
+        payload = self.protocol.ping(data)
+        waiter = self._make_pong_waiter()
+        self._pings[payload] = waiter
+        await self._sent()
+        return waiter
+
+    async def pong(self, data: Data | BytesLike = b"") -> None:
+        """Send a pong that nobody asked for, as a heartbeat in one direction.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            ValueError: the payload is too long.
+        """
+        self.protocol.pong(data)
+        await self._sent()
+
+    # Closing
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Perform the closing handshake, and wait until TCP is closed: at most twice ``close_timeout``.
+
+        Does nothing but wait if the connection is closing already.
+
+        Arguments:
+            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
+            reason: at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: the code or the reason is not allowed.
+        """
+        self.protocol.close(code, reason)
+        self._react()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is closed, TCP included."""
+        await self._wait_until(self._is_closed)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
+        if exc_type is not None and not issubclass(exc_type, Exception):
+            # Cancelled, or the program ends: this is not the time to wait.
+            self.abandon()
+            return
+        try:
+            await self.close()
+        except BaseException:
+            self.abandon()
+            raise
+
+    # Waiting
+
+    def _is_closed(self) -> bool:
+        return self.protocol.state is State.CLOSED
+
+    async def _park(self, ready: Callable[[], bool]) -> None:
+        """Wait until :meth:`_wake_waiters` finds this waiter ready."""
+        event = self._make_event()
+        waiter = Waiter(ready, event.set)
+        self._waiters.append(waiter)
+        try:
+            await event.wait()
+        finally:
+            self._waiters.remove(waiter)
+
+    def _wake_waiters(self) -> None:
+        """Something has changed: wake those who waited for it."""
+        for waiter in list(self._waiters):
+            if waiter.ready():
+                waiter.wake()
+
+
+async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item

@@ -1,0 +1,183 @@
+"""What the servers of all adapters have in common: everything that needs no waiting, and handlers.
+
+:class:`BaseServer` knows the connections and how they end; :class:`BaseServerConnection` what is
+asked of the users' functions, and what is made of what they return or raise.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from .asynchronous import AsyncConnection
+from .connection import BaseConnection, takes_path
+from .events import Request
+from .exceptions import ConnectionClosed
+from .frames import serialize_close
+from .handshake import select_subprotocol
+from .http import Headers
+from .options import ServeOptions
+from .server import ServerProtocol
+from .typing import CloseCode, State, Subprotocol
+
+__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "Handler"]
+
+Handler: TypeAlias = Callable[..., Any]
+"""A function that takes a connection, or that and the request's path; asynchronous where connections are."""
+
+
+class BaseServer:
+    """The connections of a server, in any state.
+
+    Attributes:
+        connections: those there are; treat it as read-only.
+        handler_takes_path: whether the handler wants the request's path as its second argument.
+        closing: whether it is closed or closing.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        """
+        Arguments:
+            handler: what is run for each connection.
+
+        Raises:
+            TypeError: it cannot be called with a connection, nor with that and a path.
+        """
+        self.connections: set[Any] = set()
+        self.handler_takes_path = takes_path(handler)
+        self.closing = False
+        self._admitted = 0
+
+    def admit(self, max_connections: int | None) -> bool:
+        """Count one more connection, if that is not too many; :meth:`dismiss` is to follow in the end."""
+        if max_connections is not None and self._admitted >= max_connections:
+            return False
+        self._admitted += 1
+        return True
+
+    def dismiss(self) -> None:
+        """A connection that was admitted has ended."""
+        self._admitted -= 1
+
+    def shut_down(self, close_connections: bool, code: int, reason: str) -> None:
+        """Refuse opening handshakes with HTTP status 503 and begin the closing ones.
+
+        Arguments:
+            close_connections: ``False`` leaves open connections to their handlers.
+            code: close code for the open ones.
+            reason: close reason for the open ones, at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: the code or the reason is not allowed.
+        """
+        serialize_close(code, reason)
+        self.closing = True
+        for connection in list(self.connections):
+            connection.shut_down(code if close_connections else None, reason)
+
+
+class BaseServerConnection(BaseConnection):
+    """A server's connection.
+
+    Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+    """
+
+    protocol: ServerProtocol
+
+    def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
+        self.handler = handler
+        self.server = server
+        self._process_request = options.get("process_request")
+        self._max_connections = options.get("max_connections")
+
+    def process_request(self, path: str, request_headers: Headers) -> Any:
+        """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
+
+        By default this calls what the option of the same name gives.
+
+        Arguments:
+            path: the request's path, with its query.
+            request_headers: its headers.
+
+        Returns:
+            ``None`` to go on, or the response to give instead: a :class:`Response`, or a triple of
+            status, headers and body.
+        """
+        return None if self._process_request is None else self._process_request(path, request_headers)
+
+    def select_subprotocol(
+        self, client_subprotocols: Sequence[Subprotocol], server_subprotocols: Sequence[Subprotocol]
+    ) -> Subprotocol | None:
+        """Choose a subprotocol among the client's and the server's, or ``None``.
+
+        By default the preferences of both have the same weight. The option of the same name takes
+        precedence over this method.
+        """
+        return select_subprotocol(client_subprotocols, server_subprotocols)
+
+    def _call_handler(self) -> Any:
+        return self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self)
+
+    def _judge(self, error: Exception) -> CloseCode:
+        """Log what a handler raised, and say by which code the connection is to be closed."""
+        # That another connection is closed, as a proxy may see, is an error like any other.
+        if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
+            self.logger.info("connection handler ended: %a", str(error))
+            return CloseCode.NORMAL_CLOSURE
+        self.logger.error("connection handler failed", exc_info=error)
+        return CloseCode.INTERNAL_ERROR
+
+    def _begin_shut_down(self, code: int | None, reason: str) -> None:
+        self.protocol.shut_down()
+        if code is not None:
+            self.protocol.close(code, reason)
+
+
+class AsyncServerConnection(AsyncConnection, BaseServerConnection):
+    """A server's connection on an asynchronous adapter."""
+
+    def shut_down(self, code: int | None, reason: str) -> None:
+        """The server is closing: refuse the opening handshake, or begin the closing one.
+
+        Arguments:
+            code: close code; ``None`` leaves an open connection alone.
+            reason: close reason.
+        """
+        self._begin_shut_down(code, reason)
+        self._react()
+
+    async def _serve(self, request: Request) -> None:
+        """Answer the request; run the handler if there is a connection; see it closed."""
+        if self.server.admit(self._max_connections):
+            try:
+                await self._answer(request)
+                if self.protocol.state is State.OPEN:
+                    await self._handle()
+            finally:
+                self.server.dismiss()
+        else:
+            self.protocol.refuse_connection()
+            self._react()
+        await self.wait_closed()
+
+    async def _answer(self, request: Request) -> None:
+        result: Any
+        try:
+            result = self.process_request(request.path, request.headers)
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            result = error
+        self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        self._react()
+
+    async def _handle(self) -> None:
+        """Run the handler, then close the connection."""
+        self.logger.info("connection open")
+        code = CloseCode.NORMAL_CLOSURE
+        try:
+            await self._call_handler()
+        except Exception as error:
+            code = self._judge(error)
+        await self.close(code)

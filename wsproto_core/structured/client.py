@@ -1,0 +1,134 @@
+"""Clients on runtimes with structured concurrency."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from typing import Any, Generic, TypeVar, Unpack
+
+from ..client import ClientProtocol
+from ..connecting import Connecting
+from ..exceptions import InvalidStatusCode
+from ..options import ClientOptions, ConnectOptions, split_options
+from ..reconnecting import AsyncReconnecting
+from ..typing import State
+from ..uri import WebSocketURI, parse_uri
+from .connection import StructuredConnection
+from .runtime import Opening, Tasks, Transport
+
+__all__ = ["StructuredClientConnection", "StructuredConnect", "StructuredReconnect"]
+
+
+class StructuredClientConnection(StructuredConnection):
+    """A client's connection."""
+
+    protocol: ClientProtocol
+
+    def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
+        """
+        Arguments:
+            uri: a WebSocket URI.
+            options: see :data:`wsproto_core.OPTIONS`.
+        """
+        ours, _ = split_options(ClientOptions, options)
+        protocol = ClientProtocol(uri, clock=self.runtime.get_clock(), **ours)
+        super().__init__(protocol, options.get("logger"))
+
+    async def wait_opened(self) -> None:
+        """Wait until the opening handshake is done.
+
+        Raises:
+            InvalidHandshake: it failed.
+        """
+        await self._wait_until(lambda: self.protocol.state is not State.CONNECTING)
+        if self.protocol.handshake_error is not None:
+            raise self.protocol.handshake_error
+
+
+T = TypeVar("T", bound=StructuredClientConnection)
+
+
+class StructuredConnect(Opening[T], Generic[T]):
+    """What ``connect`` returns: an asynchronous context manager; awaitable, if it was given tasks.
+
+    Attributes:
+        missing_tasks: what is wrong with awaiting it otherwise.
+    """
+
+    missing_tasks: str
+
+    def __init__(
+        self, uri: str, create: Callable[..., T], tasks: Tasks | None, options: Mapping[str, Any]
+    ) -> None:
+        """
+        Arguments:
+            uri: a WebSocket URI.
+            create: what makes the connection object, if no option says so.
+            tasks: where the connection lives, if it is awaited.
+            options: those of ``connect``, and ``path`` for a Unix socket.
+
+        Raises:
+            InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
+        """
+        self.uri = parse_uri(uri)
+        self.options = options
+        self._create = options.get("create_protocol") or create
+        self._given_tasks = tasks
+        # To refuse, before there is an event loop, what it would refuse.
+        Connecting(self.uri, options, clock=float, environment=self.runtime.environment)
+
+    @abstractmethod
+    async def open_transport(self, connecting: Connecting) -> Transport:
+        """Connect to the server, through the proxy if there is one, TLS included."""
+
+    async def _open(self, tasks: Tasks) -> T:
+        connecting = Connecting(
+            self.uri, self.options, clock=self.runtime.get_clock(), environment=self.runtime.environment
+        )
+        while True:
+            try:
+                return await self._open_once(connecting, tasks)
+            except InvalidStatusCode as error:
+                connecting.follow(error)
+
+    async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
+        connection = self._create(connecting.uri, **connecting.options)
+        transport: Transport | None = None
+        with self.runtime.open_scope(math.inf if connecting.deadline is None else connecting.deadline):
+            transport = await self.open_transport(connecting)
+        if transport is None:
+            raise connecting.timed_out()
+        await tasks.start(connection.live, transport)
+        try:
+            await connection.wait_opened()
+        except BaseException:
+            connection.abandon()
+            raise
+        return connection
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._given_tasks is None:
+            raise TypeError(self.missing_tasks)
+        return self._open(self._given_tasks).__await__()
+
+
+class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
+    """What ``reconnect`` returns: an asynchronous context manager that gives an iterator."""
+
+    def __init__(self, connect: StructuredConnect[T]) -> None:
+        self._connect = connect
+        self.runtime = connect.runtime
+
+    async def _open(self, tasks: Tasks) -> AsyncReconnecting[T]:
+        return AsyncReconnecting(
+            str(self._connect.uri),
+            partial(self._connect._open, tasks),
+            sleep=self._sleep,
+            clock=self.runtime.get_clock(),
+            options=self._connect.options,
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.runtime.sleep_until(self.runtime.get_clock()() + seconds)

@@ -1,0 +1,349 @@
+"""Who reads and who writes, on runtimes with structured concurrency: trio and anyio.
+
+There, no task of the library runs behind the user's back. Whoever waits for something, be it a
+message, a pong, room or the end, reads the stream in their own task: one at a time, as if a baton
+was handed over. The others wait until the state machine has what they want, or the baton is free.
+
+While nobody waits, a keeper stands in, so that pings are answered, closes are seen and deadlines
+are met. It does not run for every gap between two messages: only when nobody has come for a while.
+
+What has to be written is written where it arises, as far as that takes no waiting. The rest is left
+to a task that ends when everything is written, so that a cancelled ``send`` cuts nothing in two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+from ..asynchronous import AsyncConnection, Event, Waiter
+from ..connection import advance
+from ..options import Logger
+from ..protocol import Protocol
+from ..typing import CloseCode, Data, State, StreamAction
+from .runtime import Runtime, Scope, Tasks, Transport
+
+__all__ = ["Pong", "StructuredConnection"]
+
+PATIENCE = 0.1
+"""Seconds without a reader after which the keeper stands in."""
+
+TURNS = 64
+"""Calls that found what they wanted, after which other tasks get a turn."""
+
+
+LAST_WORDS = 0.01
+"""Seconds that a close frame may take when there is no more time."""
+
+
+class Pong:
+    """The answer to a ping, to be awaited, any number of times: the latency in seconds."""
+
+    def __init__(self, connection: StructuredConnection) -> None:
+        self._connection = connection
+        self._result: float | Exception | None = None
+
+    def done(self) -> bool:
+        """Whether awaiting it would not wait."""
+        return self._result is not None
+
+    def set_result(self, latency: float) -> None:
+        self._result = latency
+
+    def set_exception(self, error: Exception) -> None:
+        self._result = error
+
+    def __await__(self) -> Generator[Any, Any, float]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> float:
+        await self._connection._wait_until(self.done)
+        if isinstance(self._result, Exception):
+            raise self._result
+        assert self._result is not None
+        return self._result
+
+
+class StructuredConnection(AsyncConnection):
+    """A connection that whoever waits for it reads.
+
+    Attributes:
+        runtime: the adapter's.
+        transport: the stream, once there is one.
+    """
+
+    runtime: Runtime
+    transport: Any
+    _transport: Transport
+    _tasks: Tasks
+
+    def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
+        super().__init__(protocol, logger)
+        self._held = False
+        self._holds = 0
+        self._reading: Scope | None = None
+        self._standing_in: Scope | None = None
+        self._fed = 0
+        self._turns_left = TURNS
+        self._unwritten: list[memoryview] = []
+        self._writing = False
+        self._cut = False
+        self._ended = False
+
+    # What the methods that wait are made of
+
+    def _make_event(self) -> Event:
+        return self.runtime.make_event()
+
+    def _make_pong_waiter(self) -> Pong:
+        return Pong(self)
+
+    async def recv(self, decode: bool | None = None) -> Data:
+        await self._checkpoint()
+        return await super().recv(decode)
+
+    recv.__doc__ = AsyncConnection.recv.__doc__
+
+    async def _wait_for_input(self, pieces: bool) -> None:
+        protocol = self.protocol
+        if not protocol.receiving:
+            raise protocol.close_exception()
+        fed = self._fed
+        self._receiving = True
+        # To have asked for a message may have made room for more of it.
+        self._wake_waiters()
+        try:
+            await self._wait_until(
+                lambda: bool(protocol.undelivered) or not protocol.receiving or (pieces and fed != self._fed)
+            )
+        except BaseException:
+            protocol.stop_waiting()
+            raise
+        finally:
+            self._receiving = False
+
+    def _taken(self) -> None:
+        self._wake_waiters()
+
+    async def _sent(self) -> None:
+        self._react()
+        if not self.protocol.writable:
+            await self._drain()
+        await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        """Notice a cancellation; once in a while, let other tasks run."""
+        self._turns_left -= 1
+        if self._turns_left:
+            await self.runtime.checkpoint_if_cancelled()
+        else:
+            self._turns_left = TURNS
+            await self.runtime.checkpoint()
+
+    def abandon(self) -> None:
+        """Close at once: send a close frame if that takes no waiting, then close the stream."""
+        self._tasks.cancel_scope.cancel()
+
+    # Reading
+
+    async def _wait_until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            if self._held:
+                if self._standing_in is not None:
+                    self._standing_in.cancel()
+                await self._park(lambda: ready() or not self._held)
+                continue
+            self._held = True
+            try:
+                while not ready():
+                    await self._read(ready)
+            finally:
+                self._held = False
+                self._holds += 1
+                # To those who are ready, and to one that takes over; the rest go on waiting.
+                self._wake_waiters()
+
+    async def _read(self, ready: Callable[[], bool]) -> None:
+        """Read once, as soon as there is something to read; meet the deadline if that comes before."""
+        protocol = self.protocol
+        try:
+            data = self._transport.read() if protocol.wants_read else None
+            waited = data is None
+            if data is None:
+                await self._wait_readable(ready)
+                # Also after the deadline: what is there goes first, or the peer is blamed for it.
+                data = self._transport.read() if protocol.wants_read else None
+        except OSError as error:
+            protocol.connection_lost(error)
+            waited = True
+        else:
+            self._feed(data)
+        self._react()
+        if not waited:
+            await self._checkpoint()
+
+    async def _wait_readable(self, ready: Callable[[], bool]) -> None:
+        deadline = self.protocol.deadline()
+        with self.runtime.open_scope(math.inf if deadline is None else deadline) as reading:
+            self._reading = reading
+            # What others do may be what this one waits for.
+            waiter = Waiter(ready, reading.cancel)
+            self._waiters.append(waiter)
+            try:
+                if self.protocol.wants_read:
+                    await self._transport.wait_readable()
+                else:
+                    await self._park(lambda: self.protocol.wants_read)
+            finally:
+                self._waiters.remove(waiter)
+                self._reading = None
+
+    def _feed(self, data: bytes | None) -> None:
+        if data is None:
+            self.protocol.handle_timeout()
+            return
+        self._fed += 1
+        if data:
+            self.protocol.receive_data(data)
+        else:
+            self.protocol.receive_eof()
+
+    async def _keep(self) -> None:
+        """Stand in when nobody waits for a while, until the connection is closed."""
+        clock = self.runtime.get_clock()
+        while not self._is_closed():
+            holds = self._holds
+            deadline = self.protocol.deadline()
+            nap = clock() + PATIENCE
+            await self.runtime.sleep_until(nap if deadline is None else min(nap, deadline))
+            if not self._held:
+                if holds == self._holds or clock() < nap:
+                    await self._stand_in()
+            elif holds == self._holds:
+                # Somebody waits for long: what follows has time until they have left.
+                await self._park(lambda: not self._held or self._is_closed())
+
+    async def _stand_in(self) -> None:
+        """Wait for nothing but the end, until somebody else comes to wait."""
+        try:
+            with self.runtime.open_scope(math.inf) as self._standing_in:
+                await self._wait_until(self._is_closed)
+        finally:
+            self._standing_in = None
+
+    # Writing
+
+    def _flush(self) -> None:
+        if not self._writing and not self._write() and not self._ended:
+            self._writing = True
+            self._tasks.start_soon(self._write_rest)
+
+    def _write(self) -> bool:
+        """Write what takes no waiting; return whether that was all there is to do."""
+        protocol = self.protocol
+        try:
+            while not self._is_closed():
+                if not self._unwritten:
+                    self._unwritten = [memoryview(buffer) for buffer in protocol.data_to_send()]
+                    if not self._unwritten:
+                        return protocol.stream_action is StreamAction.KEEP
+                count = self._transport.write(self._unwritten)
+                if not count:
+                    return False
+                advance(self._unwritten, count)
+                protocol.data_sent(count)
+        except OSError as error:
+            self._lose(error)
+        return True
+
+    async def _write_rest(self) -> None:
+        """Write the rest, then end the stream if it is time."""
+        transport = self._transport
+        while not self._write():
+            try:
+                if self._unwritten:
+                    self._cut = True
+                    await transport.wait_writable()
+                    self._cut = False
+                    self._wake_waiters()
+                elif self.protocol.stream_action is StreamAction.SEND_EOF and transport.has_halves:
+                    transport.send_eof()
+                    self.protocol.eof_sent()
+                else:
+                    await transport.aclose()
+                    self.protocol.connection_lost()
+            except OSError as error:
+                self._lose(error)
+        self._writing = False
+        self._react()
+
+    def _lose(self, error: OSError) -> None:
+        """Nothing can be written any more. What came before may say more than the error does."""
+        with suppress(OSError):
+            while self.protocol.wants_read and (data := self._transport.read()):
+                self.protocol.receive_data(data)
+        self.protocol.connection_lost(error)
+
+    # Both
+
+    def _react(self) -> None:
+        protocol = self.protocol
+        if not self._is_closed():
+            self._flush()
+        for event in protocol.events(messages=False):
+            self._handle_event(event)
+        if self._is_closed() or protocol.stream_action is StreamAction.ABORT:
+            self.abandon()
+        if self._reading is not None:
+            self._move_deadline(self._reading)
+        self._wake_waiters()
+        if not protocol.receiving:
+            self._fail_pings()
+
+    def _move_deadline(self, reading: Scope) -> None:
+        """See that who reads meets a deadline that has come nearer."""
+        if self._is_closed():
+            reading.cancel()
+            return
+        deadline = self.protocol.deadline()
+        if deadline is not None and deadline < reading.deadline:
+            reading.deadline = deadline
+
+    async def live(self, transport: Transport, *, task_status: Any) -> None:
+        """Keep the connection until it is closed; when this is cancelled, the stream is closed at once.
+
+        Arguments:
+            transport: the stream.
+            task_status: to be told when the connection can be used.
+        """
+        self._transport = transport
+        self.transport = transport.stream
+        self.local_address = transport.local_address
+        self.remote_address = transport.remote_address
+        try:
+            async with self.runtime.open_tasks() as self._tasks:
+                task_status.started()
+                self._react()
+                await self._keep()
+                self.abandon()
+        finally:
+            await self._end(transport)
+
+    async def _end(self, transport: Transport) -> None:
+        """Close the stream, if it is not closed, without waiting for the peer."""
+        protocol = self.protocol
+        self._ended = True
+        if protocol.state is State.OPEN:
+            protocol.close(CloseCode.GOING_AWAY)
+        reset = protocol.stream_action is StreamAction.ABORT
+        if not (reset or self._cut or self._is_closed() or self._write() or transport.writes_at_once):
+            # Even what takes no waiting takes a turn here.
+            with self.runtime.open_scope(self.runtime.get_clock()() + LAST_WORDS) as scope:
+                scope.shield = True
+                await self._write_rest()
+        protocol.connection_lost()
+        self._react()
+        self.log_closed()
+        await transport.abort(reset)

@@ -1,0 +1,229 @@
+"""Servers on runtimes with structured concurrency."""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+from ..connection import takes_path
+from ..options import ServeOptions, ServerOptions, split_options
+from ..server import ServerProtocol
+from ..serving import AsyncServerConnection, BaseServer, Handler
+from ..typing import CloseCode, State
+from .connection import StructuredConnection
+from .runtime import Opening, Runtime, Scope, Tasks, Transport
+
+__all__ = ["StructuredServe", "StructuredServer", "StructuredServerConnection"]
+
+
+class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
+    """A server's connection.
+
+    Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+    """
+
+    def __init__(self, handler: Handler, server: BaseServer, **options: Unpack[ServeOptions]) -> None:
+        """
+        Arguments:
+            handler: what ``serve`` was given.
+            server: the server that this connection belongs to.
+            options: see :data:`wsproto_core.OPTIONS`.
+        """
+        ours, _ = split_options(ServerOptions, options)
+        protocol = ServerProtocol(clock=self.runtime.get_clock(), date=self.runtime.date, **ours)
+        super().__init__(protocol, options.get("logger"))
+        self._serve_for(handler, server, options)
+
+    async def run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
+        """Open the connection, run the handler, and see it closed.
+
+        Arguments:
+            open_transport: gives the stream, after TLS's handshake if there is one.
+        """
+        deadline = self.protocol.deadline()
+        transport: Transport | None = None
+        try:
+            with self.runtime.open_scope(math.inf if deadline is None else deadline):
+                transport = await open_transport()
+        except OSError as error:
+            self.logger.info("no connection: %a", str(error))
+        if transport is None:
+            return
+        async with self.runtime.open_tasks() as tasks:
+            await tasks.start(self.live, transport)
+            if self.server.closing:
+                # It was accepted before, and has only now done its TLS handshake, say.
+                self.shut_down(None, "")
+            try:
+                await self._wait_until(self._is_requested)
+                if self.protocol.state is State.CONNECTING and self.protocol.request is not None:
+                    await self._serve(self.protocol.request)
+                else:
+                    await self.wait_closed()
+            except BaseException:
+                self.abandon()
+                raise
+
+    def _is_requested(self) -> bool:
+        return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
+
+
+class StructuredServer(BaseServer):
+    """A server that listens: what ``serve`` gives.
+
+    As an asynchronous context manager it is closed on exit.
+
+    Attributes:
+        connections: the connections there are, in any state.
+        closing: whether :meth:`close` has been called.
+        listeners: the runtime's, which accept the connections.
+    """
+
+    def __init__(self, handler: Handler, runtime: Runtime, listeners: list[Any]) -> None:
+        super().__init__(handler)
+        self.listeners = listeners
+        self._runtime = runtime
+        self._accepting: Scope | None = None
+        self._close_called = runtime.make_event()
+        self._closed = runtime.make_event()
+
+    def is_serving(self) -> bool:
+        """Whether new connections are accepted."""
+        return not self.closing
+
+    async def serve_forever(self) -> None:
+        """Accept connections until the server is closed; return when everything is."""
+        await self._close_called.wait()
+        await self.wait_closed()
+
+    def close(
+        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
+
+        Clients in the opening handshake get HTTP status 503. In the handlers of open connections,
+        ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
+
+        Arguments:
+            close_connections: ``False`` leaves the open ones to their handlers.
+            code: close code for the open ones.
+            reason: close reason for the open ones, at most 123 bytes in UTF-8.
+
+        Raises:
+            ValueError: the code or the reason is not allowed.
+        """
+        self.shut_down(close_connections, code, reason)
+        self._close_called.set()
+        if self._accepting is not None:
+            self._accepting.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed, all connections are and all handlers have returned."""
+        await self._closed.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
+        self.close()
+        if exc_type is None or issubclass(exc_type, Exception):
+            await self.wait_closed()
+
+    async def _run(self, serve: StructuredServe[Any], *, task_status: Any) -> None:
+        """Accept connections until it is closed, and see their handlers end."""
+        try:
+            async with self._runtime.open_tasks() as handlers, self._runtime.open_tasks() as accepting:
+                self._accepting = accepting.cancel_scope
+                for listener in self.listeners:
+                    accepting.start_soon(serve.accept, listener, partial(self._handle, serve), handlers)
+                task_status.started()
+        finally:
+            self._closed.set()
+
+    async def _handle(self, serve: StructuredServe[Any], stream: Any) -> None:
+        """Serve a client; its errors are not the server's."""
+        try:
+            connection = serve.create(serve.handler, self, **serve.options)
+        except Exception:
+            serve.logger.exception("connection could not be created")
+            await serve.abort(stream)
+            return
+        self.connections.add(connection)
+        try:
+            await connection.run(partial(serve.open_transport, stream))
+        finally:
+            self.connections.discard(connection)
+
+
+T = TypeVar("T", bound=StructuredServer)
+
+
+class StructuredServe(Opening[T], Generic[T]):
+    """What ``serve`` returns: an asynchronous context manager."""
+
+    make_server: Callable[[Handler, Runtime, list[Any]], T]
+
+    def __init__(
+        self,
+        handler: Handler,
+        create: Callable[..., StructuredServerConnection],
+        path: str | None,
+        options: Any,
+    ) -> None:
+        """
+        Arguments:
+            handler: what is run for each connection.
+            create: what makes the connection objects, if no option says so.
+            path: where to listen, for a Unix socket.
+            options: those of ``serve``.
+
+        Raises:
+            TypeError, ValueError: an option is not allowed, or the handler cannot be called.
+        """
+        takes_path(handler)
+        if path is not None and options.get("sock") is not None:
+            raise ValueError("path and sock must not both be given: each says where to listen")
+        self.handler = handler
+        self.path = path
+        self.options, self.listener_options = split_options(ServeOptions, options)
+        self.create = self.options.pop("create_protocol", None) or create
+        self.logger = self.options.get("logger") or logging.getLogger("wsproto_core.server")
+
+    @abstractmethod
+    async def _listen(self) -> list[Any]:
+        """Open the runtime's listeners."""
+
+    @abstractmethod
+    async def accept(self, listener: Any, handle: Callable[[Any], Awaitable[None]], handlers: Tasks) -> None:
+        """Accept streams and have each handled in a task, until this is cancelled; close the listener."""
+
+    @abstractmethod
+    async def open_transport(self, stream: Any) -> Transport:
+        """Do TLS's handshake on a stream that was accepted, if there is one."""
+
+    @abstractmethod
+    async def abort(self, stream: Any) -> None:
+        """Close a stream at once."""
+
+    @abstractmethod
+    def addresses(self, server: T) -> list[Any]:
+        """Where a server listens."""
+
+    async def serve_stream(self, stream: Any) -> None:
+        """Serve a client whose stream was opened in another way."""
+        await self.make_server(self.handler, self.runtime, [])._handle(self, stream)
+
+    async def _open(self, tasks: Tasks) -> T:
+        server = self.make_server(self.handler, self.runtime, await self._listen())
+        await tasks.start(partial(server._run, self))
+        return server
+
+    async def run(self, task_status: Any) -> None:
+        """Serve until this is cancelled; for ``nursery.start``, which gets the listening addresses."""
+        async with self as server:
+            task_status.started(self.addresses(server))
+            await server.serve_forever()
