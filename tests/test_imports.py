@@ -80,11 +80,11 @@ CORE_DEPENDENCIES = {"h11", "zlib_ng"}
 DEFERRED_DEPENDENCIES = {"routing": {"werkzeug"}}
 
 # What each adapter may import besides the core and the rest of the standard library.
-RUNTIMES: dict[str, set[str]] = {
+RUNTIMES = {
     "anyio": {"anyio", "python_socks"},
     "asyncio": {"asyncio", "python_socks", "uvloop"},
+    "threading": {"python_socks"},
     "trio": {"python_socks", "trio"},
-    "threading": set(),
     "websockets": {"asyncio"},
 }
 

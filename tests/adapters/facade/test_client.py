@@ -20,7 +20,8 @@ from adapters.websockets.exceptions import (
 from adapters.websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from adapters.websockets.http import Headers
 from adapters.websockets.uri import parse_uri
-from tests.adapters.runtime import HOST, client_context, raw_listener, server_context
+from tests.adapters.runtimes import Runtime
+from tests.adapters.runtimes.base import HOST, client_context, server_context
 
 from .peers import connected, echo, idle, serving, uri_of
 
@@ -178,8 +179,8 @@ def test_invalid_uri() -> None:
             websockets.connect(uri)
 
 
-async def test_invalid_handshake() -> None:
-    async with raw_listener() as listener:
+async def test_invalid_handshake(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         connecting = asyncio.ensure_future(websockets.connect(listener.uri))
         peer = await listener.accept()
         await peer.read_head()
@@ -194,8 +195,8 @@ async def test_invalid_handshake() -> None:
             await connecting
 
 
-async def test_deadline_of_the_opening_handshake() -> None:
-    async with raw_listener() as listener:
+async def test_deadline_of_the_opening_handshake(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         with pytest.raises(TimeoutError):
             await websockets.connect(listener.uri, open_timeout=0.2)
 
@@ -336,8 +337,8 @@ async def test_handshake_goes_by_its_arguments() -> None:
         assert "Sec-WebSocket-Extensions" not in server.request_headers
 
 
-async def test_handshake_on_a_stream_that_was_lost() -> None:
-    async with raw_listener() as listener:
+async def test_handshake_on_a_stream_that_was_lost(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         host, port = listener.socket.getsockname()
         transport, websocket = await asyncio.get_running_loop().create_connection(
             WebSocketClientProtocol, host, port
