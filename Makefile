@@ -4,6 +4,8 @@
 #   make test        lint, types, tests, coverage; ARGS="-k name -x" goes to pytest
 #   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
 #   make lint        format, lint and types alone
+#   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
+#                    as bench/NAME.py, most take a number of connections: see their first lines
 #   make clean       remove what these commands made
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
@@ -13,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint bench clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -33,6 +35,12 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p wsproto_core -p adapters
 	MYPYPATH=docs/demo $(BIN)/mypy docs/demo docs/examples docs/generate.py
+	MYPYPATH=bench $(BIN)/mypy bench
+
+bench: $(VENV)/.tools
+	$(BIN)/python bench/bomb.py
+	$(BIN)/python bench/compression_settings.py 100
+	$(BIN)/python bench/idle_connections.py 1000
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info htmlcov .coverage .coverage.*

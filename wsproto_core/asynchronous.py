@@ -113,6 +113,10 @@ class AsyncConnection(BaseConnection, ABC):
         """Write what takes no waiting, and see that the rest is."""
 
     @abstractmethod
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        """Write what :func:`.broadcast.deliver` returned; tell by :func:`.broadcast.not_written`."""
+
+    @abstractmethod
     def _react(self) -> None:
         """Do what follows from any change of the state machine."""
 

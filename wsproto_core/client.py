@@ -126,7 +126,7 @@ class ClientProtocol(Protocol):
     def connection_lost(self, error: Exception | None = None) -> None:
         if self._phase is Phase.CONNECTING:
             failure = InvalidMessage("the stream was closed before the server answered the opening handshake")
-            failure.__cause__ = error
+            failure.__cause__ = error or EOFError("the stream was closed")
             self._refuse(failure)
         super().connection_lost(error)
 
@@ -135,6 +135,7 @@ class ClientProtocol(Protocol):
         self.response = self._reading.response
         if self.response is None:
             return
+        self._observer.response(self.response)
         if self.response.status != 101:
             raise InvalidStatusCode(self.response.status, self.response)
         headers = self.response.headers

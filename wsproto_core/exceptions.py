@@ -21,10 +21,15 @@
     │   │   └── InvalidParameterValue
     │   ├── AbortHandshake
     │   ├── RedirectHandshake
-    │   └── HandshakeTimeout                 (also a TimeoutError)
+    │   ├── HandshakeTimeout                 (also a TimeoutError)
+    │   └── ProxyError
+    │       ├── InvalidProxyMessage          (also a ValueError)
+    │       ├── InvalidProxyStatus
+    │       └── SocksError
     ├── InvalidState
     │   └── ConcurrencyError                 (also a RuntimeError)
     ├── InvalidURI                           (also a ValueError)
+    ├── InvalidProxy                         (also a ValueError)
     ├── PayloadTooBig
     └── ProtocolError
         └── InvalidPayload
@@ -36,6 +41,7 @@ character of it reaches a terminal or a log.
 from __future__ import annotations
 
 import copyreg
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,6 +67,9 @@ __all__ = [
     "InvalidParameterName",
     "InvalidParameterValue",
     "InvalidPayload",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
     "InvalidState",
     "InvalidStatusCode",
     "InvalidURI",
@@ -68,11 +77,15 @@ __all__ = [
     "NegotiationError",
     "PayloadTooBig",
     "ProtocolError",
+    "ProxyError",
     "RedirectHandshake",
     "SecurityError",
+    "SocksError",
     "WebSocketException",
     "WebSocketProtocolError",
 ]
+
+_SCHEME = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*+://")
 
 
 class WebSocketException(Exception):
@@ -282,6 +295,43 @@ class HandshakeTimeout(InvalidHandshake, TimeoutError):
     """The opening handshake was not complete within ``open_timeout``."""
 
 
+class ProxyError(InvalidHandshake):
+    """There is no connection through the proxy."""
+
+
+class InvalidProxyMessage(ProxyError, ValueError):
+    """An HTTP proxy's answer is malformed, exceeds a limit, or is missing."""
+
+
+class InvalidProxyStatus(ProxyError):
+    """An HTTP proxy answered a CONNECT request with another status than 200 to 299.
+
+    Attributes:
+        status_code: the status.
+        response: the response, without its body, or ``None``.
+    """
+
+    def __init__(self, status_code: int, response: Response | None = None) -> None:
+        self.status_code = status_code
+        self.response = response
+        message = f"proxy rejected the connection with HTTP status {status_code}, expected 200"
+        if status_code == 407:
+            message += ": it asks for a username and a password, or does not accept those in its URL"
+        super().__init__(message)
+
+
+class SocksError(ProxyError):
+    """A SOCKS proxy refused the connection, or its answer is malformed.
+
+    Attributes:
+        code: its reply's code (RFC 1928 section 6; for SOCKS 4, from 91 on), or ``None``.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        self.code = code
+        super().__init__(message)
+
+
 class InvalidState(WebSocketException):
     """A command was given in a state that does not allow it."""
 
@@ -290,12 +340,37 @@ class ConcurrencyError(InvalidState, RuntimeError):
     """Two callers want the same thing of one connection at the same time."""
 
 
+def hide_user_info(uri: str) -> str:
+    """Return a URI with ``***`` in the place of a username and a password, be it well-formed or not."""
+    scheme = _SCHEME.match(uri)
+    start = 0 if scheme is None else scheme.end()
+    # The last one, since a password may hold what it should not.
+    end = uri.rfind("@", start)
+    return uri if end == -1 else f"{uri[:start]}***{uri[end:]}"
+
+
 class InvalidURI(WebSocketException, ValueError):
-    """A URI is not a WebSocket URI (RFC 6455 section 3)."""
+    """A URI is not a WebSocket URI (RFC 6455 section 3).
+
+    Attributes:
+        uri: the URI, without what may be a username and a password in it.
+    """
 
     def __init__(self, uri: str, message: str = "not a WebSocket URI") -> None:
-        self.uri = uri
-        super().__init__(f"{uri!r} is invalid: {message}")
+        self.uri = hide_user_info(uri)
+        super().__init__(f"{self.uri!r} is invalid: {message}")
+
+
+class InvalidProxy(WebSocketException, ValueError):
+    """The URL of a proxy is not valid.
+
+    Attributes:
+        proxy: the URL, without what may be a username and a password in it.
+    """
+
+    def __init__(self, proxy: str, message: str = "not the URL of a proxy") -> None:
+        self.proxy = hide_user_info(proxy)
+        super().__init__(f"{self.proxy!r} is invalid: {message}")
 
 
 class PayloadTooBig(WebSocketException):

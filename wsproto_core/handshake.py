@@ -38,6 +38,7 @@ __all__ = [
     "check_response",
     "negotiate_subprotocol_response",
     "override_headers",
+    "own_headers",
     "parse_subprotocol_offers",
     "select_subprotocol",
 ]
@@ -241,9 +242,17 @@ def check_extra_headers(extra: Headers) -> None:
     Raises:
         ValueError: there is one.
     """
-    for name in extra:
-        if name in ("upgrade", "connection") or name.startswith("sec-websocket-"):
-            raise ValueError(f"extra_headers must not have {name!r}: the opening handshake sets it")
+    for name in own_headers(extra):
+        raise ValueError(f"extra_headers must not have {name!r}: the opening handshake sets it")
+
+
+def own_headers(headers: Headers) -> dict[str, list[str]]:
+    """Return the headers that are the opening handshake's own business, by lower-case name."""
+    return {
+        name: headers.get_all(name)
+        for name in headers
+        if name in ("upgrade", "connection") or name.startswith("sec-websocket-")
+    }
 
 
 def override_headers(headers: Headers, extra: Headers) -> None:

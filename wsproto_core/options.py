@@ -20,6 +20,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .headers import build_subprotocol
 from .http import Headers, HeadLimits, Response
+from .proxy import Proxy, parse_proxy
+from .reconnect import Delays
+from .redirects import MAX_REDIRECTS
 from .typing import HeadersLike, Origin, Subprotocol
 from .uri import WebSocketURI
 from .version import VERSION
@@ -31,6 +34,7 @@ __all__ = [
     "CommonOptions",
     "ConnectOptions",
     "Marks",
+    "NegotiationOptions",
     "Option",
     "ServeOptions",
     "ServerOptions",
@@ -51,6 +55,7 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
 SelectSubprotocol: TypeAlias = Callable[[Sequence[Subprotocol], Sequence[Subprotocol]], Subprotocol | None]
 ProcessRequest: TypeAlias = Callable[[str, Headers], Any]
+ProcessResponse: TypeAlias = Callable[[str, Headers, Response], Response | None]
 OriginLike: TypeAlias = "Origin | str | re.Pattern[str] | None"
 
 
@@ -84,12 +89,22 @@ class ClientOptions(CommonOptions, total=False):
     user_agent_header: str | None
 
 
+class NegotiationOptions(TypedDict, total=False):
+    """Options of a server that may depend on the request; :data:`OPTIONS` documents them."""
+
+    origins: Sequence[OriginLike] | None
+    extensions: Sequence[ServerExtensionFactory] | None
+    extra_headers: ExtraResponseHeaders | None
+    subprotocols: Sequence[Subprotocol] | Sequence[str] | None
+
+
 class ServerOptions(CommonOptions, total=False):
     """Options of a server; :data:`OPTIONS` documents them."""
 
     origins: Sequence[OriginLike] | None
     extensions: Sequence[ServerExtensionFactory] | None
     extra_headers: ExtraResponseHeaders | None
+    process_response: ProcessResponse | None
     select_subprotocol: SelectSubprotocol | None
     server_header: str | None
 
@@ -100,6 +115,10 @@ class ConnectOptions(ClientOptions, total=False):
     create_protocol: Callable[..., Any] | None
     host: str | None
     port: int | None
+    proxy: bool | str | Proxy | None
+    max_redirects: int | None
+    reconnect_delays: Delays | None
+    reconnect_fatal: Callable[[BaseException], bool] | None
 
 
 class ServeOptions(ServerOptions, total=False):
@@ -107,6 +126,7 @@ class ServeOptions(ServerOptions, total=False):
 
     create_protocol: Callable[..., Any] | None
     process_request: ProcessRequest | None
+    max_connections: int | None
 
 
 class Option(NamedTuple):
@@ -130,6 +150,13 @@ def _seconds(name: str, value: Any) -> None:
         raise ValueError(
             f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
         )
+
+
+def _delay(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must hold numbers of seconds, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must hold numbers of seconds from 0 on, not {value!r}")
 
 
 def _count(name: str, value: Any, least: int = 1) -> None:
@@ -168,6 +195,12 @@ def _text(name: str, value: Any) -> None:
 def _function(name: str, value: Any) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, not {value!r}")
+
+
+def _plain_function(name: str, value: Any) -> None:
+    _function(name, value)
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} must be a plain function, not a coroutine function: {value!r}")
 
 
 def _port(name: str, value: Any) -> None:
@@ -230,6 +263,22 @@ def _headers(name: str, value: Any) -> None:
 def _compression(name: str, value: Any) -> None:
     if value not in ("deflate", None):
         raise ValueError(f"{name} must be 'deflate' or None, not {value!r}")
+
+
+def _proxy(name: str, value: Any) -> None:
+    if value is not None and value is not True and not isinstance(value, str | Proxy):
+        raise TypeError(f"{name} must be True, a URL or None, not {value!r}")
+    if isinstance(value, str):
+        parse_proxy(value)
+
+
+def _delays(name: str, value: Any) -> None:
+    if value is None or callable(value):
+        return
+    if isinstance(value, str | bytes | Iterator) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of seconds, a function or None, not {value!r}")
+    for delay in value if isinstance(value, Sequence) else ():
+        _delay(name, delay)
 
 
 def _logger(name: str, value: Any) -> None:
@@ -353,6 +402,15 @@ OPTIONS: dict[str, Option] = {
         "function of the request's path and headers that returns them.",
         _headers,
     ),
+    "process_response": Option(
+        None,
+        "",
+        "A plain function of the request's path and headers and of the response that is about to be sent, "
+        "whatever its status. It may alter the response's headers, or return another Response of the same "
+        "kind: the status 101 and the opening handshake's own headers stay. It is not called for what is "
+        "no HTTP request. If it fails, the response has the status 500.",
+        _plain_function,
+    ),
     "select_subprotocol": Option(
         None,
         "",
@@ -376,6 +434,43 @@ OPTIONS: dict[str, Option] = {
     ),
     "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", _text),
     "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", _port),
+    "proxy": Option(
+        True,
+        "",
+        "The proxy to connect through: a URL with the scheme http, https (TLS to the proxy), socks4, "
+        "socks4a, socks5 or socks5h; True for what the environment says (wss_proxy, https_proxy, ..., "
+        "no_proxy); None for none. SOCKS needs the extra named proxy.",
+        _proxy,
+    ),
+    "max_redirects": Option(
+        MAX_REDIRECTS,
+        "redirects",
+        "How many redirects a client follows; 0 for none, None for any number. Credentials do not go to "
+        "another origin, and none leads from wss: to ws:.",
+        lambda name, value: _count(name, value, least=0),
+    ),
+    "reconnect_delays": Option(
+        None,
+        "seconds",
+        "The delays between attempts, when connections are iterated over: an iterable, or a function that "
+        "returns one, begun anew after each success. None for random ones that grow to a minute.",
+        _delays,
+    ),
+    "reconnect_fatal": Option(
+        None,
+        "",
+        "A function that tells whether it is no use to try again after an error, when connections are "
+        "iterated over. None for is_fatal, for which errors of the network, deadlines and the statuses 408, "
+        "425, 429 and 5xx will pass, and all others will not.",
+        _function,
+    ),
+    "max_connections": Option(
+        None,
+        "connections",
+        "How many connections a server has at most; a request beyond is answered with HTTP status 503 and "
+        "Retry-After, while the server goes on accepting.",
+        _count,
+    ),
     "process_request": Option(
         None,
         "",
@@ -386,7 +481,7 @@ OPTIONS: dict[str, Option] = {
     ),
 }
 
-T = TypeVar("T", bound=CommonOptions)
+T = TypeVar("T", bound=CommonOptions | NegotiationOptions)
 
 
 def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
@@ -405,7 +500,17 @@ def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
         if name not in names:
             raise TypeError(unknown_option(name, names))
         OPTIONS[name].check(name, value)
+    _check_side(names, given.get("extensions"))
     return cast(T, {name: given[name] if name in given else OPTIONS[name].default for name in names})
+
+
+def _check_side(names: Mapping[str, Any], factories: Sequence[object] | None) -> None:
+    """Refuse the factories of the other side. One class may be for both."""
+    client = "origin" in names
+    side, wanted = ("client", ClientExtensionFactory) if client else ("server", ServerExtensionFactory)
+    for factory in factories or ():
+        if not isinstance(factory, wanted):
+            raise TypeError(f"extensions of a {side} must be {wanted.__name__} objects, not {factory!r}")
 
 
 def split_options(
@@ -448,29 +553,32 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
             raise TypeError(unknown_option(name, [*known, *ours]))
 
 
-def check_alternatives(
-    *, host: Any = None, path: str | None = None, sock: Any = None, stream: Any = None, **others: Any
-) -> None:
-    """Refuse to be told in two ways where a stream is to come from; ``None`` and "" tell nothing.
+def check_alternatives(**ways: Any) -> None:
+    """Refuse to be told in two ways where a stream leads to; ``None`` and "" tell nothing.
 
     Raises:
         ValueError: it is told in two ways.
     """
-    ways = {"host": host, "path": path, "sock": sock, "stream": stream}
     given = [name for name, value in ways.items() if value]
     if len(given) > 1:
-        raise ValueError(f"{given[0]} and {given[1]} must not both be given: each leads to the peer")
+        raise ValueError(
+            f"{given[0]} and {given[1]} must not both be given: each says where a stream leads to"
+        )
 
 
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
     """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
 
     Raises:
+        TypeError: ``ssl`` is no context.
         ValueError: ``ssl`` and the URI contradict each other.
     """
-    if uri.secure and given.get("ssl", True) is None:
-        raise ValueError("ssl must not be None for a wss:// URI: leave it out for the default context")
-    if not uri.secure and given.get("ssl"):
+    context = given.get("ssl", True if uri.secure else None)
+    if context is not None and not isinstance(context, bool) and not hasattr(context, "wrap_bio"):
+        raise TypeError(f"ssl must be an ssl.SSLContext, True or None, not {context!r}")
+    if uri.secure and not context:
+        raise ValueError(f"ssl must not be {context} for a wss:// URI: leave it out for the default context")
+    if not uri.secure and context:
         raise ValueError("ssl must not be given for a ws:// URI: use wss://")
     return {"ssl": True, "server_hostname": uri.host, **given} if uri.secure else given
 

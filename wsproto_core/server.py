@@ -29,17 +29,23 @@ from .handshake import (
     check_origin,
     check_request,
     override_headers,
+    own_headers,
     parse_subprotocol_offers,
     select_subprotocol,
 )
 from .http import Headers, Request, RequestReader, Response, make_response
-from .options import SelectSubprotocol, ServerOptions, head_limits, marks, resolve
+from .options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, marks, resolve
 from .protocol import Protocol
 from .states import Input, Phase
 from .timers import Timer
 from .typing import BytesLike, HeadersLike, Side, Subprotocol
 
 __all__ = ["ServerProtocol"]
+
+_INTERNAL_ERROR = Response(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    body=b"Failed to open a WebSocket connection: internal server error.\n",
+)
 
 
 class ServerProtocol(Protocol):
@@ -75,14 +81,10 @@ class ServerProtocol(Protocol):
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed.
         """
-        self._settings = settings = resolve(ServerOptions, options)
+        settings = resolve(ServerOptions, options)
         self._setup(Side.SERVER, clock, random, settings)
-        if not callable(settings["extra_headers"]):
-            check_extra_headers(Headers(settings["extra_headers"] or ()))
+        self._use(settings)
         self._date = date
-        self._factories = list(settings["extensions"] or ())
-        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
-            self._factories.append(DEFAULT_SERVER)
         self._reading = RequestReader(head_limits(settings))
         self._early = bytearray()  # what the client sends before it has an answer
         self._early_limit = marks(settings["read_limit"], 2).high
@@ -113,6 +115,21 @@ class ServerProtocol(Protocol):
 
     # Commands
 
+    def configure(self, **options: Unpack[NegotiationOptions]) -> None:
+        """Change what the opening handshake goes by, for this connection: the request may tell what.
+
+        Arguments:
+            options: see :data:`~.options.OPTIONS`; what is not given stays as it is.
+
+        Raises:
+            InvalidState: the request has been answered, or the client has gone.
+            TypeError: an option cannot be changed any more, or has the wrong type.
+            ValueError: an option's value is not allowed.
+        """
+        self._check_unanswered()
+        resolve(NegotiationOptions, options)
+        self._use({**self._settings, **options})
+
     def accept(
         self,
         *,
@@ -121,7 +138,8 @@ class ServerProtocol(Protocol):
     ) -> Response:
         """Accept the request, if it is what RFC 6455 section 4.2.1 asks for; answer what is wrong if not.
 
-        In that case there is a :class:`.Failure` event, and :attr:`handshake_error` says why.
+        In that case there is a :class:`.Failure` event, and :attr:`handshake_error` says why. An error
+        of ``process_response`` is answered with HTTP status 500.
 
         Arguments:
             extra_headers: more headers for the response, after those of the option.
@@ -172,8 +190,15 @@ class ServerProtocol(Protocol):
         extra.update(extra_headers)
         check_extra_headers(extra)
         response = Response(101, self._complete(headers, extra))
-        self._outbox.open(response.serialize())
+        data = response.serialize()
+        try:
+            response, data = self._process(response, data)
+        except Exception as error:
+            self._processing_failed(error)
+            return self.reject(_INTERNAL_ERROR)
+        self._outbox.open(data)
         self.response = response
+        self._observer.response(response)
         del self._reading
         self._open(extensions, subprotocol)
         early = bytes(self._early)
@@ -188,33 +213,41 @@ class ServerProtocol(Protocol):
         An error of ours, there or in what :meth:`accept` calls, becomes HTTP status 500 and a
         :class:`.Failure` event. There is nothing to do for a client that has gone meanwhile.
 
+        In both places, :exc:`.AbortHandshake` means the response that it holds, and
+        :exc:`.NegotiationError` HTTP status 400 and a :class:`.Failure` event.
+
         Arguments:
             result: ``None`` to accept, a :class:`.Response`, a triple of status, headers and body,
-                or an exception; :exc:`.AbortHandshake` means a response.
+                or an exception.
             select_subprotocol: see :meth:`accept`.
         """
         if self._phase is not Phase.CONNECTING:
             return
         try:
-            if isinstance(result, AbortHandshake):
-                result = (result.status, result.headers, result.body)
-            if isinstance(result, Exception):
-                raise result
-            if result is None:
-                self.accept(select_subprotocol=select_subprotocol)
-            elif isinstance(result, Response):
-                self.reject(result)
-            elif isinstance(result, tuple) and len(result) == 3:
-                self.reject(make_response(*result))
-            else:
-                raise TypeError(
-                    "process_request must return None, a Response or a tuple of status, headers and body, "
-                    f"not {type(result).__name__}"
-                )
+            try:
+                self._follow(result, select_subprotocol)
+            except AbortHandshake as abort:
+                self.reject(make_response(abort.status, abort.headers, abort.body))
+            except NegotiationError as error:
+                self._answer_error(error, HTTPStatus.BAD_REQUEST)
         except Exception as error:
             self._inbox.notify(Failure(error, remote=False))
-            body = b"Failed to open a WebSocket connection: internal server error.\n"
-            self.reject(Response(HTTPStatus.INTERNAL_SERVER_ERROR, body=body))
+            self.reject(_INTERNAL_ERROR)
+
+    def _follow(self, result: object, select_subprotocol: SelectSubprotocol) -> None:
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
+            self.accept(select_subprotocol=select_subprotocol)
+        elif isinstance(result, Response):
+            self.reject(result)
+        elif isinstance(result, tuple) and len(result) == 3:
+            self.reject(make_response(*result))
+        else:
+            raise TypeError(
+                "process_request must return None, a Response or a tuple of status, headers and body, "
+                f"not {type(result).__name__}"
+            )
 
     def shut_down(self) -> None:
         """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503.
@@ -225,13 +258,30 @@ class ServerProtocol(Protocol):
             body = b"Failed to open a WebSocket connection: the server is shutting down.\n"
             self.reject(Response(HTTPStatus.SERVICE_UNAVAILABLE, body=body))
 
-    def reject(self, response: Response) -> None:
+    def refuse_connection(self, retry_after: int = 10) -> None:
+        """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503 and
+        ``Retry-After``: there are too many connections.
+
+        Does nothing if the request has been answered.
+
+        Arguments:
+            retry_after: seconds after which the client may try again (RFC 9110 section 10.2.3).
+        """
+        if self._phase is Phase.CONNECTING:
+            body = b"Failed to open a WebSocket connection: there are too many connections.\n"
+            headers = Headers({"Retry-After": str(retry_after)})
+            self.reject(Response(HTTPStatus.SERVICE_UNAVAILABLE, headers, body))
+
+    def reject(self, response: Response) -> Response:
         """Answer with an HTTP response instead of WebSocket; the stream ends after it.
 
         This is possible before there is a request, for a server that shuts down or has no time.
 
         Arguments:
             response: with any status but 101; :func:`~.http.make_response` makes a complete one.
+
+        Returns:
+            The response, with the headers that all have, as ``process_response`` altered it.
 
         Raises:
             InvalidState: the request has been answered, or the client has gone.
@@ -240,13 +290,22 @@ class ServerProtocol(Protocol):
         self._check_unanswered()
         if response.status < 200:
             raise ValueError(f"an opening handshake cannot be rejected with HTTP status {response.status}")
-        self._respond(response)
+        response = self._respond(response)
         self.handshake_error = InvalidHandshake(
             f"the request was answered with HTTP status {response.status}"
         )
         self._step(Input.REFUSED)
+        return response
 
     # How it is done
+
+    def _use(self, settings: ServerOptions) -> None:
+        if not callable(settings["extra_headers"]):
+            check_extra_headers(Headers(settings["extra_headers"] or ()))
+        self._settings = settings
+        self._factories = list(settings["extensions"] or ())
+        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+            self._factories.append(DEFAULT_SERVER)
 
     def _receive_handshake(self, data: BytesLike) -> None:
         if self.request is not None:
@@ -264,6 +323,7 @@ class ServerProtocol(Protocol):
     def _requested(self, request: Request) -> None:
         """Judge the request as far as it is HTTP."""
         self.request = request
+        self._observer.request(request)
         check_host(request.headers)
         if request.method not in ("GET", "HEAD"):
             raise InvalidMessage(
@@ -309,7 +369,9 @@ class ServerProtocol(Protocol):
         """Answer a request that is wrong with the status that tells it."""
         headers = Headers()
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = "GET, HEAD"
+            # HEAD may ask for HTTP, but not for WebSocket (section 4.1).
+            head = self.request is not None and self.request.method == "HEAD"
+            headers["Allow"] = "GET" if head else "GET, HEAD"
         elif status == HTTPStatus.UPGRADE_REQUIRED:
             headers["Upgrade"] = "websocket"
             headers["Connection"] = "Upgrade, close"
@@ -329,9 +391,42 @@ class ServerProtocol(Protocol):
         # There may be no request to answer: what came was none.
         head_only = self.request is not None and self.request.method == "HEAD"
         data = complete.serialize(head_only=head_only)
+        try:
+            complete, data = self._process(complete, data, head_only=head_only)
+        except Exception as error:
+            self._processing_failed(error)
+            return self._respond(_INTERNAL_ERROR)
         self.response = complete
+        self._observer.response(complete)
         self._outbox.open(data)
         return complete
+
+    def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
+        """Let ``process_response`` alter a response, and check what it makes of it."""
+        process_response = self._settings["process_response"]
+        if process_response is None or self.request is None:
+            return response, data
+        own = own_headers(response.headers)
+        altered = process_response(self.request.path, self.request.headers, response)
+        if altered is None:
+            # It may have altered the headers in place.
+            altered = response
+        if not isinstance(altered, Response):
+            raise TypeError(f"process_response must return a Response or None, not {type(altered).__name__}")
+        if response.status != 101:
+            complete = make_response(altered.status, altered.headers, altered.body)
+            altered = Response(complete.status, complete.headers, complete.body, altered.reason)
+        elif altered.status != 101 or own_headers(altered.headers) != own:
+            raise ValueError(
+                "process_response must leave the status 101 and the headers Upgrade, Connection and "
+                "Sec-WebSocket-* as they are: process_request is the place to refuse"
+            )
+        return altered, altered.serialize(head_only=head_only)
+
+    def _processing_failed(self, error: Exception) -> None:
+        """Tell of an error of ``process_response``, which is not asked again."""
+        self._settings["process_response"] = None
+        self._inbox.notify(Failure(error, remote=False))
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:

@@ -16,8 +16,10 @@ from .events import Request
 from .exceptions import ConnectionClosed
 from .frames import serialize_close
 from .handshake import select_subprotocol
-from .http import Headers
+from .http import Headers, Response
+from .logs import describe
 from .options import ServeOptions
+from .routing import Route, Router
 from .server import ServerProtocol
 from .typing import CloseCode, State, Subprotocol
 
@@ -47,6 +49,18 @@ class BaseServer:
         self.connections: set[Any] = set()
         self.handler_takes_path = takes_path(handler)
         self.closing = False
+        self._admitted = 0
+
+    def admit(self, max_connections: int | None) -> bool:
+        """Count one more connection, if that is not too many; :meth:`dismiss` is to follow in the end."""
+        if max_connections is not None and self._admitted >= max_connections:
+            return False
+        self._admitted += 1
+        return True
+
+    def dismiss(self) -> None:
+        """A connection that was admitted has ended."""
+        self._admitted -= 1
 
     def shut_down(self, close_connections: bool, code: int, reason: str) -> None:
         """Refuse opening handshakes with HTTP status 503 and begin the closing ones.
@@ -69,14 +83,19 @@ class BaseServerConnection(BaseConnection):
     """A server's connection.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+
+    Attributes:
+        route: on a server made by ``route``, where the request leads to; ``None`` before that is known.
     """
 
     protocol: ServerProtocol
+    route: Route | None = None
 
     def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
         self.handler = handler
         self.server = server
         self._process_request = options.get("process_request")
+        self._max_connections = options.get("max_connections")
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
         """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
@@ -103,6 +122,18 @@ class BaseServerConnection(BaseConnection):
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
 
+    def _find_route(self, request: Request) -> Response | None:
+        """Find the handler that a request is for, or the response to give instead, if rules decide that.
+
+        It is for what :meth:`process_request` has not answered.
+        """
+        if isinstance(self.handler, Router):
+            found = self.handler.route(request)
+            if isinstance(found, Response):
+                return found
+            self.route = found
+        return None
+
     def _call_handler(self) -> Any:
         return self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self)
 
@@ -112,7 +143,7 @@ class BaseServerConnection(BaseConnection):
         group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
         # That another connection is closed, as a proxy may see, is an error like any other.
         if self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None:
-            self.logger.info("connection handler ended: %a", str(error))
+            self.logger.debug("connection handler ended: %s", describe(error))
             return CloseCode.NORMAL_CLOSURE
         self.logger.error("connection handler failed", exc_info=error)
         return CloseCode.INTERNAL_ERROR
@@ -138,21 +169,39 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
 
     async def _serve(self, request: Request) -> None:
         """Answer the request; run the handler if there is a connection; see it closed."""
+        if self.server.admit(self._max_connections):
+            try:
+                await self._answer(request)
+                if self.protocol.state is State.OPEN:
+                    await self._handle()
+            finally:
+                self.server.dismiss()
+        else:
+            self.protocol.refuse_connection()
+            self._react()
+        await self.wait_closed()
+
+    async def _answer(self, request: Request) -> None:
+        """Perform the opening handshake."""
         result: Any
         try:
             result = self.process_request(request.path, request.headers)
             if inspect.isawaitable(result):
                 result = await result
+            if result is None:
+                result = self._find_route(request)
         except Exception as error:
             result = error
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        if self.protocol.handshake_error is None:
+            self.log_open()
         self._react()
-        if self.protocol.state is State.OPEN:
-            self.logger.info("connection open")
-            code = CloseCode.NORMAL_CLOSURE
-            try:
-                await self._call_handler()
-            except Exception as error:
-                code = self._judge(error)
-            await self.close(code)
-        await self.wait_closed()
+
+    async def _handle(self) -> None:
+        """Run the handler, then close the connection."""
+        code = CloseCode.NORMAL_CLOSURE
+        try:
+            await self._call_handler()
+        except Exception as error:
+            code = self._judge(error)
+        await self.close(code)

@@ -14,7 +14,19 @@ __all__ = ["Timer", "Timers"]
 
 
 class Timer(enum.Enum):
-    """What there is a deadline for. Those that expire together are handled in this order."""
+    """What there is a deadline for. Those that expire together are handled in this order.
+
+    Attributes:
+        position: in this order, from 0 on.
+    """
+
+    position: int
+
+    def __new__(cls, value: str) -> Timer:
+        timer = object.__new__(cls)
+        timer._value_ = value
+        timer.position = len(cls.__members__)
+        return timer
 
     OPENING = "opening handshake"
     CLOSING = "closing handshake"
@@ -30,39 +42,44 @@ class Timers:
     __slots__ = ("_running",)
 
     def __init__(self) -> None:
-        # deadline, period, and whether being late has been forgiven
-        self._running: dict[Timer, tuple[float, float, bool]] = {}
+        # By position: deadline, period, and whether being late has been forgiven. As small as it gets:
+        # a dictionary grows when what is in it changes often.
+        self._running: list[tuple[float, float, bool] | None] = [None] * len(Timer)
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
-        self.stop(timer)
-        if period is not None:
-            self._running[timer] = now + period, period, False
+        self._running[timer.position] = None if period is None else (now + period, period, False)
 
     def stop(self, timer: Timer) -> None:
         """Remove a deadline, if there is one."""
-        self._running.pop(timer, None)
+        self._running[timer.position] = None
 
     def is_running(self, timer: Timer) -> bool:
         """Whether there is such a deadline."""
-        return timer in self._running
+        return self._running[timer.position] is not None
 
     def next(self) -> float | None:
         """The earliest deadline."""
-        return min((deadline for deadline, _, _ in self._running.values()), default=None)
+        return min((running[0] for running in self._running if running), default=None)
 
     def expired(self, now: float) -> list[Timer]:
         """The timers whose deadline has come, in the order in which to handle them."""
-        return [timer for timer in Timer if timer in self._running and self._running[timer][0] <= now]
+        return [
+            timer
+            for timer, running in zip(Timer, self._running, strict=True)
+            if running is not None and running[0] <= now
+        ]
 
     def forgive(self, timer: Timer, now: float) -> float | None:
         """Start an expired timer anew if it is looked at too late, but only once in a row.
 
         Returns by how many seconds it was late; ``None`` if it is not forgiven.
         """
-        deadline, period, forgiven = self._running[timer]
+        running = self._running[timer.position]
+        assert running is not None
+        deadline, period, forgiven = running
         late = now - deadline
         if late <= period / 2 or forgiven:
             return None
-        self._running[timer] = now + period, period, True
+        self._running[timer.position] = now + period, period, True
         return late

@@ -4,20 +4,25 @@ The URI is taken apart with the regular expression of RFC 3986 appendix B rather
 ``urllib.parse.urlsplit``, which silently removes control characters, ignores what stands around an
 address in brackets, and takes what stands before several ``@`` for user information: each of these
 once made two programs see two different hosts in one URI.
+
+User information is a secret: it is in no message, no ``repr`` and no ``str`` of what is defined here.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from .exceptions import InvalidURI
 
-__all__ = ["WebSocketURI", "parse_uri"]
+__all__ = ["Authority", "WebSocketURI", "parse_authority", "parse_uri"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+# The longest host name that the DNS can hold (RFC 1035 section 2.3.4), with a final dot.
+_MAX_HOST = 254
 
 _URI = re.compile(
     r"(?P<scheme>[^:/?#]*+)://(?P<authority>[^/?#]*+)"
@@ -30,14 +35,15 @@ _AUTHORITY = re.compile(
 )
 _HOST_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 # Surrogates are no characters; the other ranges are the C0 controls, space, DEL and the C1 controls.
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
+FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
+"""What no URI may contain as it is, not even an IRI (RFC 3987)."""
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @dataclass(frozen=True)
 class WebSocketURI:
-    """A WebSocket URI.
+    """A WebSocket URI. Its ``str`` is the URI without user information; its ``repr`` has none either.
 
     Attributes:
         secure: whether the scheme is ``wss``: WebSocket over TLS.
@@ -52,7 +58,13 @@ class WebSocketURI:
     host: str
     port: int
     resource_name: str
-    user_info: tuple[str, str] | None = None
+    user_info: tuple[str, str] | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        scheme = "wss" if self.secure else "ws"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _DEFAULT_PORTS[scheme] else f":{self.port}"
+        return f"{scheme}://{host}{port}{self.resource_name}"
 
 
 def parse_uri(uri: str) -> WebSocketURI:
@@ -64,68 +76,109 @@ def parse_uri(uri: str) -> WebSocketURI:
     Raises:
         InvalidURI: it is not a WebSocket URI; also a ``ValueError``.
     """
-    forbidden = _FORBIDDEN.search(uri)
+    forbidden = FORBIDDEN.search(uri)
     if forbidden is not None:
         raise InvalidURI(uri, f"expected no space or control character, got {forbidden.group()!r}")
     match = _URI.fullmatch(uri)
     if match is None:
         raise InvalidURI(uri, "expected ws://... or wss://...")
-    scheme = match["scheme"].lower()
-    if scheme not in _DEFAULT_PORTS:
-        raise InvalidURI(uri, f"expected the scheme ws or wss, got {match['scheme']!r}")
-    if match["fragment"] is not None:
-        raise InvalidURI(uri, f"expected no fragment, got {match['fragment']!r}")
-    authority = _AUTHORITY.fullmatch(match["authority"])
-    if authority is None:
-        raise InvalidURI(uri, "expected [username:password@]host[:port] after the scheme")
+    try:
+        scheme = match["scheme"].lower()
+        if scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"expected the scheme ws or wss, got {match['scheme']!r}")
+        if match["fragment"] is not None:
+            raise ValueError(f"expected no fragment, got {match['fragment']!r}")
+        authority = parse_authority(match["authority"])
+        if authority.user_info is not None and authority.user_info[1] is None:
+            raise ValueError("expected a username, a colon and a password before '@'")
+    except ValueError as error:
+        message = str(error)
+        if "@" in uri[match.end("authority") :]:
+            # What looks like a host, a port or a fragment may be a part of a password.
+            message = (
+                "expected '/', '?', '#' and '@' to be percent-encoded before the '@' in front of the host"
+            )
+        raise InvalidURI(uri, message) from error.__cause__
     resource_name = match["path"] or "/"
     # "'?' if the query component is non-empty" (RFC 6455 section 3)
     if match["query"]:
         resource_name += "?" + match["query"]
+    username, password = authority.user_info or (None, None)
     return WebSocketURI(
         secure=scheme == "wss",
-        host=_parse_host(uri, authority["host"]),
-        port=_parse_port(uri, authority["port"] or str(_DEFAULT_PORTS[scheme])),
+        host=authority.host,
+        port=authority.port or _DEFAULT_PORTS[scheme],
         resource_name=quote(resource_name, safe=_VISIBLE_ASCII),
-        user_info=_parse_user_info(uri, authority["user_info"]),
+        user_info=None if username is None or password is None else (username, password),
     )
 
 
-def _parse_host(uri: str, text: str) -> str:
+@dataclass(frozen=True)
+class Authority:
+    """The part of a URI that says where to connect to, and as whom (RFC 3986 section 3.2).
+
+    Attributes:
+        host: see :class:`WebSocketURI`.
+        port: ``None`` if there is none.
+        user_info: ``(username, password)``, percent-decoded; the password is ``None`` without a colon.
+    """
+
+    host: str
+    port: int | None
+    user_info: tuple[str, str | None] | None = field(repr=False)
+
+
+def parse_authority(text: str) -> Authority:
+    """Parse ``[username[:password]@]host[:port]``.
+
+    Raises:
+        ValueError: it is not valid; the message does not show the user information.
+    """
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        raise ValueError("expected [username:password@]host[:port] after the scheme")
+    return Authority(
+        _parse_host(match["host"]), _parse_port(match["port"]), _parse_user_info(match["user_info"])
+    )
+
+
+def _parse_host(text: str) -> str:
     if text.startswith("["):
         try:
             ipaddress.IPv6Address(text[1:-1])
         except ValueError:
-            raise InvalidURI(uri, f"expected an IPv6 address in brackets, got {text!r}") from None
+            raise ValueError(f"expected an IPv6 address in brackets, got {text!r}") from None
         return text[1:-1].lower()
+    if len(text) > _MAX_HOST:
+        raise ValueError(f"expected a host name of at most {_MAX_HOST} characters, got {len(text)}")
     try:
         host = (text if text.isascii() else text.encode("idna").decode("ascii")).lower()
     except UnicodeError as error:
-        raise InvalidURI(uri, f"expected a host name, got {text!r}: {error}") from error
+        raise ValueError(f"expected a host name, got {text!r}: {error}") from error
     # Only now, since IDNA may turn a character into a separator of URIs (U+FF0F into "/").
     if not _HOST_NAME.fullmatch(host):
-        raise InvalidURI(uri, f"expected a host name or address, got {text!r}")
+        raise ValueError(f"expected a host name or address, got {text!r}")
     return host
 
 
-def _parse_port(uri: str, digits: str) -> int:
+def _parse_port(digits: str | None) -> int | None:
+    if not digits:
+        return None
     significant = digits.lstrip("0")
     if not significant or len(significant) > 5 or int(significant) > 65535:
-        raise InvalidURI(uri, f"expected a port from 1 to 65535, got {digits!r}")
+        raise ValueError(f"expected a port from 1 to 65535, got {digits!r}")
     return int(significant)
 
 
-def _parse_user_info(uri: str, text: str | None) -> tuple[str, str] | None:
+def _parse_user_info(text: str | None) -> tuple[str, str | None] | None:
     if text is None:
         return None
     username, colon, password = text.partition(":")
-    if not colon:
-        raise InvalidURI(uri, "expected a username, a colon and a password before '@'")
     try:
-        user_info = unquote(username, errors="strict"), unquote(password, errors="strict")
+        username, password = unquote(username, errors="strict"), unquote(password, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidURI(uri, "expected percent-encoded UTF-8 before '@'") from None
+        raise ValueError("expected percent-encoded UTF-8 before '@'") from None
     # RFC 7617 section 2: such credentials could not be sent.
-    if ":" in user_info[0] or _CONTROL_CHARACTER.search("".join(user_info)):
-        raise InvalidURI(uri, "expected no colon in the username and no control character before '@'")
-    return user_info
+    if ":" in username or _CONTROL_CHARACTER.search(username + password):
+        raise ValueError("expected no colon in the username and no control character before '@'")
+    return username, password if colon else None

@@ -5,18 +5,42 @@ try:
 except ImportError as error:
     raise ImportError("adapters.anyio needs anyio: pip install 'wsproto-core[anyio]'") from error
 
-from .client import ClientConnection, Connect, connect, unix_connect
-from .server import Serve, Server, ServerConnection, serve, serve_stream, unix_serve
+from wsproto_core.broadcasting import Broadcast, broadcast
+from wsproto_core.prepared import PreparedMessage, prepare
+
+from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
+from .router import Router, route, unix_route
+from .server import (
+    BasicAuthWebSocketServerProtocol,
+    Serve,
+    Server,
+    ServerConnection,
+    basic_auth_protocol_factory,
+    serve,
+    serve_stream,
+    unix_serve,
+)
 
 __all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Broadcast",
     "ClientConnection",
     "Connect",
+    "PreparedMessage",
+    "Reconnect",
+    "Router",
     "Serve",
     "Server",
     "ServerConnection",
+    "basic_auth_protocol_factory",
+    "broadcast",
     "connect",
+    "prepare",
+    "reconnect",
+    "route",
     "serve",
     "serve_stream",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]

@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Unpack, overload
 
 import anyio
 from anyio.abc import ByteStream, TaskStatus
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
 from wsproto_core.structured.runtime import Tasks
 from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 
 from .sockets import accept, listen, open_listener
-from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport, secure
+from .streams import start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
 
-__all__ = ["Serve", "Server", "ServerConnection", "serve", "serve_stream", "unix_serve"]
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Serve",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "serve_stream",
+    "unix_serve",
+]
 
 RETRY_DELAY = 0.1
 """Seconds until accepting is tried again, when there are no more descriptors."""
 
 
-class AnyioServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of listening sockets."""
+class AnyioListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of listening sockets."""
 
-    ssl: ssl_module.SSLContext | None
     sock: socket.socket | None
     family: int
     backlog: int
     reuse_port: bool
+
+
+class AnyioServeOptions(AnyioListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class Server(StructuredServer):
@@ -56,6 +73,38 @@ class ServerConnection(StructuredServerConnection):
     """
 
     runtime = RUNTIME
+
+
+class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
 
 
 class Serve(StructuredServe[Server]):
@@ -93,7 +142,7 @@ class Serve(StructuredServe[Server]):
 
     async def open_transport(self, stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:
         if self.ssl is not None:
-            return await secure(stream, self.ssl, server_side=True)
+            return StreamTransport(await start_tls(stream, self.ssl, None, server_side=True))
         return make_transport(stream)
 
     async def abort(self, stream: socket.socket | ByteStream) -> None:

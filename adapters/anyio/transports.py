@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -12,11 +12,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import ByteStream, SocketAttribute, SocketStream
-from anyio.streams.tls import TLSStream
+from anyio.abc import ByteStream, SocketAttribute
 from wsproto_core.structured.runtime import Runtime
 
-__all__ = ["RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "secure"]
+__all__ = ["READ_SIZE", "RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
 
 READ_SIZE = 2**16
 """Bytes read at once."""
@@ -40,6 +39,7 @@ RUNTIME = Runtime(
     open_tasks=anyio.create_task_group,
     open_scope=lambda deadline: anyio.CancelScope(deadline=deadline),
     get_clock=get_clock,
+    environment=os.environ,
     date=time.time,
     sleep_until=anyio.sleep_until,
     checkpoint=anyio.lowlevel.checkpoint,
@@ -52,7 +52,7 @@ def os_errors() -> Iterator[None]:
     """Raise what the system said, where anyio or a stream wraps it."""
     try:
         yield
-    except OSError:
+    except (OSError, anyio.EndOfStream):
         raise
     except Exception as error:
         if isinstance(error.__cause__, OSError):
@@ -155,8 +155,12 @@ class StreamTransport:
         return sent
 
     async def wait_writable(self) -> None:
-        with os_errors():
-            await self.stream.send(self._to_send)
+        try:
+            with os_errors():
+                await self.stream.send(self._to_send)
+        except anyio.EndOfStream as error:
+            # TLS has been ended by the peer.
+            raise OSError("the stream has ended") from error
         self._sent = len(self._to_send)
 
     def send_eof(self) -> None:
@@ -174,33 +178,3 @@ class StreamTransport:
 def make_transport(stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:
     """Return what the core reads and writes a socket or a stream by."""
     return SocketTransport(stream) if isinstance(stream, socket.socket) else StreamTransport(stream)
-
-
-async def secure(
-    source: socket.socket | ByteStream,
-    context: ssl.SSLContext,
-    *,
-    server_side: bool = False,
-    server_hostname: str | None = None,
-) -> StreamTransport:
-    """Do TLS's handshake, or close the stream."""
-    stream: ByteStream | None = None
-    try:
-        with os_errors():
-            stream = await SocketStream.from_socket(source) if isinstance(source, socket.socket) else source
-            # A close of TLS's own says no more than a close frame does.
-            return StreamTransport(
-                await TLSStream.wrap(
-                    stream,
-                    server_side=server_side,
-                    hostname=server_hostname,
-                    ssl_context=context,
-                    standard_compatible=False,
-                )
-            )
-    except BaseException:
-        if stream is not None:
-            await anyio.aclose_forcefully(stream)
-        elif isinstance(source, socket.socket):
-            source.close()
-        raise

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl as ssl_module
-from typing import Unpack
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Unpack
 
 from wsproto_core.client import ClientProtocol
-from wsproto_core.exceptions import HandshakeTimeout
-from wsproto_core.options import ClientOptions, ConnectOptions, check_call, complete_tls, split_options
+from wsproto_core.connecting import Connecting
+from wsproto_core.exceptions import InvalidStatusCode
+from wsproto_core.options import ClientOptions, ConnectOptions, check_call, split_options
+from wsproto_core.reconnecting import AsyncReconnecting
 from wsproto_core.typing import State
 from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
+from .proxies import connect_by_proxy
 from .waiting import Opening
 
-__all__ = ["ClientConnection", "Connect", "connect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "connect", "reconnect", "unix_connect"]
 
 
 class AsyncioConnectOptions(ConnectOptions, total=False):
@@ -34,6 +40,7 @@ class AsyncioConnectOptions(ConnectOptions, total=False):
     happy_eyeballs_delay: float | None
     interleave: int | None
     all_errors: bool
+    proxy_ssl: ssl_module.SSLContext | None
 
 
 class ClientConnection(Connection):
@@ -66,34 +73,62 @@ class ClientConnection(Connection):
 
 
 class Connect(Opening[ClientConnection]):
-    """What :func:`connect` returns: awaitable, and an asynchronous context manager."""
+    """What :func:`connect` returns: awaitable, an asynchronous context manager, and an iterator.
 
-    def __init__(self, uri: str, path: str | None, options: AsyncioConnectOptions) -> None:
-        self._uri = parse_uri(uri)
-        self._path = path
-        self._options, stream_options = split_options(ConnectOptions, options)
-        self._stream_options = complete_tls(self._uri, stream_options)
-        self._create_protocol = self._options.pop("create_protocol", None) or ClientConnection
-        if path is None and stream_options.get("sock") is None:
-            self._stream_options["host"] = self._options.get("host") or self._uri.host
-            self._stream_options["port"] = self._options.get("port") or self._uri.port
+    The iterator is that of :func:`reconnect`.
+    """
+
+    def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
+        self.uri = parse_uri(uri)
+        self.options = options
+        self._create = options.get("create_protocol") or ClientConnection
+        # To refuse, before there is an event loop, what it would refuse.
+        Connecting(self.uri, options, clock=float, environment=os.environ)
 
     async def _open(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
-        call = loop.create_connection if self._path is None else loop.create_unix_connection
-        check_call(call, self._stream_options)
-        connection: ClientConnection = self._create_protocol(self._uri, **self._options)
-        path = () if self._path is None else (self._path,)
-        try:
-            async with asyncio.timeout_at(connection.protocol.deadline()) as timeout:
-                await call(lambda: connection, *path, **self._stream_options)
-            await connection.wait_opened()
-        except BaseException as error:
-            connection.abort()
-            if isinstance(error, TimeoutError) and timeout.expired():
-                raise HandshakeTimeout(f"no stream to {self._uri.host} within open_timeout") from error
-            raise
-        return connection
+        connecting = Connecting(self.uri, self.options, clock=clock(loop), environment=os.environ)
+        while True:
+            connection: ClientConnection = self._create(connecting.uri, **connecting.options)
+            try:
+                async with asyncio.timeout_at(connecting.deadline) as timeout:
+                    await self._open_stream(loop, connecting, connection)
+                await connection.wait_opened()
+            except InvalidStatusCode as error:
+                connection.abort()
+                connecting.follow(error)
+            except BaseException as error:
+                connection.abort()
+                if isinstance(error, TimeoutError) and timeout.expired():
+                    raise connecting.timed_out() from error
+                raise
+            else:
+                return connection
+
+    async def _open_stream(
+        self, loop: asyncio.AbstractEventLoop, connecting: Connecting, connection: ClientConnection
+    ) -> None:
+        options = connecting.stream_options
+        call = loop.create_connection if options.get("path") is None else loop.create_unix_connection
+        check_call(call, {name: value for name, value in options.items() if name != "path"})
+        if connecting.proxy is not None:
+            await connect_by_proxy(connecting, connection)
+            return
+        if connecting.ssl:
+            options = options | {"ssl": connecting.ssl, "server_hostname": connecting.server_hostname}
+        if options.get("path") is None and options.get("sock") is None:
+            options = options | {"host": connecting.host, "port": connecting.port}
+        await call(lambda: connection, **options)
+
+    async def __aiter__(self) -> AsyncIterator[ClientConnection]:
+        async with self.reconnecting() as connections:
+            async for connection in connections:
+                yield connection
+
+    def reconnecting(self) -> AsyncReconnecting[ClientConnection]:
+        return AsyncReconnecting(
+            str(self.uri), self._open, sleep=asyncio.sleep, clock=time.monotonic, options=self.options
+        )
 
 
 def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
@@ -111,17 +146,19 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and those of
             :meth:`asyncio.loop.create_connection`: ``ssl`` (for ``wss:``, the default context if it
-            is not given), ``server_hostname``, ``sock``, ``family``, ...
+            is not given), ``server_hostname``, ``sock``, ``family``, ...; and ``proxy_ssl``, the
+            TLS context for a proxy whose URL begins with ``https:``.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
         TypeError, ValueError: an option is unknown or not allowed.
         OSError: there is no connection to the host.
         InvalidHandshake: the opening handshake failed; in particular,
-            :exc:`InvalidStatusCode` when the server answered with another status than 101.
+            :exc:`InvalidStatusCode` when the server answered with another status than 101, and
+            :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
-    return Connect(uri, None, options)
+    return Connect(uri, options)
 
 
 def unix_connect(
@@ -134,4 +171,32 @@ def unix_connect(
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
     """
-    return Connect(uri, path, options)
+    return Connect(uri, {"path": path, **options})
+
+
+def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> AsyncReconnecting[ClientConnection]:
+    """Connect again and again.
+
+    ::
+
+        async with reconnect("ws://localhost:8765") as connections:
+            async for websocket in connections:
+                try:
+                    async for message in websocket:
+                        ...
+                except ConnectionClosed:
+                    continue
+
+    A connection is opened when the one before has ended, after a delay if opening it fails; it is
+    closed when the loop goes on, or the block is left. An error after which it is no use to try again
+    is raised. ``async for websocket in connect(...)`` does the same, but a connection may stay open
+    for a while when such a loop is left.
+
+    Arguments:
+        uri: see :func:`connect`.
+        options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
+
+    Raises:
+        InvalidURI, TypeError, ValueError: see :func:`connect`.
+    """
+    return Connect(uri, options).reconnecting()

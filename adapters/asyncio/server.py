@@ -6,9 +6,11 @@ import asyncio
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, Unpack
 
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.events import Event, Request
 from wsproto_core.options import ServeOptions, ServerOptions, check_call, split_options
 from wsproto_core.server import ServerProtocol
@@ -18,17 +20,24 @@ from wsproto_core.typing import CloseCode
 from .connection import Connection, clock
 from .waiting import Opening
 
-__all__ = ["Serve", "Server", "ServerConnection", "serve", "unix_serve"]
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Serve",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "unix_serve",
+]
 
 
-class AsyncioServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of :meth:`asyncio.loop.create_server`."""
+class AsyncioListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of :meth:`asyncio.loop.create_server`."""
 
     family: int
     flags: int
     sock: socket.socket | None
     backlog: int
-    ssl: ssl_module.SSLContext | None
     reuse_address: bool | None
     reuse_port: bool | None
     keep_alive: bool | None
@@ -36,6 +45,12 @@ class AsyncioServeOptions(ServeOptions, total=False):
     ssl_shutdown_timeout: float | None
     start_serving: bool
     cleanup_socket: bool
+
+
+class AsyncioServeOptions(AsyncioListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class ServerConnection(Connection, AsyncServerConnection):
@@ -82,6 +97,38 @@ class ServerConnection(Connection, AsyncServerConnection):
             raise
         finally:
             self.server.forget(self)
+
+
+class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
 
 
 class Server(BaseServer):
@@ -189,7 +236,10 @@ class Serve(Opening[Server]):
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
         if path is None:
             self._listener_options = {"host": host, "port": port, **self._listener_options}
-        self._server = Server(handler)
+        self._server = self._make_server(handler)
+
+    def _make_server(self, handler: Handler) -> Server:
+        return Server(handler)
 
     def _connection(self) -> ServerConnection:
         connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)

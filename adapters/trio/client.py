@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
-from typing import Any, Unpack
+from typing import Unpack
 
 import trio
+from wsproto_core.connecting import Connecting
 from wsproto_core.options import ConnectOptions
-from wsproto_core.structured.client import StructuredClientConnection, StructuredConnect
+from wsproto_core.structured.client import (
+    StructuredClientConnection,
+    StructuredConnect,
+    StructuredReconnect,
+)
 
-from .transports import RUNTIME, SocketTransport, StreamTransport, handshake, make_transport
+from .streams import open_stream, start_tls
+from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
 
-__all__ = ["ClientConnection", "Connect", "connect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
 class TrioConnectOptions(ConnectOptions, total=False):
@@ -24,6 +30,7 @@ class TrioConnectOptions(ConnectOptions, total=False):
     stream: trio.abc.Stream | None
     local_address: str | None
     happy_eyeballs_delay: float | None
+    proxy_ssl: ssl_module.SSLContext | None
 
 
 class ClientConnection(StructuredClientConnection):
@@ -40,28 +47,11 @@ class Connect(StructuredConnect[ClientConnection]):
     option_names = TrioConnectOptions.__annotations__
     missing_tasks = "connect() is to be entered by 'async with', or awaited with nursery="
 
-    async def _open_transport(self) -> SocketTransport | StreamTransport:
-        options = dict(self.stream_options)
-        context = options.pop("ssl", None)
-        server_hostname = options.pop("server_hostname", None)
-        stream = await self._open_stream(**options)
-        if not context:
+    async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
+        stream = await open_stream(connecting)
+        if not connecting.ssl:
             return make_transport(stream)
-        if context is True:
-            context = ssl_module.create_default_context()
-        return await handshake(trio.SSLStream(stream, context, server_hostname=server_hostname))
-
-    async def _open_stream(
-        self, sock: socket.socket | None = None, stream: trio.abc.Stream | None = None, **options: Any
-    ) -> trio.abc.Stream:
-        if stream is not None:
-            return stream
-        if sock is not None:
-            sock.setblocking(False)
-            return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        if self.path is not None:
-            return await trio.open_unix_socket(self.path)
-        return await trio.open_tcp_stream(self.host, self.port, **options)
+        return StreamTransport(await start_tls(stream, connecting.ssl, connecting.server_hostname))
 
 
 def connect(
@@ -85,14 +75,16 @@ def connect(
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and: ``ssl`` (for
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``stream``, any stream of trio that leads to the server;
-            ``local_address`` and ``happy_eyeballs_delay`` of :func:`trio.open_tcp_stream`.
+            ``local_address`` and ``happy_eyeballs_delay`` of :func:`trio.open_tcp_stream`;
+            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
         TypeError, ValueError: an option is unknown or not allowed.
         OSError: there is no connection to the host.
         InvalidHandshake: the opening handshake failed; in particular,
-            :exc:`InvalidStatusCode` when the server answered with another status than 101.
+            :exc:`InvalidStatusCode` when the server answered with another status than 101, and
+            :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
     return Connect(uri, None, nursery, options)
@@ -114,3 +106,34 @@ def unix_connect(
         options: see :func:`connect`.
     """
     return Connect(uri, path, nursery, options)
+
+
+class Reconnect(StructuredReconnect[ClientConnection]):
+    """What :func:`reconnect` returns: an asynchronous context manager that gives an iterator."""
+
+
+def reconnect(uri: str, **options: Unpack[TrioConnectOptions]) -> Reconnect:
+    """Connect again and again.
+
+    ::
+
+        async with reconnect("ws://localhost:8765") as connections:
+            async for websocket in connections:
+                try:
+                    async for message in websocket:
+                        ...
+                except ConnectionClosed:
+                    continue
+
+    A connection is opened when the one before has ended, after a delay if opening it fails; it is
+    closed when the loop goes on, or the block is left. An error after which it is no use to try again
+    is raised.
+
+    Arguments:
+        uri: see :func:`connect`.
+        options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
+
+    Raises:
+        InvalidURI, TypeError, ValueError: see :func:`connect`.
+    """
+    return Reconnect(Connect(uri, None, None, options))

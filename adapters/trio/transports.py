@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -13,7 +14,7 @@ from typing import Any
 import trio
 from wsproto_core.structured.runtime import Runtime
 
-__all__ = ["RUNTIME", "SocketTransport", "StreamTransport", "handshake", "make_transport"]
+__all__ = ["READ_SIZE", "RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
 
 READ_SIZE = 2**16
 """Bytes read at once."""
@@ -29,6 +30,7 @@ RUNTIME = Runtime(
     open_tasks=trio.open_nursery,
     open_scope=lambda deadline: trio.CancelScope(deadline=deadline),
     get_clock=lambda: trio.current_time,
+    environment=os.environ,
     date=time.time,
     sleep_until=trio.sleep_until,
     checkpoint=trio.lowlevel.checkpoint,
@@ -172,15 +174,4 @@ def make_transport(stream: trio.abc.Stream) -> SocketTransport | StreamTransport
     """Return what the core reads and writes a stream by; a socket's is taken out of it."""
     if isinstance(stream, trio.SocketStream):
         return SocketTransport(socket.socket(fileno=stream.socket.detach()))
-    return StreamTransport(stream)
-
-
-async def handshake(stream: trio.SSLStream[Any]) -> StreamTransport:
-    """Do TLS's handshake, or close the stream."""
-    try:
-        with os_errors():
-            await stream.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
     return StreamTransport(stream)

@@ -255,6 +255,15 @@ async def test_user_agent_and_server_header(value: str | None) -> None:
         assert client.response_headers.get("Server") == value
 
 
+async def test_process_response() -> None:
+    def process_response(path: str, request_headers: Headers, response: Response) -> None:
+        response.headers["X-Path"] = path
+
+    async with connected({}, {"process_response": process_response}) as (client, server):
+        assert client.response_headers is not None
+        assert client.response_headers["X-Path"] == server.path
+
+
 async def test_user_information_is_sent_as_basic_credentials() -> None:
     async with (
         serving(wait_closed) as (server, _),
@@ -768,7 +777,7 @@ async def test_frames_after_a_request_that_is_refused_are_not_parsed() -> None:
 # Refusals, as the client sees them
 
 
-@pytest.mark.parametrize("status", [200, 301, 401, 404, 500, 503])
+@pytest.mark.parametrize("status", [200, 300, 401, 404, 500, 503])
 async def test_status_and_response_of_a_refusal(status: int) -> None:
     answer = (status, {"X-Reason": "some", "Location": "/x"}, b"body" * 1000)
     async with serving(process_request=lambda path, headers: answer) as (_, uri):
@@ -869,7 +878,7 @@ async def test_ssl_and_the_uri_must_agree() -> None:
         await connect(f"wss://{HOST}:9/", ssl=None)
     with pytest.raises(ValueError, match="ssl must not be given"):
         await connect(f"ws://{HOST}:9/", ssl=client_context())
-    with pytest.raises(ValueError, match="server_hostname"):
+    with pytest.raises(ValueError, match="ssl must not be False"):
         await connect(f"wss://{HOST}:9/", ssl=False)
 
 
@@ -1068,6 +1077,7 @@ async def test_limits_on_the_head(option: str, changes: dict[str, str]) -> None:
 def test_every_option_is_tried_here() -> None:
     # What a test of this module does not use is used in another one.
     elsewhere = {"max_fragments", "max_pings", "read_limit", "write_limit", "max_queue", "ping_timeout"}
+    elsewhere |= {"proxy", "max_redirects", "reconnect_delays", "reconnect_fatal", "max_connections"}
     tried = Path(__file__).read_text()
     declared = {*ConnectOptions.__annotations__, *ServeOptions.__annotations__}
     assert declared <= OPTIONS.keys()

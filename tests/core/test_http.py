@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsproto_core import http as module
 from wsproto_core.exceptions import InvalidHandshake, InvalidMessage, InvalidState, SecurityError
 from wsproto_core.http import (
     Headers,
@@ -169,12 +170,41 @@ class TestHeaders:
         assert str(headers) == "Host: a\r\nhost: b\r\n\r\n"
         assert repr(headers) == "Headers([('Host', 'a'), ('host', 'b')])"
 
+    @pytest.mark.parametrize("name", ["Authorization", "proxy-authorization"])
+    def test_credentials_are_not_in_the_repr(self, name: str) -> None:
+        headers = Headers([(name, "Basic c2VjcmV0"), ("A", "b")])
+        assert repr(headers) == f"Headers([('{name}', '***'), ('A', 'b')])"
+        assert "c2VjcmV0" not in repr(Request("/", headers))
+        assert headers[name] == "Basic c2VjcmV0"
+
     @given(st.lists(st.tuples(st.sampled_from(["A", "a", "B", "b", "C"]), st.text())))
     def test_any_pairs(self, pairs: list[tuple[str, str]]) -> None:
         headers = Headers(pairs)
         assert list(headers.raw_items()) == pairs
         for key in headers:
             assert headers.get_all(key) == [value for name, value in pairs if name.lower() == key]
+
+    def test_what_many_connections_have_in_common_is_there_once(self) -> None:
+        def parse() -> list[tuple[str, str]]:
+            reader = RequestReader()
+            reader.receive_data(GET + b"User-Agent: some browser\r\nCookie: secret\r\n\r\n")
+            assert reader.request is not None
+            return list(reader.request.headers.raw_items())
+
+        (*first, (_, secret)), (*second, (_, other)) = parse(), parse()
+        assert [name for name, _ in first] == ["Host", "User-Agent"]
+        for one, two in zip(first, second, strict=True):
+            assert one[0] is two[0]
+            assert one[1] is two[1]
+        assert secret == other
+        assert secret is not other
+
+    def test_what_peers_invent_is_not_kept_for_ever(self) -> None:
+        for number in range(2000):
+            Headers({f"X-{number}": "a", "Origin": f"http://{number}"})
+            Headers({"X" * (300 + number): "a", "Origin": "o" * (300 + number)})
+        assert module._first_equal.cache_info().currsize <= 256
+        assert Headers({"Origin": "o" * 257, "X" * 257: "a"})["x" * 257] == "a"
 
 
 class TestRequest:

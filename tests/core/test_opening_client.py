@@ -439,7 +439,10 @@ def test_a_reset_before_the_response(error: Exception | None) -> None:
     assert isinstance(failure, Failure)
     assert isinstance(failure.error, InvalidMessage)
     assert str(failure.error) == "the stream was closed before the server answered the opening handshake"
-    assert failure.error.__cause__ is error
+    if error is None:
+        assert isinstance(failure.error.__cause__, EOFError)
+    else:
+        assert failure.error.__cause__ is error
     assert client.handshake_error is failure.error
     assert client.state is State.CLOSED
     assert client.deadline() is None
@@ -530,3 +533,11 @@ def test_bytes_like_data() -> None:
     client.receive_data(bytearray(data[:50]))
     client.receive_data(memoryview(data)[50:])
     assert client.events() == [client.response, "x"]
+
+
+def test_credentials_in_the_uri_are_not_shown() -> None:
+    client = ClientProtocol("ws://user:s3cr3t@localhost/", clock=Clock())
+    assert client.request.headers["Authorization"] == "Basic dXNlcjpzM2NyM3Q="
+    for shown in (client, client.uri, client.request, client.request.headers):
+        assert "s3cr3t" not in repr(shown)
+        assert "dXNlcjpzM2NyM3Q" not in repr(shown)

@@ -462,7 +462,7 @@ def test_head_is_no_opening_handshake() -> None:
     server = asked(request("HEAD /chat HTTP/1.1"))
     assert server.accept().status == 405
     head = refused(server, InvalidMessage, 405)
-    assert head.headers["allow"] == "GET, HEAD"
+    assert head.headers["allow"] == "GET"
     assert head.body == b""
     assert str(server.handshake_error) == "unexpected method 'HEAD', expected GET"
 
@@ -622,6 +622,35 @@ def test_other_functions_of_the_application_that_fail() -> None:
         assert parse_head(written(server)).status == 500
 
 
+@pytest.mark.parametrize("where", ["process_request", "extra_headers", "select_subprotocol", "adapter"])
+def test_functions_of_the_application_that_refuse(where: str) -> None:
+    """The exceptions that mean a refusal mean the same everywhere."""
+    for error in (
+        AbortHandshake(403, {"X-Header": "value"}, b"not you"),
+        NegotiationError("no subprotocol in common"),
+    ):
+
+        def refuse(*arguments: object, error: Exception = error) -> Any:
+            raise error
+
+        options: dict[str, Any] = {"subprotocols": ["a"]}
+        if where in ("extra_headers", "select_subprotocol"):
+            options[where] = refuse
+        server = asked(offering("a"), **options)
+        server.answer(
+            error if where == "process_request" else None,
+            select_subprotocol=refuse if where == "adapter" else lambda offered, available: offered[0],
+        )
+        if isinstance(error, AbortHandshake):
+            head = parse_head(written(server))
+            assert (head.status, head.headers["x-header"], head.body) == (403, "value", b"not you")
+            assert server.events() == []
+        else:
+            head = refused(server, NegotiationError, 400)
+            assert head.body == b"Failed to open a WebSocket connection: no subprotocol in common.\n"
+        assert server.stream_action is StreamAction.SEND_EOF
+
+
 def test_a_hook_chooses_how_to_select_a_subprotocol() -> None:
     server = asked(offering("a, b"), subprotocols=["a", "b", "c"])
     server.answer(None, select_subprotocol=last)
@@ -654,6 +683,27 @@ def test_shutting_down(received: bytes) -> None:
 def test_shutting_down_what_is_open() -> None:
     server = opened_server()
     server.shut_down()
+    assert server.state is State.OPEN
+
+
+@pytest.mark.parametrize("received", [b"", b"GET / HT", request()])
+def test_too_many_connections(received: bytes) -> None:
+    server = server_of()
+    server.receive_data(received)
+    server.refuse_connection(30)
+    head = parse_head(written(server))
+    assert head.status == 503
+    assert head.headers["retry-after"] == "30"
+    assert head.body == b"Failed to open a WebSocket connection: there are too many connections.\n"
+    assert server.stream_action is StreamAction.SEND_EOF
+    assert str(server.handshake_error) == "the request was answered with HTTP status 503"
+    server.refuse_connection()
+    assert written(server) == b""
+
+
+def test_one_connection_is_never_too_many_once_it_is_open() -> None:
+    server = opened_server()
+    server.refuse_connection()
     assert server.state is State.OPEN
 
 

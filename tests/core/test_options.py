@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import ssl
 from typing import Any
 
 import pytest
@@ -54,13 +55,19 @@ DEFAULTS = {
     "origins": None,
     "extensions": None,
     "extra_headers": None,
+    "process_response": None,
     "select_subprotocol": None,
     "user_agent_header": USER_AGENT,
     "server_header": USER_AGENT,
     "create_protocol": None,
     "host": None,
     "port": None,
+    "proxy": True,
+    "max_redirects": 10,
+    "reconnect_delays": None,
+    "reconnect_fatal": None,
     "process_request": None,
+    "max_connections": None,
 }
 
 ON_BOTH_SIDES = {
@@ -106,6 +113,7 @@ def test_which_side_has_which_option() -> None:
         "origins",
         "extensions",
         "extra_headers",
+        "process_response",
         "select_subprotocol",
         "server_header",
     }
@@ -129,15 +137,17 @@ def test_documentation() -> None:
     for name, option in OPTIONS.items():
         assert option.documentation.endswith("."), name
         assert option.documentation[0].isupper(), name
-        number = isinstance(option.default, int)
-        assert bool(option.unit) is number, name
+        if isinstance(option.default, int) and not isinstance(option.default, bool):
+            assert option.unit, name
     assert {option.unit for option in OPTIONS.values()} == {
         "",
         "bytes",
+        "connections",
         "fragments",
         "headers",
         "messages",
         "pings",
+        "redirects",
         "seconds",
     }
 
@@ -177,7 +187,7 @@ def test_unknown_options(name: str, message: str) -> None:
 
 
 def test_options_of_the_other_side() -> None:
-    for name in ("origins", "select_subprotocol", "server_header", "process_request"):
+    for name in ("origins", "select_subprotocol", "server_header", "process_request", "process_response"):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
             ClientProtocol(URI, clock=Clock(), **{name: None})
     for name in ("origin", "user_agent_header", "host", "port"):
@@ -220,10 +230,14 @@ def test_options_of_a_runtime_that_it_does_not_know() -> None:
 def test_tls_as_the_uri_asks_for() -> None:
     secure, plain = parse_uri("wss://example.com/"), parse_uri("ws://example.com/")
     assert complete_tls(secure, {}) == {"ssl": True, "server_hostname": "example.com"}
-    own = {"ssl": object(), "server_hostname": "other", "x": 1}
+    own = {"ssl": ssl.create_default_context(), "server_hostname": "other", "x": 1}
     assert complete_tls(secure, own) == own
     assert complete_tls(plain, {"x": 1}) == {"x": 1}
     assert complete_tls(plain, {"ssl": None}) == {"ssl": None}
+    with pytest.raises(TypeError, match=r"ssl must be an ssl\.SSLContext"):
+        complete_tls(secure, {"ssl": "context"})
+    with pytest.raises(ValueError, match="ssl must not be False for a wss:// URI"):
+        complete_tls(secure, {"ssl": False})
     with pytest.raises(ValueError, match="ssl must not be None for a wss:// URI"):
         complete_tls(secure, {"ssl": None})
     with pytest.raises(ValueError, match="ssl must not be given for a ws:// URI"):
@@ -235,8 +249,17 @@ def test_tls_as_the_uri_asks_for() -> None:
 SECONDS = ["open_timeout", "close_timeout", "ping_interval", "ping_timeout"]
 COUNTS = ["max_fragments", "max_pings", "max_headers", "max_header_line", "max_header_bytes"]
 MARKS = ["max_queue", "read_limit", "write_limit"]
-FUNCTIONS = ["select_subprotocol", "create_protocol", "process_request"]
+FUNCTIONS = ["select_subprotocol", "create_protocol", "process_request", "process_response"]
 HEADER_VALUES = ["origin", "user_agent_header", "server_header"]
+
+
+def test_process_response_is_a_plain_function() -> None:
+    async def process_response(path: str, request_headers: Headers, response: object) -> None: ...
+
+    with pytest.raises(
+        TypeError, match="process_response must be a plain function, not a coroutine function"
+    ):
+        check("process_response", process_response)
 
 
 @pytest.mark.parametrize("name", SECONDS)
@@ -379,6 +402,21 @@ def test_extensions() -> None:
     for value in ([Xor], [Xor()], ["x-xor"]):
         with pytest.raises(TypeError, match="extensions must hold extension factories, not"):
             check("extensions", value)
+
+
+def test_extensions_of_the_other_side() -> None:
+    class Both(ClientFactory, ServerFactory):
+        pass
+
+    client, server, both = ClientFactory(Xor), ServerFactory(Xor), Both(Xor)
+    for declared in (ClientOptions, ConnectOptions):
+        assert resolve(declared, {"extensions": [client, both]})["extensions"] == [client, both]
+        with pytest.raises(TypeError, match="extensions of a client must be ClientExtensionFactory objects"):
+            resolve(declared, {"extensions": [client, server]})
+    for declared in (ServerOptions, ServeOptions):
+        assert resolve(declared, {"extensions": [server, both]})["extensions"] == [server, both]
+        with pytest.raises(TypeError, match="extensions of a server must be ServerExtensionFactory objects"):
+            resolve(declared, {"extensions": [client]})
 
 
 def test_origins() -> None:

@@ -196,6 +196,10 @@ def test_what_neither_accepts(params: list[ExtensionParameter], error: type[Nego
         ({CNT: True}, [(CNT, None)], (False, True, 15, 15)),
         ({SMW: 10}, [(SMW, "10")], (False, False, 10, 15)),
         ({SMW: 10}, [(SMW, "9")], (False, False, 9, 15)),
+        # 15 bits are what leaving out the parameter means
+        ({SMW: 15}, [], (False, False, 15, 15)),
+        ({SMW: 15}, [(SMW, "15")], (False, False, 15, 15)),
+        ({SMW: 15}, [(SMW, "8")], (False, False, 8, 15)),
         ({CMW: True}, [], (False, False, 15, 15)),
         ({CMW: True}, [(CMW, "8")], (False, False, 15, 8)),
         ({CMW: 10}, [], (False, False, 15, 10)),
@@ -213,7 +217,7 @@ def test_a_client_accepts(
     ("arguments", "answer", "message"),
     [
         ({SNT: True}, [], "server did not accept server_no_context_takeover"),
-        ({SMW: 10}, [], "server did not accept server_max_window_bits=10"),
+        *[({SMW: bits}, [], f"server did not accept server_max_window_bits={bits}") for bits in range(8, 15)],
         ({SMW: 10}, [(SMW, "11")], "server did not accept server_max_window_bits=10"),
         ({}, [(CMW, "15")], "server asks for client_max_window_bits=15, which was not offered"),
         ({CMW: 10}, [(CMW, "11")], "server asks for client_max_window_bits=11, which was not offered"),
@@ -330,6 +334,7 @@ def test_the_option() -> None:
         ({CMW: 7}, ValueError),
         ({CMW: False}, ValueError),
         ({"compress_settings": {"wbits": -15}}, ValueError),
+        ({"compress_settings": {"zdict": b"abc"}}, ValueError),
         ({"compress_settings": {"level": 10}}, (ValueError, zlib.error, zlib_ng.error)),
         ({"compress_settings": {"speed": 1}}, TypeError),
         ({"threshold": -1}, ValueError),
@@ -434,23 +439,104 @@ def test_context_takeover(side: Side) -> None:
         sizes = [len(exchange(sender, receiver, message, compress=True).payload) for _ in range(3)]
         assert (min(sizes) > 500) is (nothing_kept == (SNT if side is Side.SERVER else CNT))
         forgets, keeps = deflate_of(sender), deflate_of(receiver)
-        assert (forgets._compressor is None) is forgets.local_no_context_takeover
-        assert (keeps._inflater is None) is keeps.remote_no_context_takeover
+        assert (forgets._recent == b"") is forgets.local_no_context_takeover
+        assert (keeps._history == b"") is keeps.remote_no_context_takeover
+
+
+def busy(protocol: Protocol) -> PerMessageDeflate:
+    """Let a protocol send so many messages that it keeps its compressor."""
+    for _ in range(module.MAX_MADE_ANEW):
+        assert deflate_of(protocol)._compressor is None
+        protocol.send("again and again", compress=True)
+    protocol.send("and again", compress=True)
+    assert deflate_of(protocol)._compressor is not None
+    return deflate_of(protocol)
 
 
 @both_sides
-def test_contexts_are_made_when_needed(side: Side) -> None:
+def test_what_is_kept_between_messages(side: Side) -> None:
     sender, receiver = ends(side)
     exchange(sender, receiver, TEXTS, compress=False)
     exchange(receiver, sender, "short")
     for protocol in (sender, receiver):
-        assert deflate_of(protocol)._compressor is None
-        assert deflate_of(protocol)._inflater is None
+        assert (deflate_of(protocol)._history, deflate_of(protocol)._recent) == (b"", b"")
+    for fin in (False, False, True):
+        sender.send(TEXTS, fin=fin)
+        transfer(sender, receiver)
+        assert (deflate_of(receiver)._inflation is None) is fin
+    assert receiver.events() == [TEXTS * 3]
+    history = deflate_of(receiver)._history
+    assert history == TEXTS.encode() * 3
+    # A message that is not compressed leaves it alone.
+    exchange(sender, receiver, TEXTS, compress=False)
+    assert deflate_of(receiver)._history is history
+    assert (deflate_of(sender)._history, deflate_of(receiver)._recent) == (b"", b"")
+
+
+@both_sides
+@pytest.mark.parametrize("bits", [8, 12, 15])
+def test_a_connection_that_says_little_keeps_no_compressor(side: Side, bits: int) -> None:
+    """What was sent is kept instead, and compresses what follows just as well."""
+    sender, receiver = ends(side, **{SMW: bits, CMW: bits})
+    deflate = deflate_of(sender)
+    message = random.Random(2).randbytes(200)
+    sent_so_far, sizes = b"", []
+    for _ in range(module.MAX_MADE_ANEW):
+        sizes.append(len(exchange(sender, receiver, message, compress=True).payload))
+        sent_so_far += message
+        assert deflate._compressor is None
+        assert deflate._recent == sent_so_far[-(1 << bits) :]
+    for _ in range(3):
+        sizes.append(len(exchange(sender, receiver, message, compress=True).payload))
+        assert deflate._compressor is not None
+        assert deflate._recent == b""
+    assert sizes[0] > 200
+    assert max(sizes[1:]) < 20
+    # It is forgotten with the rest, and all begins anew.
+    deflate.release()
+    assert (deflate._compressor, deflate._recent) == (None, b"")
+    busy(sender)
+
+
+@both_sides
+def test_a_large_message_leaves_only_what_may_be_referred_to(side: Side) -> None:
+    sender, receiver = ends(side, **{SMW: 9, CMW: 9})
+    message = random.Random(3).randbytes(100_000)
+    exchange(sender, receiver, message, compress=True)
+    assert deflate_of(sender)._recent == deflate_of(receiver)._history == message[-512:]
+
+
+@both_sides
+def test_fragments_keep_the_compressor(side: Side) -> None:
+    sender, receiver = ends(side)
     exchange(sender, receiver, TEXTS)
-    assert deflate_of(sender)._compressor is not None
-    assert deflate_of(sender)._inflater is None
-    assert deflate_of(receiver)._compressor is None
-    assert deflate_of(receiver)._inflater is not None
+    for piece, fin in ("a", False), ("b", False), ("c", True):
+        sender.send(piece, fin=fin, compress=True)
+        assert deflate_of(sender)._compressor is not None
+        assert deflate_of(sender)._recent == b""
+    transfer(sender, receiver)
+    assert receiver.events() == ["abc"]
+    assert len(exchange(sender, receiver, TEXTS).payload) < 30
+
+
+@both_sides
+def test_what_was_sent_uncompressed_is_not_referred_to(side: Side) -> None:
+    sender, receiver = ends(side)
+    words, noise = TEXTS[:100], random.Random(3).randbytes(300)
+    exchange(sender, receiver, words)
+    assert exchange(sender, receiver, noise) == Frame(BINARY, noise)
+    # What came before it still is.
+    assert len(exchange(sender, receiver, words).payload) < 20
+    assert len(exchange(sender, receiver, noise, compress=True).payload) > 300
+    assert len(exchange(sender, receiver, noise, compress=True).payload) < 20
+
+    # Nor is it by a compressor that is kept.
+    sender, receiver = ends(side)
+    busy(sender)
+    transfer(sender, receiver)
+    receiver.events()
+    assert exchange(sender, receiver, noise) == Frame(BINARY, noise)
+    assert len(exchange(sender, receiver, noise, compress=True).payload) > 300
 
 
 @both_sides
@@ -458,34 +544,34 @@ def test_contexts_are_made_when_needed(side: Side) -> None:
 @pytest.mark.parametrize("bits", [8, 9, 12, 15])
 def test_memory_is_given_up_when_idle(side: Side, takeover: bool, bits: int) -> None:
     arguments = {SMW: bits, CMW: bits, SNT: not takeover, CNT: not takeover}
-    clock = Clock()
     client, server = opened_pair(
         {"extensions": [client_factory(**arguments, idle_timeout=30)], "ping_interval": None},
         {"extensions": [server_factory(**arguments, idle_timeout=30)], "ping_interval": None},
     )
     sender, receiver = (client, server) if side is Side.CLIENT else (server, client)
-    clocks = {sender._clock, receiver._clock}
+    deflate = deflate_of(sender)
     message = random.Random(3).randbytes(200)
-    for _ in range(3):
-        exchange(sender, receiver, message, compress=True)
+    passed = b""
+    for count in (1, 1, 20):
+        for _ in range(count):
+            exchange(sender, receiver, message, compress=True)
+            passed += message
         for turn in range(2):
-            for clock in clocks:  # type: ignore[assignment]
-                clock.now += 30
-            for protocol in (sender, receiver):
-                assert protocol.deadline() == protocol._clock()
-                protocol.handle_timeout()
             if takeover and not turn:
                 # Messages have passed in this period.
-                assert deflate_of(sender)._compressor is not None
-                assert deflate_of(receiver)._inflater is not None
-        assert deflate_of(sender)._compressor is None
-        assert deflate_of(receiver)._inflater is None
+                assert (deflate._compressor is not None) is (count == 20)
+                assert (deflate._recent != b"") is (count == 1)
+            for protocol in (sender, receiver):
+                reach_deadline(protocol, protocol._clock)  # type: ignore[arg-type]
+        assert (deflate._compressor, deflate._recent) == (None, b"")
+        # What may be referred to, and not a byte more.
+        assert deflate_of(receiver)._history == (passed[-(1 << bits) :] if takeover else b"")
     # Only the sender starts anew; its peer has what it had.
     for _ in range(2):
         deflate_of(receiver).release()
         frame = exchange(sender, receiver, message, compress=True)
     assert (len(frame.payload) < 20) is takeover
-    deflate_of(sender).release()
+    deflate.release()
     assert len(exchange(sender, receiver, message, compress=True).payload) > 200
 
 
@@ -509,7 +595,7 @@ def test_idle_within_a_message(side: Side) -> None:
         for protocol in (sender, receiver):
             deflate_of(protocol).release()
         assert deflate_of(sender)._compressor is None
-        assert deflate_of(receiver)._inflater is not None
+        assert deflate_of(receiver)._inflation is not None
     sender.send(TEXTS[200:])
     transfer(sender, receiver)
     assert receiver.events() == [TEXTS]
@@ -517,13 +603,15 @@ def test_idle_within_a_message(side: Side) -> None:
 
 def test_what_is_kept_of_the_window() -> None:
     """What is kept of what was inflated is bounded, in bytes and in pieces."""
-    window = module._Window(8)
     data = random.Random(4).randbytes(10_000)
-    for index in range(0, len(data), 3):
-        window.add(data[index : index + 3])
-        assert window._length < 2 * 256
-        assert len(window._pieces) <= module.MAX_PIECES
-    assert window.content() == data[-256:]
+    for before in b"", b"a" * 256:
+        window = module._Window(8, before)
+        assert window.content() == before
+        for index in range(0, len(data), 3):
+            window.add(data[index : index + 3])
+            assert window._length < 2 * 256
+            assert len(window._pieces) <= module.MAX_PIECES
+        assert window.content() == data[-256:]
 
 
 # Windows
@@ -532,7 +620,10 @@ def test_what_is_kept_of_the_window() -> None:
 @pytest.mark.parametrize("library", [zlib, zlib_ng], ids=["zlib", "zlib_ng"])
 @pytest.mark.parametrize("level", [1, 3, 6, 9])
 @pytest.mark.parametrize("strategy", [zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED])
-def test_a_window_of_8_bits(monkeypatch: pytest.MonkeyPatch, library: Any, level: int, strategy: int) -> None:
+@pytest.mark.parametrize("released", [True, False])
+def test_a_window_of_8_bits(
+    monkeypatch: pytest.MonkeyPatch, library: Any, level: int, strategy: int, released: bool
+) -> None:
     """No library has a raw window of 8 bits; with 9, none looks back further than 256 bytes."""
     monkeypatch.setattr(module, "zlib", library)
     settings = {"level": level, "strategy": strategy, "memLevel": 5}
@@ -548,10 +639,14 @@ def test_a_window_of_8_bits(monkeypatch: pytest.MonkeyPatch, library: Any, level
     plain = b""
     for _ in range(30):
         message = b"".join(source.choice(words) for _ in range(40)) + source.randbytes(100)
+        if released:
+            # This one starts from what was sent before.
+            extension._made_anew = 0
         bits, payload = extension.encode(message, first=True, final=True, compress=True)
         assert bits == RSV1
         stream += payload + module.TAIL
         plain += message
+    assert (extension._compressor is None) is released
     assert zlib.decompressobj(-15).decompress(stream) == plain
     assert 0 < largest_distance(stream) <= 256
 

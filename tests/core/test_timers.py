@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from wsproto_core.timers import Timer, Timers
@@ -103,3 +105,14 @@ def test_timers_are_forgiven_apart() -> None:
     timers.start(Timer.WRITE, 100, 20)
     assert timers.forgive(Timer.PONG, 200) == 80
     assert timers.forgive(Timer.WRITE, 200) == 80
+
+
+def test_starting_and_stopping_takes_no_memory() -> None:
+    timers = Timers()
+    size = sys.getsizeof(timers._running)
+    for _ in range(100):
+        for timer in Timer:
+            timers.start(timer, 0, 10)
+            timers.start(timer, 1, 10)
+            timers.stop(timer)
+    assert sys.getsizeof(timers._running) == size

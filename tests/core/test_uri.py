@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from contextlib import suppress
 
 import pytest
@@ -93,8 +94,70 @@ def test_the_fields_are_those_of_the_seeds_in_their_order() -> None:
 def test_parse_uri_says_what_was_expected(uri: str, message: str) -> None:
     with pytest.raises(InvalidURI, match=message) as raised:
         parse_uri(uri)
-    assert raised.value.uri == uri
+    assert raised.value.uri == (uri if "@" not in uri else "ws://***" + uri[uri.rindex("@") :])
     assert isinstance(raised.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        (WebSocketURI(False, "localhost", 80, "/"), "ws://localhost/"),
+        (WebSocketURI(True, "localhost", 443, "/a?b"), "wss://localhost/a?b"),
+        (WebSocketURI(False, "localhost", 443, "/"), "ws://localhost:443/"),
+        (WebSocketURI(True, "::1", 80, "/"), "wss://[::1]:80/"),
+        (WebSocketURI(False, "localhost", 80, "/", ("user", "secret")), "ws://localhost/"),
+    ],
+)
+def test_a_uri_as_text_has_no_user_information(uri: WebSocketURI, expected: str) -> None:
+    assert str(uri) == expected
+    assert "secret" not in repr(uri)
+    assert "user=" not in repr(uri)
+
+
+SECRETS = [
+    "ws://user:s3cr3t@localhost/#",
+    "ws://user:s3cr3t@localhost:0/",
+    "ws://user:s3cr3t@lo calhost/",
+    "ws://user:s3cr3t\t@localhost/",
+    "ws://user:s3cr3t%FF@localhost/",
+    "ws://us:er:s3cr3t@@localhost/",
+    "http://user:s3cr3t@localhost/",
+    "user:s3cr3t@localhost",
+    "//user:s3cr3t@localhost",
+    "w s://user:s3cr3t@localhost/",
+    # Characters that have to be percent-encoded, and so end what a parser takes for the host.
+    "ws://user:0/s3cr3t@localhost/",
+    "ws://user:s3cr3t/@localhost/",
+    "ws://user:0s3cr3t/@localhost/",
+    "ws://:s3cr3t?@localhost/",
+    "ws://user:1#s3cr3t@localhost/",
+    "ws://s3cr3t\xfc..b/@localhost/",
+]
+
+
+@pytest.mark.parametrize("uri", SECRETS)
+def test_no_error_shows_user_information(uri: str) -> None:
+    with pytest.raises(InvalidURI) as raised:
+        parse_uri(uri)
+    error: BaseException | None = raised.value
+    assert "s3cr3t" not in "".join(traceback.format_exception_only(raised.value))
+    assert "s3cr3t" not in raised.value.uri
+    while error is not None:
+        assert "s3cr3t" not in str(error)
+        error = error.__cause__
+
+
+def test_a_password_that_looks_like_a_port() -> None:
+    with pytest.raises(InvalidURI, match="percent-encoded before the '@'") as raised:
+        parse_uri("ws://user:99999/x@localhost/")
+    assert "99999" not in str(raised.value)
+
+
+def test_the_length_of_a_host_name_is_limited() -> None:
+    name = ".".join(["a" * 62] * 4)
+    assert parse_uri(f"ws://{name}./").host == f"{name}."
+    with pytest.raises(InvalidURI, match="expected a host name of at most 254 characters, got 253000"):
+        parse_uri("ws://" + "\xfc" * 253000)
 
 
 @pytest.mark.parametrize("character", list(" \t\r\n\x00\x0b\x1f\x7f\x85\ud800"))
@@ -123,7 +186,9 @@ def test_what_is_built_of_parts_is_parsed_into_them(
     if user_info is not None:
         authority = ":".join(user_info) + "@" + authority
     uri = f"{'wss' if secure else 'ws'}://{authority}{resource_name}"
-    assert parse_uri(uri) == WebSocketURI(secure, host, port, resource_name, user_info)
+    parsed = parse_uri(uri)
+    assert parsed == WebSocketURI(secure, host, port, resource_name, user_info)
+    assert parse_uri(str(parsed)) == dataclasses.replace(parsed, user_info=None)
 
 
 @given(st.text() | st.text("ws:/@[]?#%.a1\xfc").map(lambda text: "ws://" + text))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsproto_core import Data
+from wsproto_core.extensions import permessage_deflate
 from wsproto_core.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     ServerPerMessageDeflateFactory,
@@ -52,8 +54,22 @@ STEP = st.tuples(
     steps=st.lists(STEP, max_size=8),
     chunk=st.sampled_from([None, 1, 7, 100]),
     read_limit=st.sampled_from([200, 2**16]),
+    made_anew=st.sampled_from([0, 1, 3, 16]),
 )
 def test_everything_arrives(
+    client: dict[str, Any],
+    server: dict[str, Any],
+    steps: list[Any],
+    chunk: int | None,
+    read_limit: int,
+    made_anew: int,
+) -> None:
+    # Few messages are enough for a compressor to be kept.
+    with patch.object(permessage_deflate, "MAX_MADE_ANEW", made_anew):
+        converse(client, server, steps, chunk, read_limit)
+
+
+def converse(
     client: dict[str, Any], server: dict[str, Any], steps: list[Any], chunk: int | None, read_limit: int
 ) -> None:
     options: Any = {"ping_interval": None, "read_limit": read_limit, "max_size": None}

@@ -1,15 +1,20 @@
 """permessage-deflate (RFC 7692).
 
-A compressor and an inflater are made when the first compressed message needs them and given up when
-the connection has been idle. A sender may start anew whenever it likes: its peer just keeps more
-history than is used. A receiver may not: under context takeover the next message refers to the last
-bytes of those before. So they are kept here, beside the inflater, which has them too but does not
-give them away; and from them a new inflater starts, after idling or behind a final block.
+What is idle should cost nothing, so that as little as possible is kept between messages.
+
+An inflater lives as long as the message that it inflates. Under context takeover the next message
+refers to the last bytes of those before: these are kept, and the next inflater starts from them,
+which takes no longer than keeping one. It is the same behind a final block.
+
+A compressor takes much memory, and time to be made. It can start from what was sent before as well:
+so the first messages of a connection get one each, and only one that goes on sending keeps it, until
+it has been idle. Most connections say little, or seldom. When idle, what was sent is forgotten too: a
+sender may start anew whenever it likes, its peer just keeps more history than is used.
 
 Output is bounded, not input: whatever comes, no more is inflated at once than was asked for.
 
 Which library does the work is decided here, once: zlib-ng if it is installed, or else zlib. Nothing
-but speed depends on it.
+but speed and memory depends on it.
 """
 
 from __future__ import annotations
@@ -66,6 +71,9 @@ MAX_FINAL_BLOCKS = 1024
 MAX_PIECES = 64
 """Pieces of the window at which they are joined: many small ones cost more than their bytes."""
 
+MAX_MADE_ANEW = 16
+"""Messages in a row that get a compressor each; then it is kept."""
+
 DEFAULT_SETTINGS: Mapping[str, Any] = {"memLevel": 5}
 
 
@@ -74,10 +82,10 @@ class _Window:
 
     __slots__ = ("_length", "_pieces", "_size")
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, content: bytes = b"") -> None:
         self._size = 1 << bits
-        self._pieces: list[bytes] = []
-        self._length = 0
+        self._pieces = [content] if content else []
+        self._length = len(content)
 
     def add(self, piece: bytes) -> None:
         self._pieces.append(piece)
@@ -94,19 +102,106 @@ class _Window:
         return content
 
 
+class _Inflation:
+    """One message that is inflated.
+
+    Attributes:
+        has_more: whether there may be more output without more input.
+    """
+
+    __slots__ = (
+        "_bits",
+        "_empty",
+        "_final_blocks",
+        "_inflater",
+        "_input",
+        "_position",
+        "_window",
+        "has_more",
+    )
+
+    def __init__(self, bits: int, history: bytes) -> None:
+        """
+        Arguments:
+            bits: the window is of 2 to this power bytes.
+            history: the last bytes of the messages before.
+        """
+        self.has_more = False
+        self._bits = bits
+        self._window = _Window(bits, history)
+        self._inflater: Any = None
+        self._empty = True  # whether nothing has come
+        self._final_blocks = 0
+        self._input = b""  # what has come last,
+        self._position = 0  # and how much of it the inflater has taken
+
+    def feed(self, data: bytes, final: bool) -> None:
+        """Give the next piece of the payload, when there is no more output of those before."""
+        if data:
+            self._empty = False
+        # Nothing at all is an empty message: there is no block to be completed.
+        self._input = data + TAIL if final and not self._empty else data
+        self._position = 0
+
+    def take(self, max_length: int, final: bool) -> bytes:
+        """Inflate what there is, to at most ``max_length`` bytes, and set :attr:`has_more`."""
+        if not self._input:
+            return b""
+        # Not all at once: what the inflater does not take, it copies.
+        piece = self._input[self._position : self._position + MAX_INPUT]
+        self._position += len(piece)
+        self.has_more = self._position < len(self._input)
+        if self._inflater is None:
+            if final and self._final_blocks and piece == TAIL:
+                # Right behind a block with BFINAL: the peer left out the first byte of an empty block too.
+                return b""
+            self._inflater = zlib.decompressobj(-self._bits, zdict=self._window.content())
+        try:
+            output: bytes = self._inflater.decompress(piece, max_length)
+        except zlib.error as error:
+            raise InvalidPayload(f"compressed message cannot be inflated: {error}") from error
+        if output:
+            self._window.add(output)
+        if self._inflater.eof:
+            # A block with BFINAL (section 7.2.3.4): what follows begins a new stream, with the history.
+            self._final_blocks += 1
+            if self._final_blocks > MAX_FINAL_BLOCKS:
+                raise InvalidPayload(f"compressed message with more than {MAX_FINAL_BLOCKS} final blocks")
+            self._position -= len(self._inflater.unused_data)
+            self._inflater = None
+            self.has_more = self._position < len(self._input)
+        else:
+            self._position -= len(self._inflater.unconsumed_tail)
+            # An output that is full may leave some behind even when all input is taken.
+            self.has_more = self._position < len(self._input) or len(output) >= max_length
+        if not self.has_more:
+            self._input = b""
+        return output
+
+    def end(self) -> bytes:
+        """The message is complete: return the history for the next one."""
+        if self._inflater is not None:
+            # A message that was cut off ends within a block. Behind its last block, another one may
+            # follow: try it with an empty one.
+            try:
+                self._inflater.decompress(EMPTY_FINAL_BLOCK)
+            except zlib.error as error:
+                raise InvalidPayload("compressed message ends within a block") from error
+            if not self._inflater.eof:
+                raise InvalidPayload("compressed message ends within a block")
+        return self._window.content()
+
+
 class PerMessageDeflate(Extension):
     """permessage-deflate on one connection, with the parameters negotiated."""
 
     __slots__ = (
         "_compressing",
         "_compressor",
-        "_empty",
-        "_final_blocks",
-        "_inflater",
-        "_inflating",
-        "_input",
-        "_position",
-        "_window",
+        "_history",
+        "_inflation",
+        "_made_anew",
+        "_recent",
         "compress_settings",
         "local_max_window_bits",
         "local_no_context_takeover",
@@ -134,7 +229,7 @@ class PerMessageDeflate(Extension):
         Arguments:
             remote_no_context_takeover, remote_max_window_bits: how the peer compresses.
             local_no_context_takeover, local_max_window_bits: how this end compresses.
-            compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits``.
+            compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits`` and ``zdict``.
             threshold: bytes below which a whole message is not compressed, unless that is asked for.
             idle_timeout: seconds without a message after which memory is given up; ``None`` for never.
         """
@@ -147,16 +242,13 @@ class PerMessageDeflate(Extension):
         self.threshold = threshold
         self.idle_timeout = idle_timeout
         # receiving
-        self._inflater: Any = None
-        self._window = _Window(remote_max_window_bits)
-        self._inflating = False  # whether the message that arrives is compressed
-        self._empty = True  # whether nothing of it has come
-        self._final_blocks = 0  # blocks in it with BFINAL
-        self._input = b""  # what has come last,
-        self._position = 0  # and how much of it the inflater has taken
+        self._inflation: _Inflation | None = None  # the message that arrives, if it is compressed
+        self._history = b""  # what the next one may refer to
         # sending
-        self._compressor: Any = None
         self._compressing = False  # whether the message that is sent is compressed
+        self._compressor: Any = None
+        self._recent = b""  # what the next message may refer to, without a compressor
+        self._made_anew = 0  # compressors made for a single message
 
     def __repr__(self) -> str:
         return (
@@ -169,73 +261,25 @@ class PerMessageDeflate(Extension):
     # Receiving
 
     def begin_decoding(self, reserved_bits: int) -> None:
-        self._inflating = reserved_bits == RSV1
-        self._empty = True
-        self._final_blocks = 0
+        self._inflation = None
+        if reserved_bits == RSV1:
+            self._inflation = _Inflation(self.remote_max_window_bits, self._history)
 
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
-        if not self._inflating:
+        inflation = self._inflation
+        if inflation is None:
             return data
         if not self.has_more:
-            if data:
-                self._empty = False
-            elif self._empty or not final:
-                # Nothing at all is an empty message: there is no block to be completed.
-                return b""
-            self._input = data + TAIL if final else data
-            self._position = 0
-        output = self._inflate(max_length, final)
+            inflation.feed(data, final)
+            self.compressed_bytes_received += len(data)
+        output = inflation.take(max_length, final)
+        self.decompressed_bytes_received += len(output)
+        self.has_more = inflation.has_more
         if final and not self.has_more:
-            self._end_decoding()
-        return output
-
-    def _end_decoding(self) -> None:
-        if self._inflater is not None:
-            # A message that was cut off ends within a block. Behind its last block, another one may
-            # follow: try it with an empty one, on a copy.
-            probe = self._inflater.copy()
-            try:
-                probe.decompress(EMPTY_FINAL_BLOCK)
-            except zlib.error as error:
-                raise InvalidPayload("compressed message ends within a block") from error
-            if not probe.eof:
-                raise InvalidPayload("compressed message ends within a block")
-        self._inflating = False
-        if self.remote_no_context_takeover:
-            self._inflater = None
-            self._window = _Window(self.remote_max_window_bits)
-
-    def _inflate(self, max_length: int, final: bool) -> bytes:
-        """Inflate what there is, to at most ``max_length`` bytes, and set :attr:`has_more`."""
-        # Not all at once: what the inflater does not take, it copies.
-        piece = self._input[self._position : self._position + MAX_INPUT]
-        self._position += len(piece)
-        self.has_more = self._position < len(self._input)
-        if self._inflater is None:
-            if final and self._final_blocks and piece == TAIL:
-                # Right behind a block with BFINAL: the peer left out the first byte of an empty block too.
-                return b""
-            self._inflater = zlib.decompressobj(-self.remote_max_window_bits, zdict=self._window.content())
-        try:
-            output: bytes = self._inflater.decompress(piece, max_length)
-        except zlib.error as error:
-            raise InvalidPayload(f"compressed message cannot be inflated: {error}") from error
-        if output:
-            self._window.add(output)
-        if self._inflater.eof:
-            # A block with BFINAL (section 7.2.3.4): what follows begins a new stream, with the history.
-            self._final_blocks += 1
-            if self._final_blocks > MAX_FINAL_BLOCKS:
-                raise InvalidPayload(f"compressed message with more than {MAX_FINAL_BLOCKS} final blocks")
-            self._position -= len(self._inflater.unused_data)
-            self._inflater = None
-            self.has_more = self._position < len(self._input)
-        else:
-            self._position -= len(self._inflater.unconsumed_tail)
-            # An output that is full may leave some behind even when all input is taken.
-            self.has_more = self._position < len(self._input) or len(output) >= max_length
-        if not self.has_more:
-            self._input = b""
+            history = inflation.end()
+            self._inflation = None
+            if not self.remote_no_context_takeover:
+                self._history = history
         return output
 
     # Sending
@@ -246,30 +290,41 @@ class PerMessageDeflate(Extension):
             self._compressing = compress if compress is not None else not small
         if not self._compressing:
             return 0, data
-        if self._compressor is None:
+        compressor = self._compressor
+        if compressor is None:
             # zlib has no raw window of 8 bits. With 9, it never looks back further than 250 bytes.
             bits = max(self.local_max_window_bits, 9)
-            self._compressor = zlib.compressobj(wbits=-bits, **self.compress_settings)
+            compressor = zlib.compressobj(wbits=-bits, zdict=self._recent, **self.compress_settings)
         # Each fragment is flushed: what is sent can be read.
-        output: bytes = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+        output: bytes = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
         if final:
             output = output.removesuffix(TAIL) or EMPTY
-            if self.local_no_context_takeover:
-                self._compressor = None
             if first and compress is None and len(output) > len(data):
                 # The peer will not see what the compressor has seen.
                 self._compressor = None
                 return 0, data
+        self.compressed_bytes_sent += len(output)
+        self.decompressed_bytes_sent += len(data)
+        if final:
+            if self.local_no_context_takeover:
+                self._compressor = None
+                return RSV1, output
+            if self._compressor is None and self._made_anew < MAX_MADE_ANEW:
+                self._made_anew += 1
+                size = 1 << self.local_max_window_bits
+                self._recent = (self._recent + data[-size:])[-size:]
+                return RSV1, output
+        self._compressor = compressor
+        self._recent = b""
         return RSV1, output
 
     def cancel_encoding(self) -> None:
-        self._compressor = None
+        self.release()
 
     def release(self) -> None:
         self._compressor = None
-        if not self._inflating:
-            self._inflater = None
-            self._window.content()
+        self._recent = b""
+        self._made_anew = 0
 
 
 # Negotiation (section 7.1)
@@ -341,7 +396,7 @@ class _Factory:
                 ``None`` is 15.
             client_max_window_bits: the same for the client; on a client, ``True`` lets the server
                 choose.
-            compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits``;
+            compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits`` and ``zdict``;
                 ``{"memLevel": 5}`` by default.
             threshold: bytes below which a message is sent uncompressed, unless ``send`` is told to
                 compress it. The headers of deflate cost more than they save then.
@@ -362,6 +417,8 @@ class _Factory:
                 raise ValueError(f"{name} must be None or an int from 8 to 15, not {bits!r}")
         if compress_settings is not None and "wbits" in compress_settings:
             raise ValueError("compress_settings must not have wbits: set server_ or client_max_window_bits")
+        if compress_settings is not None and "zdict" in compress_settings:
+            raise ValueError("compress_settings must not have zdict: the peer would not know it")
         zlib.compressobj(wbits=-MAX_BITS, **(compress_settings or {}))  # its errors are clear
         if threshold < 0:
             raise ValueError(f"threshold must not be negative: {threshold!r}")
@@ -399,11 +456,12 @@ class ClientPerMessageDeflateFactory(_Factory, ClientExtensionFactory):
     ) -> PerMessageDeflate:
         answer = _parse_parameters(params, valueless_bits=False)
         agreed: dict[str, int | bool | None] = {name: answer.get(name) for name in PARAMETERS}
-        # What was asked of the server, it has to grant (sections 7.1.1.1 and 7.1.2.1).
+        # What was asked of the server, it has to grant (sections 7.1.1.1 and 7.1.2.1). Without a word
+        # from it, its window is of 15 bits: it need not say so if that was asked for.
         if self.server_no_context_takeover and not answer.get("server_no_context_takeover"):
             raise NegotiationError("server did not accept server_no_context_takeover")
         limit = self.server_max_window_bits
-        if limit is not None and answer.get("server_max_window_bits", MAX_BITS + 1) > limit:
+        if limit is not None and answer.get("server_max_window_bits", MAX_BITS) > limit:
             raise NegotiationError(f"server did not accept server_max_window_bits={limit}")
         # What the server asks of us was at our disposal, but only if we offered it (section 7.1.2.2).
         hint = self.client_max_window_bits

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar, Unpack
 
 from ..client import ClientProtocol
-from ..exceptions import HandshakeTimeout
-from ..options import (
-    ClientOptions,
-    ConnectOptions,
-    check_alternatives,
-    check_names,
-    complete_tls,
-    split_options,
-)
+from ..connecting import Connecting
+from ..exceptions import InvalidStatusCode
+from ..options import ClientOptions, ConnectOptions, check_names, split_options
+from ..reconnecting import AsyncReconnecting
 from ..typing import State
 from ..uri import WebSocketURI, parse_uri
 from .connection import StructuredConnection
 from .runtime import Opening, Tasks, Transport
 
-__all__ = ["StructuredClientConnection", "StructuredConnect"]
+__all__ = ["StructuredClientConnection", "StructuredConnect", "StructuredReconnect"]
 
 
 class StructuredClientConnection(StructuredConnection):
@@ -67,37 +63,46 @@ class StructuredConnect(Opening[T], Generic[T]):
     option_names: Iterable[str]
     missing_tasks: str
 
-    def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Any) -> None:
+    def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Mapping[str, Any]) -> None:
         """
         Arguments:
             uri: a WebSocket URI.
             path: where a Unix socket is; ``None`` for TCP.
             tasks: where the connection lives, if it is awaited.
             options: those of ``connect``.
+
+        Raises:
+            InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
         """
+        check_names(self.option_names, options)
         self.uri = parse_uri(uri)
-        self.options, stream_options = split_options(ConnectOptions, options)
-        self.stream_options = complete_tls(self.uri, stream_options)
-        check_names(self.option_names, self.stream_options)
-        check_alternatives(path=path, **self.stream_options)
-        self.path = path
-        self.host = self.options.get("host") or self.uri.host
-        self.port = self.options.get("port") or self.uri.port
+        self.options = options if path is None else {"path": path, **options}
+        self._create: Callable[..., T] = options.get("create_protocol") or self.create
         self._given_tasks = tasks
-        self._create: Callable[..., T] = self.options.pop("create_protocol", None) or self.create
+        # To refuse, before there is an event loop, what it would refuse.
+        Connecting(self.uri, self.options, clock=float, environment=self.runtime.environment)
 
     @abstractmethod
-    async def _open_transport(self) -> Transport:
-        """Connect to the server, TLS included."""
+    async def open_transport(self, connecting: Connecting) -> Transport:
+        """Connect to the server, through the proxy if there is one, TLS included."""
 
     async def _open(self, tasks: Tasks) -> T:
-        connection = self._create(self.uri, **self.options)
-        deadline = connection.protocol.deadline()
+        connecting = Connecting(
+            self.uri, self.options, clock=self.runtime.get_clock(), environment=self.runtime.environment
+        )
+        while True:
+            try:
+                return await self._open_once(connecting, tasks)
+            except InvalidStatusCode as error:
+                connecting.follow(error)
+
+    async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
+        connection = self._create(connecting.uri, **connecting.options)
         transport: Transport | None = None
-        with self.runtime.open_scope(math.inf if deadline is None else deadline):
-            transport = await self._open_transport()
+        with self.runtime.open_scope(math.inf if connecting.deadline is None else connecting.deadline):
+            transport = await self.open_transport(connecting)
         if transport is None:
-            raise HandshakeTimeout(f"no stream to {self.uri.host} within open_timeout")
+            raise connecting.timed_out()
         await connection.start(tasks, transport)
         try:
             await connection.wait_opened()
@@ -110,3 +115,23 @@ class StructuredConnect(Opening[T], Generic[T]):
         if self._given_tasks is None:
             raise TypeError(self.missing_tasks)
         return self._open(self._given_tasks).__await__()
+
+
+class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
+    """What ``reconnect`` returns: an asynchronous context manager that gives an iterator."""
+
+    def __init__(self, connect: StructuredConnect[T]) -> None:
+        self._connect = connect
+        self.runtime = connect.runtime
+
+    async def _open(self, tasks: Tasks) -> AsyncReconnecting[T]:
+        return AsyncReconnecting(
+            str(self._connect.uri),
+            partial(self._connect._open, tasks),
+            sleep=self._sleep,
+            clock=self.runtime.get_clock(),
+            options=self._connect.options,
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        await self.runtime.sleep_until(self.runtime.get_clock()() + seconds)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..asynchronous import AsyncConnection, Event, Waiter
+from ..broadcast import not_written
 from ..connection import advance
 from ..events import Fragment
 from ..options import Logger
@@ -268,6 +269,14 @@ class StructuredConnection(AsyncConnection):
         except OSError as error:
             self._lose(error)
         return True
+
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        self._unwritten = [memoryview(buffer) for buffer in buffers]
+        not_written(self.protocol, sum(map(len, buffers)))
+        self._flush()
+        if self._unwritten:
+            # There is a deadline now.
+            self._react()
 
     async def _write_rest(self) -> None:
         """Write the rest, then end the stream if it is time."""

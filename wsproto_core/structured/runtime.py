@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -51,6 +51,7 @@ class Runtime:
     """Open a cancel scope with a deadline."""
     get_clock: Callable[[], Callable[[], float]]
     """Return the clock of the running event loop."""
+    environment: Mapping[str, str]
     date: Callable[[], float]
     """Return the seconds since 1970."""
     sleep_until: Callable[[float], Awaitable[object]]

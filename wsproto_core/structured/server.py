@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -10,10 +9,11 @@ from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..connection import takes_path
+from ..logs import default_logger, describe
 from ..options import ServeOptions, ServerOptions, check_alternatives, check_names, split_options
 from ..server import ServerProtocol
 from ..serving import AsyncServerConnection, BaseServer, Handler
-from ..typing import CloseCode, State
+from ..typing import CloseCode, Side, State
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks, Transport
 
@@ -50,7 +50,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             with self.runtime.open_scope(math.inf if deadline is None else deadline):
                 transport = await open_transport()
         except OSError as error:
-            self.logger.info("no connection: %a", str(error))
+            self.logger.info("no connection: %s", describe(error))
         if transport is None:
             self.protocol.connection_lost()
             self._react()
@@ -213,7 +213,7 @@ class StructuredServe(Opening[T], Generic[T]):
         self.port = port or 0
         self.path = path
         self._create = self.options.pop("create_protocol", None) or self.create
-        self.logger = self.options.get("logger") or logging.getLogger("wsproto_core.server")
+        self.logger = self.options.get("logger") or default_logger(Side.SERVER)
 
     @abstractmethod
     async def _listen(self) -> list[Any]:

@@ -6,8 +6,6 @@ has not got that is left out when the tests are collected, so that no test is ev
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from tests.adapters.runtimes import RUNTIMES, Runtime, make_runtime
@@ -17,18 +15,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): what a test needs of a runtime")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "runtime" in metafunc.fixturenames:
-        needs = {ability for mark in metafunc.definition.iter_markers("needs") for ability in mark.args}
-        names = [
-            name
-            for name, kind in RUNTIMES.items()
-            if needs <= kind.abilities
-            and (not kind.adapter or importlib.util.find_spec(f"adapters.{kind.adapter}"))
-        ]
-        metafunc.parametrize("runtime", names, indirect=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if is_able(item)]
 
 
-@pytest.fixture
+def is_able(item: pytest.Item) -> bool:
+    """Whether a test's runtime has what the test needs."""
+    runtime = item.callspec.params.get("runtime") if hasattr(item, "callspec") else None
+    needs = {ability for mark in item.iter_markers("needs") for ability in mark.args}
+    return runtime not in RUNTIMES or needs <= RUNTIMES[runtime].abilities
+
+
+@pytest.fixture(params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     return make_runtime(request.param)

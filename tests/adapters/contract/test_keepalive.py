@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.adapters.runtimes import Runtime
@@ -11,6 +13,11 @@ from wsproto_core import ConnectionClosedError
 from wsproto_core.typing import Close
 
 CLOSE_FRAME = Frame(CLOSE, close_payload(1011, "keepalive ping timeout"))
+
+
+async def send_for_ever(websocket: Any) -> None:
+    while True:
+        await websocket.send(b"x" * 2**14)
 
 
 async def test_client_and_server_ping(runtime: Runtime) -> None:
@@ -77,20 +84,17 @@ async def test_any_byte_proves_life(runtime: Runtime) -> None:
 
 async def test_slow_reader_does_not_fail_the_keepalive(runtime: Runtime) -> None:
     # While we do not read, its pongs stay where they are.
-    client_options = {"ping_interval": 0.2, "ping_timeout": 0.2, "max_queue": 2}
-    async with runtime.raw_server(**client_options) as (peer, client):
-        await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(10)])
-        await runtime.settle(0.7)
-        assert client.open
+    async with runtime.raw_server(ping_interval=0.2, ping_timeout=0.3, max_queue=2) as (peer, client):
 
         async def answer() -> None:
             while (frame := await peer.read_frame()).opcode == PING:
                 await peer.send(Frame(PONG, frame.payload))
 
+        await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(10)])
         answering = runtime.spawn(answer)
-        assert [await client.recv() for _ in range(10)] == [str(number) for number in range(10)]
-        await runtime.settle(0.3)
+        await runtime.settle(0.8)
         assert client.open
+        assert [await client.recv() for _ in range(10)] == [str(number) for number in range(10)]
         await client.send("last")
         await answering.result()
 
@@ -112,8 +116,7 @@ async def test_peer_that_reads_nothing_and_sends_nothing_is_given_up(runtime: Ru
     options = {"ping_timeout": 0.2, "write_limit": 2**12}
     async with runtime.raw_server(small_buffers=True, **options) as (_peer, client):
         with pytest.raises(ConnectionClosedError) as raised:
-            while True:
-                await client.send(b"x" * 2**14)
+            await send_for_ever(client)
         assert raised.value.code == 1006
         assert isinstance(raised.value.__cause__, TimeoutError)
         assert "no progress writing" in str(raised.value.__cause__)

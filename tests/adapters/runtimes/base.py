@@ -10,6 +10,7 @@ returns. So the same test drives blocking calls, and its tasks are threads.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -94,7 +95,7 @@ class Task:
     def check(self) -> None:
         """At the end of the test: see that it has ended, and that somebody knows how."""
         assert self.done(), f"left behind: {self.name}"
-        if self._error is not None and not self.looked_at:
+        if not self.looked_at and not isinstance(self._error, Cancelled | None):
             raise self._error
 
 
@@ -211,6 +212,12 @@ class Runtime(ABC):
         self, handler: Handler, *args: Any, **options: Any
     ) -> AbstractAsyncContextManager[Any]: ...
 
+    @abstractmethod
+    def route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
+
+    @abstractmethod
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
+
     def native(self, connection: Any) -> Any:
         """The adapter's own connection, if the tests see another one."""
         return connection
@@ -237,6 +244,12 @@ class Runtime(ABC):
         options.setdefault("compression", None)
         async with self.serve(handler or echo, HOST, 0, **options) as server:
             yield server, self.uri_of(server, scheme="wss" if options.get("ssl") else "ws")
+
+    @contextlib.asynccontextmanager
+    async def serve_defaults(self) -> AsyncIterator[str]:
+        """A server that echoes, without any option; gives its URI."""
+        async with self.serve(echo, HOST, 0) as server:
+            yield self.uri_of(server)
 
     @contextlib.asynccontextmanager
     async def connected(
@@ -290,6 +303,18 @@ class Runtime(ABC):
             await self.check_echo(client)
         await self.until(lambda: not server.connections)
 
+    def server_tls(self, tls: bool) -> dict[str, Any]:
+        """The options of a server that speaks TLS or does not."""
+        return {"ssl": server_context()} if tls else {}
+
+    def client_tls(self, tls: bool) -> dict[str, Any]:
+        """The options of a client that speaks TLS or does not."""
+        return {"ssl": client_context()} if tls else {}
+
+    def tls_handshake_timeout(self, seconds: float) -> dict[str, Any]:
+        """The option of a server, if that has its own deadline for the TLS handshake."""
+        return {}
+
     # Peers made by hand
 
     async def raw_stream(self, server: Any, *, small_buffers: bool = False, tls: bool = False) -> Stream:
@@ -340,7 +365,12 @@ class Runtime(ABC):
 
     @contextlib.asynccontextmanager
     async def raw_server(
-        self, *, small_buffers: bool = False, tls: bool = False, **options: Any
+        self,
+        *,
+        small_buffers: bool = False,
+        tls: bool = False,
+        answer: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[RawServer, Any]]:
         """A server that has done the opening handshake, and the client that it has done it with."""
         async with self.raw_listener(small_buffers=small_buffers, tls=tls) as listener:
@@ -349,7 +379,7 @@ class Runtime(ABC):
                 options["ssl"] = client_context()
             if small_buffers:
                 options["sock"] = listener.small_socket()
-            accepting = self.spawn(listener.accept_and_answer)
+            accepting = self.spawn(lambda: listener.accept_and_answer(**(answer or {})))
             async with self.connect(listener.uri, **options) as client:
                 peer = await accepting.result()
                 try:
@@ -381,3 +411,33 @@ def server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key")
     return context
+
+
+class Log(logging.LoggerAdapter[logging.Logger]):
+    """A logger that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[logging.LogRecord] = []
+        logger = logging.Logger("test")
+        logger.addHandler(_Keep(self.records))
+        super().__init__(logger)
+
+    def messages(self, level: int = logging.INFO) -> list[str]:
+        return [record.getMessage() for record in self.records if record.levelno >= level]
+
+    def errors(self) -> list[tuple[str, type[BaseException] | None]]:
+        """What is worse than a warning, with the classes of the exceptions."""
+        return [
+            (record.getMessage(), record.exc_info[0] if record.exc_info else None)
+            for record in self.records
+            if record.levelno >= logging.ERROR
+        ]
+
+
+class _Keep(logging.Handler):
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)

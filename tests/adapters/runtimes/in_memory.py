@@ -14,6 +14,7 @@ import inspect
 import itertools
 import math
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Self
 
@@ -30,10 +31,10 @@ from wsproto_core.testing import Clock, End, Link
 from wsproto_core.typing import StreamAction
 from wsproto_core.uri import parse_uri
 
-from .base import Event, Handler, Runtime, Task, echo
+from .base import DEADLINE, Event, Handler, Runtime, Task, echo
 from .peers import RawClient, RawServer, Stream
 
-DEADLINE = 300.0
+LONGEST = 300.0
 """Seconds of virtual time after which a test has failed."""
 
 LATENCY = 0.0001
@@ -54,6 +55,12 @@ class Wait:
     def __await__(self) -> Generator[Wait, None, None]:
         if not self.ready():
             yield self
+
+
+async def moment(clock: Clock) -> None:
+    """Let all others have a turn, and time go on: nobody can do for ever what takes no time."""
+    deadline = clock.now + 1e-6
+    await Wait(lambda: clock.now >= deadline, deadline)
 
 
 class MemoryTask(Task):
@@ -114,8 +121,9 @@ class MemoryConnection(BaseConnection):
     end: End
     local_address = remote_address = None
 
-    def __init__(self, protocol: Protocol, logger: Any) -> None:
+    def __init__(self, protocol: Protocol, logger: Any, clock: Clock) -> None:
         super().__init__(protocol, logger)
+        self.clock = clock
         self._receiving = False
         self._fragmenting = False
         self._pings: dict[bytes, PongWaiter] = {}
@@ -178,6 +186,7 @@ class MemoryConnection(BaseConnection):
         if fragments is None:
             await self._room(fragmented=False)
             self.protocol.send(message, text=text, compress=compress)
+            await moment(self.clock)
             await self._room()
             return
         await self._room(fragmented=False)
@@ -261,7 +270,7 @@ class MemoryClientConnection(MemoryConnection):
     def __init__(self, uri: Any, **options: Any) -> None:
         ours, _ = split_options(ClientOptions, options)
         protocol = ClientProtocol(uri, clock=self.runtime.clock, **ours)
-        super().__init__(protocol, options.get("logger"))
+        super().__init__(protocol, options.get("logger"), self.runtime.clock)
 
 
 class MemoryServerConnection(MemoryConnection):
@@ -270,8 +279,9 @@ class MemoryServerConnection(MemoryConnection):
     def __init__(self, handler: Handler, server: MemoryServer, **options: Any) -> None:
         self._process_request = options.get("process_request")
         ours, _ = split_options(ServerOptions, options)
-        protocol = ServerProtocol(clock=server.runtime.clock, date=server.runtime.clock, **ours)
-        super().__init__(protocol, options.get("logger"))
+        clock = server.runtime.clock
+        protocol = ServerProtocol(clock=clock, date=clock, **ours)
+        super().__init__(protocol, options.get("logger"), clock)
         self.handler = handler
         self.server = server
         self.task: Task | None = None
@@ -297,16 +307,17 @@ class MemoryServerConnection(MemoryConnection):
             except Exception as error:
                 result = error
             self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+            if self.protocol.handshake_error is None:
+                self.log_open()
             if self.protocol.state is State.OPEN:
-                self.logger.info("connection open")
                 await self._handle()
             await self.wait_closed()
         except _Cancelled:
             self._abandon()
             raise
-        finally:
-            self.log_closed()
-            self.server.connections.discard(self)
+
+    def finished(self) -> bool:
+        return self.protocol.state is State.CLOSED if self.task is None else self.task.done()
 
     async def _handle(self) -> None:
         code = 1000
@@ -314,7 +325,7 @@ class MemoryServerConnection(MemoryConnection):
             await (self.handler(self, self.path) if takes_path(self.handler) else self.handler(self))
         except Exception as error:
             if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
-                self.logger.info("connection handler ended: %a", str(error))
+                self.logger.debug("connection handler ended: %a", str(error))
             else:
                 self.logger.exception("connection handler failed")
                 code = 1011
@@ -332,12 +343,15 @@ class MemoryServer:
         self.options, unknown = split_options(ServeOptions, options)
         assert not unknown, unknown
         self._create_protocol = self.options.pop("create_protocol", None) or MemoryServerConnection
-        self.connections: set[MemoryServerConnection] = set()
+        self._accepted: list[MemoryServerConnection] = []
 
     def connection(self) -> MemoryServerConnection:
-        connection: MemoryServerConnection = self._create_protocol(self.handler, self, **self.options)
-        self.connections.add(connection)
-        return connection
+        self._accepted.append(self._create_protocol(self.handler, self, **self.options))
+        return self._accepted[-1]
+
+    @property
+    def connections(self) -> set[MemoryServerConnection]:
+        return {connection for connection in self._accepted if not connection.finished()}
 
     def is_serving(self) -> bool:
         return self.name in self.runtime.servers
@@ -350,14 +364,7 @@ class MemoryServer:
                 connection.protocol.close(code, reason)
 
     async def wait_closed(self) -> None:
-        def closed() -> bool:
-            for connection in list(self.connections):
-                # A handshake that was refused has no task to forget it.
-                if connection.task is None and connection.protocol.state is State.CLOSED:
-                    self.connections.discard(connection)
-            return not self.is_serving() and not self.connections
-
-        await Wait(closed)
+        await Wait(lambda: not self.is_serving() and not self.connections)
 
 
 class MemoryStream(Stream):
@@ -395,6 +402,7 @@ class MemoryStream(Stream):
         if self._error is not None:
             raise self._error
         self._outgoing += data
+        await moment(self._runtime.clock)
         await Wait(lambda: not self._outgoing or self._error)
         if self._error is not None:
             raise self._error
@@ -456,9 +464,11 @@ class Memory(Runtime):
             await test
 
         main = self.spawn(run)
+        deadline = time.monotonic() + DEADLINE
         while not main.done():
             if not self._turn():
                 raise AssertionError(f"nobody can go on at {self.clock.now} seconds")
+            assert time.monotonic() < deadline, f"no end at {self.clock.now} seconds"
         main.check()
         while any(not task.done() for task in self.tasks) and self._turn():
             pass
@@ -466,17 +476,15 @@ class Memory(Runtime):
             task.check()
 
     def _turn(self) -> bool:
-        """Let everybody go on; tell whether somebody could."""
-        for task in list(self.tasks):
-            if isinstance(task, MemoryTask) and task.step(self.clock.now):
-                return True
+        """Let everybody go on once, or else time; tell whether there is anything to come."""
+        tasks = [task for task in self.tasks if isinstance(task, MemoryTask) and not task.done()]
         ends = [end for link in self.links for end in (link.client_end, link.server_end)]
-        if sum(end.serve() for end in ends):
+        if sum(task.step(self.clock.now) for task in tasks) + sum(end.serve() for end in ends):
             return True
-        waiting = [task.waits_for.deadline for task in self.tasks if isinstance(task, MemoryTask)]
-        times = [*waiting, *(min(end.deadline(), end.next_arrival()) for end in ends)]
+        times = [task.waits_for.deadline for task in tasks]
+        times += [min(end.deadline(), end.next_arrival()) for end in ends]
         following = min((time for time in times if time > self.clock.now), default=math.inf)
-        if following > DEADLINE:
+        if following > LONGEST:
             return False
         self.clock.now = following
         return True
@@ -568,6 +576,12 @@ class Memory(Runtime):
     def unix_serve(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError
 
+    def route(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def unix_route(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
     @contextlib.asynccontextmanager
     async def serving(self, handler: Handler | None = None, **options: Any) -> AsyncIterator[tuple[Any, str]]:
         options.setdefault("compression", None)
@@ -602,7 +616,12 @@ class Memory(Runtime):
 
     @contextlib.asynccontextmanager
     async def raw_server(
-        self, *, small_buffers: bool = False, tls: bool = False, **options: Any
+        self,
+        *,
+        small_buffers: bool = False,
+        tls: bool = False,
+        answer: dict[str, Any] | None = None,
+        **options: Any,
     ) -> AsyncIterator[tuple[RawServer, Any]]:
         assert not tls
         create = options.pop("create_protocol", None) or self.ClientConnection
@@ -611,7 +630,7 @@ class Memory(Runtime):
         peer = RawServer(stream)
         opening = self.spawn(self._open, client, stream)
         await Wait(lambda: hasattr(stream, "link"))
-        await peer.answer()
+        await peer.answer(**(answer or {}))
         async with await opening.result():
             try:
                 yield peer, client

@@ -12,7 +12,16 @@ from typing import Any
 
 import uvloop
 
-from adapters.asyncio import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
+from adapters.asyncio import (
+    ClientConnection,
+    ServerConnection,
+    connect,
+    route,
+    serve,
+    unix_connect,
+    unix_route,
+    unix_serve,
+)
 
 from .base import DEADLINE, Event, Handler, Runtime, Task
 
@@ -94,6 +103,9 @@ class Asyncio(Runtime):
         finally:
             remove(sock)
 
+    def tls_handshake_timeout(self, seconds: float) -> dict[str, Any]:
+        return {"ssl_handshake_timeout": seconds}
+
     def connect(self, uri: str, **options: Any) -> AbstractAsyncContextManager[Any]:
         return connect(uri, **options)
 
@@ -110,3 +122,9 @@ class Asyncio(Runtime):
     async def unix_serve(self, handler: Handler, *args: Any, **options: Any) -> AsyncIterator[Any]:
         async with unix_serve(handler, *args, **options) as server:
             yield server
+
+    def route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return route(rules, *args, **options)
+
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return unix_route(rules, *args, **options)

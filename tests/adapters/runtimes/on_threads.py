@@ -15,6 +15,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any, Self
 
+import adapters.threading
 from adapters.threading import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
 
 from .base import DEADLINE, Event, Handler, Runtime, Task
@@ -242,6 +243,12 @@ class Threads(Runtime):
     def unix_serve(self, handler: Handler, *args: Any, **options: Any) -> Any:
         return self._served(unix_serve(self.native_handler(handler), *args, **self._blocking(options)))
 
+    def route(self, rules: Any, *args: Any, **options: Any) -> Any:
+        return self._served(adapters.threading.route(rules, *args, **self._blocking(options)))
+
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> Any:
+        return self._served(adapters.threading.unix_route(rules, *args, **self._blocking(options)))
+
     def _blocking(self, options: dict[str, Any]) -> dict[str, Any]:
         function = options.get("process_request")
         return {**options, "process_request": blocking(function)} if callable(function) else options
@@ -255,7 +262,7 @@ class Threads(Runtime):
         if handler not in self._handlers:
             function = blocking(handler)
             self._handlers[handler] = functools.wraps(handler)(
-                lambda connection, *path: function(Blocking(connection), *path)
+                lambda connection, *path, **values: function(Blocking(connection), *path, **values)
             )
         return self._handlers[handler]
 

@@ -1,0 +1,111 @@
+"""Streams of anyio that lead to a server: directly, through a proxy, within TLS."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from typing import cast
+
+import anyio
+from anyio.abc import ByteStream, SocketStream
+from anyio.streams.tls import TLSStream
+from wsproto_core.connecting import Connecting
+from wsproto_core.exceptions import SocksError
+from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
+
+from .sockets import connect_tcp, connect_unix
+from .transports import READ_SIZE, os_errors
+
+__all__ = ["open_stream", "start_tls"]
+
+
+async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
+    """Open the stream, up to where TLS to the server begins."""
+    options = connecting.stream_options
+    for given in ("stream", "sock"):
+        if options.get(given) is not None:
+            return cast(socket.socket | ByteStream, options[given])
+    if options.get("path") is not None:
+        return await connect_unix(options["path"])
+    tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
+    proxy = connecting.proxy
+    if proxy is None:
+        return await connect_tcp(connecting.host, connecting.port, **tcp)
+    if proxy.is_socks:
+        return await open_socks(proxy, connecting.host, connecting.port)
+    to_proxy: ByteStream = await SocketStream.from_socket(await connect_tcp(proxy.host, proxy.port, **tcp))
+    if proxy.scheme == "https":
+        to_proxy = await start_tls(to_proxy, connecting.proxy_ssl or True, proxy.host)
+    await open_tunnel(to_proxy, connecting.tunnel())
+    return to_proxy
+
+
+async def open_socks(proxy: Proxy, host: str, port: int) -> SocketStream:
+    """Connect through a SOCKS proxy."""
+    try:
+        from python_socks import ProxyError, ProxyType
+        from python_socks.async_.anyio import Proxy as SocksProxy
+    except ImportError as error:
+        raise missing_socks() from error
+    arguments = socks_arguments(proxy)
+    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    try:
+        return await socks.connect(host, port, timeout=math.inf)
+    except ProxyError as error:
+        raise SocksError(str(error), error.error_code) from error
+
+
+async def open_tunnel(stream: ByteStream, tunnel: Tunnel) -> None:
+    """Ask an HTTP proxy for a tunnel."""
+    try:
+        with os_errors():
+            await stream.send(tunnel.request.serialize())
+        while not tunnel.open:
+            try:
+                with os_errors():
+                    data = await stream.receive(READ_SIZE)
+            except anyio.EndOfStream:
+                tunnel.receive_eof()
+            else:
+                tunnel.receive_data(data)
+    except BaseException:
+        await anyio.aclose_forcefully(stream)
+        raise
+
+
+async def start_tls(
+    stream: socket.socket | ByteStream,
+    context: ssl.SSLContext | bool,
+    server_hostname: str | None,
+    *,
+    server_side: bool = False,
+) -> TLSStream:
+    """Do TLS's handshake, or close the stream.
+
+    Arguments:
+        stream: what TLS goes over.
+        context: certificates and settings; ``True`` for a client's default.
+        server_hostname: on a client, the name that the server's certificate must have.
+        server_side: whether this is the server.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        context = ssl.create_default_context()
+    plain: ByteStream | None = None
+    try:
+        with os_errors():
+            plain = await SocketStream.from_socket(stream) if isinstance(stream, socket.socket) else stream
+            # A close of TLS's own says no more than a close frame does.
+            return await TLSStream.wrap(
+                plain,
+                server_side=server_side,
+                hostname=server_hostname,
+                ssl_context=context,
+                standard_compatible=False,
+            )
+    except BaseException:
+        if plain is not None:
+            await anyio.aclose_forcefully(plain)
+        elif isinstance(stream, socket.socket):
+            stream.close()
+        raise

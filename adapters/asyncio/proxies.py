@@ -1,0 +1,98 @@
+"""Streams of asyncio through a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import ssl
+from typing import Any, cast
+
+from wsproto_core.connecting import Connecting
+from wsproto_core.exceptions import SocksError
+from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
+
+__all__ = ["connect_by_proxy"]
+
+
+class TunnelProtocol(asyncio.Protocol):
+    """Asks an HTTP proxy for a tunnel."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._tunnel.request.serialize())
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._tunnel.receive_data(data)
+        except Exception as error:
+            self._fail(error)
+        if self._tunnel.open and not self.opened.done():
+            # Nothing more is to be read before there is somebody whom it is for.
+            self._transport.pause_reading()
+            self.opened.set_result(None)
+
+    def eof_received(self) -> None:
+        try:
+            self._tunnel.receive_eof()
+        except Exception as error:
+            self._fail(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or EOFError("the proxy closed the stream"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error)
+
+
+async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BaseProtocol) -> None:
+    """Connect a protocol to the server, through the proxy; TLS included."""
+    loop = asyncio.get_running_loop()
+    proxy = connecting.proxy
+    assert proxy is not None
+    if proxy.is_socks:
+        sock = await connect_socks(proxy, connecting.host, connecting.port)
+        tls = {"ssl": connecting.ssl, "server_hostname": connecting.server_hostname} if connecting.ssl else {}
+        await loop.create_connection(lambda: protocol, sock=sock, **tls)
+        return
+    options = connecting.stream_options
+    if proxy.scheme == "https":
+        options = options | {"ssl": connecting.proxy_ssl or True}
+    tunnel = TunnelProtocol(connecting.tunnel())
+    transport: Any
+    transport, _ = await loop.create_connection(lambda: tunnel, proxy.host, proxy.port, **options)
+    try:
+        await tunnel.opened
+        if connecting.ssl:
+            context = ssl.create_default_context() if connecting.ssl is True else connecting.ssl
+            transport.resume_reading()
+            transport = await loop.start_tls(
+                transport, protocol, context, server_hostname=connecting.server_hostname
+            )
+        else:
+            transport.set_protocol(protocol)
+            transport.resume_reading()
+    except BaseException:
+        transport.abort()
+        raise
+    protocol.connection_made(transport)
+
+
+async def connect_socks(proxy: Proxy, host: str, port: int) -> socket.socket:
+    """Connect through a SOCKS proxy."""
+    try:
+        from python_socks import ProxyError, ProxyType
+        from python_socks.async_.asyncio import Proxy as SocksProxy
+    except ImportError as error:
+        raise missing_socks() from error
+    arguments = socks_arguments(proxy)
+    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    try:
+        return await socks.connect(host, port, timeout=math.inf)
+    except ProxyError as error:
+        raise SocksError(str(error), error.error_code) from error

@@ -1,0 +1,100 @@
+"""Streams of trio that lead to a server: directly, through a proxy, within TLS."""
+
+from __future__ import annotations
+
+import math
+import ssl
+from typing import Any
+
+import trio
+from wsproto_core.connecting import Connecting
+from wsproto_core.exceptions import SocksError
+from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
+
+from .transports import READ_SIZE, os_errors
+
+__all__ = ["open_stream", "start_tls"]
+
+
+async def open_stream(connecting: Connecting) -> trio.abc.Stream:
+    """Open the stream, up to where TLS to the server begins."""
+    options = connecting.stream_options
+    stream: trio.abc.Stream | None = options.get("stream")
+    if stream is not None:
+        return stream
+    if options.get("sock") is not None:
+        options["sock"].setblocking(False)
+        return trio.SocketStream(trio.socket.from_stdlib_socket(options["sock"]))
+    if options.get("path") is not None:
+        return await trio.open_unix_socket(options["path"])
+    tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
+    proxy = connecting.proxy
+    if proxy is None:
+        return await trio.open_tcp_stream(connecting.host, connecting.port, **tcp)
+    if proxy.is_socks:
+        return await open_socks(proxy, connecting.host, connecting.port)
+    stream = await trio.open_tcp_stream(proxy.host, proxy.port, **tcp)
+    if proxy.scheme == "https":
+        stream = await start_tls(stream, connecting.proxy_ssl or True, proxy.host)
+    await open_tunnel(stream, connecting.tunnel())
+    return stream
+
+
+async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
+    """Connect through a SOCKS proxy."""
+    try:
+        from python_socks import ProxyError, ProxyType
+        from python_socks.async_.trio import Proxy as SocksProxy
+    except ImportError as error:
+        raise missing_socks() from error
+    arguments = socks_arguments(proxy)
+    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    try:
+        sock = await socks.connect(host, port, timeout=math.inf)
+    except ProxyError as error:
+        raise SocksError(str(error), error.error_code) from error
+    return trio.SocketStream(sock)
+
+
+async def open_tunnel(stream: trio.abc.Stream, tunnel: Tunnel) -> None:
+    """Ask an HTTP proxy for a tunnel."""
+    try:
+        with os_errors():
+            await stream.send_all(tunnel.request.serialize())
+        while not tunnel.open:
+            with os_errors():
+                data = await stream.receive_some(READ_SIZE)
+            if data:
+                tunnel.receive_data(data)
+            else:
+                tunnel.receive_eof()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
+async def start_tls(
+    stream: trio.abc.Stream,
+    context: ssl.SSLContext | bool,
+    server_hostname: str | None,
+    *,
+    server_side: bool = False,
+) -> trio.SSLStream[Any]:
+    """Do TLS's handshake, or close the stream.
+
+    Arguments:
+        stream: what TLS goes over.
+        context: certificates and settings; ``True`` for a client's default.
+        server_hostname: on a client, the name that the server's certificate must have.
+        server_side: whether this is the server.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        context = ssl.create_default_context()
+    secure = trio.SSLStream(stream, context, server_hostname=server_hostname, server_side=server_side)
+    try:
+        with os_errors():
+            await secure.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return secure

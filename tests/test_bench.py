@@ -1,0 +1,63 @@
+"""The benchmarks run, with little to do, and print their tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BENCH = ROOT / "bench"
+TIMEOUT = 100
+
+LITTLE = {
+    "bomb": [],
+    "compression_settings": ["3", "no compression", "the defaults"],
+    "idle_connections": ["3", "256"],
+}
+"""By script, its arguments."""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by means of Linux")
+
+
+def test_all_are_tried_and_run_by_make() -> None:
+    scripts = {path.stem for path in BENCH.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    assert scripts == set(LITTLE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert set(re.findall(r"python bench/(\w+)\.py", makefile)) == scripts
+
+
+@pytest.mark.parametrize("name", LITTLE)
+def test_benchmark(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", BENCH / f"{name}.py", *LITTLE[name]],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    table = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(table) > 2
+    # Every row has a figure, and as many cells as the head.
+    assert len({line.count("|") for line in table}) == 1
+    assert all(re.search(r"\d", line) for line in table if not line.startswith(("|--", table[0])))
+
+
+def test_the_bomb_is_measured() -> None:
+    """A limit that is not kept is noticed."""
+    code = "import bomb; bomb.LIMIT = 1000; bomb.main(128 * 2**20)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=BENCH,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert re.search(r"the peak rose by [\d.]+ times max_size", done.stderr)

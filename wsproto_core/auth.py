@@ -1,0 +1,252 @@
+"""HTTP Basic authentication (RFC 7617) of a server's clients.
+
+All of it is here, whatever the runtime: the classes are to be combined with an adapter's connection,
+whose ``process_request`` they override. They differ in nothing but whether ``check_credentials`` can
+be waited for. Waiting itself needs no runtime: what a coroutine awaits is not our business.
+
+Basic authentication sends the password as good as in clear: it needs TLS.
+
+A client's side is in :mod:`.headers` (``build_authorization_basic``) and :mod:`.client`, which sends
+the user information of its URI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from hmac import compare_digest
+from http import HTTPStatus
+from typing import Any, TypeAlias, TypeVar
+
+from .exceptions import InvalidHeader, InvalidHeaderValue
+from .headers import build_authorization_basic, build_www_authenticate_basic, parse_authorization_basic
+from .http import Headers
+
+__all__ = [
+    "AsyncBasicAuth",
+    "BasicAuth",
+    "BlockingBasicAuth",
+    "CheckCredentials",
+    "Credentials",
+    "FixedCredentials",
+    "basic_auth_protocol_factory",
+    "read_credentials",
+    "unauthorized",
+]
+
+Credentials: TypeAlias = tuple[str, str]
+"""A username and a password."""
+
+CheckCredentials: TypeAlias = "Callable[[str, str], bool | Awaitable[bool]]"
+"""Tells whether a username and a password are authorized; may be a coroutine function."""
+
+ConnectionT = TypeVar("ConnectionT")
+
+
+def read_credentials(request_headers: Headers) -> Credentials:
+    """Return the username and the password of a request (RFC 7617 section 2), decoded from UTF-8.
+
+    Raises:
+        InvalidHeader: there is no ``Authorization`` header, or more than one.
+        InvalidHeaderFormat, InvalidHeaderValue: see :func:`~.headers.parse_authorization_basic`.
+    """
+    values = request_headers.get_all("Authorization")
+    if not values:
+        raise InvalidHeader("Authorization")
+    if len(values) > 1:
+        raise InvalidHeaderValue("Authorization", "there is more than one")
+    return parse_authorization_basic(values[0])
+
+
+def unauthorized(realm: str, problem: str) -> tuple[HTTPStatus, Headers, bytes]:
+    """Make the response that asks for credentials (RFC 9110 section 15.5.2).
+
+    Arguments:
+        realm: see :func:`basic_auth_protocol_factory`.
+        problem: what was wrong, to be read by people.
+
+    Raises:
+        ValueError: the realm contains a control character.
+    """
+    headers = Headers({"WWW-Authenticate": build_www_authenticate_basic(realm)})
+    return HTTPStatus.UNAUTHORIZED, headers, f"{problem}\n".encode(errors="backslashreplace")
+
+
+class FixedCredentials:
+    """Checks credentials against fixed ones, in a time that depends on neither.
+
+    Digests are compared, since the time to compare texts tells their lengths; and all of them, since
+    the time to find one tells which it is.
+    """
+
+    def __init__(self, credentials: Credentials | Iterable[Credentials]) -> None:
+        """
+        Arguments:
+            credentials: a pair of username and password, or several pairs.
+
+        Raises:
+            TypeError: they are something else.
+            ValueError: there is none, or they contain what RFC 7617 section 2 does not allow.
+        """
+        self._digests: list[bytes] = []
+        for username, password in _pairs(credentials):
+            build_authorization_basic(username, password)
+            # A client should send the normalized form (RFC 7617 section 2.1), but many send what they got.
+            for form in {f"{username}:{password}", unicodedata.normalize("NFC", f"{username}:{password}")}:
+                self._digests.append(_digest(form))
+        if not self._digests:
+            raise ValueError("credentials must hold at least one pair of username and password")
+
+    def __call__(self, username: str, password: str) -> bool:
+        given = _digest(f"{username}:{password}")
+        authorized = False
+        for digest in self._digests:
+            authorized |= compare_digest(given, digest)
+        return authorized
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _pairs(credentials: object) -> list[Credentials]:
+    if _is_pair(credentials):
+        credentials = [credentials]
+    # What was given is not shown: it may hold a password.
+    message = "credentials must be a pair of username and password, or a list of such pairs"
+    if isinstance(credentials, str | bytes) or not isinstance(credentials, Iterable):
+        raise TypeError(f"{message}, not {type(credentials).__name__}")
+    pairs = list(credentials)
+    for pair in pairs:
+        if not _is_pair(pair):
+            raise TypeError(f"{message}; a {type(pair).__name__} in it is not such a pair")
+    return pairs
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, tuple | list) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    )
+
+
+class BasicAuth:
+    """What a server's connection with HTTP Basic authentication has, on every runtime.
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+        realm: the scope of protection.
+        check_credentials: tells whether a username and a password are authorized.
+    """
+
+    username: str | None = None
+
+    def __init__(self, *args: Any, realm: str, check_credentials: CheckCredentials, **kwargs: Any) -> None:
+        """
+        Arguments:
+            args, kwargs: what the connection takes.
+            realm, check_credentials: see :func:`basic_auth_protocol_factory`.
+        """
+        super().__init__(*args, **kwargs)
+        self.realm = realm
+        self.check_credentials = check_credentials
+
+    def _refusal(self, error: InvalidHeader) -> tuple[HTTPStatus, Headers, bytes]:
+        return unauthorized(
+            self.realm, "Missing credentials" if error.value is None else "Unsupported credentials"
+        )
+
+    def _verdict(self, username: str, authorized: object) -> tuple[HTTPStatus, Headers, bytes] | None:
+        if not authorized:
+            return unauthorized(self.realm, "Invalid credentials")
+        self.username = username
+        return None
+
+
+class AsyncBasicAuth(BasicAuth):
+    """HTTP Basic authentication where ``check_credentials`` may be a coroutine function."""
+
+    async def process_request(self, path: str, request_headers: Headers) -> Any:
+        """Ask for credentials, unless the request has good ones; then go on as without.
+
+        Returns:
+            A response with status 401, as a triple of status, headers and body, or what the
+            connection's own method of this name returns: ``None`` to go on.
+        """
+        try:
+            username, password = read_credentials(request_headers)
+        except InvalidHeader as error:
+            return self._refusal(error)
+        authorized = self.check_credentials(username, password)
+        if inspect.isawaitable(authorized):
+            authorized = await authorized
+        refusal = self._verdict(username, authorized)
+        if refusal is not None:
+            return refusal
+        result = super().process_request(path, request_headers)  # type: ignore[misc]
+        return await result if inspect.isawaitable(result) else result
+
+
+class BlockingBasicAuth(BasicAuth):
+    """HTTP Basic authentication where ``check_credentials`` is a plain function."""
+
+    def process_request(self, path: str, request_headers: Headers) -> Any:
+        """Ask for credentials, unless the request has good ones; then go on as without.
+
+        Returns:
+            See :meth:`AsyncBasicAuth.process_request`.
+
+        Raises:
+            TypeError: ``check_credentials`` is a coroutine function.
+        """
+        try:
+            username, password = read_credentials(request_headers)
+        except InvalidHeader as error:
+            return self._refusal(error)
+        authorized = self.check_credentials(username, password)
+        if inspect.isawaitable(authorized):
+            # As an object it is true, whatever it would say.
+            if inspect.iscoroutine(authorized):
+                authorized.close()
+            raise TypeError("check_credentials must be a plain function here, not a coroutine function")
+        refusal = self._verdict(username, authorized)
+        if refusal is not None:
+            return refusal
+        return super().process_request(path, request_headers)  # type: ignore[misc]
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None,
+    check_credentials: CheckCredentials | None,
+    create_protocol: Callable[..., ConnectionT],
+) -> Callable[..., ConnectionT]:
+    """Return what to give to ``serve`` as ``create_protocol`` to ask for HTTP Basic authentication.
+
+    Arguments:
+        realm: the scope of protection, which clients show to their users. It should be ASCII only,
+            since the encoding of other characters is not defined (RFC 7617 section 2).
+        credentials: a pair of username and password, or several pairs; compared in constant time.
+        check_credentials: a function or, but on threads, a coroutine function of username and
+            password that returns whether they are authorized. It has to compare in constant time
+            (:func:`hmac.compare_digest`) what it compares itself.
+        create_protocol: makes the connection object; takes ``realm`` and ``check_credentials`` as
+            :class:`BasicAuth` does, besides what is always given to it.
+
+    Raises:
+        TypeError: not exactly one of ``credentials`` and ``check_credentials`` is given, or an argument
+            has the wrong type.
+        ValueError: the realm or the credentials contain what they must not.
+    """
+    if not isinstance(realm, str):
+        raise TypeError(f"realm must be a str, not {realm!r}")
+    build_www_authenticate_basic(realm)
+    if (credentials is None) is (check_credentials is None):
+        raise TypeError("either credentials or check_credentials must be given, and not both")
+    if credentials is not None:
+        check_credentials = FixedCredentials(credentials)
+    elif not callable(check_credentials):
+        raise TypeError(f"check_credentials must be callable, not {check_credentials!r}")
+    return partial(create_protocol, realm=realm, check_credentials=check_credentials)

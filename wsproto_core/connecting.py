@@ -1,0 +1,138 @@
+"""What a client has to do to reach a server, decided step by step.
+
+An adapter opens streams; what they lead to, through which proxy, with which names for TLS, and what
+is to be done when the server says to go elsewhere, is decided here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .exceptions import HandshakeTimeout, InvalidStatusCode
+from .options import ConnectOptions, check_alternatives, complete_tls, head_limits, resolve, split_options
+from .proxy import Proxy, Tunnel, choose_proxy
+from .redirects import Redirects
+from .uri import WebSocketURI, parse_uri
+
+__all__ = ["STREAM_OPTIONS", "Connecting"]
+
+STREAM_OPTIONS = ("path", "sock", "stream")
+"""Options by which an application gives the stream itself, or where it leads to."""
+
+
+class Connecting:
+    """One opening of a connection. Whoever connects does this::
+
+        connecting = Connecting(uri, options, stream_options, clock=clock, environment=os.environ)
+        while True:
+            try:
+                return connect_once(connecting)
+            except InvalidStatusCode as error:
+                connecting.follow(error)
+
+    Attributes:
+        uri: what to connect to now.
+        options: the options of the connection, with what is left of ``open_timeout``.
+        stream_options: those of the runtime's call, without the ones that are attributes here.
+        host, port: where TCP has to lead to in the end, directly or through the proxy.
+        proxy: the proxy to go through, or ``None``.
+        ssl: the TLS context: ``True`` for the default one, ``None`` for none.
+        server_hostname: the name that the server's certificate must have.
+        proxy_ssl: the TLS context for the proxy, if its scheme is ``https``; ``None`` for the default.
+        deadline: the time of the clock at which all of it must be done, or ``None``.
+    """
+
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        options: Mapping[str, Any],
+        *,
+        clock: Callable[[], float],
+        environment: Mapping[str, str],
+    ) -> None:
+        """
+        Arguments:
+            uri: what the application wants to connect to.
+            options: what it gave: ours, and those of the runtime's call, ``path`` among them for a
+                Unix socket.
+            clock: returns the time in seconds.
+            environment: the environment variables, for the proxy.
+
+        Raises:
+            InvalidURI: the URI is not valid.
+            InvalidProxy: the proxy's URL is not valid.
+            TypeError, ValueError: an option is not allowed, or contradicts another.
+        """
+        self._given = dict(options)
+        self._clock = clock
+        self._environment = environment
+        self._fixed = _fixed(options)
+        ours, _ = split_options(ConnectOptions, options)
+        settings = resolve(ConnectOptions, ours)
+        first = parse_uri(uri) if isinstance(uri, str) else uri
+        self._redirects = Redirects(first, settings["max_redirects"], fixed=self._fixed)
+        timeout = settings["open_timeout"]
+        self.deadline = None if timeout is None else clock() + timeout
+        self._prepare()
+
+    def follow(self, error: InvalidStatusCode) -> None:
+        """The server answered with another status than 101: prepare to go where it says.
+
+        Raises:
+            InvalidHandshake: it does not say so, or may not: see :meth:`.Redirects.follow`.
+            HandshakeTimeout: there is no time left.
+        """
+        self._redirects.follow(error)
+        self._prepare()
+        if self.deadline is not None:
+            left = self.deadline - self._clock()
+            if left <= 0:
+                raise self.timed_out() from error
+            self.options["open_timeout"] = left
+
+    def timed_out(self) -> HandshakeTimeout:
+        """Make the exception for a stream that was not opened in time."""
+        return HandshakeTimeout(f"no stream to {self.uri.host} within open_timeout")
+
+    def tunnel(self) -> Tunnel:
+        """Begin to ask the proxy, which speaks HTTP, for a tunnel."""
+        assert self.proxy is not None
+        settings = resolve(ConnectOptions, self.options)
+        return Tunnel(
+            self.proxy,
+            dataclasses.replace(self.uri, host=self.host, port=self.port),
+            user_agent_header=settings["user_agent_header"],
+            limits=head_limits(settings),
+        )
+
+    def _prepare(self) -> None:
+        self.uri = self._redirects.uri
+        self.options, stream_options = split_options(ConnectOptions, self._redirects.options(self._given))
+        self.host: str = self.options.pop("host", None) or self.uri.host
+        self.port: int = self.options.pop("port", None) or self.uri.port
+        for name in ("create_protocol", "max_redirects", "reconnect_delays", "reconnect_fatal"):
+            self.options.pop(name, None)
+        destination = dataclasses.replace(self.uri, host=self.host, port=self.port)
+        by_stream = self._fixed if self._fixed in STREAM_OPTIONS else None
+        self.proxy: Proxy | None = choose_proxy(
+            self.options.pop("proxy", True), destination, self._environment, fixed=by_stream
+        )
+        stream_options = complete_tls(self.uri, stream_options)
+        self.ssl = stream_options.pop("ssl", None)
+        self.server_hostname: str | None = stream_options.pop("server_hostname", None)
+        self.proxy_ssl: Any = stream_options.pop("proxy_ssl", None)
+        self.stream_options = stream_options
+
+
+def _fixed(options: Mapping[str, Any]) -> str | None:
+    """Return the option that says where the stream leads to, whatever the URI says.
+
+    Raises:
+        ValueError: two of them do.
+    """
+    ways = {name: options.get(name) for name in STREAM_OPTIONS}
+    target = {name: options.get(name) for name in ("host", "port")}
+    check_alternatives(**ways, host=target["host"] or target["port"])
+    return next((name for name, value in (ways | target).items() if value is not None), None)
