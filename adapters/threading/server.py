@@ -75,6 +75,7 @@ class ServerConnection(Connection, BaseServerConnection):
     """
 
     protocol: ServerProtocol
+    server: Any
 
     def __init__(self, handler: Handler, server: Server, **options: Unpack[ServeOptions]) -> None:
         """
