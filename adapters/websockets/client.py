@@ -177,7 +177,8 @@ class Connect(asyncio_client.Connect):
             extra_headers: headers to add to the request.
             kwds: the arguments of :meth:`asyncio.loop.create_connection`, among them ``host`` and
                 ``port``, which change where TCP connects to; and more options of
-                :data:`wsproto_core.OPTIONS` (``proxy`` is ``None`` by default). Deprecated: ``klass``, ``timeout``, ``legacy_recv``.
+                :data:`wsproto_core.OPTIONS` (``proxy`` is ``None`` by default). Deprecated:
+                ``klass``, ``timeout``, ``legacy_recv``.
 
         Raises:
             InvalidURI: it is not a WebSocket URI.
