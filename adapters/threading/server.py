@@ -14,9 +14,11 @@ import socket
 import ssl as ssl_module
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, Unpack
 
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, check_names, split_options
 from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
@@ -27,7 +29,14 @@ from .connection import Connection
 from .streams import TLSStream, listen_tcp, listen_unix
 from .waiting import Alarm
 
-__all__ = ["Server", "ServerConnection", "serve", "unix_serve"]
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "unix_serve",
+]
 
 # Default of max_threads.
 MAX_THREADS = 1000
@@ -139,6 +148,39 @@ class ServerConnection(Connection, BaseServerConnection):
         except Exception as error:
             code = self._judge(error)
         self.close(code)
+
+
+class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth) as server: ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`;
+            ``check_credentials`` is a plain function.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
 
 
 class Server(BaseServer):
