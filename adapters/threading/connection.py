@@ -2,11 +2,12 @@
 
 There is no thread a connection, and nothing is handed over between threads, if that can be avoided.
 
-1. Whoever waits (for a message, for room to send, for a pong, for the end) reads the socket: it
-   polls it in its own thread, takes what is there, and feeds it to the state machine. If several
-   wait, one of them does it for all; that one is the *reader*. Who waits for a message is preferred,
-   and when the reader leaves, another one takes over.
-2. While nobody waits, the keeper (:mod:`.keeper`) stands in.
+1. Whoever waits (for a message, for room to send, for a pong, for the end) reads the socket: polls it
+   in its own thread, takes what is there, and feeds it to the state machine. If several wait, one of
+   them does it for all; that one is the *reader*. Who waits for a message is preferred, and when the
+   reader leaves, another one takes over.
+2. While nobody waits, the keeper (:mod:`.keeper`) stands in. It also meets the deadlines, and wakes
+   those whom that concerns.
 3. One lock guards everything. The socket does not block, and nobody holds the lock while waiting, so
    that it is held for moments only. Reading and writing happen under it: therefore anybody may do
    either at any time, and no bytes change places.
@@ -15,52 +16,40 @@ There is no thread a connection, and nothing is handed over between threads, if 
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
 import ssl
-import struct
 import threading
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from concurrent.futures import Future
 from typing import Any, Self
 
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
-from wsproto_core.events import Event, Pong
-from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
+from wsproto_core.exceptions import ConnectionClosedOK
 from wsproto_core.messages import PieceConverter, convert_message
-from wsproto_core.options import CommonOptions, Logger, unknown_option
+from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
 
-from .keeper import Entry, keeper
-from .tls import Stream, TLSStream
-from .waiting import KEPT_WAITERS, POLLIN, POLLOUT, RECEIVING, SENDING, Waiter, waiters
+from .keeper import Kept
+from .streams import Stream, TLSStream
+from .waiting import POLLIN, POLLOUT, RECEIVING, SENDING, SPARE, Waiter, spare
 
-__all__ = ["Connection", "Ping", "check_options"]
+__all__ = ["Connection", "Ping"]
 
+# Bytes read at once.
 READ_SIZE = 2**16
-"""Bytes read at once."""
 
+# Bytes up to which several buffers are copied into one, which is cheaper than writing each.
 JOINED = 2**16
-"""Bytes up to which buffers are copied into one; above, the operating system gathers them."""
-
-GATHERED = 64
-"""Buffers that are given to the operating system at once."""
-
-WHOLE = (str, bytes)
-"""Messages that are certainly no iterables of fragments."""
 
 
-class Ping:
-    """A ping that was sent: what :meth:`Connection.ping` returns.
-
-    Attributes:
-        latency: seconds from the ping to its pong; ``None`` before there is one.
-    """
+class Ping(Future[float]):
+    """A ping that was sent: what :meth:`Connection.ping` returns."""
 
     def __init__(self, connection: Connection) -> None:
+        super().__init__()
         self._connection = connection
-        self.latency: float | None = None
 
     def wait(self, timeout: float | None = None) -> float:
         """Wait for the pong, and return the latency in seconds.
@@ -74,23 +63,23 @@ class Ping:
             ConnectionClosed: the connection is closed, there will be no pong.
             TimeoutError: there is none yet.
         """
-        return self._connection._wait_for_pong(self, timeout)
+        with self._connection._lock:
+            self._connection._wait_until(self.done, _time(timeout), "no pong yet")
+        return self.result()
 
 
-class Connection(BaseConnection):
-    """A WebSocket connection. All methods may be called by any thread.
+class Connection(Kept, BaseConnection):
+    """A WebSocket connection. Any thread may call any method at any time.
 
     It is an iterator over messages, which ends when the connection is closed with code 1000 or 1001
     and raises :exc:`ConnectionClosedError` when it is closed otherwise. As a context manager it is
     closed on exit.
+
+    Attributes:
+        transport: the socket, once there is one. It is non-blocking; leave reading and writing to us.
     """
 
     transport: socket.socket
-    """The socket, once there is one. It is non-blocking, and not to be read or written."""
-    local_address: Any = None
-    """This end's address: ``(host, port)`` on IPv4; ``None`` before there is a stream."""
-    remote_address: Any = None
-    """The other end's address: ``(host, port)`` on IPv4; ``None`` before there is a stream."""
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
@@ -99,23 +88,15 @@ class Connection(BaseConnection):
         self._stream: Stream | None = None
         self._tls: TLSStream | None = None
         self._fd = -1
-        self._error: OSError | None = None
+        self._error: OSError | None = None  # by which the stream was lost
         self._unwritten: list[Any] = []  # buffers
-        self._blocked = False  # whether the socket is full
+        self._blocked = False  # whether the socket takes no more
         self._reading_paused = False
         self._over = False  # whether there will be no more messages
         self._fragmenting = False
-        self._pings: dict[bytes, Ping] = {}
-        # who waits
+        # Who waits, and who of them reads
         self._waiters: list[Waiter] = []
         self._reader: Waiter | None = None
-        # what the keeper does for us
-        self._waits = 0
-        self._waits_seen = -1
-        self._noted = False
-        self._left = False  # whether it is to read
-        self._watched = 0
-        self._deadline: Entry | None = None
 
     # Receiving
 
@@ -135,11 +116,10 @@ class Connection(BaseConnection):
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         protocol = self.protocol
-        self._lock.acquire()  # a third of what "with" costs
+        until = None if timeout is None else time.monotonic() + timeout
+        self._lock.acquire()  # for less than half of what "with" costs
         try:
-            if self._waiters:
-                self._check_not_receiving()
-            until = None if timeout is None else time.monotonic() + timeout
+            self._check_not_receiving()
             while (message := protocol.next_message()) is None:
                 self._wait_for_input(self._has_message, until)
             if self._reading_paused:
@@ -151,12 +131,45 @@ class Connection(BaseConnection):
     def _has_message(self) -> bool:
         return self.protocol.undelivered > 0 or self._over
 
-    def _check_not_receiving(self) -> None:
-        if any(waiter.kind == RECEIVING for waiter in self._waiters):
-            raise ConcurrencyError("another thread is receiving from this connection already")
+    def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Data]:
+        """Receive the next message in pieces, as they arrive.
+
+        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
+        the iteration is given up, the next call goes on with the same message; until its last piece
+        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
+
+        Arguments:
+            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+            timeout: seconds to wait for each piece; ``None`` for any time.
+
+        Raises:
+            ConnectionClosed: the connection is closed and the message is not complete.
+            TimeoutError: there is no piece yet; nothing is lost, and the next call goes on.
+            ConcurrencyError: another thread receives.
+            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
+        """
+        protocol = self.protocol
+        converter = PieceConverter(decode)
+        final = False
+        while not final:
+            until = _time(timeout)
+            with self._lock:
+                self._check_not_receiving()
+                while (fragment := protocol.next_fragment()) is None:
+                    self._wait_for_input(self._input_ready(), until)
+                self._react()
+            final = fragment.final
+            piece = converter.convert(fragment.data, final)
+            if piece:
+                yield piece
+
+    def _input_ready(self) -> Callable[[], bool]:
+        seen = self.protocol.statistics.bytes_received
+        return lambda: self._has_message() or self.protocol.statistics.bytes_received > seen
 
     def _wait_for_input(self, ready: Callable[[], bool], until: float | None) -> None:
         """What was asked for is not there: wait until it may be."""
+        self._receiving = True
         try:
             if self._reading_paused:
                 # The message under construction may have been what stopped the reading, and asking for
@@ -172,43 +185,8 @@ class Connection(BaseConnection):
             self.protocol.stop_waiting()
             self._react()
             raise
-
-    def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Data]:
-        """Receive the next message in pieces, as they arrive.
-
-        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
-        the iteration is given up, the next call goes on with the same message; until its last piece
-        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
-
-        Arguments:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
-            timeout: seconds to wait for each piece; ``None`` for any time.
-
-        Raises:
-            ConnectionClosed: the connection is closed and the message is not complete.
-            TimeoutError: there is no piece yet; nothing is lost.
-            ConcurrencyError: another thread receives.
-            UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
-        """
-        protocol = self.protocol
-        converter = PieceConverter(decode)
-        final = False
-        while not final:
-            with self._lock:
-                self._check_not_receiving()
-                until = _time(timeout)
-                while (fragment := protocol.next_fragment()) is None:
-                    self._wait_for_input(self._input_ready(), until)
-                self._react()
-            final = fragment.final
-            piece = converter.convert(fragment.data, final)
-            if piece:
-                yield piece
-
-    def _input_ready(self) -> Callable[[], bool]:
-        protocol = self.protocol
-        seen = protocol.statistics.bytes_received
-        return lambda: self._has_message() or protocol.statistics.bytes_received != seen
+        finally:
+            self._receiving = False
 
     def __iter__(self) -> Self:
         return self
@@ -246,32 +224,29 @@ class Connection(BaseConnection):
 
         Raises:
             ConnectionClosed: the connection is closed, or closing.
-            TimeoutError: the peer does not read.
+            TimeoutError: there was no room in time: the peer does not read.
             TypeError: the message, or an item of it, has another type.
         """
-        if type(message) not in WHOLE and (fragments := fragments_of(message)) is not None:
+        until = None if timeout is None else time.monotonic() + timeout
+        kind = type(message)
+        if kind is not str and kind is not bytes and (fragments := fragments_of(message)) is not None:
             if isinstance(fragments, AsyncIterable):
-                raise TypeError("an asynchronous iterable cannot be sent by a blocking call: iterate over it")
-            self._send_fragments(fragments, text, compress, timeout)
+                raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
+            self._send_fragments(fragments, text, compress, until)
             return
-        protocol = self.protocol
         self._lock.acquire()
         try:
-            until = None if timeout is None else time.monotonic() + timeout
-            if self._fragmenting or not protocol.writable:
+            if self._fragmenting or not self.protocol.writable:
                 self._wait_for_turn(until)
-            protocol.send(message, text=text, compress=compress)  # type: ignore[arg-type]
-            self._flush()
-            if self._unwritten or self._watched:
-                self._drain(until)
+            self.protocol.send(message, text=text, compress=compress)  # type: ignore[arg-type]
+            self._sent(until)
         finally:
             self._lock.release()
 
     def _send_fragments(
-        self, fragments: Iterable[Any], text: bool | None, compress: bool | None, timeout: float | None
+        self, fragments: Iterable[Any], text: bool | None, compress: bool | None, until: float | None
     ) -> None:
         protocol = self.protocol
-        until = _time(timeout)
         with self._lock:
             self._wait_for_turn(until)
             self._fragmenting = True
@@ -281,14 +256,12 @@ class Connection(BaseConnection):
                 with self._lock:
                     protocol.send(fragment, text=text, fin=False, compress=compress)
                     begun = True
-                    self._flush()
-                    self._drain(until)
-            with self._lock:
-                if begun:
+                    self._sent(until)
+            if begun:
+                with self._lock:
                     protocol.end_message()
                     begun = False
-                    self._flush()
-                    self._drain(until)
+                    self._sent(until)
         except BaseException as error:
             with self._lock:
                 if begun and protocol.state is State.OPEN:
@@ -304,22 +277,26 @@ class Connection(BaseConnection):
     def _wait_for_turn(self, until: float | None) -> None:
         """Wait until this thread may send."""
         protocol = self.protocol
+        self._wait_until(
+            lambda: protocol.state is not State.OPEN or (protocol.writable and not self._fragmenting),
+            until,
+            "not sent: the peer does not read, or another message goes on",
+            SENDING,
+        )
 
-        def ready() -> bool:
-            return protocol.state is not State.OPEN or (protocol.writable and not self._fragmenting)
-
-        if not self._wait_until(ready, until, SENDING):
-            raise TimeoutError("not sent in time: the peer does not read, or another message goes on")
-
-    def _drain(self, until: float | None) -> None:
-        """What did not fit is left to the keeper; but wait if it is too much."""
-        protocol = self.protocol
-        if not protocol.writable:
-            if not self._wait_until(lambda: protocol.writable or not protocol.receiving, until, SENDING):
-                raise TimeoutError("the message is not written yet: the peer does not read")
-            if not protocol.writable:
-                raise protocol.close_exception()
+    def _sent(self, until: float | None) -> None:
+        """Write; leave to the keeper what does not fit, but wait if that is too much."""
+        self._flush()
+        if not self._unwritten and not self._watched:
+            return
+        if not self.protocol.writable:
+            self._wait_until(self._has_room, until, "not written yet: the peer does not read", SENDING)
+            if not self.protocol.writable:
+                raise self.protocol.close_exception()
         self._update()
+
+    def _has_room(self) -> bool:
+        return self.protocol.writable or self._over
 
     def ping(self, data: Data | BytesLike | None = None) -> Ping:
         """Send a ping.
@@ -338,9 +315,7 @@ class Connection(BaseConnection):
         with self._lock:
             payload = self.protocol.ping(data)
             ping = self._pings[payload] = Ping(self)
-            self._flush()
-            if self._unwritten:
-                self._drain(None)
+            self._sent(None)
         return ping
 
     def pong(self, data: Data | BytesLike = b"") -> None:
@@ -355,9 +330,7 @@ class Connection(BaseConnection):
         """
         with self._lock:
             self.protocol.pong(data)
-            self._flush()
-            if self._unwritten:
-                self._drain(None)
+            self._sent(None)
 
     # Closing
 
@@ -377,7 +350,7 @@ class Connection(BaseConnection):
         with self._lock:
             self.protocol.close(code, reason)
             self._react()
-            self._wait_until(self._is_closed, None)
+        self.wait_closed()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the connection is closed, TCP included.
@@ -389,8 +362,7 @@ class Connection(BaseConnection):
             TimeoutError: it is not closed yet.
         """
         with self._lock:
-            if not self._wait_until(self._is_closed, _time(timeout)):
-                raise TimeoutError(f"the connection is not closed within {timeout} seconds")
+            self._wait_until(self._is_closed, _time(timeout), "the connection is not closed yet")
 
     def _is_closed(self) -> bool:
         return self.protocol.state is State.CLOSED
@@ -406,14 +378,14 @@ class Connection(BaseConnection):
     def abort(self) -> None:
         """Close the stream at once, whatever is under way."""
         with self._lock:
-            self._abort()
+            self._lose()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
         if exc_type is not None and issubclass(exc_type, KeyboardInterrupt | SystemExit):
-            # Whoever wants the program to end will not wait for the peer.
+            # The program ends: this is not the time to wait.
             self.abandon()
             return
         try:
@@ -422,28 +394,29 @@ class Connection(BaseConnection):
             self.abandon()
             raise
 
-    # Waiting. From here on, whoever calls has the lock.
+    # Waiting. From here on, whoever calls has the lock, once.
 
-    def _wait_until(self, ready: Callable[[], object], until: float | None, kind: int = 0) -> bool:
-        """Wait, unless it is so already, until something is so; see :meth:`_wait`."""
-        return bool(ready()) or self._wait(ready, until, kind)
+    def _wait_until(
+        self, ready: Callable[[], object], until: float | None = None, late: str = "", kind: int = 0
+    ) -> None:
+        """Wait until something is so, or raise TimeoutError; see :meth:`_wait`."""
+        if not ready() and not self._wait(ready, until, kind):
+            raise TimeoutError(late)
 
     def _wait(self, ready: Callable[[], object], until: float | None, kind: int) -> bool:
-        """Wait, without the lock, until something that is not so becomes so; return whether it is.
+        """Wait, without the lock, until something that is not so becomes so; return whether it does.
 
         Meanwhile this thread reads, if no other one does, and writes, if it is waiting for that.
 
         Arguments:
             ready: called with the lock, by any thread; must not change anything.
             until: the time at which to give up.
-            kind: RECEIVING if this waits for messages, SENDING if for room, or 0.
+            kind: RECEIVING if this waits for a message, SENDING if for room, or 0.
         """
-        waiter = waiters.pop() if waiters else Waiter()
-        waiter.ready = ready
-        waiter.kind = kind
-        waiter.events = 0
+        waiter = spare.pop() if spare else Waiter()
+        waiter.ready, waiter.kind, waiter.events = ready, kind, 0
         self._waiters.append(waiter)
-        self._waits += 1
+        self._looks = 0
         if self._left:
             self._left = False
             self._watch()
@@ -454,8 +427,7 @@ class Connection(BaseConnection):
                     self._reader = waiter
                     if reader is not None:
                         reader.wake()
-                    reader = waiter
-                waiter.events = POLLIN if reader is waiter and not self._reading_paused else 0
+                waiter.events = POLLIN if self._reader is waiter and not self._reading_paused else 0
                 if kind == SENDING and self._blocked:
                     waiter.events |= POLLOUT
                     self._watch()
@@ -482,83 +454,64 @@ class Connection(BaseConnection):
             self._waiters.remove(waiter)
             if self._reader is waiter:
                 self._reader = None
-            if self._waiters or not self._noted:
+            if self._waiters or not self._noted or kind == SENDING:
                 self._pass_on()
             del waiter.ready
-            if len(waiters) < KEPT_WAITERS:
-                waiters.append(waiter)
+            if len(spare) < SPARE:
+                spare.append(waiter)
 
     def _pass_on(self) -> None:
-        """A thread leaves: if it was the reader, another one takes over, in the end the keeper."""
-        waiters = self._waiters
-        if not waiters:
-            if not self._is_closed():
-                self._noted = True
-                keeper().note(self)
-        elif self._reader is None:
-            min(waiters, key=lambda waiter: waiter.kind != RECEIVING).wake()
+        """A thread has left: let another one read, and write what it did not; in the end, the keeper."""
+        if self._waiters:
+            if self._reader is None:
+                min(self._waiters, key=lambda waiter: waiter.kind != RECEIVING).wake()
+        else:
+            self._note()
+        self._watch()
 
     def _notify(self) -> None:
         """Wake those who have waited for what has happened."""
-        wants_read = self.protocol.wants_read
         for waiter in self._waiters:
-            if waiter.ready() or (waiter is self._reader and wants_read and not waiter.events & POLLIN):
+            resumed = waiter is self._reader and not (waiter.events & POLLIN or self._reading_paused)
+            if resumed or waiter.ready():
                 waiter.wake()
-
-    def _wait_for_pong(self, ping: Ping, timeout: float | None) -> float:
-        with self._lock:
-            protocol = self.protocol
-            if not self._wait_until(
-                lambda: ping.latency is not None or not protocol.receiving, _time(timeout)
-            ):
-                raise TimeoutError(f"no pong within {timeout} seconds")
-            if ping.latency is None:
-                raise protocol.close_exception()
-            return ping.latency
 
     # Moving bytes
 
     def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
         """There is a stream: begin."""
-        with self._lock:
-            if self._is_closed():
-                sock.close()
-                return
-            sock.setblocking(False)
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.transport = sock
-            with contextlib.suppress(OSError):  # the peer may have gone
-                self.local_address = sock.getsockname()
-                self.remote_address = sock.getpeername()
-            self._fd = sock.fileno()
-            self._tls = tls
-            self._stream = tls or sock
-            self._react()
+        if self._is_closed():
+            sock.close()
+            return
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # the peer may have gone
+            self.local_address = sock.getsockname()
+            self.remote_address = sock.getpeername()
+        self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
+        self._react()
 
     def _receive(self) -> None:
         """Read what is there, and do what follows."""
-        protocol = self.protocol
-        stream = self._stream
-        if stream is None or self._reading_paused:
-            return
+        protocol, tls = self.protocol, self._tls
         try:
-            data = stream.recv(READ_SIZE)
-            if data:
+            while self._stream is not None and protocol.wants_read:
+                data = self._stream.recv(READ_SIZE)
+                if not data:
+                    protocol.receive_eof()
+                    break
                 protocol.receive_data(data)
-            if self._tls is not None and self._tls.error is not None:
-                raise self._tls.error
-            if not data or (self._tls is not None and self._tls.ended):
-                protocol.receive_eof()
+                if tls is None:
+                    break
         except BlockingIOError:
-            if self._tls is None:
-                return
+            pass
         except OSError as error:
             self._lose(error)
         events = protocol.events(messages=False)
         for event in events:
             self._handle_event(event)
-        if events or not protocol.wants_read or (self._tls is not None and self._tls.unsent):
+        if events or not protocol.wants_read or (tls is not None and tls.unsent):
             self._react()
         elif len(self._waiters) > 1:
             self._notify()
@@ -569,49 +522,40 @@ class Connection(BaseConnection):
         for event in protocol.events(messages=False):
             self._handle_event(event)
         self._flush()
-        if protocol.state is State.CLOSING:
-            self._end_stream()
+        if protocol.stream_action is StreamAction.ABORT:
+            self._lose()
         self._reading_paused = not protocol.wants_read
         self._over = not protocol.receiving
+        if self._over:
+            self._fail_pings()
         self._update()
         self._notify()
 
-    def _handle_event(self, event: Event) -> None:
-        if isinstance(event, Pong):
-            for data, latency in event.answered:
-                ping = self._pings.pop(data, None)
-                if ping is not None:
-                    ping.latency = latency
-        else:
-            self.log_event(event)
-
     def _flush(self) -> None:
         """Write what there is to write, as far as it can be written without waiting."""
-        protocol = self.protocol
-        stream: Any = self._stream
+        protocol, stream, buffers = self.protocol, self._stream, self._unwritten
         if stream is None:
             return
-        buffers = self._unwritten
         more = bool(buffers)
         try:
             if self._tls is not None:
                 self._tls.flush()
             if not buffers and (fresh := protocol.data_to_send()):
-                buffers = self._unwritten = self._join(fresh) if len(fresh) > 1 else fresh
+                if len(fresh) > 1 and sum(map(len, fresh)) <= JOINED:
+                    fresh = [b"".join(fresh)]
+                self._unwritten = buffers = fresh
             while buffers:
-                count = stream.send(buffers[0]) if len(buffers) == 1 else stream.sendmsg(buffers[:GATHERED])
+                count = stream.send(buffers[0])
                 protocol.data_sent(count)
-                while count >= (size := len(buffers[0])):
+                if count == len(buffers[0]):
                     del buffers[0]
-                    count -= size
-                    if not buffers:
-                        break
                 else:
                     buffers[0] = memoryview(buffers[0])[count:]
             self._blocked = False
+            if protocol.state is State.CLOSING and not buffers:
+                self._end_stream(stream)
         except ssl.SSLWantReadError:
-            # TLS's handshake comes first.
-            self._blocked = False
+            self._blocked = False  # TLS's handshake comes first
         except BlockingIOError:
             self._blocked = True
         except OSError as error:
@@ -619,39 +563,15 @@ class Connection(BaseConnection):
         if more and not buffers:
             self._flush()
 
-    def _join(self, buffers: list[Any]) -> list[Any]:
-        if self._tls is not None or sum(map(len, buffers)) <= JOINED:
-            return [b"".join(buffers)]
-        return buffers
-
-    def _end_stream(self) -> None:
+    def _end_stream(self, stream: Stream) -> None:
+        """Everything is written: end the stream if it is time."""
         action = self.protocol.stream_action
-        if action is StreamAction.ABORT:
-            self._abort()
-        elif action is StreamAction.KEEP or self._unwritten or self._blocked or self._stream is None:
-            return
-        elif action is StreamAction.SEND_EOF:
-            try:
-                self._stream.shutdown(socket.SHUT_WR)
-            except BlockingIOError:
-                self._blocked = True
-            except OSError as error:
-                # The peer has reset the stream.
-                self._lose(error)
-            else:
-                self.protocol.eof_sent()
-        else:
-            if self._tls is not None:
-                with contextlib.suppress(OSError):
-                    self._tls.shutdown(socket.SHUT_WR)
+        if action is StreamAction.SEND_EOF or (action is StreamAction.CLOSE and self._tls is not None):
+            stream.shutdown(socket.SHUT_WR)
+        if action is StreamAction.SEND_EOF:
+            self.protocol.eof_sent()
+        elif action is StreamAction.CLOSE:
             self._lose()
-
-    def _abort(self) -> None:
-        if self._stream is not None:
-            with contextlib.suppress(OSError):
-                # The operating system forgets what is not sent.
-                self.transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._lose()
 
     def _lose(self, error: OSError | None = None) -> None:
         """Close the stream."""
@@ -663,87 +583,18 @@ class Connection(BaseConnection):
             with contextlib.suppress(OSError):
                 while protocol.wants_read and (data := stream.recv(READ_SIZE)):
                     protocol.receive_data(data)
-        if self._is_closed():
-            return
-        protocol.connection_lost(error)
-        self._unwritten = []
-        self._blocked = False
-        if self._deadline is not None:
-            self._deadline.connection = None
-        self._react()
-        self._close_socket()
-        self.log_closed()
+        if not self._is_closed():
+            protocol.connection_lost(error)
+            self._unwritten, self._blocked = [], False
+            self._react()
+            self._let_go()
+            self._close_socket()
+            self.log_closed()
 
     def _close_socket(self) -> None:
         """Close the socket, but not while threads poll it: the last one does it."""
         if self._fd >= 0 and not any(waiter.waiting for waiter in self._waiters):
             self.transport.close()
-
-    # What the keeper does
-
-    def _update(self) -> None:
-        """Let the keeper know what it has to do."""
-        deadline = self.protocol.deadline()
-        entry = self._deadline
-        if deadline is not None and (entry is None or deadline < entry.when):
-            if entry is not None:
-                entry.connection = None
-            self._deadline = keeper().call_at(deadline, self)
-        self._watch()
-
-    def _watch(self) -> None:
-        events = 0
-        if self._left and not self._reading_paused:
-            events = selectors.EVENT_READ
-        if self._blocked and not any(waiter.events & POLLOUT for waiter in self._waiters):
-            events |= selectors.EVENT_WRITE
-        if events != self._watched:
-            self._watched = events
-            keeper().watch(self.transport, events, self)
-
-    def look(self) -> bool:
-        """The keeper looks at a connection that a thread has left; return whether to look once more."""
-        with self._lock:
-            if self._waits != self._waits_seen:
-                self._waits_seen = self._waits
-                return not self._is_closed()
-            self._noted = False
-            if not self._waiters:
-                self._left = True
-                self._watch()
-            return False
-
-    def socket_ready(self, events: int) -> None:
-        """The keeper says that the socket can be read, or written."""
-        with self._lock:
-            if events & selectors.EVENT_READ and self._left:
-                self._receive()
-            if events & selectors.EVENT_WRITE:
-                self._react()
-
-    def deadline_reached(self) -> None:
-        """The keeper says that the time has come to look at the deadline."""
-        with self._lock:
-            self._deadline = None
-            deadline = self.protocol.deadline()
-            if deadline is not None and deadline <= time.monotonic():
-                # The peer is not to blame for what is there to be read.
-                self._receive()
-                self.protocol.handle_timeout()
-                self._react()
-            else:
-                self._update()
-
-
-def check_options(declared: type[CommonOptions], given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that nobody knows.
-
-    Raises:
-        TypeError: there is one.
-    """
-    for name in given:
-        if name not in declared.__annotations__:
-            raise TypeError(unknown_option(name, declared.__annotations__))
 
 
 def _time(timeout: float | None) -> float | None:

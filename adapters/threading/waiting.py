@@ -12,47 +12,44 @@ import select
 import time
 from collections.abc import Callable
 
-__all__ = ["KEPT_WAITERS", "POLLIN", "POLLOUT", "RECEIVING", "SENDING", "Alarm", "Waiter", "waiters"]
-
-KEPT_WAITERS = 64
-"""How many waiters that nobody uses are kept."""
+__all__ = ["POLLIN", "POLLOUT", "RECEIVING", "SENDING", "SPARE", "Alarm", "Waiter", "spare"]
 
 POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
 
+# What a thread waits for: a message, or room to send. Otherwise 0.
 RECEIVING, SENDING = 1, 2
-"""What a thread waits for: a message, or room to send; otherwise 0."""
+
+# How many waiters are kept that nobody uses.
+SPARE = 64
 
 
 class Alarm:
     """A descriptor that becomes readable when somebody rings."""
 
-    __slots__ = ("_write", "fd")
-
     def __init__(self) -> None:
         if hasattr(os, "eventfd"):
-            self.fd = self._write = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fd = self._write = os.eventfd(0)
         else:
             self.fd, self._write = os.pipe()
 
     def ring(self) -> None:
-        """Make it readable. Not to be called again before :meth:`silence`."""
+        """Make it readable; not to be called again before :meth:`silence`."""
         os.write(self._write, b"\1\0\0\0\0\0\0\0")
 
     def silence(self) -> None:
-        """Make it unreadable; it must have been rung."""
+        """Make it unreadable again."""
         os.read(self.fd, 8)
 
     def __del__(self) -> None:
-        os.close(self.fd)
-        if self._write != self.fd:
-            os.close(self._write)
+        for fd in {self.fd, self._write}:
+            os.close(fd)
 
 
 class Waiter:
-    """What one thread waits by. Its attributes change with the connection's lock only.
+    """What one thread waits by. All but :meth:`poll` happens with the connection's lock.
 
     Attributes:
-        ready: whether it is over, to be called with the connection's lock.
+        ready: whether what the thread waits for is so.
         kind: RECEIVING, SENDING or 0.
         waiting: whether the thread is in :meth:`poll`, or about to be.
         events: what it waits for at the socket.
@@ -65,41 +62,29 @@ class Waiter:
     def __init__(self) -> None:
         self._alarm = Alarm()
         self._poll = select.poll()
-        self._poll.register(self._alarm.fd, select.POLLIN)
-        self._fd = -1
-        self._registered = 0
-        self.events = 0
-        self.kind = 0
-        self.waiting = False
-        self.woken = False
+        self._poll.register(self._alarm.fd, POLLIN)
+        self._fd = self._registered = self.events = self.kind = 0
+        self.waiting = self.woken = False
 
     def poll(self, fd: int, until: float | None) -> int:
-        """Wait, and return what has happened to a descriptor; 0 if woken, or if the time is over.
+        """Wait, and return what has happened to a socket; 0 if woken, or if the time is over.
 
         Arguments:
-            fd: the descriptor; without ``events``, it is left alone.
+            fd: the socket; without ``events``, it is left alone.
             until: the time at which to give up.
         """
-        events = self.events
-        if fd != self._fd or events != self._registered:
-            # Nearly always, it is the same as the last time.
-            self._register(fd, events)
-        if until is None:
-            happened = self._poll.poll()
-        else:
-            happened = self._poll.poll(max(0.0, until - time.monotonic()) * 1000)
-        for ready, what in happened:
+        if fd != self._fd or self.events != self._registered:
+            # Mostly it is the same as the last time.
+            if self._registered:
+                self._poll.unregister(self._fd)
+            if self.events:
+                self._poll.register(fd, self.events)
+            self._fd, self._registered = fd, self.events
+        timeout = None if until is None else max(0.0, until - time.monotonic()) * 1000
+        for ready, happened in self._poll.poll(timeout):
             if ready == fd:
-                return what
+                return happened
         return 0
-
-    def _register(self, fd: int, events: int) -> None:
-        if self._registered:
-            self._poll.unregister(self._fd)
-        if events:
-            self._poll.register(fd, events)
-        self._fd = fd
-        self._registered = events
 
     def wake(self) -> None:
         """End the waiting of a thread that waits."""
@@ -113,8 +98,7 @@ class Waiter:
         self._alarm.silence()
 
 
-waiters: list[Waiter] = []
-"""Those that nobody uses."""
+spare: list[Waiter] = []
 
-# The descriptors are shared with the parent process, which would be woken in the child's place.
-os.register_at_fork(after_in_child=waiters.clear)
+# A child process shares the descriptors: it could be woken in its parent's place.
+os.register_at_fork(after_in_child=spare.clear)

@@ -177,7 +177,8 @@ class Connect(asyncio_client.Connect):
             extra_headers: headers to add to the request.
             kwds: the arguments of :meth:`asyncio.loop.create_connection`, among them ``host`` and
                 ``port``, which change where TCP connects to; and more options of
-                :data:`wsproto_core.OPTIONS`. Deprecated: ``klass``, ``timeout``, ``legacy_recv``.
+                :data:`wsproto_core.OPTIONS` (``proxy`` is ``None`` by default). Deprecated:
+                ``klass``, ``timeout``, ``legacy_recv``.
 
         Raises:
             InvalidURI: it is not a WebSocket URI.
@@ -200,6 +201,8 @@ class Connect(asyncio_client.Connect):
             "extensions": listed(extensions),
             "subprotocols": listed(subprotocols),
             "extra_headers": listed(extra_headers),
+            # The environment had nothing to say to such programs.
+            "proxy": None,
             **kwds,
             "create_protocol": self._make_protocol,
         }
@@ -211,8 +214,6 @@ class Connect(asyncio_client.Connect):
         *,
         compression: str | None,
         extensions: Sequence[Any] | None,
-        host: str | None = None,
-        port: int | None = None,
         **options: Any,
     ) -> WebSocketClientProtocol:
         extensions = with_compression(extensions, DEFAULT_CLIENT if compression else None)

@@ -11,9 +11,8 @@ import pytest
 import trio
 
 import adapters.anyio.server
-from tests.adapters.runtime import Log
 from tests.adapters.runtimes import Runtime, make_runtime
-from tests.adapters.runtimes.base import HOST, client_context, echo, server_context, wait_closed
+from tests.adapters.runtimes.base import HOST, Log, client_context, echo, server_context, wait_closed
 from wsproto_core.exceptions import ConnectionClosed
 
 

@@ -16,7 +16,7 @@ import trio
 import trio.testing
 
 from adapters.trio import ClientConnection, connect, serve_stream
-from tests.adapters.runtime import Log
+from tests.adapters.runtimes.base import Log
 from tests.core.helpers import (
     CLOSE,
     PING,

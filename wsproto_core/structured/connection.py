@@ -159,21 +159,23 @@ class StructuredConnection(AsyncConnection):
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
         if ready():
             await self._checkpoint()
-        while not ready():
-            if self._held:
-                if self._standing_in is not None:
-                    self._standing_in.cancel()
-                await self._park(lambda: ready() or not self._held)
-                continue
-            self._held = True
-            try:
-                while not ready():
-                    await self._read(ready)
-            finally:
-                self._held = False
-                self._holds += 1
-                # To those who are ready, and to one that takes over; the rest go on waiting.
-                self._wake_waiters()
+            return
+        while self._held:
+            if self._standing_in is not None:
+                self._standing_in.cancel()
+            await self._park(lambda: ready() or not self._held)
+            if ready():
+                return
+        self._held = True
+        try:
+            await self._read(ready)
+            while not ready():
+                await self._read(ready)
+        finally:
+            self._held = False
+            self._holds += 1
+            # To those who are ready, and to one that takes over; the rest go on waiting.
+            self._wake_waiters()
 
     async def _read(self, ready: Callable[[], bool]) -> None:
         """Read once, as soon as there is something to read; meet the deadline if that comes before."""

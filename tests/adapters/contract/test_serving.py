@@ -236,6 +236,14 @@ async def test_error_in_the_function_for_extra_headers_is_500(runtime: Runtime) 
         assert [error for _, error in log.errors()] == [ZeroDivisionError]
 
 
+async def test_process_response(runtime: Runtime) -> None:
+    def process_response(path: str, request_headers: Headers, response: Response) -> None:
+        response.headers["X-Path"] = path
+
+    async with runtime.connected(server={"process_response": process_response}) as (client, _):
+        assert client.response_headers["X-Path"] == "/"
+
+
 @pytest.mark.parametrize(
     ("origins", "origin", "accepted"),
     [

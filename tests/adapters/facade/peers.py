@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from adapters import websockets
-from tests.adapters.runtime import HOST
+from tests.adapters.runtimes.base import HOST
 
 
 async def echo(websocket: Any, path: str) -> None:

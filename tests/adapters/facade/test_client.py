@@ -20,7 +20,8 @@ from adapters.websockets.exceptions import (
 from adapters.websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from adapters.websockets.http import Headers
 from adapters.websockets.uri import parse_uri
-from tests.adapters.runtime import HOST, client_context, raw_listener, server_context
+from tests.adapters.runtimes import Runtime
+from tests.adapters.runtimes.base import HOST, client_context, server_context
 
 from .peers import connected, echo, idle, serving, uri_of
 
@@ -90,9 +91,8 @@ async def test_create_protocol_takes_the_arguments_that_are_documented() -> None
         given.update(arguments)
         return WebSocketClientProtocol(**arguments)
 
-    async with serving() as (_, uri):
-        async with websockets.connect(uri, create_protocol=create_protocol, compression=None, max_size=1):
-            pass
+    async with connected({"create_protocol": create_protocol, "compression": None, "max_size": 1}):
+        pass
     assert given == {
         "ping_interval": 20,
         "ping_timeout": 20,
@@ -179,8 +179,8 @@ def test_invalid_uri() -> None:
             websockets.connect(uri)
 
 
-async def test_invalid_handshake() -> None:
-    async with raw_listener() as listener:
+async def test_invalid_handshake(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         connecting = asyncio.ensure_future(websockets.connect(listener.uri))
         peer = await listener.accept()
         await peer.read_head()
@@ -195,8 +195,8 @@ async def test_invalid_handshake() -> None:
             await connecting
 
 
-async def test_deadline_of_the_opening_handshake() -> None:
-    async with raw_listener() as listener:
+async def test_deadline_of_the_opening_handshake(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         with pytest.raises(TimeoutError):
             await websockets.connect(listener.uri, open_timeout=0.2)
 
@@ -210,6 +210,43 @@ async def test_a_future_is_made_of_connect() -> None:
     async with serving() as (_, uri):
         websocket = await asyncio.wait_for(websockets.connect(uri), 10)
         await websocket.close()
+
+
+async def test_redirects_are_followed() -> None:
+    async def process_request(path: str, request_headers: Headers) -> Any:
+        return (302, {"Location": "/there"}, b"") if path == "/here" else None
+
+    async with serving(idle, process_request=process_request, max_connections=5) as (_, uri):
+        websocket = await websockets.connect(uri + "here", max_redirects=3, origin="http://a")
+        assert websocket.path == "/there"
+        assert websocket.request_headers["Origin"] == "http://a"
+        await websocket.close()
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((HOST, 0)) as sock:
+        nobody = f"http://{HOST}:{sock.getsockname()[1]}"
+    for name in "http_proxy", "https_proxy", "socks_proxy", "all_proxy":
+        monkeypatch.setenv(name, nobody)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with serving() as (_, uri), websockets.connect(uri) as websocket:
+        assert websocket.open
+        with pytest.raises(ConnectionRefusedError):
+            await websockets.connect(uri, proxy=True)
+
+
+async def test_iterating_connects_again() -> None:
+    async def handler(websocket: Any, path: str) -> None:
+        await websocket.send("x")
+
+    async with serving(handler) as (_, uri):
+        messages = []
+        async for websocket in websockets.connect(uri):
+            messages.append(await websocket.recv())
+            if len(messages) == 2:
+                await websocket.close()
+                break
+        assert messages == ["x", "x"]
 
 
 # unix_connect
@@ -272,9 +309,8 @@ async def test_handshake_is_called_with_what_was_configured() -> None:
         "subprotocols": ["a"],
         "extra_headers": {"A": "b"},
     }
-    async with serving() as (_, uri):
-        async with websockets.connect(uri, create_protocol=Protocol, **options):
-            pass
+    async with serving() as (_, uri), websockets.connect(uri, create_protocol=Protocol, **options):
+        pass
     assert calls == [
         (
             (parse_uri(uri),),
@@ -301,8 +337,8 @@ async def test_handshake_goes_by_its_arguments() -> None:
         assert "Sec-WebSocket-Extensions" not in server.request_headers
 
 
-async def test_handshake_on_a_stream_that_was_lost() -> None:
-    async with raw_listener() as listener:
+async def test_handshake_on_a_stream_that_was_lost(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         host, port = listener.socket.getsockname()
         transport, websocket = await asyncio.get_running_loop().create_connection(
             WebSocketClientProtocol, host, port

@@ -14,7 +14,10 @@ from adapters.websockets.exceptions import ConnectionClosed, ConnectionClosedErr
 from adapters.websockets.http import Headers
 from adapters.websockets.protocol import WebSocketCommonProtocol
 from adapters.websockets.server import WebSocketServerProtocol
-from tests.adapters.runtime import HOST, RawServer, raw_listener, turns, until
+from tests.adapters.event_loop import turns
+from tests.adapters.runtimes import Runtime
+from tests.adapters.runtimes.base import HOST
+from tests.adapters.runtimes.peers import RawServer
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 
 from .peers import connected
@@ -82,8 +85,7 @@ async def test_iteration_raises_when_the_connection_is_closed_otherwise() -> Non
     async with connected() as (client, server):
         closing = asyncio.ensure_future(server.close(4000))
         with pytest.raises(ConnectionClosedError):
-            async for _ in client:
-                pytest.fail("there is no message")
+            await anext(aiter(client))
         await closing
 
 
@@ -102,8 +104,8 @@ async def connect_to_peer(listener: Any, **options: Any) -> tuple[RawServer, Any
     return peer, await connecting
 
 
-async def test_ping_is_sent_every_ping_interval(peer_options: dict[str, Any]) -> None:
-    async with raw_listener() as listener:
+async def test_ping_is_sent_every_ping_interval(runtime: Runtime, peer_options: dict[str, Any]) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, **peer_options)
         for _ in range(2):
             ping = await peer.read_frame()
@@ -115,8 +117,10 @@ async def test_ping_is_sent_every_ping_interval(peer_options: dict[str, Any]) ->
         await closing
 
 
-async def test_connection_is_closed_when_there_is_no_pong(peer_options: dict[str, Any]) -> None:
-    async with raw_listener() as listener:
+async def test_connection_is_closed_when_there_is_no_pong(
+    runtime: Runtime, peer_options: dict[str, Any]
+) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, **peer_options)
         frames = await peer.read_frames_to_end()
         assert [frame.opcode for frame in frames] == [PING, CLOSE]
@@ -126,8 +130,8 @@ async def test_connection_is_closed_when_there_is_no_pong(peer_options: dict[str
         await client.wait_closed()
 
 
-async def test_no_keepalive() -> None:
-    async with raw_listener() as listener:
+async def test_no_keepalive(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, ping_interval=None, compression=None)
         await asyncio.sleep(0.3)
         await client.send("x")
@@ -141,8 +145,8 @@ async def test_no_keepalive() -> None:
 # Limits
 
 
-async def test_close_timeout() -> None:
-    async with raw_listener() as listener:
+async def test_close_timeout(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, close_timeout=0.2)
         await client.close()
         assert client.closed
@@ -162,11 +166,11 @@ async def test_max_size() -> None:
         assert server.close_code == 1009
 
 
-async def test_max_queue_stops_the_reading_until_recv_is_called() -> None:
+async def test_max_queue_stops_the_reading_until_recv_is_called(runtime: Runtime) -> None:
     async with connected({"max_queue": 4, "compression": None}) as (client, server):
         for number in range(100):
             await server.send(str(number))
-        await until(lambda: client.protocol.undelivered >= 4)
+        await runtime.until(lambda: client.protocol.undelivered >= 4)
         assert not client.protocol.wants_read
         assert [await client.recv() for _ in range(100)] == [str(number) for number in range(100)]
         assert client.protocol.wants_read
@@ -324,8 +328,8 @@ async def test_send_an_iterable() -> None:
         assert [await server.recv() for _ in range(3)] == ["ab", b"ab", "abc"]
 
 
-async def test_items_of_an_iterable_are_sent_in_frames_of_their_own() -> None:
-    async with raw_listener() as listener:
+async def test_items_of_an_iterable_are_sent_in_frames_of_their_own(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, ping_interval=None, compression=None)
         await client.send(["a", "b"])
         frames = [await peer.read_frame() for _ in range(3)]
@@ -383,8 +387,8 @@ async def test_cancelling_the_future_has_no_effect() -> None:
         assert await server.recv() == "x"
 
 
-async def test_payloads_of_pings_and_pongs() -> None:
-    async with raw_listener() as listener:
+async def test_payloads_of_pings_and_pongs(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, ping_interval=None)
         await client.ping()
         assert len((await peer.read_frame()).payload) == 4
@@ -403,8 +407,8 @@ async def test_payloads_of_pings_and_pongs() -> None:
         await closing
 
 
-async def test_control_frames_are_dealt_with() -> None:
-    async with raw_listener() as listener:
+async def test_control_frames_are_dealt_with(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, ping_interval=None)
         await peer.send(Frame(PING, b"x"))
         assert (await peer.read_frame())[:2] == (PONG, b"x")

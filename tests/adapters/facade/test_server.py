@@ -29,7 +29,9 @@ from adapters.websockets.extensions.permessage_deflate import (
 )
 from adapters.websockets.http import Headers
 from adapters.websockets.server import WebSocketServer, WebSocketServerProtocol
-from tests.adapters.runtime import HOST, client_context, raw_connection, server_context, turns, until
+from tests.adapters.event_loop import turns
+from tests.adapters.runtimes import Runtime
+from tests.adapters.runtimes.base import HOST, client_context, server_context
 from tests.core.helpers import request
 
 from .peers import connected, echo, idle, serving, uri_of
@@ -327,10 +329,10 @@ async def test_closing_the_server_closes_open_connections_with_going_away() -> N
         assert websocket.close_code == 1001
 
 
-async def test_closing_the_server_rejects_connections_in_the_opening_handshake() -> None:
-    async with serving() as (server, _), raw_connection(server) as client:
+async def test_closing_the_server_rejects_connections_in_the_opening_handshake(runtime: Runtime) -> None:
+    async with serving() as (server, _), runtime.raw_connection(server) as client:
         await client.send(request()[:-2])
-        await until(lambda: server.connections)
+        await runtime.until(lambda: server.connections)
         server.close()
         response = await client.read_response()
         assert response.status == 503
@@ -338,7 +340,7 @@ async def test_closing_the_server_rejects_connections_in_the_opening_handshake()
         await server.wait_closed()
 
 
-async def test_wait_closed_waits_for_handlers() -> None:
+async def test_wait_closed_waits_for_handlers(runtime: Runtime) -> None:
     released = asyncio.Event()
 
     async def handler(websocket: Any, path: str) -> None:
@@ -348,7 +350,7 @@ async def test_wait_closed_waits_for_handlers() -> None:
     async with serving(handler) as (server, uri), websockets.connect(uri):
         server.close()
         waiting = asyncio.ensure_future(server.wait_closed())
-        await until(lambda: all(connection.closed for connection in server.connections))
+        await runtime.until(lambda: all(connection.closed for connection in server.connections))
         await turns()
         assert not waiting.done()
         released.set()
@@ -514,11 +516,10 @@ async def test_error_of_an_overridden_handshake_that_has_succeeded(caplog: pytes
         called.append(websocket)
 
     called: list[Any] = []
-    async with serving(handler, create_protocol=Protocol) as (_, uri):
-        async with websockets.connect(uri) as websocket:
-            with pytest.raises(ConnectionClosedError):
-                await websocket.recv()
-            assert websocket.close_code == 1011
+    async with serving(handler, create_protocol=Protocol) as (_, uri), websockets.connect(uri) as websocket:
+        with pytest.raises(ConnectionClosedError):
+            await websocket.recv()
+        assert websocket.close_code == 1011
     assert called == []
     assert "opening handshake failed" in caplog.text
 
@@ -557,14 +558,14 @@ async def test_process_request_returns_none_by_default() -> None:
     assert await connection.process_request(path="/", request_headers=Headers()) == (200, {}, b"")
 
 
-async def test_process_request_that_waits_for_the_end_of_the_connection() -> None:
+async def test_process_request_that_waits_for_the_end_of_the_connection(runtime: Runtime) -> None:
     class Protocol(WebSocketServerProtocol):
         async def process_request(self, path: str, request_headers: Headers) -> Any:
             await self.wait_closed()
 
     async with serving(idle, create_protocol=Protocol) as (server, uri):
         connecting = asyncio.ensure_future(asyncio.wait_for(websockets.connect(uri), 10))
-        await until(lambda: server.connections)
+        await runtime.until(lambda: server.connections)
         server.close()
         await server.wait_closed()
         with pytest.raises(InvalidHandshake):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import random
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -118,6 +120,10 @@ class Runtime(ABC):
     @abstractmethod
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         """Run a test to its end, and see whether it leaves anything behind."""
+
+    def random(self, number: int) -> random.Random:
+        """A source of random numbers, the same in each run but for ``CONTRACT_SEED`` in the environment."""
+        return random.Random(f"{os.environ.get('CONTRACT_SEED', '0')} {number}")
 
     # Time and tasks
 

@@ -57,9 +57,9 @@ class Wait:
             yield self
 
 
-async def moment(clock: Clock) -> None:
+async def moment(clock: Clock, seconds: float = 1e-6) -> None:
     """Let all others have a turn, and time go on: nobody can do for ever what takes no time."""
-    deadline = clock.now + 1e-6
+    deadline = clock.now + seconds
     await Wait(lambda: clock.now >= deadline, deadline)
 
 
@@ -402,7 +402,7 @@ class MemoryStream(Stream):
         if self._error is not None:
             raise self._error
         self._outgoing += data
-        await moment(self._runtime.clock)
+        await moment(self._runtime.clock, LATENCY)
         await Wait(lambda: not self._outgoing or self._error)
         if self._error is not None:
             raise self._error
@@ -464,7 +464,7 @@ class Memory(Runtime):
             await test
 
         main = self.spawn(run)
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + 3 * DEADLINE
         while not main.done():
             if not self._turn():
                 raise AssertionError(f"nobody can go on at {self.clock.now} seconds")

@@ -1,0 +1,330 @@
+"""Byte streams: how they are opened and listened for, and TLS.
+
+TLS goes over any non-blocking byte stream, which may be TLS itself. An ``SSLSocket`` will not do: its
+timeout is one for all threads, its ``send`` can lock up behind a ``recv`` that waits, and one that
+wraps another writes past it. Here, OpenSSL works in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import queue
+import socket
+import ssl
+import stat
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from wsproto_core.connecting import Connecting
+from wsproto_core.typing import BytesLike
+
+__all__ = ["Stream", "TLSStream", "listen_tcp", "listen_unix", "open_stream"]
+
+# Bytes encrypted or decrypted at once. A record has at most 16 KiB (RFC 8446 section 5.1).
+RECORDS = 2**16
+
+
+class TLSStream:
+    """A byte stream within TLS. Its methods are those of a non-blocking socket, with the same lock as that.
+
+    Attributes:
+        established: whether TLS's handshake is done.
+        unsent: encrypted bytes that wait to be written.
+    """
+
+    def __init__(self, stream: Stream, context: ssl.SSLContext, **names: Any) -> None:
+        """
+        Arguments:
+            stream: what it goes over.
+            context: certificates and settings.
+            names: ``server_side`` or ``server_hostname``, as in :meth:`ssl.SSLContext.wrap_bio`.
+        """
+        self._stream = stream
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, **names)
+        self._accepted = 0  # bytes that ``unsent`` is made of
+        self._ended = False
+        self._error: ssl.SSLError | None = None
+        self._eof_sent = False
+        self.established = False
+        self.unsent = b""
+
+    def recv(self, size: int) -> bytes:
+        """Return all that is there, decrypted; nothing at the end.
+
+        Raises:
+            BlockingIOError: there is nothing yet.
+            OSError: the stream or TLS has failed.
+        """
+        data = b""
+        while not (data or self._ended):
+            received = self._stream.recv(size)
+            if self._eof_sent:
+                # What comes now means nothing, and need not be decrypted.
+                return received
+            if received:
+                self._incoming.write(received)
+            else:
+                self._incoming.write_eof()
+            data = self._decrypt()
+        if not data and self._error is not None:
+            raise self._error
+        return data
+
+    def _decrypt(self) -> bytes:
+        """Decrypt all that has come in: what stayed here would not make the socket readable."""
+        pieces = [b""]
+        try:
+            self._shake_hands()
+            while self._incoming.pending or self._incoming.eof:
+                pieces.append(self._object.read(RECORDS))
+                if not pieces[-1]:
+                    self._ended = True
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self._ended = True
+            # A peer that does not say goodbye in TLS may have done so in WebSocket.
+            if not (self.established and isinstance(error, ssl.SSLEOFError)):
+                self._error = error
+        # The handshake goes on, a key is changed, an error is told: the next flush does it.
+        self.unsent += self._outgoing.read()
+        return b"".join(pieces)
+
+    def _shake_hands(self) -> None:
+        if not self.established:
+            self._object.do_handshake()
+            self.established = True
+
+    def send(self, data: BytesLike) -> int:
+        """Encrypt and write the beginning of ``data``; return its size when all of that is written.
+
+        Raises:
+            BlockingIOError: it is not: call this again, with the same data.
+            ssl.SSLWantReadError: something has to be received first, as in TLS's handshake.
+            OSError: the stream or TLS has failed.
+        """
+        self.flush()
+        if not self._accepted:
+            try:
+                self._shake_hands()
+                self._accepted = self._object.write(data[:RECORDS])
+            finally:
+                self.unsent += self._outgoing.read()
+                self.flush()
+        count, self._accepted = self._accepted, 0
+        return count
+
+    def flush(self) -> None:
+        """Write what is encrypted.
+
+        Raises:
+            BlockingIOError: not all of it could be written.
+            OSError: the stream has failed.
+        """
+        while self.unsent:
+            self.unsent = self.unsent[self._stream.send(self.unsent) :]
+
+    def shutdown(self, how: int) -> None:
+        """Say goodbye in TLS, then shut down what it goes over.
+
+        Raises:
+            BlockingIOError: not all could be written: call this again.
+            OSError: the stream has failed.
+        """
+        # It would like to wait for the peer's goodbye.
+        with contextlib.suppress(ssl.SSLError):
+            self._object.unwrap()
+        self.unsent += self._outgoing.read()
+        self.flush()
+        self._stream.shutdown(how)
+        self._eof_sent = True
+
+
+Stream: TypeAlias = socket.socket | TLSStream
+
+
+# Clients
+
+
+def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None]:
+    """Connect to where a client wants to go; return the socket, and TLS over it.
+
+    Raises:
+        HandshakeTimeout: it is too late.
+        OSError: it cannot be reached.
+    """
+    try:
+        sock = open_socket(connecting)
+    except TimeoutError as error:
+        if connecting.deadline is None or time.monotonic() < connecting.deadline:
+            raise
+        raise connecting.timed_out() from error
+    context = connecting.ssl
+    if not context:
+        return sock, None
+    try:
+        if context is True:
+            context = ssl.create_default_context()
+        return sock, TLSStream(sock, context, server_hostname=connecting.server_hostname)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def open_socket(connecting: Connecting) -> socket.socket:
+    options = connecting.stream_options
+    sock: socket.socket | None = options.get("sock")
+    if sock is not None:
+        return sock
+    if options.get("path") is not None:
+        return connect_unix(options["path"], connecting.deadline)
+    addresses = look_up(connecting.host, connecting.port, options.get("family", 0), connecting.deadline)
+    return connect_tcp(addresses, options.get("source_address"), connecting.deadline)
+
+
+Address: TypeAlias = tuple[Any, Any, int, str, Any]
+
+
+def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequence[Address]:
+    """Look up the addresses of a host, within a time that the operating system knows nothing of.
+
+    Raises:
+        TimeoutError: the time is over.
+        OSError: there are none.
+    """
+
+    def call(flags: int = 0) -> Sequence[Address]:
+        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+
+    with contextlib.suppress(socket.gaierror):
+        return call(socket.AI_NUMERICHOST)
+    if deadline is None:
+        return call()
+    results: queue.SimpleQueue[Sequence[Address] | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put(call())
+        except Exception as error:
+            results.put(error)
+
+    # Nothing can end it, but nobody has to wait for it.
+    threading.Thread(target=run, name=f"name lookup of {host}", daemon=True).start()
+    try:
+        result = results.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise TimeoutError(f"the name lookup of {host!r} takes too long") from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def connect_tcp(addresses: Sequence[Address], source: Any, deadline: float | None) -> socket.socket:
+    """Connect to the first address that answers; each gets an equal share of the time that is left.
+
+    Raises:
+        OSError: none does. It is the first one's error, and has the others as notes.
+    """
+    errors: list[OSError] = []
+    try:
+        for tried, (family, kind, proto, _, address) in enumerate(addresses):
+            timeout = None
+            if deadline is not None:
+                timeout = max(0.001, deadline - time.monotonic()) / (len(addresses) - tried)
+            try:
+                return connect_socket(socket.socket(family, kind, proto), address, source, timeout)
+            except OSError as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"and with the next address: {other}")
+        raise errors[0]
+    finally:
+        # They refer to this frame.
+        errors.clear()
+
+
+def connect_unix(path: str, deadline: float | None) -> socket.socket:
+    """Connect to a Unix socket.
+
+    Raises:
+        OSError: nobody listens there, or not in time.
+    """
+    while True:
+        try:
+            return connect_socket(socket.socket(socket.AF_UNIX), path, None, 0.0)
+        except BlockingIOError:
+            # Too many wait to be accepted; this cannot be polled for.
+            if deadline is not None and deadline <= time.monotonic():
+                raise TimeoutError(f"{path!r} does not accept the connection") from None
+            time.sleep(0.01)
+
+
+def connect_socket(sock: socket.socket, address: Any, source: Any, timeout: float | None) -> socket.socket:
+    """Connect a socket, or close it.
+
+    Raises:
+        OSError: it cannot be connected.
+    """
+    try:
+        if source is not None:
+            sock.bind(source)
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+# Servers
+
+
+def listen_tcp(
+    host: str | Sequence[str] | None, port: int | None, family: int, reuse_port: bool | None
+) -> list[socket.socket]:
+    """Listen on all addresses of one or several hosts; on IPv6 without IPv4, which has sockets of its own.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    hosts = [host or None] if host is None or isinstance(host, str) else host
+    flags = socket.AI_PASSIVE
+    found = [socket.getaddrinfo(name, port or 0, family, socket.SOCK_STREAM, 0, flags) for name in hosts]
+    listeners: list[socket.socket] = []
+    with contextlib.ExitStack() as stack:
+        for kind, address in dict.fromkeys((address[0], address[4]) for each in found for address in each):
+            try:
+                listener = socket.create_server(address, family=kind, reuse_port=bool(reuse_port))
+            except OSError as error:
+                # A family may be known but not in use, as IPv6 in many a container.
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) or not listeners:
+                    raise
+            else:
+                listeners.append(stack.enter_context(listener))
+        stack.pop_all()
+    return listeners
+
+
+def listen_unix(path: str) -> socket.socket:
+    """Listen on a Unix socket, in the place of one that a program has left behind.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):
+            os.remove(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(path)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {path!r}: {error.strerror}") from error
+    return listener
