@@ -616,7 +616,7 @@ async def wrong_place(channel_id: int) -> None: ...
         (no_arguments, ["provides 'channel_id'", "no_arguments takes (websocket"]),
         (takes_nothing, ["provides 'channel_id'", "takes_nothing takes ()"]),
         (needs_more, ["provides the connection, 'channel_id'", "'token'"]),
-        (positional, ["provides 'channel_id'", "positional takes"]),
+        (positional, ["'channel_id'", "positional takes"]),
         (wrong_place, ["provides the connection, 'channel_id'", "multiple values", "'channel_id'"]),
         ("channel", ["must be a function that takes the connection, not 'channel'"]),
         (None, ["must be a function that takes the connection, not None"]),
