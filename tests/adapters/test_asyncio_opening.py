@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import sys
 from pathlib import Path
@@ -55,15 +54,6 @@ async def test_options_of_the_event_loop_are_passed_on(runtime: Runtime) -> None
             await check_echo(client)
         with pytest.raises(socket.gaierror):
             await connect(f"ws://[::1]:{runtime.port_of(server)}/", family=socket.AF_INET)
-
-
-async def test_default_loggers(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "wsproto_core")
-    async with runtime.connected() as (client, server):
-        assert client.logger is logging.getLogger("wsproto_core.client")
-        assert server.logger is logging.getLogger("wsproto_core.server")
-    opened = [record.name for record in caplog.records if record.getMessage() == "connection open"]
-    assert sorted(opened) == ["wsproto_core.client", "wsproto_core.server"]
 
 
 @pytest.mark.parametrize("handler", [lambda: None, lambda a, b, c: None, lambda *, a: None])
