@@ -342,6 +342,25 @@ async def test_cancelling_connect_leaves_nothing(runtime: Runtime) -> None:
         gc.collect()
 
 
+async def test_fragments_need_no_generator(runtime: Runtime) -> None:
+    class Fragments:
+        def __init__(self) -> None:
+            self.left = ["a", "b"]
+
+        def __aiter__(self) -> Any:
+            return self
+
+        async def __anext__(self) -> str:
+            if not self.left:
+                raise StopAsyncIteration
+            await runtime.sleep(0)
+            return self.left.pop(0)
+
+    async with runtime.serving() as (_, uri), runtime.connect(uri) as client:
+        await client.send(Fragments())
+        assert await client.recv() == "ab"
+
+
 # Streams that nobody keeps
 
 
