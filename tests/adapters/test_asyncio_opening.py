@@ -285,8 +285,8 @@ async def test_origin() -> None:
 async def test_logger() -> None:
     log, other = Log(), Log()
     async with connected({"logger": log}, {"logger": other}) as (client, server):
-        assert client.logger is log
-        assert server.logger is other
+        assert client.logger.logger is log.logger
+        assert server.logger.logger is other.logger
     assert log.records
     assert other.records
 
@@ -294,8 +294,8 @@ async def test_logger() -> None:
 async def test_default_loggers(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "wsproto_core")
     async with connected() as (client, server):
-        assert client.logger is logging.getLogger("wsproto_core.client")
-        assert server.logger is logging.getLogger("wsproto_core.server")
+        assert client.logger.logger is logging.getLogger("wsproto_core.client")
+        assert server.logger.logger is logging.getLogger("wsproto_core.server")
     opened = [record.name for record in caplog.records if record.getMessage() == "connection open"]
     assert sorted(opened) == ["wsproto_core.client", "wsproto_core.server"]
 

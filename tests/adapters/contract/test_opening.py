@@ -179,16 +179,16 @@ async def test_origin(runtime: Runtime) -> None:
 async def test_logger(runtime: Runtime) -> None:
     log, other = Log(), Log()
     async with runtime.connected({"logger": log}, {"logger": other}) as (client, server):
-        assert client.logger is log
-        assert server.logger is other
+        assert client.logger.logger is log.logger
+        assert server.logger.logger is other.logger
     assert log.records
     assert other.records
 
 
 async def test_default_loggers(runtime: Runtime) -> None:
     async with runtime.connected({"logger": None}) as (client, server):
-        assert client.logger is logging.getLogger("wsproto_core.client")
-        assert server.logger is logging.getLogger("wsproto_core.server")
+        assert client.logger.logger is logging.getLogger("wsproto_core.client")
+        assert server.logger.logger is logging.getLogger("wsproto_core.server")
 
 
 async def test_create_protocol_is_a_class_or_a_function(runtime: Runtime) -> None:
