@@ -7,6 +7,7 @@ import logging
 import pickle
 import zlib
 from collections.abc import Callable, MutableMapping
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from wsproto_core.connection import BaseConnection
 from wsproto_core.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from wsproto_core.logs import ConnectionLogger, FrameLog, describe, negotiated, shown
 from wsproto_core.options import Logger
+from wsproto_core.reconnecting import AsyncReconnecting
 
 from .helpers import (
     BINARY,
@@ -510,3 +512,37 @@ def test_a_logger_of_records_about_a_connection_is_an_adapter() -> None:
     logger = ConnectionLogger(kept.logger, server_connection(kept))
     assert isinstance(logger, logging.LoggerAdapter)
     assert logger.logger is kept.logger
+
+
+# Connecting again
+
+
+def test_attempts_to_connect_again_are_warnings() -> None:
+    kept = Kept()
+    failures: list[Exception] = [OSError("refused\n\x1b"), TimeoutError("late")]
+
+    async def connect() -> Any:
+        if failures:
+            raise failures.pop(0)
+        return "connection"
+
+    async def sleep(seconds: float) -> None:
+        pass
+
+    connections: AsyncReconnecting[Any] = AsyncReconnecting(
+        "ws://host/\x9b",
+        connect,
+        sleep=sleep,
+        clock=Clock(),
+        options={"logger": kept.logger, "reconnect_delays": lambda: repeat(0.5)},
+    )
+    with pytest.raises(StopIteration) as stopped:
+        connections.__anext__().send(None)
+    assert stopped.value.value == "connection"
+    assert [(record.levelname, record.getMessage()) for record in kept.records] == [
+        (
+            "WARNING",
+            r"connecting to 'ws://host/\x9b' failed: 'refused\n\x1b'; trying again in 0.5 seconds",
+        ),
+        ("WARNING", r"connecting to 'ws://host/\x9b' failed: 'late'; trying again in 0.5 seconds"),
+    ]
