@@ -72,9 +72,9 @@ class Outbox:
         self._pong: bytes | None = None
         self._close: bytes | None = None
         self._close_taken = False
-        self.use_extensions((), NOBODY)
+        self.use_extensions(())
 
-    def use_extensions(self, extensions: Sequence[Extension], observer: Observer) -> None:
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
         """Apply these to what goes out, and tell the observer of it; no frame may have been added yet."""
         self.writer = make_writer(observer, random=self._random, extensions=extensions)
 
