@@ -13,7 +13,8 @@ from typing import Any, NoReturn, TypeAlias, Unpack
 
 from wsproto_core.client import ClientProtocol
 from wsproto_core.exceptions import HandshakeTimeout
-from wsproto_core.options import ClientOptions, ConnectOptions, complete_tls, split_options
+from wsproto_core.options import ClientOptions, ConnectOptions, split_options
+from wsproto_core.stream_options import complete_tls
 from wsproto_core.typing import State
 from wsproto_core.uri import WebSocketURI, parse_uri
 

@@ -21,6 +21,12 @@ SOCKETS = "sockets"
 """There are TCP, TLS and Unix sockets, and time passes by itself."""
 
 
+FEATURES = "features"
+"""There are redirects, proxies, reconnecting, broadcasts, HTTP Basic, and limits on connections."""
+
+ALL = frozenset({COROUTINES, SOCKETS, FEATURES})
+
+
 class Kind(NamedTuple):
     """How a runtime is made: by a class of a module here, given its name. And what it can do."""
 
@@ -31,12 +37,12 @@ class Kind(NamedTuple):
 
 
 RUNTIMES = {
-    "asyncio": Kind("on_asyncio", "Asyncio", "asyncio", frozenset({COROUTINES, SOCKETS})),
-    "uvloop": Kind("on_asyncio", "Asyncio", "asyncio", frozenset({COROUTINES, SOCKETS})),
-    "trio": Kind("on_trio", "Trio", "trio", frozenset({COROUTINES, SOCKETS})),
+    "asyncio": Kind("on_asyncio", "Asyncio", "asyncio", ALL),
+    "uvloop": Kind("on_asyncio", "Asyncio", "asyncio", ALL),
+    "trio": Kind("on_trio", "Trio", "trio", ALL),
     "threading": Kind("on_threads", "Threads", "threading", frozenset({SOCKETS})),
-    "anyio-asyncio": Kind("on_anyio", "Anyio", "anyio", frozenset({COROUTINES, SOCKETS})),
-    "anyio-trio": Kind("on_anyio", "Anyio", "anyio", frozenset({COROUTINES, SOCKETS})),
+    "anyio-asyncio": Kind("on_anyio", "Anyio", "anyio", ALL),
+    "anyio-trio": Kind("on_anyio", "Anyio", "anyio", ALL),
     "memory": Kind("in_memory", "Memory", "", frozenset({COROUTINES})),
 }
 
