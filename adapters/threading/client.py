@@ -12,8 +12,9 @@ from typing import Any, NoReturn, Self, Unpack
 from wsproto_core.client import ClientProtocol
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.options import ClientOptions, ConnectOptions, check_names, split_options
+from wsproto_core.options import ClientOptions, ConnectOptions, split_options
 from wsproto_core.reconnecting import Attempts
+from wsproto_core.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.typing import State
 from wsproto_core.uri import WebSocketURI
 
@@ -192,7 +193,7 @@ def unix_connect(
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
     """
-    return Connect(uri, {"path": path, **options})
+    return Connect(uri, {"path": check_path(path), **options})
 
 
 def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnecting:
@@ -219,4 +220,5 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
+    check_reconnect(options)
     return Reconnecting(Connect(uri, options))

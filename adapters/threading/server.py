@@ -19,10 +19,11 @@ from typing import Any, Self, Unpack
 
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
-from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, check_names, split_options
+from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
 from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import BaseServer, BaseServerConnection, Handler
+from wsproto_core.stream_options import check_names, check_serve
 from wsproto_core.typing import CloseCode, State
 
 from .connection import Connection
@@ -427,6 +428,7 @@ def unix_serve(handler: Handler, path: str | None = None, **options: Unpack[Thre
 def _serve(handler: Handler, host: Any, port: int | None, path: str | None, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
     ours, own = split_options(ServeOptions, options)
+    check_serve(host, port, path, own)
     handlers = handler.handlers if isinstance(handler, Router) else [handler]
     functions = [("handler", each) for each in handlers]
     for name, function in [*functions, ("process_request", ours.get("process_request"))]:
@@ -435,8 +437,6 @@ def _serve(handler: Handler, host: Any, port: int | None, path: str | None, opti
     server = Server(handler, ours, own)
     sock, backlog = own.get("sock"), own.get("backlog", 100)
     if sock is not None:
-        if host is not None or port is not None or path:
-            raise ValueError("sock takes the place of host, port and path: give one or the other")
         server._listeners = [sock]
     elif path is not None:
         server._listeners = [listen_unix(path)]
