@@ -206,7 +206,8 @@ class Connect(asyncio_client.Connect):
             **kwds,
             "create_protocol": self._make_protocol,
         }
-        super().__init__(uri, options)
+        path = options.pop("path", None)
+        super().__init__(uri, path, options)
 
     def _make_protocol(
         self,
