@@ -108,10 +108,12 @@ class Runtime(ABC):
         name: its name in the table of runtimes.
         ClientConnection: the adapter's class.
         ServerConnection: the adapter's class.
+        alone: whether no other runtime is at work in this process.
     """
 
     ClientConnection: type[Any]
     ServerConnection: type[Any]
+    alone = True
 
     def __init__(self, name: str) -> None:
         self.name = name
