@@ -21,6 +21,7 @@ class ServerThread:
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self._runtime = make_runtime(name)
+        self._runtime.alone = False
         self._options = options
         self._listening = threading.Event()
         self._stop = threading.Event()

@@ -109,11 +109,13 @@ class Runtime(ABC):
         ClientConnection: the adapter's class.
         ServerConnection: the adapter's class.
         adapter: the adapter's module, of which some functions are called as they are.
+        alone: whether no other runtime is at work in this process.
     """
 
     ClientConnection: type[Any]
     ServerConnection: type[Any]
     adapter: Any
+    alone = True
 
     def __init__(self, name: str) -> None:
         self.name = name
