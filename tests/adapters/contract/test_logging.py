@@ -161,15 +161,17 @@ async def test_too_many_connections(runtime: Runtime) -> None:
 @pytest.mark.parametrize("how", ["protocol error", "end", "reset"])
 async def test_connection_that_fails(runtime: Runtime, how: str) -> None:
     log = Log()
-    async with runtime.serving(wait_closed, logger=log) as (server, _):
-        async with runtime.raw_client(server) as peer:
-            await runtime.until(lambda: lines(log) == [OPEN])
-            if how == "protocol error":
-                await peer.send(b"\xff\xff")
-                await peer.read_to_end()
-            else:
-                getattr(peer, how)()
-            await runtime.until(lambda: not server.connections)
+    async with (
+        runtime.serving(wait_closed, logger=log) as (server, _),
+        runtime.raw_client(server) as peer,
+    ):
+        await runtime.until(lambda: lines(log) == [OPEN])
+        if how == "protocol error":
+            await peer.send(b"\xff\xff")
+            await peer.read_to_end()
+        else:
+            getattr(peer, how)()
+        await runtime.until(lambda: not server.connections)
     assert lines(log) == [OPEN, CLOSED]
     *_, message = log.messages()
     assert "caused by" in message
