@@ -1,0 +1,31 @@
+"""The program in the documentation is the one that is run here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .threads import DEADLINE
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+PROGRAM = DOCS / "examples" / "threading_echo.py"
+
+
+def test_page_shows_the_program() -> None:
+    region = re.search(r"# region program\n(.*?)# endregion", PROGRAM.read_text(encoding="utf-8"), re.DOTALL)
+    assert region
+    page = (DOCS / "threading.md").read_text(encoding="utf-8")
+    assert f"```python\n{region[1].strip()}\n```" in page
+
+
+def test_program() -> None:
+    command = [sys.executable, "-W", "error", str(PROGRAM)]
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [f"Hello from {name}!" for name in ("Alice", "Bob", "Carol")]
