@@ -213,14 +213,14 @@ class StructuredConnection(AsyncConnection):
                 self._reading = None
 
     def _feed(self, data: bytes | None) -> None:
-        if data is None:
-            self.protocol.handle_timeout()
-            return
-        self._fed += 1
-        if data:
-            self.protocol.receive_data(data)
-        else:
-            self.protocol.receive_eof()
+        if data is not None:
+            self._fed += 1
+            if data:
+                self.protocol.receive_data(data)
+            else:
+                self.protocol.receive_eof()
+        # Also if there is always more to read: a peer must not put off the deadline by sending.
+        self.protocol.handle_timeout()
 
     async def _keep(self) -> None:
         """Stand in when nobody waits for a while, until the connection is closed."""
