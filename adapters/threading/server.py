@@ -118,6 +118,8 @@ class ServerConnection(Connection, BaseServerConnection):
             with self._lock:
                 if admitted:
                     self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+                    if self.protocol.handshake_error is None:
+                        self.log_open()
                 else:
                     self.protocol.refuse_connection()
                 self._react()
@@ -142,7 +144,6 @@ class ServerConnection(Connection, BaseServerConnection):
         return result
 
     def _handle(self) -> None:
-        self.logger.info("connection open")
         code = CloseCode.NORMAL_CLOSURE
         try:
             self._call_handler()
@@ -342,7 +343,7 @@ class Server(BaseServer):
                 except Exception:
                     if not self.closing:
                         # There are too many open files or threads, say; it would be so again at once.
-                        self._logger.exception("cannot accept connections for the moment")
+                        self._logger.exception("accepting a connection failed; trying again")
                         with self._changed:
                             self._changed.wait_for(lambda: self.closing, PAUSE)
 

@@ -22,10 +22,12 @@ from wsproto_core import (
     ServerProtocol,
     Side,
 )
+from wsproto_core.broadcast import Delivery, deliver
 from wsproto_core.connection import BaseConnection
 from wsproto_core.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from wsproto_core.logs import ConnectionLogger, FrameLog, describe, negotiated, shown
 from wsproto_core.options import Logger
+from wsproto_core.prepared import PreparedMessage
 from wsproto_core.reconnecting import AsyncReconnecting
 
 from .helpers import (
@@ -445,6 +447,20 @@ def test_what_was_negotiated() -> None:
     kept = Kept()
     opened(kept).log_open()
     assert kept.lines == ["connection open", "extensions: none; subprotocol: none"]
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_messages_for_many_connections(compression: str | None) -> None:
+    """Those whose frames are logged do not share them; what they send is the same."""
+    kept, message = Kept(), PreparedMessage("hello" * 10)
+    factories = [ServerPerMessageDeflateFactory(threshold=0)] if compression else []
+    protocol = opened(kept, extensions=factories).protocol
+    protocol.send(message)
+    assert deliver(protocol, message) is Delivery.QUEUED
+    assert [line.partition(",")[0] for line in kept.lines] == ["sent text frame"] * 2
+    assert all(line.endswith(f"'{'hello' * 10}'") for line in kept.lines)
+    assert len(sent(protocol)) == 2
+    assert protocol.statistics.messages_sent == protocol.statistics.frames_sent == 2
 
 
 # Who logs frames

@@ -8,7 +8,9 @@ from random import Random
 import pytest
 
 from wsproto_core import ClientProtocol, Protocol, ServerProtocol, Side, Statistics
+from wsproto_core.broadcast import deliver, not_written
 from wsproto_core.observing import Observer
+from wsproto_core.prepared import PreparedMessage
 
 from .helpers import (
     CLOSE,
@@ -244,3 +246,15 @@ def test_a_close_frame_that_fills_the_buffer_is_no_backpressure() -> None:
     assert not protocol.writable
     clock.advance(1)
     assert protocol.statistics.seconds_not_writable == 0.0
+
+
+def test_what_a_broadcast_could_not_write() -> None:
+    clock = Clock()
+    protocol = opened(Side.SERVER, clock, write_limit=(1000, 100))
+    assert isinstance(deliver(protocol, PreparedMessage(b"x" * 5000)), list)
+    not_written(protocol, 4000)
+    assert not protocol.writable
+    clock.advance(2)
+    protocol.data_sent()
+    clock.advance(4)
+    assert protocol.statistics.seconds_not_writable == 2.0
