@@ -129,13 +129,8 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             extra_headers=self.extra_headers,
         )
 
-    # The stream may be there before it is known what to ask for.
-
-    def _react(self) -> None:
-        if self._asking:
-            super()._react()
-
     def _flush(self) -> None:
+        # The stream may be there before it is known what to ask for.
         if self._asking:
             super()._flush()
 

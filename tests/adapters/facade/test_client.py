@@ -343,11 +343,9 @@ async def test_handshake_on_a_stream_that_was_lost(runtime: Runtime) -> None:
         transport, websocket = await asyncio.get_running_loop().create_connection(
             WebSocketClientProtocol, host, port
         )
-        peer = await listener.accept()
-        peer.close()
-        while not transport.is_closing():
-            transport.close()
-            await asyncio.sleep(0)
-        await websocket.wait_closed()
+        waiting = asyncio.ensure_future(websocket.wait_closed())
+        await asyncio.sleep(0)
+        transport.close()
+        await waiting
         with pytest.raises(InvalidMessage):
             await websocket.handshake(parse_uri(listener.uri))

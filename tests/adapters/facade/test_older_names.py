@@ -15,7 +15,7 @@ from adapters.websockets.client import WebSocketClientProtocol
 from adapters.websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from adapters.websockets.protocol import WebSocketCommonProtocol
 from adapters.websockets.server import WebSocketServerProtocol
-from tests.adapters.runtime import HOST, client_context, server_context
+from tests.adapters.runtimes.base import HOST, client_context, server_context
 
 from .peers import connected, echo, idle, serving, uri_of
 
@@ -35,7 +35,7 @@ async def test_nothing_else_warns() -> None:
 async def test_warnings_point_at_the_caller() -> None:
     with warns("timeout", "close_timeout") as caught:
         websockets.connect("ws://localhost/", timeout=1)
-        websockets.serve(idle, timeout=1)
+        websockets.serve(idle, HOST, timeout=1)
         websockets.unix_serve(idle, "path", timeout=1)
         WebSocketCommonProtocol(timeout=1)
         WebSocketClientProtocol(timeout=1)

@@ -133,6 +133,13 @@ async def test_host_port_and_other_keywords_are_those_of_create_server() -> None
         await websockets.serve(idle, HOST, 0, backlogs=7)
 
 
+async def test_any_free_port() -> None:
+    for options in ({"port": 0}, {"port": None}, {}):
+        async with websockets.serve(idle, HOST, **options) as server:
+            assert server.sockets is not None
+            assert server.sockets[0].getsockname()[1] > 0
+
+
 async def test_ssl() -> None:
     async with websockets.serve(idle, HOST, 0, ssl=server_context()) as server:
         uri = uri_of(server).replace("ws:", "wss:")
