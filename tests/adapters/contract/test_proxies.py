@@ -177,9 +177,8 @@ async def test_certificates_are_verified(runtime: Runtime) -> None:
 async def test_server_in_the_tunnel_is_refused_like_any_other(runtime: Runtime) -> None:
     answer = (404, {}, b"")
     async with runtime.serving(process_request=lambda path, headers: answer) as (_, uri):
-        with HTTPProxy() as proxy:
-            with pytest.raises(InvalidStatusCode, match="HTTP status 404"):
-                await runtime.open(uri, proxy=proxy.url)
+        with HTTPProxy() as proxy, pytest.raises(InvalidStatusCode, match="HTTP status 404"):
+            await runtime.open(uri, proxy=proxy.url)
 
 
 async def test_redirects_go_through_the_proxy(runtime: Runtime) -> None:
@@ -222,9 +221,8 @@ async def test_proxy_refuses(runtime: Runtime, status: int) -> None:
 @pytest.mark.parametrize("then", ["close", "wait"])
 async def test_proxy_asks_for_credentials(runtime: Runtime, then: str) -> None:
     answer = b"HTTP/1.1 407 X\r\nProxy-Authenticate: Basic\r\nContent-Length: 1000000\r\n\r\nbody"
-    with HTTPProxy(answer, then=then) as proxy:
-        with pytest.raises(InvalidProxyStatus, match="407"):
-            await runtime.open("ws://example.com/", proxy=proxy.url)
+    with HTTPProxy(answer, then=then) as proxy, pytest.raises(InvalidProxyStatus, match="407"):
+        await runtime.open("ws://example.com/", proxy=proxy.url)
     # The stream is closed, and nothing was sent on it any more.
     assert proxy.leftovers == [b""] * (then == "wait")
 
@@ -265,9 +263,8 @@ async def test_bytes_before_tls_are_none_of_the_servers(runtime: Runtime, tls: b
 
 
 async def test_proxy_resets_the_stream(runtime: Runtime) -> None:
-    with HTTPProxy(b"HTTP/1.1 200", then="reset") as proxy:
-        with pytest.raises((OSError, InvalidProxyMessage)):
-            await runtime.open("ws://example.com/", proxy=proxy.url)
+    with HTTPProxy(b"HTTP/1.1 200", then="reset") as proxy, pytest.raises((OSError, InvalidProxyMessage)):
+        await runtime.open("ws://example.com/", proxy=proxy.url)
 
 
 async def test_proxy_that_never_answers(runtime: Runtime) -> None:
