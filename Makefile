@@ -24,7 +24,7 @@ demo: $(VENV)/.package
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/python .ci/tests --coverage $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
