@@ -6,6 +6,8 @@
 #   make lint        format, lint and types alone
 #   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
 #                    as bench/NAME.py, most take a number of connections: see their first lines
+#   make soak        what all adapters have in common, 100 times on each runtime, half of them on busy
+#                    processors, up to the first failure; RUNS=3 RUNTIMES="trio threading" for fewer
 #   make clean       remove what these commands made
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
@@ -15,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -41,6 +43,10 @@ bench: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py
 	$(BIN)/python bench/compression_settings.py 100
 	$(BIN)/python bench/idle_connections.py 1000
+
+soak: $(VENV)/.tools
+	$(BIN)/python -m tests.adapters.contract.soak --runs $(or $(RUNS),100) \
+		$(if $(RUNTIMES),--runtimes '$(RUNTIMES)') $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info htmlcov .coverage .coverage.*

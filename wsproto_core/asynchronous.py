@@ -26,9 +26,11 @@ __all__ = ["AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
 class Event(Interface):
     """Something that can be waited for once: the ``Event`` of asyncio, trio and anyio."""
 
-    def set(self) -> object: ...
+    def set(self) -> object:
+        """Wake who waits."""
 
-    async def wait(self) -> Any: ...
+    async def wait(self) -> Any:
+        """Wait until it is set."""
 
 
 class AwaitablePong(PongWaiter, Awaitable[float], Interface):
@@ -42,16 +44,17 @@ class Waiter(NamedTuple):
     wake: Callable[[], object]
 
 
-class Pieces:
-    """The pieces of a message that is received: an asynchronous iterator that may be given up at any time."""
+class Pieces(AsyncIterator[Data]):
+    """The pieces of one message, as they arrive: what ``recv_streaming`` returns.
+
+    It is no generator, so that there is nothing to clean up when it is given up: runtimes complain
+    about generators of which that is left to the garbage collector.
+    """
 
     def __init__(self, connection: AsyncConnection, decode: bool | None) -> None:
         self._connection = connection
         self._converter = PieceConverter(decode)
         self._final = False
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> Data:
         while not self._final:
@@ -63,7 +66,8 @@ class Pieces:
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Give it up. There is nothing to do: the next call of ``recv_streaming`` goes on."""
+        """Give up the iteration; for those who are used to close generators."""
+        self._final = True
 
 
 class AsyncConnection(BaseConnection, ABC):
@@ -109,6 +113,10 @@ class AsyncConnection(BaseConnection, ABC):
         """Write what takes no waiting, and see that the rest is."""
 
     @abstractmethod
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        """Write what :func:`.broadcast.deliver` returned; tell by :func:`.broadcast.not_written`."""
+
+    @abstractmethod
     def _react(self) -> None:
         """Do what follows from any change of the state machine."""
 
@@ -143,7 +151,7 @@ class AsyncConnection(BaseConnection, ABC):
         return message if decode is None else convert_message(message, decode)
 
     def recv_streaming(self, decode: bool | None = None) -> Pieces:
-        """Receive the next message in pieces, as they arrive.
+        """Receive the next message in pieces, as they arrive: an asynchronous iterator.
 
         Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
         the iteration is given up, the next call goes on with the same message; until its last piece

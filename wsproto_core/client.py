@@ -135,6 +135,7 @@ class ClientProtocol(Protocol):
         self.response = self._reading.response
         if self.response is None:
             return
+        self._observer.response(self.response)
         if self.response.status != 101:
             raise InvalidStatusCode(self.response.status, self.response)
         headers = self.response.headers

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .exceptions import HandshakeTimeout, InvalidStatusCode
-from .options import ConnectOptions, complete_tls, head_limits, resolve, split_options
+from .options import ConnectOptions, check_alternatives, complete_tls, head_limits, resolve, split_options
 from .proxy import Proxy, Tunnel, choose_proxy
 from .redirects import Redirects
 from .uri import WebSocketURI, parse_uri
@@ -132,9 +132,7 @@ def _fixed(options: Mapping[str, Any]) -> str | None:
     Raises:
         ValueError: two of them do.
     """
-    given = [name for name in STREAM_OPTIONS if options.get(name) is not None]
-    others = [name for name in ("host", "port") if options.get(name) is not None]
-    if len(given) > 1 or (given and others):
-        first, second = (given + others)[:2]
-        raise ValueError(f"{first} and {second} must not both be given: each says where to connect to")
-    return given[0] if given else others[0] if others else None
+    ways = {name: options.get(name) for name in STREAM_OPTIONS}
+    target = {name: options.get(name) for name in ("host", "port")}
+    check_alternatives(**ways, host=target["host"] or target["port"])
+    return next((name for name, value in (ways | target).items() if value is not None), None)

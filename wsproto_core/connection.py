@@ -18,30 +18,42 @@ from .events import Close, Event, Failure, Late, Pong, Request, Response
 from .exceptions import ConcurrencyError
 from .extensions.base import Extension
 from .http import Headers
+from .logs import ConnectionLogger, FrameLog, default_logger, describe, negotiated, shown
+from .options import Logger
+from .prepared import PreparedMessage
 from .protocol import Protocol
 from .statistics import Statistics
-from .typing import BytesLike, Side, State, Subprotocol
+from .typing import BytesLike, State, Subprotocol
 
 __all__ = ["BaseConnection", "PongWaiter", "Sendable", "advance", "fragments_of", "takes_path"]
 
 
 Sendable: TypeAlias = (
-    str | BytesLike | Iterable[str] | Iterable[BytesLike] | AsyncIterable[str] | AsyncIterable[BytesLike]
+    str
+    | BytesLike
+    | PreparedMessage
+    | Iterable[str]
+    | Iterable[BytesLike]
+    | AsyncIterable[str]
+    | AsyncIterable[BytesLike]
 )
 """What ``send`` takes; on a blocking adapter, no asynchronous iterables."""
 
-DATA_TYPES = (str, bytes, bytearray, memoryview)
+DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
 """What is sent as one message; a tuple, because a union would be built anew at each use."""
 
 
 class PongWaiter(Interface):
     """What an adapter's ``ping`` returns, as far as it is completed here; :class:`asyncio.Future` is one."""
 
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether it has been completed."""
 
-    def set_result(self, latency: float, /) -> object: ...
+    def set_result(self, latency: float, /) -> object:
+        """There is a pong."""
 
-    def set_exception(self, error: Exception, /) -> object: ...
+    def set_exception(self, error: Exception, /) -> object:
+        """There will be none."""
 
 
 class BaseConnection:
@@ -49,7 +61,8 @@ class BaseConnection:
 
     Attributes:
         protocol: the state machine.
-        logger: where this connection logs.
+        logger: where this connection logs: :class:`.ConnectionLogger` says which attributes its records
+            have.
         local_address: this end's address, ``(host, port)`` on IPv4; ``None`` before there is a stream.
         remote_address: the other end's.
     """
@@ -58,13 +71,14 @@ class BaseConnection:
     local_address: Any = None
     remote_address: Any = None
 
-    def __init__(
-        self, protocol: Protocol, logger: logging.Logger | logging.LoggerAdapter[Any] | None
-    ) -> None:
+    def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         self.protocol = protocol
-        self.logger = logger or logging.getLogger(f"wsproto_core.{protocol.side.value}")
+        self.logger = ConnectionLogger(logger or default_logger(protocol.side), self)
+        self._failure_logged = False
         self._receiving = False
         self._pings: dict[bytes, PongWaiter] = {}
+        if self.logger.isEnabledFor(logging.DEBUG):
+            self.log_frames()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.protocol.id} {self.state.name}>"
@@ -144,19 +158,33 @@ class BaseConnection:
         """What has been received and sent so far."""
         return self.protocol.statistics
 
+    def log_frames(self, logger: Logger | None = None) -> None:
+        """Log the opening handshake and every frame, from now on, at level DEBUG.
+
+        A connection whose logger is enabled for this level when it is made does so by itself. This is
+        for a few connections among many: call it in ``process_request``, say.
+
+        Arguments:
+            logger: where to log them; ``None`` for this connection's :attr:`logger`.
+
+        Raises:
+            InvalidState: frames have passed already.
+        """
+        own = self.logger if logger is None else ConnectionLogger(logger, self)
+        self.protocol.observe(FrameLog(own))
+
     def _check_not_receiving(self) -> None:
         if self._receiving:
             raise ConcurrencyError("another task is receiving from this connection already")
 
     def _handle_event(self, event: Event) -> None:
-        """Complete the pings that a pong answers; log the rest."""
+        """Log an event; complete the pings that a pong answers."""
         if isinstance(event, Pong):
             for data, latency in event.answered:
                 waiter = self._pings.pop(data, None)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(latency)
-        else:
-            self.log_event(event)
+        self.log_event(event)
 
     def _fail_pings(self) -> None:
         """There will be no more pongs."""
@@ -166,32 +194,47 @@ class BaseConnection:
                 waiter.set_exception(self.protocol.close_exception())
 
     def log_event(self, event: Event) -> None:
-        """Log what is worth a line: openings, closings, failures, and a blocked event loop.
+        """Log what is worth a line: openings, failures, a blocked event loop.
 
         Nothing from the peer is written as it came: control characters are escaped.
         """
+        logger = self.logger
         match event:
-            case Request() if self.protocol.side is Side.SERVER:
-                self.logger.debug("request for %a", event.path)
             case Response():
-                self.logger.info("connection open")
+                self.log_open()
+            case Pong():
+                for _, latency in event.answered:
+                    logger.debug("ping answered after %.6f seconds", latency)
             case Close():
-                self.logger.info("connection closing: received %a", str(event))
-            case Failure() if not event.remote and self.protocol.handshake_error is not None:
-                self.logger.error("opening handshake failed", exc_info=event.error)
+                logger.debug("connection closing: received %s", shown(event))
+            case Failure() if self.protocol.handshake_error is None:
+                logger.debug("connection failed: %s", describe(event.error))
+            case Failure() if event.remote:
+                self._failure_logged = True
+                logger.info("opening handshake failed: %s", describe(event.error))
             case Failure():
-                self.logger.info("connection failed: %a", str(event.error))
+                self._failure_logged = True
+                logger.error("opening handshake failed", exc_info=event.error)
             case Late():
-                self.logger.warning(
+                logger.warning(
                     "the %s deadline was looked at %.1f seconds too late: something blocks this program",
                     event.timer.value,
                     event.seconds,
                 )
 
+    def log_open(self) -> None:
+        """Log that there is a connection."""
+        self.logger.info("connection open")
+        if self.logger.isEnabledFor(logging.DEBUG):
+            self.logger.debug("%s", negotiated(self.extensions, self.subprotocol))
+
     def log_closed(self) -> None:
-        """Log that the stream is closed, if there was a connection on it."""
-        if self.protocol.handshake_error is None:
-            self.logger.info("connection closed: %a", str(self.protocol.close_exception()))
+        """Log that the stream is closed: the end of a connection, or of an attempt at one."""
+        error = self.protocol.handshake_error
+        if error is None:
+            self.logger.info("connection closed: %s", describe(self.protocol.close_exception()))
+        elif not self._failure_logged:
+            self.logger.info("opening handshake refused: %s", describe(error))
 
 
 def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:

@@ -246,12 +246,15 @@ class Frame:
         return b"".join(serialize_frame(self.first, self.data, key))
 
 
-def parse_frame(data: bytes, *, mask: bool, max_size: int | None = None) -> tuple[Frame, int] | None:
+def parse_frame(
+    data: bytes, *, mask: bool, max_size: int | None = None, reserved_bits: int = 0
+) -> tuple[Frame, int] | None:
     """Parse the frame that ``data`` begins with.
 
     Arguments:
         mask: whether the frame must be masked, i.e. whether a client sent it.
         max_size: bytes that the payload may have; ``None`` for no limit.
+        reserved_bits: the reserved bits that may be set in a data frame, as they stand in its first byte.
 
     Returns:
         The frame and the number of bytes it took, or ``None`` when it is not complete.
@@ -261,7 +264,7 @@ def parse_frame(data: bytes, *, mask: bool, max_size: int | None = None) -> tupl
         ProtocolError: the frame breaks a rule that does not depend on other frames.
     """
     if len(data) >= 2:
-        check_first_bytes(data[0], data[1], masked=mask)
+        check_first_bytes(data[0], data[1], masked=mask, reserved_bits=reserved_bits)
     header = parse_frame_header(data)
     if header is None:
         return None
@@ -274,8 +277,8 @@ def parse_frame(data: bytes, *, mask: bool, max_size: int | None = None) -> tupl
     if header.key:
         payload = apply_mask(payload, header.key)
     first = header.first
-    frame = Frame(bool(first & FIN), Opcode(first & 0x0F), payload)
-    return frame, end
+    bits = (bool(first & bit) for bit in (RSV1, RSV2, RSV3))
+    return Frame(bool(first & FIN), Opcode(first & 0x0F), payload, *bits), end
 
 
 def missing_bytes(data: bytes) -> int:

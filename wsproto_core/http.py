@@ -5,10 +5,10 @@ around it:
 
 - The head is found and its limits are applied before h11 sees a byte. h11 limits only a head that is
   still incomplete, so that what it accepts depends on how the bytes were cut into chunks.
-- Control characters are refused, which h11 lets pass. This happens before h11 parses a line, since
-  some of its regular expressions take quadratic time on a line that they will not match.
-- Bodies belong to refusals only: a request with a body, or a 101 response with one, would make an
-  intermediary and us disagree on where the WebSocket data begin.
+- Control characters are refused, which h11 lets pass; and before it parses a line, since some of its
+  regular expressions take quadratic time on a line that they will not match.
+- Bodies belong to refusals only: a request, or a 101 response, with one would make an intermediary and
+  us disagree on where the WebSocket data begin.
 
 Values are ``str`` that hold ASCII; other bytes are represented with surrogate escapes.
 """
@@ -49,8 +49,7 @@ _CREDENTIALS = ("authorization", "proxy-authorization")
 
 _UPGRADE = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
-# Bytes of a chunk header or of trailers. Short, since h11's regular expression for a chunk header takes
-# quadratic time when it does not match.
+# Bytes of a chunk header or of trailers: h11 takes quadratic time for one that does not match.
 _MAX_CHUNK_HEADER = 512
 
 _ALIKE = frozenset(
@@ -93,15 +92,16 @@ class MultipleValuesError(LookupError):
 class Headers(MutableMapping[str, str]):
     """HTTP headers: a mapping from names to values that can hold a name several times.
 
-    A list of ``(name, value)`` is slow at lookups; a ``dict`` neither ignores the case of names nor
-    holds two values for one. This is both: the pairs as they came, and values by lower-case name.
+    A ``dict`` neither ignores the case of names nor holds two values for one. These are the pairs as
+    they came. They are few, are looked up a few times, and are kept as long as the connection: an index
+    would take more memory than the headers.
 
     - ``headers[name]`` raises :exc:`KeyError` if there is no value, returns it if there is one, and
       raises :exc:`MultipleValuesError` if there are several. ``get``, ``pop``, ``setdefault`` and
       ``items`` follow this.
     - ``headers[name] = value`` adds a value after those that are there; ``update`` and the
       constructor do so for each pair.
-    - ``del headers[name]`` removes all values (this is slow).
+    - ``del headers[name]`` removes all values.
     - The keys are lower-case names, each one once.
 
     Nothing is validated here, but when a request or a response is serialized.
@@ -111,10 +111,9 @@ class Headers(MutableMapping[str, str]):
         values: more names and values, as ``dict`` takes them.
     """
 
-    __slots__ = ("_pairs", "_values")
+    __slots__ = ("_pairs",)
 
     _pairs: list[tuple[str, str]]
-    _values: dict[str, tuple[str, ...]]
 
     def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
         self.clear()
@@ -133,42 +132,43 @@ class Headers(MutableMapping[str, str]):
         return self.copy()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._values
+        return isinstance(name, str) and bool(self.get_all(name))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
 
     def __len__(self) -> int:
         """The number of different names."""
-        return len(self._values)
+        return len({name.lower() for name, _ in self._pairs})
 
     def __getitem__(self, name: str) -> str:
-        values = self._values[name.lower()]
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name.lower())
         if len(values) > 1:
             raise MultipleValuesError(name)
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        name, key = _share(name), _share(name.lower())
-        if key in _ALIKE:
+        if name.lower() in _ALIKE:
             value = _share(value)
-        self._values[key] = (*self._values.get(key, ()), value)
-        self._pairs.append((name, value))
+        self._pairs.append((_share(name), value))
 
     def __delitem__(self, name: str) -> None:
         key = name.lower()
-        del self._values[key]
-        self._pairs = [pair for pair in self._pairs if pair[0].lower() != key]
+        pairs = [pair for pair in self._pairs if pair[0].lower() != key]
+        if len(pairs) == len(self._pairs):
+            raise KeyError(key)
+        self._pairs = pairs
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same values, for each name in the same order."""
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._values == other._values
+        return set(self) == set(other) and all(self.get_all(name) == other.get_all(name) for name in self)
 
     def clear(self) -> None:
         """Remove all headers."""
-        self._values = {}
         self._pairs = []
 
     def copy(self) -> Headers:
@@ -189,9 +189,9 @@ class Headers(MutableMapping[str, str]):
         for name, value in values.items():
             self[name] = value
 
-    def get_all(self, name: str) -> list[str]:
+    def get_all(self, key: str) -> list[str]:
         """Return the values for a name in the order in which they came, or an empty list."""
-        return list(self._values.get(name.lower(), ()))
+        return [value for each, value in self._pairs if each.lower() == key.lower()]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Return an iterator of all ``(name, value)``, as they came and in their order."""
@@ -387,9 +387,8 @@ class _HeadScanner:
         self._restart()
         control = _CONTROL_IN_HEAD.search(head)
         if control is not None:
-            raise InvalidMessage(
-                f"control character in HTTP {self._kind}: {control.group()!r} at {control.start()}"
-            )
+            where = f"{control.group()!r} at {control.start()}"
+            raise InvalidMessage(f"control character in HTTP {self._kind}: {where}")
         return head
 
     def _check_size(self, end: int) -> None:
@@ -410,10 +409,12 @@ class RequestReader:
 
     Args:
         limits: how large the head may be.
+        body: whether there may be a body; it is in :attr:`trailing_data`, as far as it has come.
     """
 
-    def __init__(self, limits: HeadLimits = HeadLimits()) -> None:
+    def __init__(self, limits: HeadLimits = HeadLimits(), *, body: bool = False) -> None:
         self.request: Request | None = None
+        self._body = body
         self._scanner = _HeadScanner(limits, "request")
 
     @property
@@ -426,8 +427,8 @@ class RequestReader:
 
         Raises:
             SecurityError: a limit is exceeded.
-            InvalidMessage: this is not an HTTP/1.1 request without a body.
-            InvalidState: the request is complete; what follows it is not HTTP.
+            InvalidMessage: this is not an HTTP/1.1 request, or it has a body.
+            InvalidState: the head is complete; what follows it is not for this reader.
         """
         if self.request is not None:
             raise InvalidState("the request is complete")
@@ -440,7 +441,8 @@ class RequestReader:
         if event.http_version != b"1.1":
             raise InvalidMessage(f"expected HTTP/1.1, got HTTP/{_decode(event.http_version)}", 505)
         headers = _decode_headers(event.headers.raw_items())
-        _check_no_body(headers, "request")
+        if not self._body:
+            _check_no_body(headers, "request")
         self.request = Request(_decode(event.target), headers, _decode(event.method))
 
     def receive_eof(self) -> None:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .messages import MessageReader
+from .observing import NOBODY, Observer, make_reader
 from .options import CommonOptions, marks
+from .statistics import Stopwatch
 from .typing import Data
 
 __all__ = ["Inbox"]
@@ -41,6 +42,7 @@ class Inbox:
 
     Attributes:
         reader: makes the messages.
+        stopped: for how long it has not wanted more, while the connection was open.
         taken: number of messages that have been taken.
         wants_read: turns false when what is here has reached a high-water mark, and true again when
             it is down to both low ones.
@@ -63,6 +65,7 @@ class Inbox:
         "_reading_to_end",
         "_streaming",
         "reader",
+        "stopped",
         "taken",
         "wants_read",
     )
@@ -77,6 +80,7 @@ class Inbox:
         on_end: Callable[[], None],
         on_stop: Callable[[], None],
         on_resume: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
         """
         Arguments:
@@ -86,6 +90,7 @@ class Inbox:
             on_error: called when what comes in is wrong, or too much.
             on_end: called when the end of the stream is reached, if it had to wait.
             on_stop, on_resume: called when ``wants_read`` has changed.
+            clock: returns the time in seconds.
         """
         self.taken = 0
         self.wants_read = True
@@ -98,19 +103,21 @@ class Inbox:
         self._on_end = on_end
         self._on_stop = on_stop
         self._on_resume = on_resume
+        self.stopped = Stopwatch(clock)
         self._notices: list[tuple[int, Event]] = []
         self._demand = _NOTHING
         self._streaming = False
         self._reading_to_end = False
         self._dropping = False
         self._end_waits = False
-        self.use_extensions(())
+        self.use_extensions((), NOBODY)
 
-    def use_extensions(self, extensions: Sequence[Extension]) -> None:
-        """Apply these to what comes in; nothing may have come in yet."""
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer) -> None:
+        """Apply these to what comes in, and tell the observer of it; nothing may have come in yet."""
         max_size = self._options["max_size"]
         size, fragment_size = max_size if isinstance(max_size, tuple) else (max_size, None)
-        self.reader = MessageReader(
+        self.reader = make_reader(
+            observer,
             masked=self._masked,
             control=self._control,
             max_size=size,
@@ -119,6 +126,11 @@ class Inbox:
             extensions=extensions,
         )
         self.reader.is_full = self._is_full
+
+    @property
+    def begun(self) -> bool:
+        """Whether a frame has come in, or a part of one."""
+        return bool(self.reader.frames) or self.reader.incomplete
 
     def notify(self, event: Event) -> None:
         """Add a notice, after the messages that are here."""
@@ -259,6 +271,7 @@ class Inbox:
         """
         self._reading_to_end = True
         self.wants_read = wants_read
+        self.stopped.finish()
 
     def end(self) -> None:
         """There will be no more messages, nor more of one that has been taken in part."""
@@ -275,9 +288,11 @@ class Inbox:
         if self.wants_read:
             if count >= self._max_queue.high or size >= self._read_limit.high:
                 self.wants_read = False
+                self.stopped.start()
                 self._on_stop()
         elif count <= self._max_queue.low and size <= self._read_limit.low:
             self.wants_read = True
+            self.stopped.stop()
             self._on_resume()
 
     def _size(self) -> int:

@@ -20,12 +20,16 @@ class Pings:
 
     Attributes:
         latency: seconds from the last ping that was answered to its pong; 0.0 before there was one.
+        smoothed: a moving average of these seconds; ``None`` before there was one.
+        shortest: the fewest of them.
     """
 
-    __slots__ = ("_limit", "_random", "_sent", "latency")
+    __slots__ = ("_limit", "_random", "_sent", "latency", "shortest", "smoothed")
 
     def __init__(self, random: Callable[[int], bytes], limit: int | None) -> None:
         self.latency = 0.0
+        self.smoothed: float | None = None
+        self.shortest: float | None = None
         self._random = random
         self._limit = limit
         self._sent: dict[bytes, float] = {}
@@ -65,8 +69,17 @@ class Pings:
         while not answered or answered[-1][0] != payload:
             oldest = next(iter(self._sent))
             answered.append((oldest, now - self._sent.pop(oldest)))
-        self.latency = answered[-1][1]
+        self._measured(answered[-1][1])
         return tuple(answered)
+
+    def _measured(self, latency: float) -> None:
+        self.latency = latency
+        if self.smoothed is None or self.shortest is None:
+            self.smoothed = self.shortest = latency
+        else:
+            # the average of RFC 6298 section 2.3
+            self.smoothed += (latency - self.smoothed) / 8
+            self.shortest = min(self.shortest, latency)
 
 
 class Keepalive:

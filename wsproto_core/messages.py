@@ -35,6 +35,7 @@ from .frames import (
     prepare_data,
     serialize_frame,
 )
+from .prepared import Message, PreparedMessage, sharing
 from .typing import BytesLike, Data
 
 __all__ = ["MessageReader", "MessageWriter", "PieceConverter", "convert_message"]
@@ -477,9 +478,22 @@ class MessageWriter:
         building: whether a fragmented message has begun and is not complete.
         text: whether that message is text.
         frames: number of frames built.
+        sharing: what decides how whole messages are encoded; ``None`` if their frames cannot be shared.
+        shared: number of shared frames that were sent as messages, beside those built.
+        outdated: whether the extensions have to start anew, as the peer has seen what they have not.
     """
 
-    __slots__ = ("_decoder", "_extensions", "_random", "building", "frames", "text")
+    __slots__ = (
+        "_decoder",
+        "_extensions",
+        "_random",
+        "building",
+        "frames",
+        "outdated",
+        "shared",
+        "sharing",
+        "text",
+    )
 
     def __init__(
         self, *, random: Callable[[int], bytes] | None = None, extensions: Sequence[Extension] = ()
@@ -495,9 +509,12 @@ class MessageWriter:
         self._decoder = _Utf8Decoder()
         self._random = random
         self._extensions = tuple(extensions)
+        self.sharing = sharing(extensions) if random is None else None
+        self.shared = 0
+        self.outdated = False
 
     def message(
-        self, message: Data | BytesLike, *, text: bool | None, fin: bool, compress: bool | None
+        self, message: Message, *, text: bool | None, fin: bool, compress: bool | None
     ) -> list[bytes]:
         """Return the frame for a message, or for the next fragment of one.
 
@@ -517,6 +534,8 @@ class MessageWriter:
                 return self.frame(FINAL_TEXT, message.encode())
             if type(message) is bytes:
                 return self.frame(FINAL_BINARY, message)
+        if isinstance(message, PreparedMessage):
+            return message.write(self, text=text, fin=fin, compress=compress)
         opcode, payload = prepare_data(message)
         if text is not None:
             opcode = Opcode.TEXT if text else Opcode.BINARY
@@ -539,6 +558,10 @@ class MessageWriter:
     ) -> tuple[int, bytes]:
         reserved_bits = 0
         called: list[Extension] = []
+        if self.outdated:
+            self.outdated = False
+            for extension in self._extensions:
+                extension.cancel_encoding()
         try:
             for extension in self._extensions:
                 called.append(extension)

@@ -34,6 +34,7 @@ __all__ = [
     "CommonOptions",
     "ConnectOptions",
     "Marks",
+    "NegotiationOptions",
     "Option",
     "ServeOptions",
     "ServerOptions",
@@ -86,6 +87,15 @@ class ClientOptions(CommonOptions, total=False):
     extensions: Sequence[ClientExtensionFactory] | None
     extra_headers: HeadersLike | None
     user_agent_header: str | None
+
+
+class NegotiationOptions(TypedDict, total=False):
+    """Options of a server that may depend on the request; :data:`OPTIONS` documents them."""
+
+    origins: Sequence[OriginLike] | None
+    extensions: Sequence[ServerExtensionFactory] | None
+    extra_headers: ExtraResponseHeaders | None
+    subprotocols: Sequence[Subprotocol] | Sequence[str] | None
 
 
 class ServerOptions(CommonOptions, total=False):
@@ -471,7 +481,7 @@ OPTIONS: dict[str, Option] = {
     ),
 }
 
-T = TypeVar("T", bound=CommonOptions)
+T = TypeVar("T", bound=CommonOptions | NegotiationOptions)
 
 
 def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
@@ -541,6 +551,19 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
             # It may be an option of the other side, of which this side has another name.
             ours = [option for option in OPTIONS if option != name]
             raise TypeError(unknown_option(name, [*known, *ours]))
+
+
+def check_alternatives(**ways: Any) -> None:
+    """Refuse to be told in two ways where a stream leads to; ``None`` and "" tell nothing.
+
+    Raises:
+        ValueError: it is told in two ways.
+    """
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise ValueError(
+            f"{given[0]} and {given[1]} must not both be given: each says where a stream leads to"
+        )
 
 
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:

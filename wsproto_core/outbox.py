@@ -11,9 +11,13 @@ overtakes a message: its pong proves that what was sent before has arrived.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from .extensions.base import Extension
 from .frames import FIN, Opcode
-from .messages import MessageWriter
+from .observing import NOBODY, Observer, make_writer
 from .options import Marks
+from .statistics import Stopwatch
 
 __all__ = ["Outbox"]
 
@@ -26,6 +30,7 @@ class Outbox:
         queued: bytes that have not been handed out.
         unwritten: bytes that have been handed out and not been written.
         bytes_sent: bytes that have been handed out so far.
+        blocked: for how long it has not been writable.
         writable: turns false when more bytes than the high-water mark wait to be written, and true
             again when they are down to the low one.
     """
@@ -37,6 +42,8 @@ class Outbox:
         "_marks",
         "_opening",
         "_pong",
+        "_random",
+        "blocked",
         "bytes_sent",
         "queued",
         "unwritten",
@@ -44,8 +51,17 @@ class Outbox:
         "writer",
     )
 
-    def __init__(self, writer: MessageWriter, marks: Marks) -> None:
-        self.writer = writer
+    def __init__(
+        self, random: Callable[[int], bytes] | None, marks: Marks, clock: Callable[[], float]
+    ) -> None:
+        """
+        Arguments:
+            random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
+            marks: of bytes that wait to be written.
+            clock: returns the time in seconds.
+        """
+        self._random = random
+        self.blocked = Stopwatch(clock)
         self.queued = 0
         self.unwritten = 0
         self.bytes_sent = 0
@@ -56,6 +72,11 @@ class Outbox:
         self._pong: bytes | None = None
         self._close: bytes | None = None
         self._close_taken = False
+        self.use_extensions((), NOBODY)
+
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer) -> None:
+        """Apply these to what goes out, and tell the observer of it; no frame may have been added yet."""
+        self.writer = make_writer(observer, random=self._random, extensions=extensions)
 
     def open(self, data: bytes) -> None:
         """Add what the opening handshake has to say: it goes before all frames, and is never dropped."""
@@ -67,8 +88,9 @@ class Outbox:
         for buffer in buffers:
             self._buffers.append(buffer)
             self.queued += len(buffer)
-        if self.queued + self.unwritten > self._marks.high:
+        if self.queued + self.unwritten > self._marks.high and self.writable:
             self.writable = False
+            self.blocked.start()
 
     def add_control(self, opcode: Opcode, payload: bytes) -> None:
         """Add a control frame."""
@@ -116,8 +138,15 @@ class Outbox:
             self.queued = 0
         return buffers
 
+    def hold(self, count: int) -> None:
+        """Of what was handed out and counted as written, ``count`` bytes have not been written."""
+        self.unwritten += count
+        if self.queued + self.unwritten > self._marks.high:
+            self.writable = False
+
     def written(self, count: int | None) -> None:
         """Of what was handed out, ``count`` bytes have been written; ``None``: all."""
         self.unwritten = 0 if count is None or count >= self.unwritten else self.unwritten - count
         if not self.writable and self.queued + self.unwritten <= self._marks.low:
             self.writable = True
+            self.blocked.stop()

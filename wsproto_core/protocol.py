@@ -3,9 +3,8 @@
 It has three inputs, bytes, calls and time, and two outputs, events and bytes. It does no I/O and
 reads no clock: see :class:`Protocol` for how it is driven.
 
-Where things are: the phases of a connection are tables in :mod:`.states`, deadlines are in
-:mod:`.timers`, frames and messages in :mod:`.frames` and :mod:`.messages`. What remains here is
-what joins them: control frames, the closing handshake, the order of output, backpressure.
+The phases of a connection are tables in :mod:`.states`, deadlines are in :mod:`.timers`, frames and
+messages in :mod:`.frames` and :mod:`.messages`. Here is what joins them: control frames, closing.
 """
 
 from __future__ import annotations
@@ -16,18 +15,19 @@ from typing import Unpack
 
 from .closing import Closing
 from .events import Event, Failure, Fragment, Late, Ping, Pong
-from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
+from .exceptions import ConnectionClosed, InvalidState
 from .extensions.base import Extension
 from .frames import Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
-from .messages import MessageWriter
+from .observing import NOBODY, Observer
 from .options import CommonOptions, marks, resolve
 from .outbox import Outbox
+from .prepared import Message
 from .randomness import random_bytes
 from .states import CONNECTING, OPEN, PHASES, TRANSITIONS, ClosingTimer, Input, Phase
-from .statistics import Statistics
+from .statistics import Statistics, collect
 from .timers import Timer, Timers
 from .typing import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
 
@@ -67,12 +67,12 @@ class Protocol:
     It does not wait as long as a step did something: what was written may have made room to send,
     what was taken may have made room to read, and the end of the stream has events of its own.
 
-    The embedding guide in the documentation has this loop as a program.
-
     This class itself is for a byte stream that has been opened for WebSocket in another way, for
     example by HTTP/2 (RFC 8441): it begins open. :class:`~.client.ClientProtocol` and
     :class:`~.server.ServerProtocol` begin with the opening handshake.
     """
+
+    _observer = NOBODY
 
     def __init__(
         self,
@@ -90,8 +90,7 @@ class Protocol:
             clock: returns the time in seconds; any origin, never going back.
             random: a strong source of bytes (RFC 6455 section 10.3), given their number; ``None``
                 for ``os.urandom``, drawn in batches.
-            extensions: what was negotiated, in order.
-            subprotocol: what was negotiated.
+            extensions, subprotocol: what was negotiated, in order.
             options: see :data:`~.options.OPTIONS`.
 
         Raises:
@@ -123,7 +122,8 @@ class Protocol:
         self._id: uuid.UUID | None = None
         self._bytes_received = 0
         self._messages_sent = 0
-        self._outbox = Outbox(self._make_writer(()), marks(options["write_limit"], 4))
+        keys = self._random if side is Side.CLIENT else None
+        self._outbox = Outbox(keys, marks(options["write_limit"], 4), clock)
         self._pings = Pings(self._random, options["max_pings"])
         self._keepalive = Keepalive(
             self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
@@ -132,27 +132,36 @@ class Protocol:
             options,
             masked=side is Side.SERVER,
             control=self._receive_control,
-            on_error=self._receive_error,
+            on_error=lambda error: self._fail(error, error.code, shorten_reason(str(error)), remote=True),
             on_end=self.receive_eof,
             on_stop=self._keepalive.suspend,
             on_resume=lambda: self._keepalive.resume(self._clock()),
+            clock=clock,
         )
         self._write_timed = False
         self._heard_at_write = 0
         self._idleness = Idleness(self._timers)
         self._closing = Closing()
 
-    def _make_writer(self, extensions: Sequence[Extension]) -> MessageWriter:
-        random = self._random if self.side is Side.CLIENT else None
-        return MessageWriter(random=random, extensions=extensions)
+    def observe(self, observer: Observer) -> None:
+        """Tell of the opening handshake and all frames; raise :exc:`InvalidState` if there were any."""
+        if self._inbox.begun or self._outbox.writer.frames:
+            raise InvalidState("frames have passed already: observe a connection from its beginning")
+        self._observer = observer
+        self._use_extensions(self.extensions)
+        if self.request is not None:
+            observer.request(self.request)
+
+    def _use_extensions(self, extensions: Sequence[Extension]) -> None:
+        self.extensions = tuple(extensions)
+        self._inbox.use_extensions(self.extensions, self._observer)
+        self._outbox.use_extensions(self.extensions, self._observer)
 
     def _open(self, extensions: Sequence[Extension], subprotocol: Subprotocol | None) -> None:
         """The opening handshake is done."""
-        self.extensions = tuple(extensions)
         self.subprotocol = subprotocol
         if extensions:
-            self._inbox.use_extensions(self.extensions)
-            self._outbox.writer = self._make_writer(self.extensions)
+            self._use_extensions(extensions)
         self._step(Input.ACCEPTED)
         now = self._clock()
         self._keepalive.start(now)
@@ -233,13 +242,13 @@ class Protocol:
 
     def send(
         self,
-        message: Data | BytesLike,
+        message: Message,
         *,
         text: bool | None = None,
         fin: bool = True,
         compress: bool | None = None,
     ) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 section 5.6).
+        """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 section 5.6), or a prepared one.
 
         Arguments:
             text: ``True`` or ``False`` forces text or binary.
@@ -250,7 +259,7 @@ class Protocol:
 
         Raises:
             ConnectionClosed: a close frame has been sent or received, or the connection failed.
-            InvalidState: the opening handshake is not done.
+            InvalidState: the opening handshake is not done; or a prepared message comes among fragments.
             TypeError: the message is neither ``str`` nor bytes-like, or not of the type of the
                 fragments before it.
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
@@ -488,14 +497,8 @@ class Protocol:
     @property
     def statistics(self) -> Statistics:
         """What has passed so far."""
-        reader, outbox = self._inbox.reader, self._outbox
-        return Statistics(
-            messages_received=self._inbox.taken + len(reader.messages),
-            messages_sent=self._messages_sent,
-            frames_received=reader.frames,
-            frames_sent=outbox.writer.frames,
-            bytes_received=self._bytes_received,
-            bytes_sent=outbox.bytes_sent,
+        return collect(
+            self._inbox, self._outbox, self._pings, self.extensions, self._messages_sent, self._bytes_received
         )
 
     # The phases
@@ -510,10 +513,9 @@ class Protocol:
         timers = self._timers
         timers.stop(Timer.OPENING)
         if rules.state is not State.OPEN:
-            timers.stop(Timer.PING)
-            timers.stop(Timer.PONG)
-            timers.stop(Timer.WRITE)
-            timers.stop(Timer.IDLE)
+            for timer in (Timer.PING, Timer.PONG, Timer.WRITE, Timer.IDLE):
+                timers.stop(timer)
+            self._outbox.blocked.finish()
             # Once the stream is to be closed there is nothing to be read.
             self._inbox.read_to_end(self.stream_action in (StreamAction.KEEP, StreamAction.SEND_EOF))
         if not rules.parses:
@@ -597,9 +599,6 @@ class Protocol:
         # "it typically echos the status code it received" (section 5.5.1)
         self._give_close(close.code, "")
         self._step(Input.CLOSE_RECEIVED)
-
-    def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
-        self._fail(error, error.code, shorten_reason(str(error)), remote=True)
 
     def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
         """Fail the connection, after every good message before the error."""

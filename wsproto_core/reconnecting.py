@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Self, TypeVar
 
 from .asynchronous import AsyncConnection
+from .logs import default_logger, describe, shown
 from .options import Logger
 from .reconnect import ReconnectPolicy
+from .typing import Side
 
 __all__ = ["AsyncReconnecting"]
 
@@ -45,7 +46,7 @@ class AsyncReconnecting(Generic[T]):
         self._sleep = sleep
         self._clock = clock
         self._policy = ReconnectPolicy(options.get("reconnect_delays"), fatal=options.get("reconnect_fatal"))
-        self._logger: Logger = options.get("logger") or logging.getLogger("wsproto_core.client")
+        self._logger: Logger = options.get("logger") or default_logger(Side.CLIENT)
         self._connection: T | None = None
         self._opened_at = 0.0
 
@@ -66,7 +67,10 @@ class AsyncReconnecting(Generic[T]):
             except Exception as error:
                 delay = self._policy.failed(error)
                 self._logger.warning(
-                    "connecting to %a failed: %a; trying again in %.1f seconds", self._uri, str(error), delay
+                    "connecting to %s failed: %s; trying again in %.1f seconds",
+                    shown(self._uri),
+                    describe(error),
+                    delay,
                 )
             else:
                 self._policy.succeeded()

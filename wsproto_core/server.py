@@ -34,7 +34,7 @@ from .handshake import (
     select_subprotocol,
 )
 from .http import Headers, Request, RequestReader, Response, make_response
-from .options import SelectSubprotocol, ServerOptions, head_limits, marks, resolve
+from .options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, marks, resolve
 from .protocol import Protocol
 from .states import Input, Phase
 from .timers import Timer
@@ -81,15 +81,10 @@ class ServerProtocol(Protocol):
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed.
         """
-        self._settings = settings = resolve(ServerOptions, options)
+        settings = resolve(ServerOptions, options)
         self._setup(Side.SERVER, clock, random, settings)
-        if not callable(settings["extra_headers"]):
-            check_extra_headers(Headers(settings["extra_headers"] or ()))
+        self._use(settings)
         self._date = date
-        self._process_response = settings["process_response"]
-        self._factories = list(settings["extensions"] or ())
-        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
-            self._factories.append(DEFAULT_SERVER)
         self._reading = RequestReader(head_limits(settings))
         self._early = bytearray()  # what the client sends before it has an answer
         self._early_limit = marks(settings["read_limit"], 2).high
@@ -119,6 +114,21 @@ class ServerProtocol(Protocol):
         return self._inbox.wants_read
 
     # Commands
+
+    def configure(self, **options: Unpack[NegotiationOptions]) -> None:
+        """Change what the opening handshake goes by, for this connection: the request may tell what.
+
+        Arguments:
+            options: see :data:`~.options.OPTIONS`; what is not given stays as it is.
+
+        Raises:
+            InvalidState: the request has been answered, or the client has gone.
+            TypeError: an option cannot be changed any more, or has the wrong type.
+            ValueError: an option's value is not allowed.
+        """
+        self._check_unanswered()
+        resolve(NegotiationOptions, options)
+        self._use({**self._settings, **options})
 
     def accept(
         self,
@@ -188,6 +198,7 @@ class ServerProtocol(Protocol):
             return self.reject(_INTERNAL_ERROR)
         self._outbox.open(data)
         self.response = response
+        self._observer.response(response)
         del self._reading
         self._open(extensions, subprotocol)
         early = bytes(self._early)
@@ -288,6 +299,14 @@ class ServerProtocol(Protocol):
 
     # How it is done
 
+    def _use(self, settings: ServerOptions) -> None:
+        if not callable(settings["extra_headers"]):
+            check_extra_headers(Headers(settings["extra_headers"] or ()))
+        self._settings = settings
+        self._factories = list(settings["extensions"] or ())
+        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+            self._factories.append(DEFAULT_SERVER)
+
     def _receive_handshake(self, data: BytesLike) -> None:
         if self.request is not None:
             self._keep_early(data)
@@ -304,6 +323,7 @@ class ServerProtocol(Protocol):
     def _requested(self, request: Request) -> None:
         """Judge the request as far as it is HTTP."""
         self.request = request
+        self._observer.request(request)
         check_host(request.headers)
         if request.method not in ("GET", "HEAD"):
             raise InvalidMessage(
@@ -377,15 +397,17 @@ class ServerProtocol(Protocol):
             self._processing_failed(error)
             return self._respond(_INTERNAL_ERROR)
         self.response = complete
+        self._observer.response(complete)
         self._outbox.open(data)
         return complete
 
     def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
         """Let ``process_response`` alter a response, and check what it makes of it."""
-        if self._process_response is None or self.request is None:
+        process_response = self._settings["process_response"]
+        if process_response is None or self.request is None:
             return response, data
         own = own_headers(response.headers)
-        altered = self._process_response(self.request.path, self.request.headers, response)
+        altered = process_response(self.request.path, self.request.headers, response)
         if altered is None:
             # It may have altered the headers in place.
             altered = response
@@ -403,7 +425,7 @@ class ServerProtocol(Protocol):
 
     def _processing_failed(self, error: Exception) -> None:
         """Tell of an error of ``process_response``, which is not asked again."""
-        self._process_response = None
+        self._settings["process_response"] = None
         self._inbox.notify(Failure(error, remote=False))
 
     def _expire_handshake(self, timer: Timer) -> None:

@@ -16,8 +16,10 @@ from .events import Request
 from .exceptions import ConnectionClosed
 from .frames import serialize_close
 from .handshake import select_subprotocol
-from .http import Headers
+from .http import Headers, Response
+from .logs import describe
 from .options import ServeOptions
+from .routing import Route, Router
 from .server import ServerProtocol
 from .typing import CloseCode, State, Subprotocol
 
@@ -81,9 +83,13 @@ class BaseServerConnection(BaseConnection):
     """A server's connection.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+
+    Attributes:
+        route: on a server made by ``route``, where the request leads to; ``None`` before that is known.
     """
 
     protocol: ServerProtocol
+    route: Route | None = None
 
     def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
         self.handler = handler
@@ -116,14 +122,28 @@ class BaseServerConnection(BaseConnection):
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
 
+    def _find_route(self, request: Request) -> Response | None:
+        """Find the handler that a request is for, or the response to give instead, if rules decide that.
+
+        It is for what :meth:`process_request` has not answered.
+        """
+        if isinstance(self.handler, Router):
+            found = self.handler.route(request)
+            if isinstance(found, Response):
+                return found
+            self.route = found
+        return None
+
     def _call_handler(self) -> Any:
         return self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self)
 
     def _judge(self, error: Exception) -> CloseCode:
         """Log what a handler raised, and say by which code the connection is to be closed."""
+        # Tasks that a handler starts may each see the connection closed.
+        group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
         # That another connection is closed, as a proxy may see, is an error like any other.
-        if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
-            self.logger.info("connection handler ended: %a", str(error))
+        if self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None:
+            self.logger.debug("connection handler ended: %s", describe(error))
             return CloseCode.NORMAL_CLOSURE
         self.logger.error("connection handler failed", exc_info=error)
         return CloseCode.INTERNAL_ERROR
@@ -162,19 +182,23 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         await self.wait_closed()
 
     async def _answer(self, request: Request) -> None:
+        """Perform the opening handshake."""
         result: Any
         try:
             result = self.process_request(request.path, request.headers)
             if inspect.isawaitable(result):
                 result = await result
+            if result is None:
+                result = self._find_route(request)
         except Exception as error:
             result = error
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        if self.protocol.handshake_error is None:
+            self.log_open()
         self._react()
 
     async def _handle(self) -> None:
         """Run the handler, then close the connection."""
-        self.logger.info("connection open")
         code = CloseCode.NORMAL_CLOSURE
         try:
             await self._call_handler()

@@ -1,22 +1,135 @@
-"""Counters of what a connection has received and sent."""
+"""What a connection has received and sent, how well it is compressed, how long it takes and waits.
+
+Nothing is counted for this that costs anything: messages and bytes are counted by those who handle
+them, compression is counted where it is done, and clocks are read when pongs arrive and when
+backpressure begins or ends.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Statistics"]
+if TYPE_CHECKING:
+    from .extensions.base import Extension
+    from .inbox import Inbox
+    from .keepalive import Pings
+    from .outbox import Outbox
+
+__all__ = ["Statistics", "Stopwatch", "collect"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Statistics:
-    """What has passed since the connection was opened.
-
-    Bytes are those of the stream: the opening handshake and frame headers included, TLS not.
-    """
+    """What has passed on a connection from its beginning to the moment at which this was asked for."""
 
     messages_received: int = 0
+    """Whole messages received, taken or not."""
     messages_sent: int = 0
+    """Whole messages given to be sent."""
     frames_received: int = 0
+    """Frames received, control frames included."""
     frames_sent: int = 0
+    """Frames made to be sent, control frames included."""
     bytes_received: int = 0
+    """Bytes received from the stream: with the opening handshake and frame headers, without TLS."""
     bytes_sent: int = 0
+    """Bytes handed to the stream: with the opening handshake and frame headers, without TLS."""
+    compressed_bytes_received: int = 0
+    """Bytes of payload received in compressed messages, as they came."""
+    decompressed_bytes_received: int = 0
+    """Bytes of the same messages, decompressed."""
+    compressed_bytes_sent: int = 0
+    """Bytes of payload sent in compressed messages, as they go."""
+    decompressed_bytes_sent: int = 0
+    """Bytes of the same messages, before they were compressed."""
+    round_trip_time: float | None = None
+    """Seconds from the last ping that was answered to its pong; ``None`` before there was one."""
+    smoothed_round_trip_time: float | None = None
+    """The same over the last pings, in seconds: each new time counts for an eighth, as in RFC 6298."""
+    shortest_round_trip_time: float | None = None
+    """The shortest of all of them, in seconds."""
+    seconds_not_reading: float = 0.0
+    """Seconds during which ``wants_read`` was false: the application did not take what was received."""
+    seconds_not_writable: float = 0.0
+    """Seconds during which ``writable`` was false: the peer, or the network, did not take what was sent."""
+
+    @property
+    def compression_ratio_received(self) -> float | None:
+        """How many times shorter compression made what was received; ``None`` if nothing was compressed."""
+        return _ratio(self.decompressed_bytes_received, self.compressed_bytes_received)
+
+    @property
+    def compression_ratio_sent(self) -> float | None:
+        """How many times shorter compression made what was sent; ``None`` if nothing was compressed."""
+        return _ratio(self.decompressed_bytes_sent, self.compressed_bytes_sent)
+
+
+def _ratio(before: int, after: int) -> float | None:
+    return before / after if after else None
+
+
+class Stopwatch:
+    """How long something has been so, in all."""
+
+    __slots__ = ("_clock", "_finished", "_seconds", "_since")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """
+        Arguments:
+            clock: returns the time in seconds.
+        """
+        self._clock = clock
+        self._seconds = 0.0
+        self._since: float | None = None
+        self._finished = False
+
+    def start(self) -> None:
+        """It is so from now on; it was not."""
+        if not self._finished:
+            self._since = self._clock()
+
+    def stop(self) -> None:
+        """It is not so any more; it may not have been."""
+        self._seconds = self.seconds
+        self._since = None
+
+    def finish(self) -> None:
+        """From now on it does not matter."""
+        self.stop()
+        self._finished = True
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._seconds if self._since is None else self._seconds + self._clock() - self._since
+
+
+def collect(
+    inbox: Inbox,
+    outbox: Outbox,
+    pings: Pings,
+    extensions: Sequence[Extension],
+    messages_sent: int,
+    bytes_received: int,
+) -> Statistics:
+    """Look at all the counters of a connection."""
+    reader = inbox.reader
+    return Statistics(
+        messages_received=inbox.taken + len(reader.messages),
+        messages_sent=messages_sent + outbox.writer.shared,
+        frames_received=reader.frames,
+        frames_sent=outbox.writer.frames + outbox.writer.shared,
+        bytes_received=bytes_received,
+        bytes_sent=outbox.bytes_sent,
+        compressed_bytes_received=sum(extension.compressed_bytes_received for extension in extensions),
+        decompressed_bytes_received=sum(extension.decompressed_bytes_received for extension in extensions),
+        compressed_bytes_sent=sum(extension.compressed_bytes_sent for extension in extensions),
+        decompressed_bytes_sent=sum(extension.decompressed_bytes_sent for extension in extensions),
+        round_trip_time=pings.latency if pings.shortest is not None else None,
+        smoothed_round_trip_time=pings.smoothed,
+        shortest_round_trip_time=pings.shortest,
+        seconds_not_reading=inbox.stopped.seconds,
+        seconds_not_writable=outbox.blocked.seconds,
+    )

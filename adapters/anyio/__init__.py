@@ -1,6 +1,15 @@
 """WebSocket clients and servers on anyio."""
 
+try:
+    import anyio as _runtime  # noqa: F401
+except ImportError as error:
+    raise ImportError("adapters.anyio needs anyio: pip install 'wsproto-core[anyio]'") from error
+
+from wsproto_core.broadcasting import Broadcast, broadcast
+from wsproto_core.prepared import PreparedMessage, prepare
+
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
+from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Serve,
@@ -14,17 +23,24 @@ from .server import (
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
+    "Broadcast",
     "ClientConnection",
     "Connect",
+    "PreparedMessage",
     "Reconnect",
+    "Router",
     "Serve",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
+    "broadcast",
     "connect",
+    "prepare",
     "reconnect",
+    "route",
     "serve",
     "serve_stream",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]

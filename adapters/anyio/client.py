@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
-from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from anyio.abc import ByteStream, TaskGroup
 from wsproto_core.connecting import Connecting
-from wsproto_core.options import ConnectOptions, check_names
+from wsproto_core.options import ConnectOptions
 from wsproto_core.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
@@ -44,11 +43,9 @@ class Connect(StructuredConnect[ClientConnection]):
     """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a task group."""
 
     runtime = RUNTIME
+    create = ClientConnection
+    option_names = AnyioConnectOptions.__annotations__
     missing_tasks = "connect() is to be entered by 'async with', or awaited with task_group="
-
-    def __init__(self, uri: str, task_group: TaskGroup | None, options: Mapping[str, Any]) -> None:
-        check_names(["path", *AnyioConnectOptions.__annotations__], options)
-        super().__init__(uri, ClientConnection, task_group, options)
 
     async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
         stream = await open_stream(connecting)
@@ -91,7 +88,7 @@ def connect(
             :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
-    return Connect(uri, task_group, options)
+    return Connect(uri, None, task_group, options)
 
 
 def unix_connect(
@@ -109,7 +106,7 @@ def unix_connect(
         task_group: see :func:`connect`.
         options: see :func:`connect`.
     """
-    return Connect(uri, task_group, {"path": path, **options})
+    return Connect(uri, path, task_group, options)
 
 
 class Reconnect(StructuredReconnect[ClientConnection]):
@@ -140,4 +137,4 @@ def reconnect(uri: str, **options: Unpack[AnyioConnectOptions]) -> Reconnect:
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
-    return Reconnect(Connect(uri, None, options))
+    return Reconnect(Connect(uri, None, None, options))

@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import ByteStream, TaskStatus
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
-from wsproto_core.options import ServeOptions, check_names
+from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
 from wsproto_core.structured.runtime import Tasks
 from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
@@ -35,14 +35,19 @@ RETRY_DELAY = 0.1
 """Seconds until accepting is tried again, when there are no more descriptors."""
 
 
-class AnyioServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of listening sockets."""
+class AnyioListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of listening sockets."""
 
-    ssl: ssl_module.SSLContext | None
     sock: socket.socket | None
     family: int
     backlog: int
     reuse_port: bool
+
+
+class AnyioServeOptions(AnyioListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class Server(StructuredServer):
@@ -107,30 +112,17 @@ class Serve(StructuredServe[Server]):
 
     runtime = RUNTIME
     make_server = Server
-
-    def __init__(
-        self,
-        handler: Handler,
-        host: str | Sequence[str] | None,
-        port: int | None,
-        path: str | None,
-        options: Any,
-    ) -> None:
-        super().__init__(handler, ServerConnection, path, options)
-        check_names(AnyioServeOptions.__annotations__, self.listener_options)
-        self._ssl = self.listener_options.pop("ssl", None)
-        self._sock = self.listener_options.pop("sock", None)
-        self._hosts = [host] if host is None or isinstance(host, str) else list(host)
-        self._port = port or 0
+    create = ServerConnection
+    option_names = AnyioServeOptions.__annotations__
 
     async def _listen(self) -> list[socket.socket]:
-        if self._sock is not None:
-            self._sock.setblocking(False)
-            self._sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
-            return [self._sock]
+        if self.sock is not None:
+            self.sock.setblocking(False)
+            self.sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
+            return [self.sock]
         if self.path is not None:
             return [open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
-        return await listen(self._hosts, self._port, **self.listener_options)
+        return await listen(self.hosts, self.port, **self.listener_options)
 
     async def accept(
         self, listener: socket.socket, handle: Callable[[Any], Awaitable[None]], handlers: Tasks
@@ -149,12 +141,12 @@ class Serve(StructuredServe[Server]):
             listener.close()
 
     async def open_transport(self, stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:
-        if self._ssl is not None:
-            return StreamTransport(await start_tls(stream, self._ssl, None, server_side=True))
+        if self.ssl is not None:
+            return StreamTransport(await start_tls(stream, self.ssl, None, server_side=True))
         return make_transport(stream)
 
     async def abort(self, stream: socket.socket | ByteStream) -> None:
-        await make_transport(stream).abort(True)
+        await make_transport(stream).abort(False)
 
     def addresses(self, server: Server) -> list[Any]:
         return [sock.getsockname() for sock in server.sockets or ()]
@@ -234,7 +226,7 @@ def unix_serve(
         task_status: see :func:`serve`.
         options: see :func:`serve`.
     """
-    opening = Serve(handler, None, None, path, options)
+    opening = Serve(handler, None, None, path or "", options)
     return opening if task_status is None else opening.run(task_status)
 
 

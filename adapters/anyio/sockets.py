@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 __all__ = ["accept", "connect_tcp", "connect_unix", "listen"]
 
@@ -99,12 +100,21 @@ async def listen(
 ) -> list[socket.socket]:
     """Listen on all addresses of some hosts, with the options of :func:`open_listener`."""
     listeners: list[socket.socket] = []
+    unusable: OSError | None = None
     try:
         for host in hosts:
             for address in await anyio.getaddrinfo(
                 host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             ):
-                listeners.append(open_listener(address[0], address[4], **options))
+                try:
+                    listeners.append(open_listener(address[0], address[4], **options))
+                except OSError as error:
+                    # A system may have names for IPv6 and no use for it.
+                    if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                        raise
+                    unusable = error
+        if unusable is not None and not listeners:
+            raise unusable
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -139,7 +149,8 @@ def open_listener(
 
 
 async def accept(listener: socket.socket) -> socket.socket:
-    """Accept a connection."""
+    """Accept a connection; others get their turn, however many wait for it."""
+    await anyio.lowlevel.checkpoint()
     while True:
         try:
             return listener.accept()[0]

@@ -91,9 +91,10 @@ async def start_tls(
     """
     if not isinstance(context, ssl.SSLContext):
         context = ssl.create_default_context()
-    plain = await SocketStream.from_socket(stream) if isinstance(stream, socket.socket) else stream
+    plain: ByteStream | None = None
     try:
         with os_errors():
+            plain = await SocketStream.from_socket(stream) if isinstance(stream, socket.socket) else stream
             # A close of TLS's own says no more than a close frame does.
             return await TLSStream.wrap(
                 plain,
@@ -103,5 +104,8 @@ async def start_tls(
                 standard_compatible=False,
             )
     except BaseException:
-        await anyio.aclose_forcefully(plain)
+        if plain is not None:
+            await anyio.aclose_forcefully(plain)
+        elif isinstance(stream, socket.socket):
+            stream.close()
         raise

@@ -7,7 +7,8 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -54,7 +55,17 @@ def os_errors() -> Iterator[None]:
     except (OSError, anyio.EndOfStream):
         raise
     except Exception as error:
-        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(repr(error)) from error
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise OSError(repr(error)) from error
+
+
+def addresses(sock: socket.socket) -> tuple[Any, Any]:
+    """Return a socket's own address and its peer's, which is ``None`` if the peer has gone already."""
+    try:
+        return sock.getsockname(), sock.getpeername()
+    except OSError:
+        return sock.getsockname(), None
 
 
 class SocketTransport:
@@ -66,8 +77,7 @@ class SocketTransport:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.stream = self._sock = sock
-        self.local_address = sock.getsockname()
-        self.remote_address = sock.getpeername()
+        self.local_address, self.remote_address = addresses(sock)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # Gathered writes need no help.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -105,7 +115,8 @@ class SocketTransport:
             return
         if reset:
             # Nothing lingers in the system's buffers.
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         anyio.notify_closing(self._sock)
         self._sock.close()
 
@@ -160,7 +171,8 @@ class StreamTransport:
             await self.stream.aclose()
 
     async def abort(self, reset: bool) -> None:
-        await anyio.aclose_forcefully(self.stream)
+        with suppress(OSError), os_errors():
+            await anyio.aclose_forcefully(self.stream)
 
 
 def make_transport(stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:

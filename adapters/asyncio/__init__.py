@@ -1,7 +1,11 @@
 """WebSocket clients and servers on asyncio, and on uvloop."""
 
+from wsproto_core.broadcasting import Broadcast, broadcast
+from wsproto_core.prepared import PreparedMessage, prepare
+
 from .client import ClientConnection, connect, reconnect, unix_connect
 from .connection import Connection
+from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Server,
@@ -13,14 +17,21 @@ from .server import (
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
+    "Broadcast",
     "ClientConnection",
     "Connection",
+    "PreparedMessage",
+    "Router",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
+    "broadcast",
     "connect",
+    "prepare",
     "reconnect",
+    "route",
     "serve",
     "unix_connect",
+    "unix_route",
     "unix_serve",
 ]

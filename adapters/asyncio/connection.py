@@ -19,6 +19,7 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from wsproto_core.asynchronous import AsyncConnection
+from wsproto_core.broadcast import not_written
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import CloseCode, Data, State, StreamAction
@@ -262,6 +263,19 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self.transport.set_write_buffer_limits(0)
         if not self._writing_paused:
             self.protocol.data_sent()
+
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        if self._slice is not None:
+            not_written(self.protocol, sum(map(len, buffers)))
+            self._write(buffers)
+        elif len(buffers) == 1:
+            self.transport.write(buffers[0])
+        else:
+            self.transport.write(b"".join(buffers))
+        if self._writing_paused:
+            if self._slice is None:
+                not_written(self.protocol, self.transport.get_write_buffer_size())
+            self._update_timer()
 
     def _write_slices(self) -> None:
         """Write to TLS, in slices so that it can stop us."""

@@ -31,14 +31,13 @@ __all__ = [
 ]
 
 
-class AsyncioServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of :meth:`asyncio.loop.create_server`."""
+class AsyncioListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of :meth:`asyncio.loop.create_server`."""
 
     family: int
     flags: int
     sock: socket.socket | None
     backlog: int
-    ssl: ssl_module.SSLContext | None
     reuse_address: bool | None
     reuse_port: bool | None
     keep_alive: bool | None
@@ -46,6 +45,12 @@ class AsyncioServeOptions(ServeOptions, total=False):
     ssl_shutdown_timeout: float | None
     start_serving: bool
     cleanup_socket: bool
+
+
+class AsyncioServeOptions(AsyncioListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class ServerConnection(Connection, AsyncServerConnection):
@@ -231,7 +236,10 @@ class Serve(Opening[Server]):
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
         if path is None:
             self._listener_options = {"host": host, "port": port, **self._listener_options}
-        self._server = Server(handler)
+        self._server = self._make_server(handler)
+
+    def _make_server(self, handler: Handler) -> Server:
+        return Server(handler)
 
     def _connection(self) -> ServerConnection:
         connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)

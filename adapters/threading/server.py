@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Self, Unpack
 
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, check_names, split_options
+from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import BaseServer, BaseServerConnection, Handler
 from wsproto_core.typing import CloseCode, State
@@ -38,16 +39,21 @@ PAUSE = 1.0
 SHUTDOWN = 30.0
 
 
-class ThreadingServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of the listening sockets."""
+class ThreadingListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of the listening sockets."""
 
     max_threads: int | None
-    ssl: ssl_module.SSLContext | None
     sock: socket.socket | None
     family: int
     backlog: int
     reuse_port: bool | None
     start_serving: bool
+
+
+class ThreadingServeOptions(ThreadingListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class ServerConnection(Connection, BaseServerConnection):
@@ -102,6 +108,8 @@ class ServerConnection(Connection, BaseServerConnection):
             with self._lock:
                 if admitted:
                     self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+                    if self.protocol.handshake_error is None:
+                        self.log_open()
                 else:
                     self.protocol.refuse_connection()
                 self._react()
@@ -119,12 +127,13 @@ class ServerConnection(Connection, BaseServerConnection):
             if inspect.iscoroutine(result):
                 result.close()
                 raise TypeError("process_request must be a plain function: nobody awaits it here")
+            if result is None:
+                result = self._find_route(request)
         except Exception as error:
             return error
         return result
 
     def _handle(self) -> None:
-        self.logger.info("connection open")
         code = CloseCode.NORMAL_CLOSURE
         try:
             self._call_handler()
@@ -377,7 +386,9 @@ def unix_serve(handler: Handler, path: str | None = None, **options: Unpack[Thre
 def _serve(handler: Handler, host: Any, port: int | None, path: str | None, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
     ours, own = split_options(ServeOptions, options)
-    for name, function in (("handler", handler), ("process_request", ours.get("process_request"))):
+    handlers = handler.handlers if isinstance(handler, Router) else [handler]
+    functions = [("handler", each) for each in handlers]
+    for name, function in [*functions, ("process_request", ours.get("process_request"))]:
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"{name} must be a plain function, not a coroutine function: threads run it")
     server = Server(handler, ours, own)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
-from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 import trio
 from wsproto_core.connecting import Connecting
-from wsproto_core.options import ConnectOptions, check_names
+from wsproto_core.options import ConnectOptions
 from wsproto_core.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
@@ -44,11 +43,9 @@ class Connect(StructuredConnect[ClientConnection]):
     """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a nursery."""
 
     runtime = RUNTIME
+    create = ClientConnection
+    option_names = TrioConnectOptions.__annotations__
     missing_tasks = "connect() is to be entered by 'async with', or awaited with nursery="
-
-    def __init__(self, uri: str, nursery: trio.Nursery | None, options: Mapping[str, Any]) -> None:
-        check_names(["path", *TrioConnectOptions.__annotations__], options)
-        super().__init__(uri, ClientConnection, nursery, options)
 
     async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
         stream = await open_stream(connecting)
@@ -90,7 +87,7 @@ def connect(
             :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
-    return Connect(uri, nursery, options)
+    return Connect(uri, None, nursery, options)
 
 
 def unix_connect(
@@ -108,7 +105,7 @@ def unix_connect(
         nursery: see :func:`connect`.
         options: see :func:`connect`.
     """
-    return Connect(uri, nursery, {"path": path, **options})
+    return Connect(uri, path, nursery, options)
 
 
 class Reconnect(StructuredReconnect[ClientConnection]):
@@ -139,4 +136,4 @@ def reconnect(uri: str, **options: Unpack[TrioConnectOptions]) -> Reconnect:
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
-    return Reconnect(Connect(uri, None, options))
+    return Reconnect(Connect(uri, None, None, options))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl as ssl_module
@@ -13,7 +14,7 @@ from typing import Any, Unpack, overload
 import trio
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
-from wsproto_core.options import ServeOptions, check_names
+from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
 from wsproto_core.structured.runtime import Tasks
 from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
@@ -36,14 +37,19 @@ RETRY_DELAY = 0.1
 """Seconds until accepting is tried again, when there are no more descriptors."""
 
 
-class TrioServeOptions(ServeOptions, total=False):
-    """Options of :func:`serve`: ours, and those of listening sockets."""
+class TrioListenOptions(ServeOptions, total=False):
+    """Options of :func:`serve` but ``ssl``: ours, and those of listening sockets."""
 
-    ssl: ssl_module.SSLContext | None
     sock: socket.socket | None
     family: int
     backlog: int
     reuse_port: bool
+
+
+class TrioServeOptions(TrioListenOptions, total=False):
+    """Options of :func:`serve`."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class Server(StructuredServer):
@@ -108,43 +114,18 @@ class Serve(StructuredServe[Server]):
 
     runtime = RUNTIME
     make_server = Server
-
-    def __init__(
-        self,
-        handler: Handler,
-        host: str | Sequence[str] | None,
-        port: int | None,
-        path: str | None,
-        options: Any,
-    ) -> None:
-        super().__init__(handler, ServerConnection, path, options)
-        check_names(TrioServeOptions.__annotations__, self.listener_options)
-        self._ssl = self.listener_options.pop("ssl", None)
-        self._sock = self.listener_options.pop("sock", None)
-        self._hosts = [host] if host is None or isinstance(host, str) else list(host)
-        self._port = port or 0
+    create = ServerConnection
+    option_names = TrioServeOptions.__annotations__
 
     async def _listen(self) -> list[trio.SocketListener]:
-        if self._sock is not None:
-            self._sock.setblocking(False)
-            sock = trio.socket.from_stdlib_socket(self._sock)
+        if self.sock is not None:
+            self.sock.setblocking(False)
+            sock = trio.socket.from_stdlib_socket(self.sock)
             sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
             return [trio.SocketListener(sock)]
         if self.path is not None:
-            return [await listen(socket.AF_UNIX, self.path, **self.listener_options)]
-        listeners: list[trio.SocketListener] = []
-        family = self.listener_options.pop("family", socket.AF_UNSPEC)
-        try:
-            for host in self._hosts:
-                for address in await trio.socket.getaddrinfo(
-                    host, self._port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
-                ):
-                    listeners.append(await listen(address[0], address[4], **self.listener_options))
-        except BaseException:
-            for listener in listeners:
-                listener.socket.close()
-            raise
-        return listeners
+            return [await open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
+        return await listen(self.hosts, self.port, **self.listener_options)
 
     async def accept(
         self, listener: trio.SocketListener, handle: Callable[[Any], Awaitable[None]], handlers: Tasks
@@ -160,9 +141,9 @@ class Serve(StructuredServe[Server]):
                     handlers.start_soon(handle, stream)
 
     async def open_transport(self, stream: trio.abc.Stream) -> SocketTransport | StreamTransport:
-        if self._ssl is None:
+        if self.ssl is None:
             return make_transport(stream)
-        return StreamTransport(await start_tls(stream, self._ssl, None, server_side=True))
+        return StreamTransport(await start_tls(stream, self.ssl, None, server_side=True))
 
     async def abort(self, stream: trio.abc.Stream) -> None:
         await trio.aclose_forcefully(stream)
@@ -171,8 +152,37 @@ class Serve(StructuredServe[Server]):
         return [sock.getsockname() for sock in server.sockets or ()]
 
 
-async def listen(family: int, address: Any, backlog: int = socket.SOMAXCONN, reuse_port: bool = False) -> Any:
-    """Open a listener."""
+async def listen(
+    hosts: Sequence[str | None], port: int, *, family: int = socket.AF_UNSPEC, **options: Any
+) -> list[trio.SocketListener]:
+    """Listen on all addresses of some hosts, with the options of :func:`open_listener`."""
+    listeners: list[trio.SocketListener] = []
+    unusable: OSError | None = None
+    try:
+        for host in hosts:
+            for address in await trio.socket.getaddrinfo(
+                host, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
+            ):
+                try:
+                    listeners.append(await open_listener(address[0], address[4], **options))
+                except OSError as error:
+                    # A system may have names for IPv6 and no use for it.
+                    if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                        raise
+                    unusable = error
+        if unusable is not None and not listeners:
+            raise unusable
+    except BaseException:
+        for listener in listeners:
+            listener.socket.close()
+        raise
+    return listeners
+
+
+async def open_listener(
+    family: int, address: Any, backlog: int = socket.SOMAXCONN, reuse_port: bool = False
+) -> trio.SocketListener:
+    """Listen on an address, or on the path of a Unix socket."""
     sock = trio.socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_UNIX:
@@ -268,7 +278,7 @@ def unix_serve(
         task_status: see :func:`serve`.
         options: see :func:`serve`.
     """
-    opening = Serve(handler, None, None, path, options)
+    opening = Serve(handler, None, None, path or "", options)
     return opening if task_status is None else opening.run(task_status)
 
 

@@ -1,4 +1,8 @@
-"""Coroutine functions are tests, and run once on each event loop: see :mod:`.runtime`."""
+"""Coroutine functions are tests, and run on a runtime: see :mod:`.runtimes`.
+
+Those in this folder are about asyncio alone, and run on both of its event loops. What all adapters
+have in common is in the folder `contract`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import inspect
 
 import pytest
 
-from .runtime import LOOPS, Runtime
+from .runtimes import Runtime, make_runtime
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,9 +22,9 @@ def _small_collections() -> None:
     gc.freeze()
 
 
-@pytest.fixture(params=list(LOOPS))
+@pytest.fixture(params=["asyncio", "uvloop"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    return Runtime(request.param)
+    return make_runtime(request.param)
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:

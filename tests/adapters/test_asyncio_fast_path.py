@@ -9,9 +9,11 @@ from typing import Any
 from unittest import mock
 
 from adapters.asyncio import Connection, ServerConnection, connect
+from tests.adapters.runtimes import Runtime
+from tests.adapters.runtimes.base import echo
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 
-from .runtime import Runtime, connected, echo, raw_client, raw_server, serving, settle, turns, until
+from .event_loop import turns
 
 
 class Writes:
@@ -70,8 +72,11 @@ def counted_timers(loop: asyncio.AbstractEventLoop) -> Iterator[list[Any]]:
         yield calls
 
 
-async def test_answers_to_the_messages_of_one_read_are_one_write() -> None:
-    async with serving(echo, create_protocol=Counting) as (server, _), raw_client(server) as peer:
+async def test_answers_to_the_messages_of_one_read_are_one_write(runtime: Runtime) -> None:
+    async with (
+        runtime.serving(echo, create_protocol=Counting) as (server, _),
+        runtime.raw_client(server) as peer,
+    ):
         (connection,) = server.connections
         writes = connection.transport.written
         await turns(10)
@@ -84,13 +89,16 @@ async def test_answers_to_the_messages_of_one_read_are_one_write() -> None:
         await peer.finish()
 
 
-async def test_answers_that_are_not_made_at_once_share_writes_too() -> None:
+async def test_answers_that_are_not_made_at_once_share_writes_too(runtime: Runtime) -> None:
     async def slow_echo(websocket: ServerConnection) -> None:
         async for message in websocket:
             await asyncio.sleep(0)
             await websocket.send(message)
 
-    async with serving(slow_echo, create_protocol=Counting) as (server, _), raw_client(server) as peer:
+    async with (
+        runtime.serving(slow_echo, create_protocol=Counting) as (server, _),
+        runtime.raw_client(server) as peer,
+    ):
         (connection,) = server.connections
         writes = connection.transport.written
         await turns(10)
@@ -102,8 +110,8 @@ async def test_answers_that_are_not_made_at_once_share_writes_too() -> None:
         await peer.finish()
 
 
-async def test_messages_sent_by_another_task_are_written_at_once() -> None:
-    async with connected(server={"create_protocol": Counting}) as (client, server):
+async def test_messages_sent_by_another_task_are_written_at_once(runtime: Runtime) -> None:
+    async with runtime.connected(server={"create_protocol": Counting}) as (client, server):
         writes = server.transport.written
         writes.clear()
         for number in range(5):
@@ -112,8 +120,11 @@ async def test_messages_sent_by_another_task_are_written_at_once() -> None:
         assert [await client.recv() for _ in range(5)] == ["x"] * 5
 
 
-async def test_pong_and_answers_share_a_write() -> None:
-    async with serving(echo, create_protocol=Counting) as (server, _), raw_client(server) as peer:
+async def test_pong_and_answers_share_a_write(runtime: Runtime) -> None:
+    async with (
+        runtime.serving(echo, create_protocol=Counting) as (server, _),
+        runtime.raw_client(server) as peer,
+    ):
         (connection,) = server.connections
         writes = connection.transport.written
         await turns(10)
@@ -125,13 +136,13 @@ async def test_pong_and_answers_share_a_write() -> None:
         await peer.finish()
 
 
-async def test_many_bytes_are_not_gathered() -> None:
+async def test_many_bytes_are_not_gathered(runtime: Runtime) -> None:
     async def amplify(websocket: ServerConnection) -> None:
         async for _ in websocket:
             await websocket.send(bytes(2**15))
 
     options = {"create_protocol": Counting, "write_limit": 2**24}
-    async with serving(amplify, **options) as (server, _), raw_client(server) as peer:
+    async with runtime.serving(amplify, **options) as (server, _), runtime.raw_client(server) as peer:
         (connection,) = server.connections
         writes = connection.transport.written
         await turns(10)
@@ -143,11 +154,14 @@ async def test_many_bytes_are_not_gathered() -> None:
         await peer.finish()
 
 
-async def test_close_shares_the_write_of_what_precedes_it() -> None:
+async def test_close_shares_the_write_of_what_precedes_it(runtime: Runtime) -> None:
     async def answer(websocket: ServerConnection) -> None:
         await websocket.send(await websocket.recv())
 
-    async with serving(answer, create_protocol=Counting) as (server, _), raw_client(server) as peer:
+    async with (
+        runtime.serving(answer, create_protocol=Counting) as (server, _),
+        runtime.raw_client(server) as peer,
+    ):
         (connection,) = server.connections
         await turns(10)
         await peer.send(Frame(TEXT, b"x"))
@@ -160,10 +174,10 @@ async def test_close_shares_the_write_of_what_precedes_it() -> None:
         assert connection.close_code == 1000
 
 
-async def test_no_timer_a_message() -> None:
+async def test_no_timer_a_message(runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
     with counted_timers(loop) as timers:
-        async with serving(echo) as (_, uri), connect(uri) as client:
+        async with runtime.serving(echo) as (_, uri), connect(uri) as client:
             opened = len(timers)
             # for each side the opening, and the first ping
             assert 2 <= opened <= 4
@@ -175,7 +189,7 @@ async def test_no_timer_a_message() -> None:
         assert len(timers) <= opened + 4
 
 
-async def test_no_timer_without_deadlines() -> None:
+async def test_no_timer_without_deadlines(runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
     options: dict[str, Any] = {
         "open_timeout": None,
@@ -184,7 +198,7 @@ async def test_no_timer_without_deadlines() -> None:
         "ping_timeout": None,
     }
     with counted_timers(loop) as timers:
-        async with serving(echo, **options) as (_, uri), connect(uri, **options) as client:
+        async with runtime.serving(echo, **options) as (_, uri), connect(uri, **options) as client:
             for _ in range(100):
                 await client.send("x")
                 assert await client.recv() == "x"
@@ -193,11 +207,11 @@ async def test_no_timer_without_deadlines() -> None:
 
 async def test_no_timer_outlives_its_connection(runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
-    async with serving(echo) as (server, uri):
+    async with runtime.serving(echo) as (server, uri):
         async with connect(uri) as client:
             assert client._timer is not None
             (accepted,) = server.connections
-        await until(lambda: not server.connections)
+        await runtime.until(lambda: not server.connections)
         assert client._timer is accepted._timer is None
     if runtime.name == "asyncio":
         timers = [timer for timer in loop._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
@@ -205,10 +219,10 @@ async def test_no_timer_outlives_its_connection(runtime: Runtime) -> None:
         assert len(timers) == 1
 
 
-async def test_timer_is_not_moved_for_a_deadline_that_moves_away() -> None:
+async def test_timer_is_not_moved_for_a_deadline_that_moves_away(runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
     with counted_timers(loop) as timers:
-        async with raw_server(ping_interval=0.2, ping_timeout=None) as (peer, _):
+        async with runtime.raw_server(ping_interval=0.2, ping_timeout=None) as (peer, _):
             before = len(timers)
             for _ in range(3):
                 opcode, payload, *_ = await peer.read_frame()
@@ -217,13 +231,13 @@ async def test_timer_is_not_moved_for_a_deadline_that_moves_away() -> None:
             assert len(timers) <= before + 4
 
 
-async def test_connections_of_a_loop_share_their_buffer() -> None:
-    async with connected() as (client, server), connected() as (other, _):
+async def test_connections_of_a_loop_share_their_buffer(runtime: Runtime) -> None:
+    async with runtime.connected() as (client, server), runtime.connected() as (other, _):
         assert client.get_buffer(-1) is server.get_buffer(-1) is other.get_buffer(-1)
 
 
-async def test_connections_whose_reads_follow_each_other_are_not_mixed_up() -> None:
-    async with serving(echo) as (_, uri):
+async def test_connections_whose_reads_follow_each_other_are_not_mixed_up(runtime: Runtime) -> None:
+    async with runtime.serving(echo) as (_, uri):
 
         async def use(letter: str) -> None:
             async with connect(uri) as client:
@@ -234,11 +248,11 @@ async def test_connections_whose_reads_follow_each_other_are_not_mixed_up() -> N
         await asyncio.gather(*map(use, "abcdefghij"))
 
 
-async def test_debug_mode() -> None:
+async def test_debug_mode(runtime: Runtime) -> None:
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     try:
-        async with serving(echo) as (_, uri), connect(uri) as client:
+        async with runtime.serving(echo) as (_, uri), connect(uri) as client:
             for number in range(10):
                 await client.send(str(number))
                 assert await client.recv() == str(number)
@@ -250,15 +264,15 @@ async def test_debug_mode() -> None:
             with_timeout = asyncio.wait_for(client.recv(), 0.01)
             with contextlib.suppress(TimeoutError):
                 await with_timeout
-            await settle(0.01)
+            await runtime.settle(0.01)
     finally:
         loop.set_debug(False)
 
 
-async def test_deadline_that_has_come_already() -> None:
+async def test_deadline_that_has_come_already(runtime: Runtime) -> None:
     # What uvloop returns for such a timer cannot be asked for its time.
     loop = asyncio.get_running_loop()
-    async with connected() as (client, server):
+    async with runtime.connected() as (client, server):
         with mock.patch.object(client.protocol, "deadline", loop.time):
             for _ in range(3):
                 client._update_timer()

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.asyncio.waiting import Wakeup
 
-from .runtime import turns
+from .event_loop import turns
 
 
 async def wait(wakeup: Wakeup, log: list[str], name: str = "woken") -> str:

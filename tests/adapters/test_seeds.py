@@ -30,7 +30,8 @@ from wsproto_core import OPTIONS, ConnectionClosed, ConnectionClosedError, Conne
 from wsproto_core.exceptions import InvalidHandshake, InvalidStatusCode, InvalidURI
 from wsproto_core.options import ConnectOptions, ServeOptions
 
-from .runtime import HOST, Log, client_context, port_of, server_context, turns, uri_of
+from .event_loop import port_of, turns, uri_of
+from .runtimes.base import HOST, Log, client_context, server_context
 
 
 async def echo(websocket: ServerConnection, path: str) -> None:

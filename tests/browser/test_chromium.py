@@ -10,8 +10,9 @@ import json
 import random
 import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any, TypeAlias, TypeVar
 
 import pytest
@@ -19,7 +20,9 @@ from server import Room, parse, serve_chat
 
 from adapters.asyncio import Server, ServerConnection, connect, serve
 from wsproto_core import ConnectionClosed, ConnectionClosedOK, Headers, Response, make_response
+from wsproto_core.extensions import Extension, ServerExtensionFactory
 from wsproto_core.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from wsproto_core.typing import ExtensionParameter
 
 from .devtools import TIMEOUT, Chromium, DevTools, DevToolsError, Page
 
@@ -452,6 +455,72 @@ def test_compressed_messages_both_ways(
             # It goes on where it was.
             for _ in range(2):
                 assert await page.call(ECHO, sample)
+
+    run(main())
+
+
+class Chosen(ServerExtensionFactory):
+    """A factory whose parameters can be changed between connections."""
+
+    name = ServerPerMessageDeflateFactory.name
+
+    def __init__(self) -> None:
+        self.factory = ServerPerMessageDeflateFactory()
+
+    def process_request_params(
+        self, params: Sequence[ExtensionParameter], accepted_extensions: Sequence[Extension]
+    ) -> tuple[list[ExtensionParameter], Extension]:
+        return self.factory.process_request_params(params, accepted_extensions)
+
+
+@pytest.mark.parametrize("server_forgets", [False, True])
+@pytest.mark.parametrize("client_forgets", [False, True])
+def test_all_windows(chromium: Chromium, server_forgets: bool, client_forgets: bool) -> None:
+    noise = random.Random(7692)
+    sample = noise.randbytes(75).hex()
+    # 1500 bytes each: found again only by those that look back that far.
+    blocks = 4 * noise.randbytes(1500).hex()
+    chosen = Chosen()
+    connections: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def echo(websocket: ServerConnection) -> None:
+        connections.put_nowait(websocket)
+        async for message in websocket:
+            await websocket.send(message, compress=True)
+
+    async def main() -> None:
+        async with page_of(chromium, echo, extensions=[chosen], compression=None) as (page, uri):
+            for server_bits, client_bits in product((None, *range(8, 16)), repeat=2):
+                wanted = {
+                    "server_no_context_takeover": server_forgets,
+                    "client_no_context_takeover": client_forgets,
+                    "server_max_window_bits": server_bits,
+                    "client_max_window_bits": client_bits,
+                }
+                chosen.factory = ServerPerMessageDeflateFactory(**wanted)  # type: ignore[arg-type]
+                assert await page.call(OPEN, uri, []) == "open"
+                extensions: str = await page.evaluate("socket.extensions")
+                given = {
+                    name: value for name, value in wanted.items() if value is not None and value is not False
+                }
+                parameters = {name if value is True else f"{name}={value}" for name, value in given.items()}
+                assert set(extensions.split("; ")) == {"permessage-deflate", *parameters}
+                meter = Meter(await connections.get())
+                costs = []
+                for text in (sample, sample, blocks):
+                    assert await page.call(ECHO, text)
+                    costs.append(meter.read())
+                for cost, forgets, bits in zip(
+                    zip(*costs, strict=True),
+                    (client_forgets, server_forgets),
+                    (client_bits or 15, server_bits or 15),
+                    strict=True,
+                ):
+                    first, again, found = cost
+                    assert 75 < first < 150
+                    assert 75 < again < 150 if forgets else again < 30
+                    assert 1500 < found < 2600 if bits >= 12 else 6000 < found < 10000
+                await page.evaluate("void socket.close()")
 
     run(main())
 

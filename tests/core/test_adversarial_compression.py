@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from wsproto_core import Close, Ping, Pong, Protocol, ServerProtocol, Side, State
-from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
+from wsproto_core import ClientProtocol, Close, Failure, Ping, Pong, Protocol, ServerProtocol, Side, State
+from wsproto_core.exceptions import InvalidPayload, NegotiationError, PayloadTooBig, ProtocolError
 from wsproto_core.extensions import permessage_deflate as module
 from wsproto_core.extensions.permessage_deflate import MAX_FINAL_BLOCKS, PerMessageDeflate
 
@@ -24,9 +24,11 @@ from .helpers import (
     PONG,
     RSV1,
     TEXT,
+    URI,
     Chunking,
     Clock,
     Frame,
+    answer,
     any_chunking,
     both_sides,
     check_failed,
@@ -286,6 +288,7 @@ def test_row_19_too_many_final_blocks(side: Side, chunking: Chunking) -> None:
         HELLO[:3],
         HELLO_STORED[:7],
         HELLO + HELLO_STORED[:4],
+        b"\x00\x64\x00\x9b\xffHello",  # announced to be longer
         b"\x01\x05\x00\x05\x00Hello",  # the wrong complement
         HELLO_FINAL + b"\x07",  # the reserved kind of block
     ],
@@ -293,7 +296,7 @@ def test_row_19_too_many_final_blocks(side: Side, chunking: Chunking) -> None:
 )
 def test_row_20_what_is_not_deflate(side: Side, chunking: Chunking, payload: bytes) -> None:
     protocol = using(side)
-    data = from_peer(protocol, compressed(HELLO_STORED[:0] or b"\0"), compressed(payload))
+    data = from_peer(protocol, compressed(b"\0"), compressed(payload, BINARY))
     assert check_failed(protocol, feed(protocol, data, chunking), 1007, InvalidPayload) == [""]
 
 
@@ -329,13 +332,24 @@ def test_row_20_a_window_smaller_than_was_used(side: Side, chunking: Chunking, b
     else:
         assert check_failed(protocol, events, 1007, InvalidPayload) == []
 
+    # The same across messages, of which the last refers to the first.
+    compressor = zlib.compressobj(wbits=-15)
+    messages = [block, message[len(block) : -len(block)], block]
+    protocol = using(side, bits=bits)
+    frames = [
+        compressed((compressor.compress(each) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4], BINARY)
+        for each in messages
+    ]
+    events = feed(protocol, from_peer(protocol, *frames), chunking)
+    assert check_failed(protocol, events, 1007, InvalidPayload) == messages[:2]
+
 
 # Row 21: see test_permessage_deflate.py for all parameters
 
 
 @any_chunking
 @pytest.mark.parametrize(
-    ("offer", "answer"),
+    ("offer", "accepted"),
     [
         ("permessage-deflate; client_max_window_bits=abc", None),
         ("permessage-deflate; client_max_window_bits=7", None),
@@ -349,13 +363,45 @@ def test_row_20_a_window_smaller_than_was_used(side: Side, chunking: Chunking, b
         ),
     ],
 )
-def test_row_21_parameters(offer: str, answer: str | None, chunking: Chunking) -> None:
+def test_row_21_parameters_in_an_offer(offer: str, accepted: str | None, chunking: Chunking) -> None:
     server = ServerProtocol(clock=Clock())
     feed(server, request(Sec_WebSocket_Extensions=offer), chunking)
     server.accept()
     header = written(server).decode()
-    assert ("Sec-WebSocket-Extensions" in header) is (answer is not None)
-    assert (answer or "") in header
+    assert ("Sec-WebSocket-Extensions" in header) is (accepted is not None)
+    assert (accepted or "") in header
+
+
+@any_chunking
+@pytest.mark.parametrize(
+    ("answered", "bits"),
+    [
+        ("permessage-deflate; server_max_window_bits=abc", None),
+        ("permessage-deflate; server_max_window_bits=7", None),
+        ("permessage-deflate; server_max_window_bits=16", None),
+        ("permessage-deflate; server_max_window_bits", None),
+        ("permessage-deflate; server_max_window_bits=12; server_max_window_bits=12", None),
+        ("permessage-deflate; server_max_window_bits=12; unknown=1", None),
+        ("permessage-deflate; server_max_window_bits=12, permessage-deflate", None),
+        ('permessage-deflate; server_max_window_bits="8"', (8, 12)),
+        ("permessage-deflate; server_max_window_bits=12; client_max_window_bits=8", (12, 8)),
+    ],
+)
+def test_row_21_parameters_in_an_answer(
+    answered: str, bits: tuple[int, int] | None, chunking: Chunking
+) -> None:
+    client = ClientProtocol(URI, clock=Clock())
+    events = feed(client, answer(client, Sec_WebSocket_Extensions=answered), chunking)
+    if bits is None:
+        (failure,) = events
+        assert isinstance(failure, Failure)
+        assert isinstance(failure.error, NegotiationError)
+        assert failure.error is client.handshake_error
+        assert client.state is State.CLOSING
+    else:
+        (extension,) = client.extensions
+        assert isinstance(extension, PerMessageDeflate)
+        assert (extension.remote_max_window_bits, extension.local_max_window_bits) == bits
 
 
 @both_sides

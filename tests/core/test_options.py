@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import ssl
 from typing import Any
 
 import pytest
@@ -229,10 +230,14 @@ def test_options_of_a_runtime_that_it_does_not_know() -> None:
 def test_tls_as_the_uri_asks_for() -> None:
     secure, plain = parse_uri("wss://example.com/"), parse_uri("ws://example.com/")
     assert complete_tls(secure, {}) == {"ssl": True, "server_hostname": "example.com"}
-    own = {"ssl": object(), "server_hostname": "other", "x": 1}
+    own = {"ssl": ssl.create_default_context(), "server_hostname": "other", "x": 1}
     assert complete_tls(secure, own) == own
     assert complete_tls(plain, {"x": 1}) == {"x": 1}
     assert complete_tls(plain, {"ssl": None}) == {"ssl": None}
+    with pytest.raises(TypeError, match=r"ssl must be an ssl\.SSLContext"):
+        complete_tls(secure, {"ssl": "context"})
+    with pytest.raises(ValueError, match="ssl must not be False for a wss:// URI"):
+        complete_tls(secure, {"ssl": False})
     with pytest.raises(ValueError, match="ssl must not be None for a wss:// URI"):
         complete_tls(secure, {"ssl": None})
     with pytest.raises(ValueError, match="ssl must not be given for a ws:// URI"):

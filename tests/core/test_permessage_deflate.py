@@ -530,6 +530,14 @@ def test_what_was_sent_uncompressed_is_not_referred_to(side: Side) -> None:
     assert len(exchange(sender, receiver, noise, compress=True).payload) > 300
     assert len(exchange(sender, receiver, noise, compress=True).payload) < 20
 
+    # Nor is it by a compressor that is kept.
+    sender, receiver = ends(side)
+    busy(sender)
+    transfer(sender, receiver)
+    receiver.events()
+    assert exchange(sender, receiver, noise) == Frame(BINARY, noise)
+    assert len(exchange(sender, receiver, noise, compress=True).payload) > 300
+
 
 @both_sides
 @pytest.mark.parametrize("takeover", [True, False])

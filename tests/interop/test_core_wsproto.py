@@ -454,7 +454,7 @@ def check_compression(link: Link, agreed: Agreed) -> None:
 any_takeover = pytest.mark.parametrize(
     ("server_forgets", "client_forgets"), [(False, False), (True, False), (False, True), (True, True)]
 )
-BITS = [None, 9, 12, 15]
+BITS = [None, *range(9, 16)]
 
 
 @both_sides

@@ -42,9 +42,19 @@ class Extension(ABC):
         has_more: whether :meth:`decode` can return more without being given more.
         idle_timeout: seconds without a message after which :meth:`release` is called; ``None`` for
             never.
+        compressed_bytes_received, decompressed_bytes_received: for :class:`~.statistics.Statistics`,
+            bytes of payload before and after they were decompressed, if this extension does that.
+        compressed_bytes_sent, decompressed_bytes_sent: the same, of what is sent.
     """
 
-    __slots__ = ("has_more", "idle_timeout")
+    __slots__ = (
+        "compressed_bytes_received",
+        "compressed_bytes_sent",
+        "decompressed_bytes_received",
+        "decompressed_bytes_sent",
+        "has_more",
+        "idle_timeout",
+    )
 
     name: ClassVar[ExtensionName]
     reserved_bits: ClassVar[int] = 0
@@ -53,6 +63,10 @@ class Extension(ABC):
     def __init__(self) -> None:
         self.has_more = False
         self.idle_timeout: float | None = None
+        self.compressed_bytes_received = 0
+        self.decompressed_bytes_received = 0
+        self.compressed_bytes_sent = 0
+        self.decompressed_bytes_sent = 0
 
     @abstractmethod
     def begin_decoding(self, reserved_bits: int) -> None:

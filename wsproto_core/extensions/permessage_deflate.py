@@ -271,7 +271,9 @@ class PerMessageDeflate(Extension):
             return data
         if not self.has_more:
             inflation.feed(data, final)
+            self.compressed_bytes_received += len(data)
         output = inflation.take(max_length, final)
+        self.decompressed_bytes_received += len(output)
         self.has_more = inflation.has_more
         if final and not self.has_more:
             history = inflation.end()
@@ -301,6 +303,9 @@ class PerMessageDeflate(Extension):
                 # The peer will not see what the compressor has seen.
                 self._compressor = None
                 return 0, data
+        self.compressed_bytes_sent += len(output)
+        self.decompressed_bytes_sent += len(data)
+        if final:
             if self.local_no_context_takeover:
                 self._compressor = None
                 return RSV1, output

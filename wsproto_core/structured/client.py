@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack
 
 from ..client import ClientProtocol
 from ..connecting import Connecting
 from ..exceptions import InvalidStatusCode
-from ..options import ClientOptions, ConnectOptions, split_options
+from ..options import ClientOptions, ConnectOptions, check_names, split_options
 from ..reconnecting import AsyncReconnecting
 from ..typing import State
 from ..uri import WebSocketURI, parse_uri
@@ -54,30 +54,33 @@ class StructuredConnect(Opening[T], Generic[T]):
     """What ``connect`` returns: an asynchronous context manager; awaitable, if it was given tasks.
 
     Attributes:
+        create: makes the connection object, if no option says what does.
+        option_names: those of ``connect``, ours and the adapter's.
         missing_tasks: what is wrong with awaiting it otherwise.
     """
 
+    create: Callable[..., T]
+    option_names: Iterable[str]
     missing_tasks: str
 
-    def __init__(
-        self, uri: str, create: Callable[..., T], tasks: Tasks | None, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Mapping[str, Any]) -> None:
         """
         Arguments:
             uri: a WebSocket URI.
-            create: what makes the connection object, if no option says so.
+            path: where a Unix socket is; ``None`` for TCP.
             tasks: where the connection lives, if it is awaited.
-            options: those of ``connect``, and ``path`` for a Unix socket.
+            options: those of ``connect``.
 
         Raises:
             InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
         """
+        check_names(self.option_names, options)
         self.uri = parse_uri(uri)
-        self.options = options
-        self._create = options.get("create_protocol") or create
+        self.options = options if path is None else {"path": path, **options}
+        self._create: Callable[..., T] = options.get("create_protocol") or self.create
         self._given_tasks = tasks
         # To refuse, before there is an event loop, what it would refuse.
-        Connecting(self.uri, options, clock=float, environment=self.runtime.environment)
+        Connecting(self.uri, self.options, clock=float, environment=self.runtime.environment)
 
     @abstractmethod
     async def open_transport(self, connecting: Connecting) -> Transport:
@@ -100,7 +103,7 @@ class StructuredConnect(Opening[T], Generic[T]):
             transport = await self.open_transport(connecting)
         if transport is None:
             raise connecting.timed_out()
-        await tasks.start(connection.live, transport)
+        await connection.start(tasks, transport)
         try:
             await connection.wait_opened()
         except BaseException:

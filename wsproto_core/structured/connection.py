@@ -19,7 +19,9 @@ from contextlib import suppress
 from typing import Any
 
 from ..asynchronous import AsyncConnection, Event, Waiter
+from ..broadcast import not_written
 from ..connection import advance
+from ..events import Fragment
 from ..options import Logger
 from ..protocol import Protocol
 from ..typing import CloseCode, Data, State, StreamAction
@@ -33,9 +35,8 @@ PATIENCE = 0.1
 TURNS = 64
 """Calls that found what they wanted, after which other tasks get a turn."""
 
-
 LAST_WORDS = 0.01
-"""Seconds that a close frame may take when there is no more time."""
+"""Seconds that writing may go on when there is no more time, on streams that must not be cut short."""
 
 
 class Pong:
@@ -77,20 +78,22 @@ class StructuredConnection(AsyncConnection):
     runtime: Runtime
     transport: Any
     _transport: Transport
-    _tasks: Tasks
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
-        self._held = False
+        self._tasks: Tasks | None = None
+        # As long as there is no stream, it is as if somebody else read and wrote it.
+        self._held = True
         self._holds = 0
         self._reading: Scope | None = None
         self._standing_in: Scope | None = None
         self._fed = 0
         self._turns_left = TURNS
         self._unwritten: list[memoryview] = []
-        self._writing = False
-        self._cut = False
-        self._ended = False
+        self._writing = True
+        self._writing_rest: Scope | None = None
+        self._stop_writing = math.inf
+        self._ending = False
 
     # What the methods that wait are made of
 
@@ -105,6 +108,10 @@ class StructuredConnection(AsyncConnection):
         return await super().recv(decode)
 
     recv.__doc__ = AsyncConnection.recv.__doc__
+
+    async def _next_fragment(self) -> Fragment:
+        await self._checkpoint()
+        return await super()._next_fragment()
 
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
@@ -144,11 +151,14 @@ class StructuredConnection(AsyncConnection):
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
-        self._tasks.cancel_scope.cancel()
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
 
     # Reading
 
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
+        if ready():
+            await self._checkpoint()
         while not ready():
             if self._held:
                 if self._standing_in is not None:
@@ -236,7 +246,7 @@ class StructuredConnection(AsyncConnection):
     # Writing
 
     def _flush(self) -> None:
-        if not self._writing and not self._write() and not self._ended:
+        if self._tasks is not None and not self._writing and not self._write() and not self._ending:
             self._writing = True
             self._tasks.start_soon(self._write_rest)
 
@@ -258,26 +268,41 @@ class StructuredConnection(AsyncConnection):
             self._lose(error)
         return True
 
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        self._unwritten = [memoryview(buffer) for buffer in buffers]
+        not_written(self.protocol, sum(map(len, buffers)))
+        self._flush()
+        if self._unwritten:
+            # There is a deadline now.
+            self._react()
+
     async def _write_rest(self) -> None:
         """Write the rest, then end the stream if it is time."""
-        transport = self._transport
-        while not self._write():
-            try:
-                if self._unwritten:
-                    self._cut = True
-                    await transport.wait_writable()
-                    self._cut = False
-                    self._wake_waiters()
-                elif self.protocol.stream_action is StreamAction.SEND_EOF and transport.has_halves:
-                    transport.send_eof()
-                    self.protocol.eof_sent()
-                else:
-                    await transport.aclose()
-                    self.protocol.connection_lost()
-            except OSError as error:
-                self._lose(error)
+        # Many a stream is of no use after a write that was cancelled: it gets a moment.
+        with self.runtime.open_scope(self._stop_writing) as self._writing_rest:
+            self._writing_rest.shield = True
+            while not self._write():
+                try:
+                    await self._write_more()
+                except OSError as error:
+                    self._lose(error)
+        self._writing_rest = None
         self._writing = False
         self._react()
+
+    async def _write_more(self) -> None:
+        transport = self._transport
+        if self._unwritten:
+            # This has a deadline from now on.
+            self._move_deadline()
+            await transport.wait_writable()
+            self._wake_waiters()
+        elif self.protocol.stream_action is StreamAction.SEND_EOF and transport.has_halves:
+            transport.send_eof()
+            self.protocol.eof_sent()
+        else:
+            await transport.aclose()
+            self.protocol.connection_lost()
 
     def _lose(self, error: OSError) -> None:
         """Nothing can be written any more. What came before may say more than the error does."""
@@ -285,6 +310,7 @@ class StructuredConnection(AsyncConnection):
             while self.protocol.wants_read and (data := self._transport.read()):
                 self.protocol.receive_data(data)
         self.protocol.connection_lost(error)
+        self._react()
 
     # Both
 
@@ -296,20 +322,34 @@ class StructuredConnection(AsyncConnection):
             self._handle_event(event)
         if self._is_closed() or protocol.stream_action is StreamAction.ABORT:
             self.abandon()
-        if self._reading is not None:
-            self._move_deadline(self._reading)
-        self._wake_waiters()
         if not protocol.receiving:
             self._fail_pings()
+        self._move_deadline()
+        self._wake_waiters()
 
-    def _move_deadline(self, reading: Scope) -> None:
+    def _move_deadline(self) -> None:
         """See that who reads meets a deadline that has come nearer."""
+        if self._reading is None:
+            return
         if self._is_closed():
-            reading.cancel()
+            self._reading.cancel()
             return
         deadline = self.protocol.deadline()
-        if deadline is not None and deadline < reading.deadline:
-            reading.deadline = deadline
+        if deadline is not None and deadline < self._reading.deadline:
+            self._reading.deadline = deadline
+
+    async def start(self, tasks: Tasks, transport: Transport) -> None:
+        """Begin to live among these tasks.
+
+        Arguments:
+            tasks: a nursery or task group.
+            transport: the stream, which is closed if this fails.
+        """
+        try:
+            await tasks.start(self.live, transport)
+        except BaseException:
+            await transport.abort(False)
+            raise
 
     async def live(self, transport: Transport, *, task_status: Any) -> None:
         """Keep the connection until it is closed; when this is cancelled, the stream is closed at once.
@@ -324,26 +364,38 @@ class StructuredConnection(AsyncConnection):
         self.remote_address = transport.remote_address
         try:
             async with self.runtime.open_tasks() as self._tasks:
-                task_status.started()
-                self._react()
-                await self._keep()
-                self.abandon()
+                self._held = self._writing = False
+                try:
+                    task_status.started()
+                    self._react()
+                    await self._keep()
+                finally:
+                    self._part()
         finally:
-            await self._end(transport)
+            await self._end()
 
-    async def _end(self, transport: Transport) -> None:
-        """Close the stream, if it is not closed, without waiting for the peer."""
+    def _part(self) -> None:
+        """Say goodbye, if that takes no waiting."""
         protocol = self.protocol
-        self._ended = True
+        at_once = self._is_closed() or protocol.stream_action is StreamAction.ABORT
         if protocol.state is State.OPEN:
             protocol.close(CloseCode.GOING_AWAY)
+        if not at_once:
+            self._flush()
+        # From now on, no task would be let in any more.
+        self._ending = True
+        self._stop_writing = self.runtime.get_clock()()
+        if not (at_once or self._transport.writes_at_once):
+            # What other streams write takes a turn, at least.
+            self._stop_writing += LAST_WORDS
+        if self._writing_rest is not None:
+            self._writing_rest.deadline = self._stop_writing
+
+    async def _end(self) -> None:
+        """Close the stream, if it is not closed, without waiting for the peer."""
+        protocol = self.protocol
         reset = protocol.stream_action is StreamAction.ABORT
-        if not (reset or self._cut or self._is_closed() or self._write() or transport.writes_at_once):
-            # Even what takes no waiting takes a turn here.
-            with self.runtime.open_scope(self.runtime.get_clock()() + LAST_WORDS) as scope:
-                scope.shield = True
-                await self._write_rest()
         protocol.connection_lost()
         self._react()
         self.log_closed()
-        await transport.abort(reset)
+        await self._transport.abort(reset)

@@ -22,18 +22,22 @@ class Scope(Interface):
     deadline: float
     shield: bool
 
-    def cancel(self) -> object: ...
+    def cancel(self) -> object:
+        """Cancel what is in it."""
 
 
 class Tasks(Interface):
     """A nursery, or task group."""
 
     @property
-    def cancel_scope(self) -> Any: ...
+    def cancel_scope(self) -> Any:
+        """What all of them are in."""
 
-    def start_soon(self, function: Any, /, *args: Any) -> object: ...
+    def start_soon(self, function: Any, /, *args: Any) -> object:
+        """Run a function as a task."""
 
-    async def start(self, function: Any, /, *args: Any) -> Any: ...
+    async def start(self, function: Any, /, *args: Any) -> Any:
+        """Run a function as a task, and wait until it says that it has started."""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..connection import takes_path
-from ..options import ServeOptions, ServerOptions, split_options
+from ..logs import default_logger, describe
+from ..options import ServeOptions, ServerOptions, check_alternatives, check_names, split_options
 from ..server import ServerProtocol
 from ..serving import AsyncServerConnection, BaseServer, Handler
-from ..typing import CloseCode, State
+from ..typing import CloseCode, Side, State
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks, Transport
 
@@ -50,11 +50,13 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             with self.runtime.open_scope(math.inf if deadline is None else deadline):
                 transport = await open_transport()
         except OSError as error:
-            self.logger.info("no connection: %a", str(error))
+            self.logger.info("no connection: %s", describe(error))
         if transport is None:
+            self.protocol.connection_lost()
+            self._react()
             return
         async with self.runtime.open_tasks() as tasks:
-            await tasks.start(self.live, transport)
+            await self.start(tasks, transport)
             if self.server.closing:
                 # It was accepted before, and has only now done its TLS handshake, say.
                 self.shut_down(None, "")
@@ -72,7 +74,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
 
 
-class StructuredServer(BaseServer):
+class StructuredServer(BaseServer, ABC):
     """A server that listens: what ``serve`` gives.
 
     As an asynchronous context manager it is closed on exit.
@@ -90,6 +92,11 @@ class StructuredServer(BaseServer):
         self._accepting: Scope | None = None
         self._close_called = runtime.make_event()
         self._closed = runtime.make_event()
+
+    @property
+    @abstractmethod
+    def sockets(self) -> list[Any] | None:
+        """The sockets that the server listens on; ``None`` once it is closed."""
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -147,7 +154,7 @@ class StructuredServer(BaseServer):
     async def _handle(self, serve: StructuredServe[Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
         try:
-            connection = serve.create(serve.handler, self, **serve.options)
+            connection = serve._create(serve.handler, self, **serve.options)
         except Exception:
             serve.logger.exception("connection could not be created")
             await serve.abort(stream)
@@ -155,6 +162,8 @@ class StructuredServer(BaseServer):
         self.connections.add(connection)
         try:
             await connection.run(partial(serve.open_transport, stream))
+        except Exception:
+            serve.logger.exception("connection failed")
         finally:
             self.connections.discard(connection)
 
@@ -163,35 +172,48 @@ T = TypeVar("T", bound=StructuredServer)
 
 
 class StructuredServe(Opening[T], Generic[T]):
-    """What ``serve`` returns: an asynchronous context manager."""
+    """What ``serve`` returns: an asynchronous context manager.
+
+    Attributes:
+        make_server: makes the server object.
+        create: makes the connection objects, if no option says what does.
+        option_names: those of ``serve``, ours and the adapter's.
+    """
 
     make_server: Callable[[Handler, Runtime, list[Any]], T]
+    create: Callable[..., StructuredServerConnection]
+    option_names: Iterable[str]
 
     def __init__(
         self,
         handler: Handler,
-        create: Callable[..., StructuredServerConnection],
+        host: str | Sequence[str] | None,
+        port: int | None,
         path: str | None,
         options: Any,
     ) -> None:
         """
         Arguments:
             handler: what is run for each connection.
-            create: what makes the connection objects, if no option says so.
-            path: where to listen, for a Unix socket.
+            host: where to listen: an address, several, or ``None`` for all interfaces.
+            port: the TCP port, if it is not any free one.
+            path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
             options: those of ``serve``.
-
-        Raises:
-            TypeError, ValueError: an option is not allowed, or the handler cannot be called.
         """
         takes_path(handler)
-        if path is not None and options.get("sock") is not None:
-            raise ValueError("path and sock must not both be given: each says where to listen")
         self.handler = handler
-        self.path = path
         self.options, self.listener_options = split_options(ServeOptions, options)
-        self.create = self.options.pop("create_protocol", None) or create
-        self.logger = self.options.get("logger") or logging.getLogger("wsproto_core.server")
+        check_names(self.option_names, self.listener_options)
+        self.ssl = self.listener_options.pop("ssl", None)
+        self.sock = self.listener_options.pop("sock", None)
+        check_alternatives(host=host or port, path=path, sock=self.sock)
+        if path == "" and self.sock is None:
+            raise ValueError("path must be given, or sock")
+        self.hosts = [host] if host is None or isinstance(host, str) else list(host)
+        self.port = port or 0
+        self.path = path
+        self._create = self.options.pop("create_protocol", None) or self.create
+        self.logger = self.options.get("logger") or default_logger(Side.SERVER)
 
     @abstractmethod
     async def _listen(self) -> list[Any]:
@@ -219,7 +241,12 @@ class StructuredServe(Opening[T], Generic[T]):
 
     async def _open(self, tasks: Tasks) -> T:
         server = self.make_server(self.handler, self.runtime, await self._listen())
-        await tasks.start(partial(server._run, self))
+        try:
+            await tasks.start(partial(server._run, self))
+        except BaseException:
+            for sock in server.sockets or ():
+                sock.close()
+            raise
         return server
 
     async def run(self, task_status: Any) -> None:

@@ -1,41 +1,53 @@
-"""The contract: each test here runs on each runtime that is able to, by the fixture ``runtime``.
+"""The contract: what a connection and a server do, on each runtime, by the fixture ``runtime``.
+
+A module is about one feature, which its docstring names before the first colon; both are recorded with
+the result of a test (``--junit-xml``), so that a table of what works where can be made of them.
 
 ``@pytest.mark.needs("coroutines")`` (or ``"sockets"``) says what a test asks of a runtime. One that
 has not got that is left out when the tests are collected, so that no test is ever skipped.
+
+``RUNTIMES="trio threading"`` in the environment chooses among the runtimes.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import os
 
 import pytest
 
 from tests.adapters.runtimes import RUNTIMES, Runtime, make_runtime
+
+CHOSEN = os.environ.get("RUNTIMES", " ".join(RUNTIMES)).split()
+assert set(CHOSEN) <= set(RUNTIMES), f"RUNTIMES must be some of: {' '.join(RUNTIMES)}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): what a test needs of a runtime")
 
 
-def available() -> list[str]:
-    return [
-        name
-        for name, kind in RUNTIMES.items()
-        if not kind.adapter or importlib.util.find_spec(f"adapters.{kind.adapter}")
-    ]
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if is_able(item)]
+    for item in items:
+        runtime = runtime_of(item)
+        if runtime is not None:
+            feature = (item.getparent(pytest.Module).obj.__doc__ or "").partition(":")[0]
+            item.user_properties += [("runtime", runtime), ("feature", feature)]
+
+
+def runtime_of(item: pytest.Item) -> str | None:
+    """The runtime that a test of the contract runs on; ``None`` for other tests."""
+    if not isinstance(item, pytest.Function) or "contract" not in item.path.parts:
+        return None
+    return item.callspec.params.get("runtime") if hasattr(item, "callspec") else None
 
 
 def is_able(item: pytest.Item) -> bool:
     """Whether a test's runtime has what the test needs."""
-    runtime = item.callspec.params.get("runtime") if hasattr(item, "callspec") else None
+    runtime = runtime_of(item)
     needs = {ability for mark in item.iter_markers("needs") for ability in mark.args}
-    return runtime not in RUNTIMES or needs <= RUNTIMES[runtime].abilities
+    return runtime is None or needs <= RUNTIMES[runtime].abilities
 
 
-@pytest.fixture(params=available())
+@pytest.fixture(params=CHOSEN)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     return make_runtime(request.param)

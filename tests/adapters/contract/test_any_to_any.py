@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.runtimes import Runtime, make_runtime
+from tests.adapters.runtimes import RUNTIMES, SOCKETS, Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK
 
-from .conftest import available
-
 pytestmark = pytest.mark.needs("sockets")
 
-SERVERS = [name for name in available() if name != "memory"]
+SERVERS = [name for name, kind in RUNTIMES.items() if SOCKETS in kind.abilities]
 
 
 class ServerThread:
@@ -23,6 +21,7 @@ class ServerThread:
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self._runtime = make_runtime(name)
+        self._runtime.alone = False
         self._options = options
         self._listening = threading.Event()
         self._stop = threading.Event()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,7 +20,7 @@ needs_sockets = pytest.mark.needs("sockets")
 
 
 async def test_timeouts_of_recv_lose_no_message(runtime: Runtime) -> None:
-    rng = random.Random(1)
+    rng = runtime.random(1)
     count = 200
 
     async def send() -> None:
@@ -50,7 +49,7 @@ async def test_timeouts_of_recv_lose_no_message(runtime: Runtime) -> None:
 
 @needs_coroutines
 async def test_cancelling_recv_around_the_arrival_of_a_message_loses_nothing(runtime: Runtime) -> None:
-    rng = random.Random(2)
+    rng = runtime.random(2)
     async with runtime.connected() as (client, server):
         for number in range(100):
             receiving = runtime.spawn(server.recv)
@@ -173,13 +172,13 @@ async def test_send_given_up_while_it_waits_for_room_is_sent_whole_or_not_at_all
 
 
 async def test_random_timeouts_of_send_cut_no_message(runtime: Runtime) -> None:
-    rng = random.Random(2)
+    rng = runtime.random(2)
     options = {"write_limit": 2**10}
     async with runtime.connected(options, {"read_limit": 2**10}, small_buffers=True) as (client, server):
         received = []
 
         async def collect() -> None:
-            slow = random.Random(3)
+            slow = runtime.random(3)
             async for message in server:
                 received.append(message)
                 if slow.random() < 0.3:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ async def test_default_is_to_compress(runtime: Runtime) -> None:
 
 
 async def test_messages_arrive_as_they_were_sent(runtime: Runtime) -> None:
-    rng = random.Random(4)
+    rng = runtime.random(4)
     messages = ["", b"", "hello", "hello" * 1000, rng.randbytes(5000), bytes(300_000), "caf\xe9" * 50_000]
     async with runtime.connected(DEFLATE, DEFLATE) as ends:
         for sender, receiver in (ends, ends[::-1]):
@@ -89,7 +88,7 @@ async def test_parameters_of_the_extension(runtime: Runtime) -> None:
 
 
 async def test_timeouts_of_send_leave_the_contexts_together(runtime: Runtime) -> None:
-    rng = random.Random(5)
+    rng = runtime.random(5)
     words = [rng.randbytes(2**12) for _ in range(4)]
     options = {**DEFLATE, "write_limit": 2**12}
     async with runtime.connected(options, {**DEFLATE, "max_queue": 2}, small_buffers=True) as (

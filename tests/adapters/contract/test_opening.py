@@ -179,16 +179,22 @@ async def test_origin(runtime: Runtime) -> None:
 async def test_logger(runtime: Runtime) -> None:
     log, other = Log(), Log()
     async with runtime.connected({"logger": log}, {"logger": other}) as (client, server):
-        assert client.logger is log
-        assert server.logger is other
-    assert log.records
-    assert other.records
+        client.logger.info("the client's")
+        server.logger.info("the server's")
+    assert {"connection open", "the client's"} <= set(log.messages())
+    assert {"connection open", "the server's"} <= set(other.messages())
+    assert "the client's" not in other.messages()
 
 
-async def test_default_loggers(runtime: Runtime) -> None:
+async def test_default_loggers(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wsproto_core")
     async with runtime.connected({"logger": None}) as (client, server):
-        assert client.logger is logging.getLogger("wsproto_core.client")
-        assert server.logger is logging.getLogger("wsproto_core.server")
+        client.logger.info("here")
+        server.logger.info("there")
+    names = {record.getMessage(): record.name for record in caplog.records}
+    assert (names["here"], names["there"]) == ("wsproto_core.client", "wsproto_core.server")
+    opened = [record.name for record in caplog.records if record.getMessage() == "connection open"]
+    assert sorted(opened) == ["wsproto_core.client", "wsproto_core.server"]
 
 
 async def test_create_protocol_is_a_class_or_a_function(runtime: Runtime) -> None:

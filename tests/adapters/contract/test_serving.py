@@ -236,6 +236,14 @@ async def test_error_in_the_function_for_extra_headers_is_500(runtime: Runtime) 
         assert [error for _, error in log.errors()] == [ZeroDivisionError]
 
 
+async def test_process_response(runtime: Runtime) -> None:
+    def process_response(path: str, request_headers: Headers, response: Response) -> None:
+        response.headers["X-Path"] = path
+
+    async with runtime.connected(server={"process_response": process_response}) as (client, _):
+        assert client.response_headers["X-Path"] == "/"
+
+
 @pytest.mark.parametrize(
     ("origins", "origin", "accepted"),
     [
@@ -516,7 +524,7 @@ async def test_client_that_never_completes_its_request(runtime: Runtime, data: b
     async with runtime.serving(open_timeout=0.2, close_timeout=0.2) as (server, _):
         async with runtime.raw_connection(server) as peer:
             await peer.send(data)
-            assert await peer.read_to_end() == b""
+            assert await peer.read_frames_to_end_or_reset() == []
         await runtime.until(lambda: not server.connections)
 
 

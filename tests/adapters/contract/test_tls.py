@@ -50,6 +50,8 @@ async def test_ssl_and_the_uri_must_agree(runtime: Runtime) -> None:
         await runtime.open(f"wss://{HOST}:9/", ssl=None)
     with pytest.raises(ValueError, match="ssl must not be given"):
         await runtime.open(f"ws://{HOST}:9/", **runtime.client_tls(True))
+    with pytest.raises(ValueError, match="ssl must not be False"):
+        await runtime.open(f"wss://{HOST}:9/", ssl=False)
 
 
 async def test_plain_client_of_a_tls_server(runtime: Runtime) -> None:

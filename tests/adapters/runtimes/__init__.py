@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .base import Cancelled, Runtime
 
-__all__ = ["RUNTIMES", "Cancelled", "Runtime", "make_runtime"]
+__all__ = ["COROUTINES", "RUNTIMES", "SOCKETS", "Cancelled", "Runtime", "make_runtime"]
 
 COROUTINES = "coroutines"
 """Handlers and iterables may be asynchronous, and any wait can be cancelled."""
@@ -26,18 +26,17 @@ class Kind(NamedTuple):
 
     module: str
     class_name: str
-    adapter: str
     abilities: frozenset[str]
 
 
 RUNTIMES = {
-    "asyncio": Kind("on_asyncio", "Asyncio", "asyncio", frozenset({COROUTINES, SOCKETS})),
-    "uvloop": Kind("on_asyncio", "Asyncio", "asyncio", frozenset({COROUTINES, SOCKETS})),
-    "trio": Kind("on_trio", "Trio", "trio", frozenset({COROUTINES, SOCKETS})),
-    "threading": Kind("on_threads", "Threads", "threading", frozenset({SOCKETS})),
-    "anyio-asyncio": Kind("on_anyio", "Anyio", "anyio", frozenset({COROUTINES, SOCKETS})),
-    "anyio-trio": Kind("on_anyio", "Anyio", "anyio", frozenset({COROUTINES, SOCKETS})),
-    "memory": Kind("in_memory", "Memory", "", frozenset({COROUTINES})),
+    "asyncio": Kind("on_asyncio", "Asyncio", frozenset({COROUTINES, SOCKETS})),
+    "uvloop": Kind("on_asyncio", "Asyncio", frozenset({COROUTINES, SOCKETS})),
+    "trio": Kind("on_trio", "Trio", frozenset({COROUTINES, SOCKETS})),
+    "threading": Kind("on_threads", "Threads", frozenset({SOCKETS})),
+    "anyio-asyncio": Kind("on_anyio", "Anyio", frozenset({COROUTINES, SOCKETS})),
+    "anyio-trio": Kind("on_anyio", "Anyio", frozenset({COROUTINES, SOCKETS})),
+    "memory": Kind("in_memory", "Memory", frozenset({COROUTINES})),
 }
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import random
 import socket
 import ssl
 from abc import ABC, abstractmethod
@@ -106,10 +108,12 @@ class Runtime(ABC):
         name: its name in the table of runtimes.
         ClientConnection: the adapter's class.
         ServerConnection: the adapter's class.
+        alone: whether no other runtime is at work in this process.
     """
 
     ClientConnection: type[Any]
     ServerConnection: type[Any]
+    alone = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -118,6 +122,10 @@ class Runtime(ABC):
     @abstractmethod
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         """Run a test to its end, and see whether it leaves anything behind."""
+
+    def random(self, number: int) -> random.Random:
+        """A source of random numbers, the same in each run but for ``CONTRACT_SEED`` in the environment."""
+        return random.Random(f"{os.environ.get('CONTRACT_SEED', '0')} {number}")
 
     # Time and tasks
 
@@ -211,6 +219,12 @@ class Runtime(ABC):
     def unix_serve(
         self, handler: Handler, *args: Any, **options: Any
     ) -> AbstractAsyncContextManager[Any]: ...
+
+    @abstractmethod
+    def route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
+
+    @abstractmethod
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
 
     def native(self, connection: Any) -> Any:
         """The adapter's own connection, if the tests see another one."""

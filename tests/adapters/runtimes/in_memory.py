@@ -57,9 +57,9 @@ class Wait:
             yield self
 
 
-async def moment(clock: Clock) -> None:
+async def moment(clock: Clock, seconds: float = 1e-6) -> None:
     """Let all others have a turn, and time go on: nobody can do for ever what takes no time."""
-    deadline = clock.now + 1e-6
+    deadline = clock.now + seconds
     await Wait(lambda: clock.now >= deadline, deadline)
 
 
@@ -307,8 +307,9 @@ class MemoryServerConnection(MemoryConnection):
             except Exception as error:
                 result = error
             self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+            if self.protocol.handshake_error is None:
+                self.log_open()
             if self.protocol.state is State.OPEN:
-                self.logger.info("connection open")
                 await self._handle()
             await self.wait_closed()
         except _Cancelled:
@@ -324,7 +325,7 @@ class MemoryServerConnection(MemoryConnection):
             await (self.handler(self, self.path) if takes_path(self.handler) else self.handler(self))
         except Exception as error:
             if isinstance(error, ConnectionClosed) and self.protocol.state is not State.OPEN:
-                self.logger.info("connection handler ended: %a", str(error))
+                self.logger.debug("connection handler ended: %a", str(error))
             else:
                 self.logger.exception("connection handler failed")
                 code = 1011
@@ -401,7 +402,7 @@ class MemoryStream(Stream):
         if self._error is not None:
             raise self._error
         self._outgoing += data
-        await moment(self._runtime.clock)
+        await moment(self._runtime.clock, LATENCY)
         await Wait(lambda: not self._outgoing or self._error)
         if self._error is not None:
             raise self._error
@@ -463,7 +464,7 @@ class Memory(Runtime):
             await test
 
         main = self.spawn(run)
-        deadline = time.monotonic() + DEADLINE
+        deadline = time.monotonic() + 3 * DEADLINE
         while not main.done():
             if not self._turn():
                 raise AssertionError(f"nobody can go on at {self.clock.now} seconds")
@@ -573,6 +574,12 @@ class Memory(Runtime):
         raise NotImplementedError
 
     def unix_serve(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def route(self, *args: Any, **options: Any) -> Any:
+        raise NotImplementedError
+
+    def unix_route(self, *args: Any, **options: Any) -> Any:
         raise NotImplementedError
 
     @contextlib.asynccontextmanager

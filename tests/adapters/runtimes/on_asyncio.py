@@ -12,7 +12,16 @@ from typing import Any
 
 import uvloop
 
-from adapters.asyncio import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
+from adapters.asyncio import (
+    ClientConnection,
+    ServerConnection,
+    connect,
+    route,
+    serve,
+    unix_connect,
+    unix_route,
+    unix_serve,
+)
 
 from .base import DEADLINE, Event, Handler, Runtime, Task
 
@@ -113,3 +122,9 @@ class Asyncio(Runtime):
     async def unix_serve(self, handler: Handler, *args: Any, **options: Any) -> AsyncIterator[Any]:
         async with unix_serve(handler, *args, **options) as server:
             yield server
+
+    def route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return route(rules, *args, **options)
+
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return unix_route(rules, *args, **options)

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import Any, Self
 
+import adapters.threading
 from adapters.threading import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
 
 from .base import DEADLINE, Event, Handler, Runtime, Task
@@ -172,12 +173,16 @@ class Threads(Runtime):
         drive(task.result())
         for each in self.tasks:
             each.check()
+        if self.alone:
+            self._check_threads(before)
+        gc.collect()
+
+    def _check_threads(self, before: set[threading.Thread]) -> None:
         deadline = time.monotonic() + 5
         # The adapter's one background thread is there to stay.
-        while left := [each for each in threading.enumerate() if each not in before and not each.daemon]:
+        while left := [each for each in threading.enumerate() if each not in before and not is_keeper(each)]:
             assert time.monotonic() < deadline, f"threads are left: {left}\n{stacks()}"
             time.sleep(0.005)
-        gc.collect()
 
     async def sleep(self, seconds: float) -> None:
         threading.Event().wait(seconds)
@@ -242,6 +247,12 @@ class Threads(Runtime):
     def unix_serve(self, handler: Handler, *args: Any, **options: Any) -> Any:
         return self._served(unix_serve(self.native_handler(handler), *args, **self._blocking(options)))
 
+    def route(self, rules: Any, *args: Any, **options: Any) -> Any:
+        return self._served(adapters.threading.route(rules, *args, **self._blocking(options)))
+
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> Any:
+        return self._served(adapters.threading.unix_route(rules, *args, **self._blocking(options)))
+
     def _blocking(self, options: dict[str, Any]) -> dict[str, Any]:
         function = options.get("process_request")
         return {**options, "process_request": blocking(function)} if callable(function) else options
@@ -255,9 +266,13 @@ class Threads(Runtime):
         if handler not in self._handlers:
             function = blocking(handler)
             self._handlers[handler] = functools.wraps(handler)(
-                lambda connection, *path: function(Blocking(connection), *path)
+                lambda connection, *path, **values: function(Blocking(connection), *path, **values)
             )
         return self._handlers[handler]
+
+
+def is_keeper(thread: threading.Thread) -> bool:
+    return thread.name == "wsproto-core keeper"
 
 
 def stacks() -> str:

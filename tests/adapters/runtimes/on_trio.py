@@ -11,7 +11,16 @@ from typing import Any
 import trio
 import trio.testing
 
-from adapters.trio import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
+from adapters.trio import (
+    ClientConnection,
+    ServerConnection,
+    connect,
+    route,
+    serve,
+    unix_connect,
+    unix_route,
+    unix_serve,
+)
 
 from .base import DEADLINE, Event, Handler, Runtime, Task
 
@@ -93,3 +102,9 @@ class Trio(Runtime):
 
     def unix_serve(self, handler: Handler, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
         return unix_serve(handler, *args, **options)
+
+    def route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return route(rules, *args, **options)
+
+    def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        return unix_route(rules, *args, **options)

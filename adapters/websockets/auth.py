@@ -1,0 +1,44 @@
+"""HTTP Basic authentication (RFC 7617) of a server's clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wsproto_core import auth
+from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
+
+from .server import WebSocketServerProtocol
+
+__all__ = ["BasicAuthWebSocketServerProtocol", "basic_auth_protocol_factory"]
+
+
+class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, WebSocketServerProtocol):
+    """A server's connection that asks for credentials.
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., Any] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., Any]:
+    """Return what to give to :func:`.serve` as ``create_protocol`` to ask for HTTP Basic authentication.
+
+    Arguments:
+        realm: the scope of protection; should be ASCII only.
+        credentials: a pair of username and password, or several pairs.
+        check_credentials: a coroutine function of username and password that returns whether they are
+            authorized.
+        create_protocol: makes the connection; takes the arguments of
+            :class:`BasicAuthWebSocketServerProtocol`.
+
+    Raises:
+        TypeError: not exactly one of ``credentials`` and ``check_credentials`` is given, or one has the
+            wrong type.
+    """
+    return auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)

@@ -1,0 +1,197 @@
+"""What clients' and servers' connections have in common: everything after the opening handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, cast
+
+from adapters.asyncio.connection import Connection, clock
+from wsproto_core.connection import Sendable
+from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
+from wsproto_core.protocol import Protocol
+from wsproto_core.typing import Data, Side
+
+from .older_names import check_loop, deprecated, take_close_timeout, take_legacy_recv
+
+__all__ = ["WebSocketCommonProtocol"]
+
+_NOT_GIVEN: Any = object()
+
+
+class WebSocketCommonProtocol(Connection):
+    """A connection after its opening handshake. By itself it is for a stream that needs none.
+
+    Attributes:
+        is_client: whether this is the client's end, which masks what it sends.
+        legacy_recv: whether :meth:`recv` returns ``None`` when the connection is closed.
+    """
+
+    is_client: ClassVar[bool] = False
+    _logger_name = "websockets.protocol"
+
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float
+    max_size: int | None
+    max_queue: int | None
+    read_limit: int
+    write_limit: int
+    legacy_recv: bool
+
+    def __init__(
+        self,
+        *,
+        ping_interval: float | None = 20,
+        ping_timeout: float | None = 20,
+        close_timeout: float | None = None,
+        max_size: int | None = 2**20,
+        max_queue: int | None = 2**5,
+        read_limit: int = 2**16,
+        write_limit: int = 2**16,
+        loop: asyncio.AbstractEventLoop | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        secure: bool | None = None,
+        legacy_recv: bool = False,
+        timeout: float | None = None,
+        **others: Any,
+    ) -> None:
+        """
+        Arguments:
+            ping_interval: seconds from ping to ping; ``None`` for no pings.
+            ping_timeout: seconds without a sign of life after a ping, after which the connection is
+                closed with code 1011; ``None`` for no limit.
+            close_timeout: seconds to wait for the peer's close frame, and again for the end of the TCP
+                connection; ``None`` is 10.
+            max_size: bytes that a received message may have; ``None`` for no limit.
+            max_queue: messages that may wait to be received; ``None`` for no limit.
+            read_limit: bytes of them, at which reading stops; it resumes at half of that.
+            write_limit: bytes that may wait to be written, before ``send`` waits until they are down
+                to a quarter of that.
+            loop: the running event loop. Deprecated, and not needed.
+            host, port, secure: deprecated: where this connection leads to.
+            legacy_recv: deprecated: whether ``recv`` returns ``None`` at the end of the connection.
+            timeout: deprecated: the older name of ``close_timeout``.
+            others: more options of :data:`wsproto_core.OPTIONS`.
+        """
+        options = self._set_up(
+            {
+                "ping_interval": ping_interval,
+                "ping_timeout": ping_timeout,
+                "close_timeout": close_timeout,
+                "max_size": max_size,
+                "max_queue": max_queue,
+                "read_limit": read_limit,
+                "write_limit": write_limit,
+            },
+            loop,
+            {
+                "host": host,
+                "port": port,
+                "secure": secure,
+                "legacy_recv": legacy_recv,
+                "timeout": timeout,
+                **others,
+            },
+        )
+        running = asyncio.get_running_loop()
+        side = Side.CLIENT if self.is_client else Side.SERVER
+        super().__init__(Protocol(side, clock=clock(running), **options), options["logger"], running)
+
+    def _set_up(
+        self, documented: dict[str, Any], loop: asyncio.AbstractEventLoop | None, others: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Set the attributes that arguments become; return the options for the connection."""
+        if loop is not None:
+            deprecated("loop", "leave it out, the running event loop is used")
+        check_loop(loop)
+        documented["close_timeout"] = take_close_timeout(others, documented["close_timeout"])
+        self.legacy_recv = take_legacy_recv(others)
+        self._place: dict[str, Any] = {}
+        end = "remote_address" if self.is_client else "local_address"
+        for name, replacement in (("host", f"{end}[0]"), ("port", f"{end}[1]"), ("secure", "the URI")):
+            value = others.pop(name, None)
+            if value is not None:
+                deprecated(name, f"leave it out, {replacement} tells")
+                self._place[name] = value
+        for name, value in documented.items():
+            setattr(self, name, value)
+        logger = others.pop("logger", None) or logging.getLogger(self._logger_name)
+        return {"compression": None, **documented, **others, "logger": logger}
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop."""
+        return self._loop
+
+    @property
+    def host(self) -> Any:
+        """Deprecated: what was given, or the host in the server's address."""
+        return self._server_address("host", 0)
+
+    @property
+    def port(self) -> Any:
+        """Deprecated: what was given, or the port in the server's address."""
+        return self._server_address("port", 1)
+
+    @property
+    def secure(self) -> bool:
+        """Deprecated: what was given, or whether the stream is TLS."""
+        deprecated("secure", "the URI tells, or transport.get_extra_info('ssl_object')")
+        secure = self._place.get("secure")
+        if secure is not None:
+            return bool(secure)
+        return hasattr(self, "transport") and self.transport.get_extra_info("ssl_object") is not None
+
+    def _server_address(self, name: str, index: int) -> Any:
+        end = "remote_address" if self.is_client else "local_address"
+        deprecated(name, f"use {end}[{index}]")
+        if name in self._place:
+            return self._place[name]
+        address = getattr(self, end)
+        return None if address is None else address[index]
+
+    async def recv(self, decode: bool | None = None) -> Data:
+        try:
+            return await super().recv(decode)
+        except ConnectionClosed:
+            if self.legacy_recv:
+                return cast(Data, None)
+            raise
+
+    async def __anext__(self) -> Data:
+        if not self.legacy_recv:
+            return await super().__anext__()
+        try:
+            return await super().recv()
+        except ConnectionClosedOK:
+            raise StopAsyncIteration from None
+
+    async def send(
+        self,
+        message: Sendable = _NOT_GIVEN,
+        text: bool | None = None,
+        compress: bool | None = None,
+        *,
+        data: Sendable = _NOT_GIVEN,
+    ) -> None:
+        if data is not _NOT_GIVEN:
+            deprecated("data", "use message")
+            message = data if message is _NOT_GIVEN else message
+        if message is _NOT_GIVEN:
+            raise TypeError("send() needs a message")
+        await super().send(message, text, compress)
+
+
+def listed(value: Any) -> Any:
+    """Return a list of what is an iterator, since it may be needed several times."""
+    return list(value) if isinstance(value, Iterator) else value
+
+
+def with_compression(extensions: Sequence[Any] | None, default: Any) -> Sequence[Any] | None:
+    """Add the factory that ``compression`` stands for, if there is none of its name."""
+    if default is None or any(factory.name == default.name for factory in extensions or ()):
+        return extensions
+    return [*(extensions or ()), default]

@@ -1,0 +1,103 @@
+"""Sending one message on many connections, without waiting for any of them.
+
+This is a part of the state machine that has a file of its own. It reaches into :class:`.Protocol`:
+with thousands of connections, what a broadcast costs is how much memory of each it has to look at. So
+a connection that has nothing else under way, as nearly all have, is looked at only, and its message is
+written at once; all others take the ordinary way.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal, TypeAlias, get_args
+
+from .prepared import PreparedMessage
+from .protocol import Protocol
+from .states import Phase
+from .typing import CloseCode
+
+__all__ = ["Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
+
+SlowPolicy: TypeAlias = Literal["skip", "close", "wait"]
+"""What becomes of a connection that has no room for a message: it does not get it, or is closed with
+code 1013, or gets it later."""
+
+_OPEN = Phase.OPEN
+
+
+class Delivery(enum.Enum):
+    """What has become of a message on one connection, unless it is to be written at once."""
+
+    QUEUED = "queued"
+    """It is to be sent, behind what is on its way: ask :meth:`~.Protocol.data_to_send`, as ever."""
+    SKIPPED = "skipped"
+    """There is no room for it, and it will not be sent."""
+    CLOSING = "closing"
+    """There is no room for it, and the connection is being closed: handle events, and write."""
+    WAITING = "waiting"
+    """There is no room for it yet: it is to be sent when there is, by ``send``."""
+    CLOSED = "closed"
+    """The connection is not open, and it will not be sent."""
+
+
+def check_policy(policy: object) -> None:
+    """Refuse what is no :data:`SlowPolicy`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if policy not in get_args(SlowPolicy):
+        raise ValueError(f"policy must be 'skip', 'close' or 'wait', not {policy!r}")
+
+
+def deliver(
+    protocol: Protocol, message: PreparedMessage, policy: SlowPolicy = "skip"
+) -> list[bytes] | Delivery:
+    """Send a message on one of many connections.
+
+    There is no room for it while the connection is not :attr:`~.Protocol.writable`. Nor is there within
+    a message that is being sent in fragments; the connection is not closed for that, but skipped.
+
+    Arguments:
+        policy: what to do when there is no room; see :func:`check_policy`.
+
+    Returns:
+        Buffers to write now, which must not be altered. They count as written: call
+        :func:`not_written` for those that could not be. Or, if there is nothing to write now, what
+        has become of the message.
+    """
+    outbox = protocol._outbox
+    writer = outbox.writer
+    if protocol._phase is not _OPEN:
+        return Delivery.CLOSED
+    sharing = writer.sharing
+    if sharing is None or outbox.queued or outbox.unwritten or outbox._pong is not None or writer.building:
+        return _deliver_later(protocol, message, policy)
+    known, buffers, size, compressed = message.frame
+    if known is not sharing:
+        _, buffers, size, compressed = message.frame_for(sharing)
+    writer.shared += 1
+    if compressed:
+        writer.outdated = True
+    outbox.bytes_sent += size
+    return buffers
+
+
+def _deliver_later(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery:
+    if protocol.writable and not protocol._outbox.writer.building:
+        protocol.send(message)
+        return Delivery.QUEUED
+    if policy == "wait":
+        return Delivery.WAITING
+    if policy == "skip" or protocol.writable:
+        return Delivery.SKIPPED
+    protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+    return Delivery.CLOSING
+
+
+def not_written(protocol: Protocol, count: int) -> None:
+    """So many bytes of what :func:`deliver` returned last could not be written yet.
+
+    Tell by :meth:`~.Protocol.data_sent` when they have been.
+    """
+    protocol._outbox.hold(count)

@@ -1,0 +1,402 @@
+"""Which handler a request is for: rules of werkzeug, applied to an opening handshake.
+
+werkzeug matches text that has been decoded, and answers in URLs. What is done here, around it, is to
+make such text of a request without an ambiguity for attackers to use, and to make HTTP responses of
+what comes back. werkzeug is an optional dependency, imported when a :class:`Router` is made.
+
+Three decisions:
+
+- A path that does not decode to UTF-8, or in which a slash or a control character is encoded, is
+  refused. Decoded, ``%2F`` would be a separator for the rules, while for a proxy in front, which may
+  guard a part of the paths, it was none; and a handler takes a value that comes from one segment of
+  the path for free of slashes.
+- A redirect that stays on the origin has a relative reference as ``Location`` (RFC 9110 section
+  10.2.2). That is right behind a proxy that ends TLS or changes ``Host``; and clients that know
+  ``http:`` only follow it as well as those that know ``ws:`` only. One that leaves the origin has the
+  scheme ``ws`` or ``wss``, unless a rule spells out another.
+- Rules are never changed. If none of a map has ``websocket=True``, all are for WebSocket; else those
+  that have it, so that an HTTP application may share the map.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import quote, unquote_to_bytes
+
+from .exceptions import InvalidHeader
+from .headers import build_host, parse_host
+from .http import Request, Response, make_response
+from .typing import HeadersLike
+
+if TYPE_CHECKING:
+    from werkzeug.routing import Map, MapAdapter, Rule, RuleFactory
+
+__all__ = ["Route", "Router", "Rules", "make_router"]
+
+Rules: TypeAlias = "Map | Iterable[RuleFactory]"
+"""What is routed by: a :class:`werkzeug.routing.Map`, or rules that one is made of."""
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+_SECURE = {"http": False, "https": True, "ws": False, "wss": True}
+
+# RFC 9112 section 3.2: the origin form, or the absolute form.
+_TARGET = re.compile(
+    r"(?:(?:http|ws)s?://(?P<host>[^/?]*+))?+(?P<path>[^?]*+)(?:\?(?P<query>.*+))?+",
+    re.IGNORECASE | re.DOTALL,
+)
+_URL = re.compile(r"(?:([a-z]++)://([^/?#]*+))?+(.*+)", re.IGNORECASE | re.DOTALL)
+_NOT_PERCENT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_PLACEHOLDER = re.compile(r"<[^<>]*>")
+_CONVERTER = re.compile(r"<([a-zA-Z_][a-zA-Z0-9_]*)[(:]")
+_PORT = re.compile(r":[0-9]+\Z")
+# RFC 3986 section 3.4
+_QUERY_CHARACTERS = "!$&'()*+,/:;=?@%"
+_VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+
+T = TypeVar("T")
+
+
+class Route(NamedTuple):
+    """Where a request leads to.
+
+    Attributes:
+        rule: the rule's text, such as ``/channel/<int:channel_id>``; good for statistics, since
+            there are only so many.
+        handler: the rule's endpoint.
+        arguments: what the handler is called with, beside the connection: the values that the rule's
+            converters made of the host and the path, and the rule's defaults.
+    """
+
+    rule: str
+    handler: Callable[..., Any]
+    arguments: dict[str, Any]
+
+
+class Router:
+    """Finds the handler of a request by its path, and by its host if the rules say so.
+
+    It takes a handler's place in ``serve``. :meth:`get_host`, :meth:`redirect` and :meth:`not_found`
+    are there to be overridden.
+
+    Attributes:
+        url_map: the :class:`werkzeug.routing.Map`; rules added later are not checked.
+        server_name: the server's name, in lower case and IDNA form; ``None`` if none was given.
+        url_scheme: ``ws`` or ``wss``.
+    """
+
+    def __init__(self, url_map: Rules, server_name: str | None = None, url_scheme: str = "ws") -> None:
+        """
+        Arguments:
+            url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of. A rule's endpoint
+                is its handler.
+            server_name: the server's name as clients know it, with its port unless that is the
+                scheme's default; subdomains are those of this name. ``None`` for the request's host.
+            url_scheme: ``wss`` if clients use TLS, even if a proxy ends it; else ``ws``.
+
+        Raises:
+            ImportError: werkzeug is not installed.
+            TypeError: an argument has the wrong type, or a handler cannot be called with what its
+                rule provides; the message names both.
+            ValueError: an argument is not allowed, or a rule could never match.
+        """
+        if url_scheme not in _DEFAULT_PORTS:
+            raise ValueError(f"url_scheme must be 'ws' or 'wss', not {url_scheme!r}")
+        self.url_map = _make_map(url_map)
+        self.url_scheme = url_scheme
+        self.server_name = None if server_name is None else _parse_server_name(server_name)
+        rules = [rule for rule in self.url_map.iter_rules() if not rule.build_only]
+        if not rules:
+            raise ValueError("url_map must have rules to match: there are none")
+        self._websocket = any(rule.websocket for rule in rules)
+        self._rules = rules = [rule for rule in rules if bool(rule.websocket) is self._websocket]
+        self._by_host = self.url_map.host_matching
+        self._by_port = any(_PORT.search(rule.host or "") for rule in rules)
+        self._by_subdomain = any(rule.subdomain != self.url_map.default_subdomain for rule in rules)
+        if self._by_host and server_name is not None:
+            raise ValueError("server_name and host_matching=True contradict each other: rules name the hosts")
+        if self._by_host and self._by_subdomain:
+            raise ValueError("subdomains and host_matching=True contradict each other: give the rules hosts")
+        if self._by_subdomain and server_name is None:
+            raise ValueError("server_name must be given if rules have subdomains: it tells what these are of")
+        for rule in rules:
+            self._check(rule)
+
+    @property
+    def handlers(self) -> list[Callable[..., Any]]:
+        """The handlers that requests may lead to."""
+        return [rule.endpoint for rule in self._rules if rule.redirect_to is None]
+
+    def __call__(self, connection: Any) -> Any:
+        """Run the handler that the connection's route leads to, and return what that returns."""
+        route: Route = connection.route
+        return route.handler(connection, **route.arguments)
+
+    def route(self, request: Request) -> Route | Response:
+        """Find where a request leads to.
+
+        Arguments:
+            request: with the headers and the method that it has.
+
+        Returns:
+            The route; or a complete response: a redirect (308), or status 400 for a path or a host
+            that is malformed, and for a rule that is not for WebSocket, 404 without a rule, 405 for
+            another method.
+        """
+        from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed, NotFound
+        from werkzeug.routing import RequestRedirect, WebsocketMismatch
+
+        try:
+            path, query = self._parse_target(request)
+            adapters = self._bind(self.get_host(request))
+        except (BadHost, InvalidHeader, ValueError):
+            return _refuse(
+                400,
+                "the path must be UTF-8 in percent-encoding, without encoded slashes and control "
+                "characters, and the host a name or an address",
+            )
+        for adapter in adapters:
+            try:
+                rule, arguments = adapter.match(
+                    path,
+                    method=request.method,
+                    query_args=query,
+                    return_rule=True,
+                    websocket=self._websocket,
+                )
+            except NotFound:
+                continue
+            except RequestRedirect as error:
+                return self.redirect(request, self._refer(adapter, error.new_url), error.code)
+            except MethodNotAllowed as error:
+                allowed = {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+                return _refuse(405, "this path is not for the request's method", allowed)
+            except WebsocketMismatch:
+                return _refuse(400, "this path is not for WebSocket")
+            except HTTPException as error:
+                # A converter or a function that redirects has raised it.
+                return _refuse(error.code or 500, error.name.lower())
+            return Route(rule.rule, rule.endpoint, dict(arguments))
+        return self.not_found(request)
+
+    def get_host(self, request: Request) -> str:
+        """Return the host that a request is for, with its port: ``Host``, or what the target says.
+
+        Override it if a proxy tells the host in another header.
+
+        Raises:
+            InvalidHeader, ValueError: there is none, or more than one.
+        """
+        match = _TARGET.fullmatch(request.path)
+        assert match is not None
+        # "MUST ignore the received Host header field" for the absolute form (RFC 9112 section 3.2.2)
+        hosts = request.headers.get_all("Host") if match["host"] is None else [match["host"]]
+        if len(hosts) != 1:
+            raise InvalidHeader("Host")
+        return hosts[0]
+
+    def redirect(self, request: Request, location: str, status: int = 308) -> Response:
+        """Make the response that redirects a request.
+
+        Arguments:
+            request: the request.
+            location: the ``Location`` header.
+            status: what werkzeug would answer.
+        """
+        return make_response(
+            status, {"Location": location}, "This WebSocket endpoint has moved: see the Location header.\n"
+        )
+
+    def not_found(self, request: Request) -> Response:
+        """Make the response to a request that no rule matches."""
+        return _refuse(404, "no route leads to this path on this host")
+
+    def _parse_target(self, request: Request) -> tuple[str, str]:
+        """Take the path, decoded, and the query from a request's target."""
+        match = _TARGET.fullmatch(request.path)
+        assert match is not None
+        path: str = match["path"]
+        if match["host"] is not None and not path:
+            path = "/"
+        if not path.startswith("/"):
+            raise ValueError("expected a path that begins with a slash")
+        if _NOT_PERCENT_ENCODED.search(path) or "%2f" in path.lower():
+            raise ValueError("expected percent-encoding, without slashes")
+        decoded = unquote_to_bytes(path).decode("utf-8", "strict")
+        if _CONTROL_CHARACTER.search(decoded):
+            raise ValueError("expected no control characters")
+        return decoded, quote(match["query"] or "", safe=_QUERY_CHARACTERS, errors="surrogateescape")
+
+    def _bind(self, host_header: str) -> list[MapAdapter]:
+        """Say for which hosts a rule is to be sought, in order."""
+        name, port = parse_host(host_header.lower())
+        # A dot at the end says that the name is complete.
+        name = name.removesuffix(".")
+        host = build_host(name, port or _DEFAULT_PORTS[self.url_scheme], self.url_scheme == "wss")
+        bind = functools.partial(self.url_map.bind, url_scheme=self.url_scheme)
+        if self._by_host:
+            without_port = _PORT.sub("", host)
+            # A rule without a port is for all of them.
+            hosts = dict.fromkeys([host, without_port]) if self._by_port else [without_port]
+            return [bind(each) for each in hosts]
+        if self.server_name is None or not self._by_subdomain:
+            return [bind(self.server_name or host)]
+        subdomain, separator, rest = f".{name}".rpartition("." + _PORT.sub("", self.server_name))
+        if rest or not separator:
+            return []
+        return [bind(self.server_name, subdomain=subdomain[1:])]
+
+    def _refer(self, adapter: MapAdapter, url: str) -> str:
+        """Make a ``Location`` of an absolute URL."""
+        match = _URL.fullmatch(url)
+        assert match is not None
+        scheme, host, rest = match.groups()
+        if host is not None:
+            if not rest.startswith("/"):
+                rest = "/" + rest
+            secure = _SECURE.get(scheme.lower())
+            same_origin = host == adapter.get_host(None) and secure is _SECURE[self.url_scheme]
+            # Two slashes at the beginning of a reference would be another host.
+            relative = same_origin and not rest.startswith("//")
+            url = rest if relative else f"{scheme}://{_to_ascii(host)}{rest}"
+        return quote(url, safe=_VISIBLE_ASCII)
+
+    def _check(self, rule: Rule) -> None:
+        """Refuse a rule that could never match, and a handler that could not be called."""
+        where = f"rule {rule.rule!r}"
+        if rule.methods is not None and "GET" not in rule.methods:
+            raise ValueError(
+                f"{where}: methods must include GET, as which a handshake comes, not {sorted(rule.methods)}"
+            )
+        if self._by_host and not rule.host:
+            raise ValueError(f"{where} must have a host: with host_matching=True it matches nothing without")
+        if rule.host and not self._by_host:
+            raise ValueError(f"{where} has the host {rule.host!r}: that needs a Map with host_matching=True")
+        converters = map(self.url_map.converters.get, _CONVERTER.findall(rule.rule))
+        if sum(converter is not None and not converter.part_isolating for converter in converters) > 2:
+            raise ValueError(
+                f"{where} must have at most two converters that match slashes, since the time to match it "
+                "grows with the length of the path to the power of their number"
+            )
+        for name in (rule.host, rule.subdomain):
+            labels = _PLACEHOLDER.sub("<>", name or "").split(".")
+            usual = [_to_ascii(label).lower() for label in labels]
+            if labels != usual:
+                raise ValueError(
+                    f"{where}: the host {name!r} must be in IDNA form and lower case, "
+                    f"as {'.'.join(usual).replace('<>', '<...>')!r}"
+                )
+        if rule.redirect_to is None:
+            _check_handler(where, rule.endpoint, sorted(rule.arguments))
+        elif isinstance(rule.redirect_to, str):
+            _check_target(where, rule.redirect_to, rule.arguments)
+
+
+def make_router(
+    url_map: Rules,
+    server_name: str | None,
+    ssl: T | Literal[True] | None,
+    create_router: Callable[..., Router] | None,
+) -> tuple[Router, T | None]:
+    """Make what ``route`` gives ``serve`` in place of a handler.
+
+    Arguments:
+        url_map: see :class:`Router`.
+        server_name: see :class:`Router`.
+        ssl: a context; ``True`` if a proxy ends TLS.
+        create_router: a subclass of :class:`Router`, or a function that takes the same arguments and
+            returns a router; ``None`` for :class:`Router`.
+
+    Returns:
+        The router, and the context for ``serve``.
+
+    Raises:
+        ImportError, TypeError, ValueError: see :class:`Router`.
+    """
+    if create_router is not None and not callable(create_router):
+        raise TypeError(f"create_router must be callable or None, not {create_router!r}")
+    router = (create_router or Router)(url_map, server_name, "wss" if ssl else "ws")
+    if not isinstance(router, Router):
+        raise TypeError(f"create_router must return a Router, not {router!r}")
+    return router, None if ssl is True else ssl
+
+
+def _make_map(url_map: Any) -> Map:
+    try:
+        from werkzeug.routing import Map, RuleFactory
+    except ImportError as error:
+        raise ImportError(
+            "routing needs werkzeug: install it with  pip install 'wsproto-core[router]'"
+        ) from error
+
+    if isinstance(url_map, Map):
+        return url_map
+    rules = list(url_map) if isinstance(url_map, Iterable) else [url_map]
+    for rule in rules:
+        if not isinstance(rule, RuleFactory):
+            raise TypeError(f"url_map must be a werkzeug.routing.Map or hold Rules, not {rule!r}")
+    return Map(rules)
+
+
+def _parse_server_name(server_name: str) -> str:
+    if not isinstance(server_name, str):
+        raise TypeError(f"server_name must be a str or None, not {server_name!r}")
+    try:
+        name = _to_ascii(server_name).lower()
+        parse_host(name)
+    except (UnicodeError, InvalidHeader) as error:
+        raise ValueError(
+            f"server_name must be a host name, and its port if need be, not {server_name!r}"
+        ) from error
+    return name
+
+
+def _check_target(where: str, target: str, arguments: Iterable[str]) -> None:
+    """Refuse a redirect that leads to any host, or cannot be made."""
+    if target.startswith("<"):
+        raise ValueError(
+            f"{where}: redirect_to must not begin with a value of the client's, which may be a URL of "
+            f"another host, as {target!r} does; begin with a slash"
+        )
+    for placeholder in _PLACEHOLDER.findall(target):
+        if placeholder[1:-1] not in arguments:
+            names = ", ".join(f"<{name}>" for name in sorted(arguments)) or "none"
+            raise ValueError(f"{where}: redirect_to has {placeholder}, but the rule's values are: {names}")
+
+
+def _check_handler(where: str, handler: object, arguments: list[str]) -> None:
+    """Refuse a handler that cannot be called with the connection and what a rule provides."""
+    if not callable(handler):
+        raise TypeError(
+            f"{where}: the endpoint must be a function that takes the connection, not {handler!r}"
+        )
+    try:
+        signature = inspect.signature(handler)
+    except ValueError:  # built-in callables may have none
+        return
+    takes = f"the handler {getattr(handler, '__qualname__', handler)} takes {signature}"
+    for name in arguments:
+        try:
+            signature.bind_partial(**{name: None})
+        except TypeError:
+            raise TypeError(f"{where} provides {name!r}, but {takes}") from None
+    try:
+        signature.bind(None, **dict.fromkeys(arguments))
+    except TypeError as error:
+        provided = ", ".join(["the connection", *map(repr, arguments)])
+        raise TypeError(f"{where} provides {provided}, but {takes}: {error}") from None
+
+
+def _to_ascii(host: str) -> str:
+    """Return the form that a host name has on the wire (RFC 5890); a port may follow it."""
+    # A port is no part of the last label, whose length is limited.
+    name, colon, port = host.partition(":")
+    return name.encode("idna").decode("ascii") + colon + port
+
+
+def _refuse(status: int, reason: str, headers: HeadersLike = ()) -> Response:
+    return make_response(status, headers, f"Failed to open a WebSocket connection: {reason}.\n")
