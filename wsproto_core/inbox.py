@@ -33,6 +33,10 @@ class _Demand(enum.Enum):
     FRAGMENT = enum.auto()
 
 
+# It is set for each message, and to look a member up in its class is dear.
+_NOTHING, _MESSAGE, _FRAGMENT = _Demand
+
+
 class Inbox:
     """Messages and notices.
 
@@ -101,7 +105,7 @@ class Inbox:
         self._on_resume = on_resume
         self.stopped = Stopwatch(clock)
         self._notices: list[tuple[int, Event]] = []
-        self._demand = _Demand.NOTHING
+        self._demand = _NOTHING
         self._streaming = False
         self._reading_to_end = False
         self._dropping = False
@@ -182,7 +186,7 @@ class Inbox:
     def _take_or_ask(self) -> Data | None:
         if self.reader.messages:
             return self._take()
-        self._demand = _Demand.MESSAGE
+        self._demand = _MESSAGE
         if not self.wants_read:
             self.update()
         return None
@@ -199,7 +203,7 @@ class Inbox:
         if self.reader.messages:
             self._streaming = False
             return Fragment(self._take(), True)
-        self._demand = _Demand.FRAGMENT
+        self._demand = _FRAGMENT
         piece = self.reader.take_piece()
         self.update()
         if piece is None:
@@ -209,7 +213,7 @@ class Inbox:
 
     def _take(self) -> Data:
         self.taken += 1
-        self._demand = _Demand.NOTHING
+        self._demand = _NOTHING
         message = self.reader.take_message()
         if not self.wants_read:
             self.update()
@@ -217,7 +221,7 @@ class Inbox:
 
     def stop_waiting(self) -> None:
         """Nobody waits any more for what was asked for last."""
-        self._demand = _Demand.NOTHING
+        self._demand = _NOTHING
         self.update()
 
     # Backpressure
@@ -298,9 +302,9 @@ class Inbox:
 
     def _limits_building(self) -> bool:
         """Whether nobody asks for the whole of the message under construction, which so has a limit."""
-        if self._demand is _Demand.NOTHING:
+        if self._demand is _NOTHING:
             return not self.reader.bounded
-        return self._demand is _Demand.FRAGMENT
+        return self._demand is _FRAGMENT
 
     def _is_full(self) -> bool:
         """Whether extensions have to stop, because there is no room for what they return."""

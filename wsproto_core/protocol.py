@@ -26,7 +26,7 @@ from .options import CommonOptions, marks, resolve
 from .outbox import Outbox
 from .prepared import Message
 from .randomness import random_bytes
-from .states import PHASES, TRANSITIONS, ClosingTimer, Input, Phase
+from .states import CONNECTING, OPEN, PHASES, TRANSITIONS, ClosingTimer, Input, Phase
 from .statistics import Statistics, collect
 from .timers import Timer, Timers
 from .typing import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
@@ -116,7 +116,7 @@ class Protocol:
         self._clock = clock
         self._random = random_bytes if random is None else random
         self._options = options
-        self._phase = Phase.CONNECTING
+        self._phase = CONNECTING
         self._rules = PHASES[self._phase]
         self._timers = Timers()
         self._id: uuid.UUID | None = None
@@ -175,9 +175,9 @@ class Protocol:
         Nothing is raised: what is wrong with them becomes a :class:`~.events.Failure` event. After
         that, or after a close frame, they are dropped.
         """
-        data = bytes(data)
+        data = data if type(data) is bytes else bytes(data)
         self._bytes_received += len(data)
-        if self._phase is Phase.CONNECTING:
+        if self._phase is CONNECTING:
             self._receive_handshake(data)
         elif self._rules.parses:
             self._inbox.receive(data)
@@ -190,7 +190,7 @@ class Protocol:
         if not self._inbox.end_of_stream():
             # Its close frame may be among what was received before.
             return
-        if self._phase in (Phase.OPEN, Phase.CLOSE_SENT):
+        if self._phase in (OPEN, Phase.CLOSE_SENT):
             where = "within a message" if self._inbox.reader.incomplete else "without a close frame"
             # One attempt to tell: it may have ended its sending half only.
             self._give_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
@@ -207,7 +207,7 @@ class Protocol:
         """
         self._inbox.read_to_end(False)
         self._inbox.resume()
-        if self._phase in (Phase.OPEN, Phase.CLOSE_SENT):
+        if self._phase in (OPEN, Phase.CLOSE_SENT):
             error = error or EOFError("the stream was closed without a close frame")
             self._set_cause(error, remote=False)
         self._step(Input.LOST)
@@ -264,7 +264,7 @@ class Protocol:
                 fragments before it.
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
         """
-        if self._phase is not Phase.OPEN:
+        if self._phase is not OPEN:
             self._refuse_command()
         outbox = self._outbox
         outbox.add(outbox.writer.message(message, text=text, fin=fin, compress=compress))
@@ -303,7 +303,7 @@ class Protocol:
             ValueError: the payload is too long, or a ping with it is still unanswered.
             RuntimeError: too many pings are unanswered (``max_pings``).
         """
-        if self._phase is not Phase.OPEN:
+        if self._phase is not OPEN:
             self._refuse_command()
         wanted = None if data is None else control_payload("ping", data)
         payload = self._pings.add(wanted, self._clock())
@@ -316,7 +316,7 @@ class Protocol:
         Raises:
             ConnectionClosed, InvalidState, ValueError: see :meth:`ping`.
         """
-        if self._phase is not Phase.OPEN:
+        if self._phase is not OPEN:
             self._refuse_command()
         self._outbox.add_control(Opcode.PONG, control_payload("pong", data))
 
@@ -334,9 +334,9 @@ class Protocol:
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        if self._phase is Phase.CONNECTING:
+        if self._phase is CONNECTING:
             self._refuse_command()
-        if self._phase is Phase.OPEN:
+        if self._phase is OPEN:
             self._give_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
             # The peer's close frame may be behind what nobody wants any more.
@@ -358,7 +358,7 @@ class Protocol:
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        if self._phase is Phase.CONNECTING:
+        if self._phase is CONNECTING:
             self._refuse_command()
         self._fail(error, code, reason, remote=False)
 
@@ -407,7 +407,7 @@ class Protocol:
 
         Ask after writing: what has not been written by then has a deadline from then on.
         """
-        if self._outbox.unwritten and self._phase is Phase.OPEN and not self._write_timed:
+        if self._outbox.unwritten and self._phase is OPEN and not self._write_timed:
             # Most bytes are written before anybody asks for a deadline, so that this one is rare.
             self._timers.start(Timer.WRITE, self._clock(), self._options["ping_timeout"])
             self._write_timed = True
@@ -526,7 +526,7 @@ class Protocol:
             timers.start(Timer.CLOSING, self._clock(), self._options["close_timeout"])
 
     def _refuse_command(self) -> None:
-        if self._phase is Phase.CONNECTING:
+        if self._phase is CONNECTING:
             raise InvalidState("the opening handshake is not done")
         raise self.close_exception()
 

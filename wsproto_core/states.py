@@ -17,7 +17,17 @@ from typing import NamedTuple
 
 from .typing import State, StreamAction
 
-__all__ = ["PHASES", "TRANSITIONS", "ClosingTimer", "Input", "Phase", "PhaseRules", "diagram"]
+__all__ = [
+    "CONNECTING",
+    "OPEN",
+    "PHASES",
+    "TRANSITIONS",
+    "ClosingTimer",
+    "Input",
+    "Phase",
+    "PhaseRules",
+    "diagram",
+]
 
 
 class Phase(enum.Enum):
@@ -43,6 +53,10 @@ class Phase(enum.Enum):
     """The stream is to be closed at once."""
     CLOSED = "closed"
     """The stream is closed."""
+
+
+# To look a member up in its class costs more than all the rest of asking whether it is the one.
+CONNECTING, OPEN = Phase.CONNECTING, Phase.OPEN
 
 
 class Input(enum.Enum):

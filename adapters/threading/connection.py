@@ -120,7 +120,8 @@ class Connection(Kept, BaseConnection):
         until = None if timeout is None else time.monotonic() + timeout
         self._lock.acquire()  # for less than half of what "with" costs
         try:
-            self._check_not_receiving()
+            if self._receiving:
+                self._check_not_receiving()
             while (message := protocol.next_message()) is None:
                 self._wait_for_input(self._has_message, until)
             if self._reading_paused:
@@ -237,10 +238,12 @@ class Connection(Kept, BaseConnection):
             return
         self._lock.acquire()
         try:
-            if self._fragmenting or not self.protocol.writable:
+            if self._fragmenting or self._unwritten:
                 self._wait_for_turn(until)
             self.protocol.send(message, text=text, compress=compress)  # type: ignore[arg-type]
-            self._sent(until)
+            self._flush()
+            if self._unwritten or self._watched:
+                self._drain(until)
         finally:
             self._lock.release()
 
@@ -257,12 +260,14 @@ class Connection(Kept, BaseConnection):
                 with self._lock:
                     protocol.send(fragment, text=text, fin=False, compress=compress)
                     begun = True
-                    self._sent(until)
+                    self._flush()
+                    self._drain(until)
             if begun:
                 with self._lock:
                     protocol.end_message()
                     begun = False
-                    self._sent(until)
+                    self._flush()
+                    self._drain(until)
         except BaseException as error:
             with self._lock:
                 if begun and protocol.state is State.OPEN:
@@ -285,11 +290,8 @@ class Connection(Kept, BaseConnection):
             SENDING,
         )
 
-    def _sent(self, until: float | None) -> None:
-        """Write; leave to the keeper what does not fit, but wait if that is too much."""
-        self._flush()
-        if not self._unwritten and not self._watched:
-            return
+    def _drain(self, until: float | None) -> None:
+        """Leave to the keeper what did not fit, but wait if that is too much."""
         if not self.protocol.writable:
             self._wait_until(self._has_room, until, "not written yet: the peer does not read", SENDING)
             if not self.protocol.writable:
@@ -316,7 +318,8 @@ class Connection(Kept, BaseConnection):
         with self._lock:
             payload = self.protocol.ping(data)
             ping = self._pings[payload] = Ping(self)
-            self._sent(None)
+            self._flush()
+            self._drain(None)
         return ping
 
     def pong(self, data: Data | BytesLike = b"") -> None:
@@ -331,7 +334,8 @@ class Connection(Kept, BaseConnection):
         """
         with self._lock:
             self.protocol.pong(data)
-            self._sent(None)
+            self._flush()
+            self._drain(None)
 
     # Closing
 
@@ -405,7 +409,7 @@ class Connection(Kept, BaseConnection):
             raise TimeoutError(late)
 
     def _wait(self, ready: Callable[[], object], until: float | None, kind: int) -> bool:
-        """Wait, without the lock, until something that is not so becomes so; return whether it does.
+        """Wait, without the lock, until something that is not so may have become so; return whether it may.
 
         Meanwhile this thread reads, if no other one does, and writes, if it is waiting for that.
 
@@ -415,7 +419,9 @@ class Connection(Kept, BaseConnection):
             kind: RECEIVING if this waits for a message, SENDING if for room, or 0.
         """
         waiter = spare.pop() if spare else Waiter()
-        waiter.ready, waiter.kind, waiter.events = ready, kind, 0
+        waiter.ready = ready
+        waiter.kind = kind
+        waiter.events = 0
         self._waiters.append(waiter)
         self._looks = 0
         if self._left:
@@ -447,6 +453,8 @@ class Connection(Kept, BaseConnection):
                     self._receive()
                     if happened != POLLIN:
                         self._react()
+                    elif kind == RECEIVING:
+                        return True  # to ask for the message is not dearer than to look
                 if ready():
                     return True
                 if until is not None and until <= time.monotonic():
@@ -455,7 +463,7 @@ class Connection(Kept, BaseConnection):
             self._waiters.remove(waiter)
             if self._reader is waiter:
                 self._reader = None
-            if self._waiters or not self._noted or kind == SENDING:
+            if self._waiters or kind == SENDING or not self._noted:
                 self._pass_on()
             del waiter.ready
             if len(spare) < SPARE:
@@ -495,16 +503,20 @@ class Connection(Kept, BaseConnection):
 
     def _receive(self) -> None:
         """Read what is there, and do what follows."""
-        protocol, tls = self.protocol, self._tls
+        protocol = self.protocol
+        stream = self._stream
+        if stream is None or self._reading_paused:
+            return
         try:
-            while self._stream is not None and protocol.wants_read:
-                data = self._stream.recv(READ_SIZE)
-                if not data:
-                    protocol.receive_eof()
-                    break
+            data = stream.recv(READ_SIZE)
+            if data and self._tls is not None and self._tls.ended:
+                # The end has come with it, and does not make the socket readable again.
                 protocol.receive_data(data)
-                if tls is None:
-                    break
+                data = stream.recv(READ_SIZE)
+            if data:
+                protocol.receive_data(data)
+            else:
+                protocol.receive_eof()
         except BlockingIOError:
             pass
         except OSError as error:
@@ -512,7 +524,7 @@ class Connection(Kept, BaseConnection):
         events = protocol.events(messages=False)
         for event in events:
             self._handle_event(event)
-        if events or not protocol.wants_read or (tls is not None and tls.unsent):
+        if events or not protocol.wants_read or (self._tls is not None and self._tls.unsent):
             self._react()
         elif len(self._waiters) > 1:
             self._notify()
@@ -522,38 +534,34 @@ class Connection(Kept, BaseConnection):
         protocol = self.protocol
         for event in protocol.events(messages=False):
             self._handle_event(event)
+        self._over = not protocol.receiving
+        if self._over:
+            self._fail_pings()
         self._flush()
         if protocol.stream_action is StreamAction.ABORT:
             self._lose()
         self._reading_paused = not protocol.wants_read
-        self._over = not protocol.receiving
-        if self._over:
-            self._fail_pings()
         self._update()
         self._notify()
 
     def _flush(self) -> None:
         """Write what there is to write, as far as it can be written without waiting."""
-        protocol, stream, buffers = self.protocol, self._stream, self._unwritten
+        stream = self._stream
         if stream is None:
             return
-        more = bool(buffers)
         try:
             if self._tls is not None:
                 self._tls.flush()
-            if not buffers and (fresh := protocol.data_to_send()):
-                if len(fresh) > 1 and sum(map(len, fresh)) <= JOINED:
-                    fresh = [b"".join(fresh)]
-                self._unwritten = buffers = fresh
-            while buffers:
-                count = stream.send(buffers[0])
-                protocol.data_sent(count)
-                if count == len(buffers[0]):
-                    del buffers[0]
-                else:
-                    buffers[0] = memoryview(buffers[0])[count:]
+            if self._unwritten:
+                self._write(stream, self._unwritten)
+            buffers: list[Any] = self.protocol.data_to_send()
+            if buffers:
+                if len(buffers) > 1 and sum(map(len, buffers)) <= JOINED:
+                    buffers = [b"".join(buffers)]
+                self._unwritten = buffers
+                self._write(stream, buffers)
             self._blocked = False
-            if protocol.state is State.CLOSING and not buffers:
+            if self._over:
                 self._end_stream(stream)
         except ssl.SSLWantReadError:
             self._blocked = False  # TLS's handshake comes first
@@ -561,8 +569,16 @@ class Connection(Kept, BaseConnection):
             self._blocked = True
         except OSError as error:
             self._lose(error)
-        if more and not buffers:
-            self._flush()
+
+    def _write(self, stream: Stream, buffers: list[Any]) -> None:
+        while buffers:
+            first = buffers[0]
+            count = stream.send(first)
+            self.protocol.data_sent(count)
+            if count == len(first):
+                del buffers[0]
+            else:
+                buffers[0] = memoryview(first)[count:]
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
         """Write what a broadcast has for this connection, on which nothing else is under way."""

@@ -36,6 +36,7 @@ class TLSStream:
 
     Attributes:
         established: whether TLS's handshake is done.
+        ended: whether all that :meth:`recv` still returns is the end, or an error.
         unsent: encrypted bytes that wait to be written.
     """
 
@@ -50,7 +51,7 @@ class TLSStream:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, **names)
         self._accepted = 0  # bytes that ``unsent`` is made of
-        self._ended = False
+        self.ended = False
         self._error: ssl.SSLError | None = None
         self._eof_sent = False
         self.established = False
@@ -64,7 +65,7 @@ class TLSStream:
             OSError: the stream or TLS has failed.
         """
         data = b""
-        while not (data or self._ended):
+        while not (data or self.ended):
             received = self._stream.recv(size)
             if self._eof_sent:
                 # What comes now means nothing, and need not be decrypted.
@@ -86,12 +87,12 @@ class TLSStream:
             while self._incoming.pending or self._incoming.eof:
                 pieces.append(self._object.read(RECORDS))
                 if not pieces[-1]:
-                    self._ended = True
+                    self.ended = True
                     break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self._ended = True
+            self.ended = True
             # A peer that does not say goodbye in TLS may have done so in WebSocket.
             if not (self.established and isinstance(error, ssl.SSLEOFError)):
                 self._error = error
