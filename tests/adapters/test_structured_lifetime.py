@@ -46,17 +46,19 @@ async def test_an_error_in_a_connections_block_comes_out_as_it_is(runtime: Runti
 
 
 async def test_an_error_in_a_servers_block_comes_out_as_it_is(runtime: Runtime) -> None:
-    clients = []
+    clients: list[Any] = []
+    servers: list[Any] = []
 
     async def fail() -> None:
-        async with runtime.serving(wait_closed) as (_, uri):
+        async with runtime.serving(wait_closed) as (server, uri):
+            servers.append(server)
             clients.append(await runtime.open(uri))
             raise Oops
 
     with pytest.raises(Oops) as raised:
         await fail()
     assert raised.value.__context__ is None
-    (client,) = clients
+    (client,), (server,) = clients, servers
     with pytest.raises(ConnectionClosedOK):
         await client.recv()
     assert client.close_code == 1001

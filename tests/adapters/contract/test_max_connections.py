@@ -123,13 +123,16 @@ async def test_client_that_is_lost_makes_room(runtime: Runtime) -> None:
 
 @pytest.mark.needs("sockets")
 async def test_answer_to_one_too_many(runtime: Runtime) -> None:
-    async with runtime.serving(wait_closed, max_connections=1, server_header="mine") as (server, uri):
-        async with runtime.connect(uri), runtime.raw_connection(server) as peer:
-            await peer.send(request())
-            response = await peer.read_response()
-            assert response.start.startswith("HTTP/1.1 503 ")
-            assert response.headers["server"] == "mine"
-            assert "date" in response.headers
+    async with (
+        runtime.serving(wait_closed, max_connections=1, server_header="mine") as (server, uri),
+        runtime.connect(uri),
+        runtime.raw_connection(server) as peer,
+    ):
+        await peer.send(request())
+        response = await peer.read_response()
+        assert response.start.startswith("HTTP/1.1 503 ")
+        assert response.headers["server"] == "mine"
+        assert "date" in response.headers
 
 
 async def test_each_server_has_its_own(runtime: Runtime) -> None:

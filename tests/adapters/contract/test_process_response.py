@@ -73,11 +73,14 @@ async def test_it_sees_the_refusal_of_one_connection_too_many(runtime: Runtime) 
         response.headers["X-Status"] = str(response.status)
 
     options: dict[str, Any] = {"max_connections": 1, "process_response": process_response}
-    async with runtime.serving(**options) as (server, uri):
-        async with runtime.connect(uri) as client, runtime.raw_connection(server) as peer:
-            assert client.response_headers["X-Status"] == "101"
-            await peer.send(request())
-            assert (await peer.read_response()).headers["x-status"] == "503"
+    async with (
+        runtime.serving(**options) as (server, uri),
+        runtime.connect(uri) as client,
+        runtime.raw_connection(server) as peer,
+    ):
+        assert client.response_headers["X-Status"] == "101"
+        await peer.send(request())
+        assert (await peer.read_response()).headers["x-status"] == "503"
 
 
 @pytest.mark.needs("sockets")
