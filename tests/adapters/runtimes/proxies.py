@@ -35,6 +35,7 @@ class Proxy(ABC):
         self.errors: list[BaseException] = []
         self._stop, self._stopped = socket.socketpair()
         self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
         self._start(self._accept)
 
     @property
@@ -63,10 +64,12 @@ class Proxy(ABC):
             if self._stopped in readable:
                 return
             sock, _ = self._listener.accept()
-            self._start(self._handle, sock)
+            # Another descriptor, by which it can be shut down whatever TLS makes of this one.
+            self._sockets.append(sock.dup())
+            self._start(self._handle, sock, self._sockets[-1])
 
-    def _handle(self, sock: socket.socket) -> None:
-        with contextlib.closing(sock):
+    def _handle(self, sock: socket.socket, same: socket.socket) -> None:
+        with contextlib.closing(sock), contextlib.closing(same):
             if self._context is not None:
                 sock = self._context.wrap_socket(sock, server_side=True)
             with contextlib.closing(sock):
@@ -128,6 +131,12 @@ class Proxy(ABC):
 
     def __exit__(self, *exc_info: object) -> None:
         self._stop.close()
+        self._threads[0].join()
+        for sock in self._sockets:
+            # Whoever reads it sees its end: clients may close theirs later, when their loop turns again.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
         for thread in self._threads:
             thread.join()
         self._stopped.close()
