@@ -81,7 +81,7 @@ LARGE = "x" * 2**14
 
 
 async def until_skipped(runtime: Runtime, connections: list[Any]) -> int:
-    """Broadcast until the first one has no room, and the other has; return how many messages have gone to it."""
+    """Broadcast until the first one has no room; return how many messages have gone to it."""
     slow, fast = connections
     count = -1
     skipped = False

@@ -84,7 +84,6 @@ async def test_wrong_names(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) ->
     """One letter too many, at the end of each."""
     NoStreams(monkeypatch)
     adapter = runtime.adapter
-    rules = [Rule("/", endpoint=echo)]
     for name in connect_options(runtime):
         wrong = f"{name}x"
         with pytest.raises(TypeError, match=rf"unexpected keyword argument '{wrong}'"):
@@ -100,7 +99,7 @@ async def test_wrong_names(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(TypeError, match=rf"unexpected keyword argument '{wrong}'"):
             adapter.unix_serve(echo, "/socket", **{wrong: None})
         with pytest.raises(TypeError, match=rf"unexpected keyword argument '{wrong}'"):
-            adapter.route(rules, HOST, 0, **{wrong: None})
+            adapter.route([Rule("/", endpoint=echo)], HOST, 0, **{wrong: None})
 
 
 @pytest.mark.parametrize("name", ["origins", "process_request", "max_connections", "path", "loop", "timeout"])
