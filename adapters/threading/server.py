@@ -118,6 +118,8 @@ class ServerConnection(Connection, BaseServerConnection):
             with self._lock:
                 if admitted:
                     self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+                    if self.protocol.handshake_error is None:
+                        self.log_open()
                 else:
                     self.protocol.refuse_connection()
                 self._react()
@@ -142,7 +144,6 @@ class ServerConnection(Connection, BaseServerConnection):
         return result
 
     def _handle(self) -> None:
-        self.logger.info("connection open")
         code = CloseCode.NORMAL_CLOSURE
         try:
             self._call_handler()
