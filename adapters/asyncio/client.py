@@ -23,7 +23,7 @@ from .connection import Connection, clock
 from .proxies import connect_by_proxy
 from .waiting import Opening, loop_call
 
-__all__ = ["ClientConnection", "Connect", "connect", "reconnect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
 class AsyncioConnectOptions(ConnectOptions, total=False):
@@ -132,11 +132,15 @@ class Connect(Opening[ClientConnection]):
             async for connection in connections:
                 yield connection
 
-    def reconnecting(self) -> AsyncReconnecting[ClientConnection]:
+    def reconnecting(self) -> Reconnect:
         check_reconnect(self.options)
-        return AsyncReconnecting(
+        return Reconnect(
             str(self.uri), self._open, sleep=asyncio.sleep, clock=time.monotonic, options=self.options
         )
+
+
+class Reconnect(AsyncReconnecting[ClientConnection]):
+    """What :func:`reconnect` returns: an asynchronous iterator, and a context manager that gives it."""
 
 
 def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
@@ -182,7 +186,7 @@ def unix_connect(
     return Connect(uri, check_path(path), options)
 
 
-def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> AsyncReconnecting[ClientConnection]:
+def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
     """Connect again and again.
 
     ::

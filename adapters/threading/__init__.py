@@ -2,8 +2,8 @@
 
 from wsproto_core.prepared import PreparedMessage, prepare
 
-from .broadcasting import broadcast
-from .client import ClientConnection, Connect, Reconnecting, connect, reconnect, unix_connect
+from .broadcasting import Broadcast, broadcast
+from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .connection import Connection, Ping
 from .router import Router, route, unix_route
 from .server import (
@@ -17,12 +17,13 @@ from .server import (
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
+    "Broadcast",
     "ClientConnection",
     "Connect",
     "Connection",
     "Ping",
     "PreparedMessage",
-    "Reconnecting",
+    "Reconnect",
     "Router",
     "Server",
     "ServerConnection",

@@ -12,7 +12,18 @@ from wsproto_core.typing import BytesLike, Data
 
 from .connection import Connection
 
-__all__ = ["broadcast"]
+__all__ = ["Broadcast", "broadcast"]
+
+
+class Broadcast:
+    """What :func:`broadcast` returns.
+
+    Attributes:
+        skipped: open connections that do not get the message.
+    """
+
+    def __init__(self) -> None:
+        self.skipped: list[Connection] = []
 
 
 def broadcast(
@@ -21,7 +32,7 @@ def broadcast(
     policy: SlowPolicy = "skip",
     *,
     timeout: float | None = None,
-) -> list[Connection]:
+) -> Broadcast:
     """Send a message on many connections, without waiting for any of them but with ``"wait"``.
 
     It is encoded once, and compressed once for all connections with the same settings, when these are
@@ -36,7 +47,7 @@ def broadcast(
         timeout: seconds to wait for each of these; ``None`` for any time.
 
     Returns:
-        The open connections that do not get the message.
+        Who has been skipped.
 
     Raises:
         TypeError: the message has another type.
@@ -44,7 +55,7 @@ def broadcast(
     """
     check_policy(policy)
     prepared = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-    skipped: list[Connection] = []
+    result = Broadcast()
     waiting: list[Connection] = []
     for connection in connections:
         with connection._lock:
@@ -52,7 +63,7 @@ def broadcast(
             if isinstance(outcome, list):
                 connection._write_at_once(outcome)
             elif outcome is Delivery.SKIPPED:
-                skipped.append(connection)
+                result.skipped.append(connection)
             elif outcome is Delivery.WAITING:
                 waiting.append(connection)
             elif outcome is not Delivery.CLOSED:
@@ -62,5 +73,5 @@ def broadcast(
             with contextlib.suppress(ConnectionClosed):
                 connection.send(prepared, timeout=timeout)
         except TimeoutError:
-            skipped.append(connection)
-    return skipped
+            result.skipped.append(connection)
+    return result

@@ -21,7 +21,7 @@ from wsproto_core.uri import WebSocketURI
 from .connection import Connection
 from .streams import TLSStream, open_stream
 
-__all__ = ["ClientConnection", "Connect", "Reconnecting", "connect", "reconnect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
 class ThreadingConnectOptions(ConnectOptions, total=False):
@@ -108,7 +108,7 @@ class Connect:
         self._opened.__exit__(*exc_info)
 
     def __iter__(self) -> Iterator[ClientConnection]:
-        with Reconnecting(self) as connections:
+        with Reconnect(self) as connections:
             yield from connections
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -118,7 +118,7 @@ class Connect:
         raise AttributeError(message, name=name, obj=self)
 
 
-class Reconnecting(Attempts[ClientConnection]):
+class Reconnect(Attempts[ClientConnection]):
     """What :func:`reconnect` returns: an iterator over connections, each opened when the last has ended.
 
     As a context manager it closes the last connection.
@@ -196,7 +196,7 @@ def unix_connect(
     return Connect(uri, {"path": check_path(path), **options})
 
 
-def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnecting:
+def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect:
     """Connect again and again.
 
     ::
@@ -221,4 +221,4 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
     check_reconnect(options)
-    return Reconnecting(Connect(uri, options))
+    return Reconnect(Connect(uri, options))
