@@ -25,7 +25,7 @@ demo: $(VENV)/.package
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/python .ci/tests --coverage $(ARGS)
+	$(BIN)/python .ci/tests.py --coverage $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95

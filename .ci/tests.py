@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Run the tests in two processes side by side, and print what each says when both have ended.
 
-    .ci/tests [--coverage] [-k name -x ...]
+    .ci/tests.py [--coverage] [-k name -x ...]
 
 With arguments for pytest there is one process, which prints at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -22,18 +23,18 @@ def main(arguments: list[str]) -> int:
         del arguments[0]
     if arguments:
         return subprocess.call([*pytest, *arguments])
-    running = []
-    for half in HALVES:
-        # Its end closes the file; until then nothing is printed, so that the two do not mix.
-        output = tempfile.TemporaryFile()
-        running.append((output, subprocess.Popen([*pytest, *half], stdout=output, stderr=output)))
     status = 0
-    for output, process in running:
-        status = process.wait() or status
-        output.seek(0)
-        sys.stdout.buffer.write(output.read())
-        sys.stdout.flush()
-        output.close()
+    with contextlib.ExitStack() as stack:
+        running = []
+        for half in HALVES:
+            # Nothing is printed before the end, so that the two do not mix.
+            output = stack.enter_context(tempfile.TemporaryFile())
+            running.append((output, subprocess.Popen([*pytest, *half], stdout=output, stderr=output)))
+        for output, process in running:
+            status = process.wait() or status
+            output.seek(0)
+            sys.stdout.buffer.write(output.read())
+            sys.stdout.flush()
     return status
 
 
