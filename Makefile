@@ -45,6 +45,9 @@ features: $(VENV)/.tools
 
 bench: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py
+	$(BIN)/python bench/broadcast.py
+	$(BIN)/python bench/structured_round_trip.py
+	$(BIN)/python bench/threading_round_trip.py
 	$(BIN)/python bench/compression_settings.py 100
 	$(BIN)/python bench/idle_connections.py 1000
 
