@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
-from tests.adapters.runtimes import RUNTIMES, Runtime
+from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
 from wsproto_core.exceptions import InvalidProxy
 from wsproto_core.options import OPTIONS, ConnectOptions, ServeOptions
@@ -150,7 +150,7 @@ async def test_wrong_types_on_a_server(runtime: Runtime, monkeypatch: pytest.Mon
 
 def loop_lacks(runtime: Runtime, call: str, names: set[str]) -> set[str]:
     """Options that are declared and that this event loop has not got, which is refused by name as well."""
-    if RUNTIMES[runtime.name].adapter != "asyncio":
+    if runtime.adapter.__name__ != "adapters.asyncio":
         return set()
     import asyncio
 
