@@ -39,6 +39,7 @@ lint: $(VENV)/.tools
 
 bench: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py
+	$(BIN)/python bench/broadcast.py
 	$(BIN)/python bench/compression_settings.py 100
 	$(BIN)/python bench/idle_connections.py 1000
 

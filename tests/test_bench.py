@@ -16,6 +16,7 @@ TIMEOUT = 100
 
 LITTLE = {
     "bomb": [],
+    "broadcast": ["100", "2"],
     "compression_settings": ["3", "no compression", "the defaults"],
     "idle_connections": ["3", "256"],
 }
