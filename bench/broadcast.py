@@ -1,23 +1,23 @@
-"""What a broadcast costs a connection, beside what the same costs with websockets, if it is installed.
+"""What a broadcast costs a connection, beside what the same costs with websockets, if that is installed.
 
-    python bench/broadcast.py
+    python bench/broadcast.py [CONNECTIONS [ROUNDS]]
 
-One message of 1 KiB goes to 10,000 open servers in memory, of which the transports take everything and
-do nothing. What calling such a transport costs is measured as well, and subtracted. Each connection is
-as good as idle: nothing else is on its way.
+One message of 1 KiB goes to 10,000 open connections of an asyncio server in memory, of which the
+transports take everything and do nothing. What calling such a transport costs is measured as well,
+and subtracted. Each connection is as good as idle: nothing else is on its way.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import gc
+import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
-from wsproto_core import ClientProtocol, ServerProtocol, State
-from wsproto_core.broadcast import deliver, not_written
-from wsproto_core.prepared import PreparedMessage
+from adapters.asyncio import Server, ServerConnection, broadcast
+from wsproto_core import ClientProtocol, State
 
 MESSAGE = "".join(f"{number:04d}" for number in range(256))
 
@@ -25,53 +25,64 @@ MESSAGE = "".join(f"{number:04d}" for number in range(256))
 class Transport:
     """Takes everything."""
 
-    def __init__(self) -> None:
-        self.paused = False
-
     def write(self, data: bytes) -> None:
         pass
 
+    def writelines(self, buffers: Sequence[bytes]) -> None:
+        pass
 
-class Connection:
-    """What an adapter's connection is to a broadcast."""
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
 
-    def __init__(self, protocol: ServerProtocol) -> None:
-        self.protocol = protocol
-        self.transport = Transport()
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
 
+    def get_write_buffer_size(self) -> int:
+        return 0
 
-def open_server(**options: Any) -> ServerProtocol:
-    client = ClientProtocol("ws://localhost/", clock=time.monotonic, **options)
-    server = ServerProtocol(clock=time.monotonic, **options)
-    server.receive_data(b"".join(client.data_to_send()))
-    server.accept()
-    server.events()
-    server.data_to_send()
-    server.data_sent()
-    assert server.state is State.OPEN
-    return server
+    def is_closing(self) -> bool:
+        return False
 
+    def nothing(self) -> None:
+        pass
 
-def broadcast(connections: Iterable[Connection], message: str) -> None:
-    """As much as an adapter has to do."""
-    prepared = PreparedMessage(message)
-    for connection in connections:
-        transport = connection.transport
-        buffers = deliver(connection.protocol, prepared)
-        assert type(buffers) is list
-        transport.write(buffers[0])
-        if transport.paused:
-            not_written(connection.protocol, len(buffers[0]))
+    close = abort = pause_reading = resume_reading = nothing
 
 
-def write(connections: Iterable[Any], message: str) -> None:
+async def open_connections(count: int, options: Any) -> list[ServerConnection]:
+    """Connections of a server, after their opening handshakes."""
+    connections: list[ServerConnection] = []
+    opened: list[ServerConnection] = []
+    all_opened = asyncio.Event()
+
+    async def handler(websocket: ServerConnection) -> None:
+        opened.append(websocket)
+        if len(opened) == count:
+            all_opened.set()
+        await websocket.wait_closed()
+
+    server = Server(handler)
+    for _ in range(count):
+        client = ClientProtocol("ws://localhost/", clock=time.monotonic, **options)
+        connection = ServerConnection(handler, server, **options)
+        connection.connection_made(cast(asyncio.Transport, Transport()))
+        request = b"".join(client.data_to_send())
+        connection.get_buffer(-1)[: len(request)] = request
+        connection.buffer_updated(len(request))
+        connections.append(connection)
+    await all_opened.wait()
+    assert all(connection.state is State.OPEN for connection in connections)
+    return connections
+
+
+def write(connections: Sequence[Any], message: str) -> None:
     """What cannot be saved."""
     data = message.encode()
     for connection in connections:
         connection.transport.write(data)
 
 
-def measure(function: Callable[[list[Any], str], None], connections: list[Any], rounds: int) -> float:
+def measure(function: Callable[[list[Any], str], object], connections: list[Any], rounds: int) -> float:
     """Return the microseconds a connection, of the best of several rounds."""
     best = float("inf")
     for _ in range(rounds):
@@ -81,42 +92,54 @@ def measure(function: Callable[[list[Any], str], None], connections: list[Any], 
     return best / len(connections) * 1e6
 
 
+async def measure_ours(count: int, compressed: bool, rounds: int) -> float:
+    options = {"compression": "deflate" if compressed else None, "open_timeout": None, "ping_interval": None}
+    connections = await open_connections(count, options)
+    gc.freeze()
+    figure = measure(broadcast, connections, rounds) - measure(write, connections, rounds)
+    gc.unfreeze()
+    for connection in connections:
+        connection.connection_lost(None)
+    # Their handlers end.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return figure
+
+
 async def measure_websockets(count: int, compressed: bool, rounds: int) -> float | None:
     """The same with ``broadcast`` of the ``websockets`` library."""
     try:
-        from websockets.asyncio.connection import Connection, broadcast
+        from websockets.asyncio.connection import Connection
+        from websockets.asyncio.connection import broadcast as their_broadcast
         from websockets.extensions.permessage_deflate import PerMessageDeflate
-        from websockets.protocol import State
+        from websockets.protocol import State as TheirState
         from websockets.server import ServerProtocol
     except ImportError:
         return None
     connections = []
     for _ in range(count):
         protocol = ServerProtocol()
-        protocol.state = State.OPEN
+        protocol.state = TheirState.OPEN
         if compressed:
             protocol.extensions = [PerMessageDeflate(False, False, 12, 12, {"memLevel": 5})]
         connection = Connection(protocol)
-        connection.transport = Transport()  # type: ignore[assignment]
+        connection.transport = cast(asyncio.Transport, Transport())
         connections.append(connection)
-    return measure(broadcast, connections, rounds) - measure(write, connections, rounds)
+    return measure(their_broadcast, connections, rounds) - measure(write, connections, rounds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what a broadcast costs.")
-    parser.add_argument("--connections", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=20)
-    arguments = parser.parse_args()
-    print(f"{len(MESSAGE)} bytes to {arguments.connections:,} connections: microseconds a connection,")
-    print("beyond the write itself")
-    print(f"{'':14} {'wsproto_core':>14} {'websockets':>14}")
-    for name, options in {"uncompressed": {"compression": None}, "compressed": {}}.items():
-        connections = [Connection(open_server(**options)) for _ in range(arguments.connections)]
-        ours = measure(broadcast, connections, arguments.rounds)
-        ours -= measure(write, connections, arguments.rounds)
-        theirs = asyncio.run(measure_websockets(arguments.connections, name == "compressed", 3))
-        print(f"{name:14} {ours:14.3f} {'not installed' if theirs is None else f'{theirs:14.3f}'}")
+def main(count: int = 10_000, rounds: int = 20) -> None:
+    print(
+        f"{len(MESSAGE)} bytes to {count:,} connections: microseconds a connection, beyond the write itself\n"
+    )
+    print("| | adapters.asyncio | websockets |")
+    print("|---|---|---|")
+    for name in ("not compressed", "compressed"):
+        compressed = name == "compressed"
+        ours = asyncio.run(measure_ours(count, compressed, rounds))
+        theirs = asyncio.run(measure_websockets(count, compressed, max(1, rounds // 5)))
+        print(f"| {name} | {ours:.3f} | {'not installed' if theirs is None else f'{theirs:.3f}'} |")
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

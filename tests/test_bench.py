@@ -16,7 +16,7 @@ TIMEOUT = 100
 
 LITTLE = {
     "bomb": [],
-    "broadcast": ["--connections", "10", "--rounds", "2"],
+    "broadcast": ["100", "2"],
     "compression_settings": ["3", "no compression", "the defaults"],
     "idle_connections": ["3", "256"],
     "structured_round_trip": ["10"],
@@ -24,7 +24,7 @@ LITTLE = {
 }
 """By script, its arguments."""
 
-MARKDOWN = ("bomb", "compression_settings", "idle_connections")
+MARKDOWN = ("bomb", "broadcast", "compression_settings", "idle_connections")
 """Those that print tables for the documentation."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by means of Linux")

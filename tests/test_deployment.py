@@ -37,14 +37,16 @@ def program(
     for old, new in ((", 8765", f", {port}"), ('"localhost"', '"127.0.0.1"'), *instead):
         assert source.count(old) == 1, old
         source = source.replace(old, new)
-    path = directory / f"{name}.py"
+    path = directory / f"serve_on_{name}.py"
     path.write_text(source, encoding="utf-8")
     process = subprocess.Popen([sys.executable, "-W", "error", str(path)], stderr=subprocess.PIPE)
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
 
 
 def free_port() -> int:
@@ -141,8 +143,8 @@ def test_several_processes(tmp_path: Path) -> None:
         wait_until_it_listens(port, first)
         asyncio.run(asyncio.wait_for(collect(2), DEADLINE))
         asyncio.run(asyncio.wait_for(keep_asking(first), DEADLINE))
+        second.send_signal(signal.SIGTERM)
         for process in (first, second):
-            process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=DEADLINE)
             assert errors == b""
             assert process.returncode == 0

@@ -12,15 +12,25 @@ from .exceptions import (
     ConnectionClosedOK,
     HandshakeTimeout,
     InvalidHandshake,
+    InvalidProxy,
+    InvalidProxyMessage,
+    InvalidProxyStatus,
     InvalidState,
     InvalidStatusCode,
     InvalidURI,
+    ProxyError,
+    RedirectHandshake,
+    SecurityError,
+    SocksError,
     WebSocketException,
 )
 from .frames import CloseCode, Opcode
 from .http import Headers, Request, Response, make_response
 from .options import OPTIONS
+from .prepared import PreparedMessage, prepare
 from .protocol import Protocol
+from .proxy import Proxy, parse_proxy
+from .reconnect import ReconnectPolicy, exponential_delays, is_fatal
 from .server import ServerProtocol
 from .statistics import Statistics
 from .typing import Data, Origin, Side, State, StreamAction, Subprotocol
@@ -45,6 +55,9 @@ __all__ = [
     "HandshakeTimeout",
     "Headers",
     "InvalidHandshake",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
     "InvalidState",
     "InvalidStatusCode",
     "InvalidURI",
@@ -53,11 +66,18 @@ __all__ = [
     "Origin",
     "Ping",
     "Pong",
+    "PreparedMessage",
     "Protocol",
+    "Proxy",
+    "ProxyError",
+    "ReconnectPolicy",
+    "RedirectHandshake",
     "Request",
     "Response",
+    "SecurityError",
     "ServerProtocol",
     "Side",
+    "SocksError",
     "State",
     "Statistics",
     "StreamAction",
@@ -65,6 +85,10 @@ __all__ = [
     "WebSocketException",
     "WebSocketURI",
     "__version__",
+    "exponential_delays",
+    "is_fatal",
     "make_response",
+    "parse_proxy",
     "parse_uri",
+    "prepare",
 ]
