@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 from wsproto_core.broadcast import Delivery, SlowPolicy, check_policy, deliver
-from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.typing import BytesLike, Data
 
 from .connection import Connection
+from .waiting import SENDING
 
 __all__ = ["Broadcast", "broadcast"]
+
+PATIENCE = 0.05
+"""Seconds to wait for one slow connection before the others are looked at."""
 
 
 class Broadcast:
@@ -20,20 +24,54 @@ class Broadcast:
 
     Attributes:
         skipped: open connections that do not get the message.
+        waiting: connections that have yet to get it, when they have room: only in :meth:`wait`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, message: PreparedMessage) -> None:
+        self._message = message
         self.skipped: list[Connection] = []
+        self.waiting: list[Connection] = []
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the slow connections have room for the message, and send it on them.
+
+        Arguments:
+            timeout: seconds to wait; ``None`` for any time.
+
+        Raises:
+            TimeoutError: some of them have no room yet; they are in :attr:`waiting`.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while self.waiting:
+            slow = self.waiting[0]
+            now = time.monotonic()
+            with slow._lock, suppress(TimeoutError):
+                slow._wait_until(slow._may_send, min(now + PATIENCE, until or now + PATIENCE), "", SENDING)
+            slow_ones, self.waiting = self.waiting, []
+            self._deliver(slow_ones, "wait")
+            if self.waiting and until is not None and until <= time.monotonic():
+                raise TimeoutError(f"{len(self.waiting)} connections have no room for the message yet")
+
+    def _deliver(self, connections: Iterable[Connection], policy: SlowPolicy) -> None:
+        for connection in connections:
+            with connection._lock:
+                outcome = deliver(connection.protocol, self._message, policy)
+                if isinstance(outcome, list):
+                    connection._write_at_once(outcome)
+                elif outcome is Delivery.SKIPPED:
+                    self.skipped.append(connection)
+                elif outcome is Delivery.WAITING:
+                    self.waiting.append(connection)
+                elif outcome is not Delivery.CLOSED:
+                    connection._react()
 
 
 def broadcast(
     connections: Iterable[Connection],
     message: Data | BytesLike | PreparedMessage,
     policy: SlowPolicy = "skip",
-    *,
-    timeout: float | None = None,
 ) -> Broadcast:
-    """Send a message on many connections, without waiting for any of them but with ``"wait"``.
+    """Send a message on many connections, without waiting for any of them.
 
     It is encoded once, and compressed once for all connections with the same settings, when these are
     a server's. Connections that are not open are passed over. One is slow if it is not writable: if
@@ -43,35 +81,18 @@ def broadcast(
         connections: this adapter's connections.
         message: ``str`` is sent as text, bytes-like as binary; or what ``prepare`` returns.
         policy: what becomes of slow connections: ``"skip"`` them, ``"close"`` them with code 1013, or
-            ``"wait"`` until they have room for the message; all others have got it by then.
-        timeout: seconds to wait for each of these; ``None`` for any time.
+            ``"wait"``: they get the message when they have room for it, in :meth:`Broadcast.wait` of
+            what this returns. Within a message that is sent in fragments, a connection is skipped or
+            waits.
 
     Returns:
-        Who has been skipped.
+        Who has been skipped; to be waited for if the policy is ``"wait"``.
 
     Raises:
         TypeError: the message has another type.
         ValueError: the policy is unknown.
     """
     check_policy(policy)
-    prepared = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-    result = Broadcast()
-    waiting: list[Connection] = []
-    for connection in connections:
-        with connection._lock:
-            outcome = deliver(connection.protocol, prepared, policy)
-            if isinstance(outcome, list):
-                connection._write_at_once(outcome)
-            elif outcome is Delivery.SKIPPED:
-                result.skipped.append(connection)
-            elif outcome is Delivery.WAITING:
-                waiting.append(connection)
-            elif outcome is not Delivery.CLOSED:
-                connection._react()
-    for connection in waiting:
-        try:
-            with contextlib.suppress(ConnectionClosed):
-                connection.send(prepared, timeout=timeout)
-        except TimeoutError:
-            result.skipped.append(connection)
+    result = Broadcast(message if isinstance(message, PreparedMessage) else PreparedMessage(message))
+    result._deliver(connections, policy)
     return result

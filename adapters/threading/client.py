@@ -75,10 +75,10 @@ class Connect:
     The iterator is that of :func:`reconnect`.
     """
 
-    def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
-        check_names(["path", *ThreadingConnectOptions.__annotations__], options)
+    def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
+        check_names(ThreadingConnectOptions.__annotations__, options)
         self._uri = uri
-        self._options = options
+        self._options = options if path is None else {"path": path, **options}
         self._create = options.get("create_protocol") or ClientConnection
         # To refuse now what it would refuse.
         self._connecting()
@@ -180,7 +180,7 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
             :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
-    return Connect(uri, options)
+    return Connect(uri, None, options)
 
 
 def unix_connect(
@@ -193,7 +193,7 @@ def unix_connect(
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
     """
-    return Connect(uri, {"path": check_path(path), **options})
+    return Connect(uri, check_path(path), options)
 
 
 def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect:
@@ -221,4 +221,4 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
     check_reconnect(options)
-    return Reconnect(Connect(uri, options))
+    return Reconnect(Connect(uri, None, options))

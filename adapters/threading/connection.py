@@ -282,13 +282,12 @@ class Connection(Kept, BaseConnection):
 
     def _wait_for_turn(self, until: float | None) -> None:
         """Wait until this thread may send."""
+        late = "not sent: the peer does not read, or another message goes on"
+        self._wait_until(self._may_send, until, late, SENDING)
+
+    def _may_send(self) -> bool:
         protocol = self.protocol
-        self._wait_until(
-            lambda: protocol.state is not State.OPEN or (protocol.writable and not self._fragmenting),
-            until,
-            "not sent: the peer does not read, or another message goes on",
-            SENDING,
-        )
+        return protocol.state is not State.OPEN or (protocol.writable and not self._fragmenting)
 
     def _drain(self, until: float | None) -> None:
         """Leave to the keeper what did not fit, but wait if that is too much."""

@@ -156,7 +156,7 @@ MORE_ARGUMENTS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("connect", "unix_connect"), "task_group"),
         **dict.fromkeys(("serve", "unix_serve", "route", "unix_route"), "task_status"),
     },
-    "threading": dict.fromkeys(("recv", "recv_streaming", "send", "wait_closed", "broadcast"), "timeout"),
+    "threading": dict.fromkeys(("recv", "recv_streaming", "send", "wait_closed"), "timeout"),
 }
 
 

@@ -313,7 +313,7 @@ async def test_old_contexts_are_for_both_sides(runtime: Runtime) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS)
     runtime.adapter.connect(SECURE, ssl=context)
-    close_unused(runtime.adapter.serve(echo, HOST, 0, ssl=context))
+    close_unused(runtime.adapter.serve(runtime.native_handler(echo), HOST, 0, ssl=context))
 
 
 def close_unused(serving: Any) -> None:

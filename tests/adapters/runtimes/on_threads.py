@@ -122,6 +122,37 @@ class Blocking:
         self.native.__exit__(*exc_info)
 
 
+class BlockingBroadcast:
+    def __init__(self, native: Any) -> None:
+        self.native = native
+        self.skipped = [Blocking(connection) for connection in native.skipped]
+
+    def __await__(self) -> Generator[None, None, None]:
+        self.native.wait(DEADLINE)
+        return
+        yield
+
+
+class BlockingIterator:
+    """An iterator over connections, in a block."""
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Blocking:
+        return Blocking(next(self.native))
+
+    async def __aenter__(self) -> Self:
+        self.native.__enter__()
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        self.native.__exit__(*exc_info)
+
+
 class BlockingServer:
     def __init__(self, native: Any) -> None:
         self.native = native
@@ -257,6 +288,12 @@ class Threads(Runtime):
     def _blocking(self, options: dict[str, Any]) -> dict[str, Any]:
         function = options.get("process_request")
         return {**options, "process_request": blocking(function)} if callable(function) else options
+
+    def reconnect(self, uri: str, **options: Any) -> Any:
+        return BlockingIterator(adapters.threading.reconnect(uri, **options))
+
+    def broadcast(self, connections: Any, message: Any, *policy: Any) -> Any:
+        return BlockingBroadcast(super().broadcast(connections, message, *policy))
 
     def native(self, connection: Any) -> Any:
         return connection.native
