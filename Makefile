@@ -4,6 +4,7 @@
 #   make test        lint, types, tests, coverage; ARGS="-k name -x" goes to pytest
 #   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
 #   make lint        format, lint and types alone
+#   make features    run the tests of the adapters' contract and write docs/features.md by their results
 #   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
 #                    as bench/NAME.py, most take a number of connections: see their first lines
 #   make soak        what all adapters have in common, 100 times on each runtime, half of them on busy
@@ -17,14 +18,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all lint bench soak clean
+.PHONY: demo test test-all lint features bench soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/python .ci/tests --coverage $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
@@ -36,8 +37,11 @@ lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p wsproto_core -p adapters
-	MYPYPATH=docs/demo $(BIN)/mypy docs/demo docs/examples docs/generate.py
+	MYPYPATH=docs/demo $(BIN)/mypy docs/demo docs/examples docs/generate.py docs/features.py
 	MYPYPATH=bench $(BIN)/mypy bench
+
+features: $(VENV)/.tools
+	$(BIN)/python docs/features.py $(ARGS)
 
 bench: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py

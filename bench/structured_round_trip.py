@@ -3,7 +3,8 @@
 A client sends 256 bytes and waits for them to come back, COUNT times (20000), over loopback. Client
 and server are processes of their own, and the CPU time of each is told, in microseconds a message:
 for streams of trio without WebSocket, for adapters.trio, for trio-websocket if it is installed, and
-for adapters.asyncio and adapters.anyio on asyncio. The best of three rounds counts.
+for adapters.asyncio (also with callbacks on the server) and adapters.anyio on asyncio. The best of
+three rounds counts.
 """
 
 from __future__ import annotations
@@ -33,6 +34,13 @@ OPTIONS: dict[str, Any] = {"compression": None}
 async def echo(websocket: Any) -> None:
     async for message in websocket:
         await websocket.send(message)
+
+
+class Echo(adapters.asyncio.ServerConnection):
+    """Echoes in the read callback."""
+
+    def message_received(self, message: Any) -> None:
+        self.protocol.send(message)
 
 
 async def ask(websocket: Any, count: int) -> None:
@@ -82,6 +90,13 @@ def adapter_server(adapter: Any) -> Callable[[], Awaitable[None]]:
     return run
 
 
+async def callback_server() -> None:
+    handler = adapters.asyncio.ServerConnection.wait_closed
+    async with adapters.asyncio.serve(handler, HOST, 0, create_protocol=Echo, **OPTIONS) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)  # type: ignore[index]
+        await server.serve_forever()
+
+
 def adapter_client(adapter: Any) -> Callable[[int, int], Awaitable[None]]:
     async def run(port: int, count: int) -> None:
         async with adapter.connect(f"ws://{HOST}:{port}", **OPTIONS) as websocket:
@@ -127,12 +142,14 @@ KINDS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
     "adapters.trio": (trio.run, adapter_server(adapters.trio), adapter_client(adapters.trio)),
     "trio-websocket": (trio.run, trio_websocket_server, trio_websocket_client),
     "adapters.asyncio": (run_on_asyncio, adapter_server(adapters.asyncio), adapter_client(adapters.asyncio)),
+    "asyncio, callbacks": (run_on_asyncio, callback_server, adapter_client(adapters.asyncio)),
     "adapters.anyio": (anyio.run, adapter_server(adapters.anyio), adapter_client(adapters.anyio)),
 }
 
 RATIOS = [
     ("adapters.trio", "trio streams"),
     ("trio-websocket", "trio streams"),
+    ("asyncio, callbacks", "adapters.asyncio"),
     ("adapters.anyio", "adapters.asyncio"),
 ]
 

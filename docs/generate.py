@@ -6,12 +6,16 @@ test fails when a page differs from what would be written.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from wsproto_core.options import OPTIONS, USER_AGENT, CommonOptions, ConnectOptions, ServeOptions
 from wsproto_core.states import PHASES, diagram
+from wsproto_core.statistics import Statistics
 
 DOCS = Path(__file__).parent
 
@@ -50,7 +54,35 @@ def options_table(declared: type[CommonOptions], base: type[CommonOptions] | Non
     return "\n".join(lines) + "\n"
 
 
+def statistics_table() -> str:
+    """Each attribute is documented by the string literal behind it, each property by its docstring."""
+    lines = ["| attribute | type | |", "|---|---|---|"]
+    (definition,) = ast.parse(inspect.getsource(Statistics)).body
+    assert isinstance(definition, ast.ClassDef)
+    for node, after in pairwise(definition.body):
+        documentation: str | None = None
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr):
+            name, kind = ast.unparse(node.target), ast.unparse(node.annotation)
+            documentation = ast.literal_eval(after.value)
+            lines.append(f"| `{name}` | {_kind(kind)} | {_markdown(documentation)} |")
+    for node in definition.body:
+        if isinstance(node, ast.FunctionDef) and node.returns is not None:
+            kind, documentation = ast.unparse(node.returns), ast.get_docstring(node)
+            lines.append(f"| `{node.name}` | {_kind(kind)} | {_markdown(documentation)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _kind(annotation: str) -> str:
+    return annotation.replace(" | ", " or ")
+
+
+def _markdown(documentation: str | None) -> str:
+    assert documentation
+    return documentation.replace("``", "`")
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    "observability.md": {"statistics": statistics_table},
     "states.md": {"diagram": states_diagram, "phases": phases_table},
     "options.md": {
         "common": lambda: options_table(CommonOptions),

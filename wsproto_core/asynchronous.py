@@ -349,9 +349,10 @@ class AsyncConnection(BaseConnection, ABC):
 
     def _wake_waiters(self) -> None:
         """Something has changed: wake those who waited for it."""
-        for waiter in list(self._waiters):
-            if waiter.ready():
-                waiter.wake()
+        if self._waiters:
+            for waiter in list(self._waiters):
+                if waiter.ready():
+                    waiter.wake()
 
 
 async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:

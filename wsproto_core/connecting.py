@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .exceptions import HandshakeTimeout, InvalidStatusCode
-from .options import ConnectOptions, check_alternatives, complete_tls, head_limits, resolve, split_options
+from .options import ConnectOptions, head_limits, resolve, split_options
 from .proxy import Proxy, Tunnel, choose_proxy
 from .redirects import Redirects
+from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 from .uri import WebSocketURI, parse_uri
 
-__all__ = ["STREAM_OPTIONS", "Connecting"]
-
-STREAM_OPTIONS = ("path", "sock", "stream")
-"""Options by which an application gives the stream itself, or where it leads to."""
+__all__ = ["Connecting"]
 
 
 class Connecting:
@@ -68,10 +66,10 @@ class Connecting:
         self._given = dict(options)
         self._clock = clock
         self._environment = environment
-        self._fixed = _fixed(options)
         ours, _ = split_options(ConnectOptions, options)
         settings = resolve(ConnectOptions, ours)
-        first = parse_uri(uri) if isinstance(uri, str) else uri
+        first = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
+        self._fixed = check_connect(first, options)
         self._redirects = Redirects(first, settings["max_redirects"], fixed=self._fixed)
         timeout = settings["open_timeout"]
         self.deadline = None if timeout is None else clock() + timeout
@@ -115,7 +113,7 @@ class Connecting:
         for name in ("create_protocol", "max_redirects", "reconnect_delays", "reconnect_fatal"):
             self.options.pop(name, None)
         destination = dataclasses.replace(self.uri, host=self.host, port=self.port)
-        by_stream = self._fixed if self._fixed in STREAM_OPTIONS else None
+        by_stream = self._fixed if self._fixed in GIVEN_STREAMS else None
         self.proxy: Proxy | None = choose_proxy(
             self.options.pop("proxy", True), destination, self._environment, fixed=by_stream
         )
@@ -124,15 +122,3 @@ class Connecting:
         self.server_hostname: str | None = stream_options.pop("server_hostname", None)
         self.proxy_ssl: Any = stream_options.pop("proxy_ssl", None)
         self.stream_options = stream_options
-
-
-def _fixed(options: Mapping[str, Any]) -> str | None:
-    """Return the option that says where the stream leads to, whatever the URI says.
-
-    Raises:
-        ValueError: two of them do.
-    """
-    ways = {name: options.get(name) for name in STREAM_OPTIONS}
-    target = {name: options.get(name) for name in ("host", "port")}
-    check_alternatives(**ways, host=target["host"] or target["port"])
-    return next((name for name, value in (ways | target).items() if value is not None), None)

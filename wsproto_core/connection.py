@@ -267,6 +267,8 @@ def takes_path(handler: Callable[..., Any]) -> bool:
 
     Only those get it that cannot be called with the connection alone.
     """
+    if not callable(handler):
+        raise TypeError(f"handler must be a function that takes the connection, not {handler!r}")
     try:
         signature = inspect.signature(handler)
     except ValueError:  # built-in callables may have none

@@ -110,9 +110,9 @@ class Inbox:
         self._reading_to_end = False
         self._dropping = False
         self._end_waits = False
-        self.use_extensions((), NOBODY)
+        self.use_extensions(())
 
-    def use_extensions(self, extensions: Sequence[Extension], observer: Observer) -> None:
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
         """Apply these to what comes in, and tell the observer of it; nothing may have come in yet."""
         max_size = self._options["max_size"]
         size, fragment_size = max_size if isinstance(max_size, tuple) else (max_size, None)

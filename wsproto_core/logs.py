@@ -117,11 +117,10 @@ class FrameLog(Observer):
         self._headers("request", request.headers)
 
     def response(self, response: Response) -> None:
+        # A response of ours has no reason phrase yet.
+        reason = f" {shown(response.reason)}" if response.reason else ""
         self._logger.debug(
-            "response: %d %s, %d bytes in the body",
-            response.status,
-            shown(response.reason),
-            len(response.body),
+            "response: %d%s, %d bytes in the body", response.status, reason, len(response.body)
         )
         self._headers("response", response.headers)
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 
+from .checks import check_count, check_function, check_port, check_seconds, check_text
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .headers import build_subprotocol
 from .http import Headers, HeadLimits, Response
@@ -24,7 +25,6 @@ from .proxy import Proxy, parse_proxy
 from .reconnect import Delays
 from .redirects import MAX_REDIRECTS
 from .typing import HeadersLike, Origin, Subprotocol
-from .uri import WebSocketURI
 from .version import VERSION
 
 __all__ = [
@@ -38,8 +38,6 @@ __all__ = [
     "Option",
     "ServeOptions",
     "ServerOptions",
-    "check_call",
-    "complete_tls",
     "head_limits",
     "marks",
     "resolve",
@@ -141,17 +139,6 @@ class Option(NamedTuple):
 # Validation: each raises TypeError for the wrong type and ValueError for the wrong value.
 
 
-def _seconds(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
-        )
-
-
 def _delay(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must hold numbers of seconds, not {value!r}")
@@ -159,54 +146,29 @@ def _delay(name: str, value: Any) -> None:
         raise ValueError(f"{name} must hold numbers of seconds from 0 on, not {value!r}")
 
 
-def _count(name: str, value: Any, least: int = 1) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int or None, not {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value!r}")
-
-
 def _count_or_pair(name: str, value: Any) -> None:
     if not isinstance(value, tuple):
-        _count(name, value)
+        check_count(name, value)
         return
     if len(value) != 2:
         raise ValueError(f"{name} must be an int or a pair, not {len(value)} values")
     for part in value:
-        _count(name, part, least=0)
+        check_count(name, part, least=0)
 
 
 def _marks(name: str, value: Any) -> None:
     _count_or_pair(name, value)
     if isinstance(value, tuple):
         high, low = value
-        _count(name, high)
+        check_count(name, high)
         if high is not None and low is not None and low >= high:
             raise ValueError(f"{name}: the low mark must be below the high one, not {value!r}")
 
 
-def _text(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a str or None, not {value!r}")
-
-
-def _function(name: str, value: Any) -> None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be callable or None, not {value!r}")
-
-
 def _plain_function(name: str, value: Any) -> None:
-    _function(name, value)
+    check_function(name, value)
     if inspect.iscoroutinefunction(value):
         raise TypeError(f"{name} must be a plain function, not a coroutine function: {value!r}")
-
-
-def _port(name: str, value: Any) -> None:
-    _count(name, value)
-    if value is not None and value > 65535:
-        raise ValueError(f"{name} must be at most 65535, not {value!r}")
 
 
 def _sequence(name: str, value: Any) -> None:
@@ -247,7 +209,7 @@ def _sendable(name: str, headers: HeadersLike) -> None:
 
 
 def _header_value(name: str, value: Any) -> None:
-    _text(name, value)
+    check_text(name, value)
     if value is not None:
         _sendable(name, {"Name": value})
 
@@ -292,28 +254,28 @@ OPTIONS: dict[str, Option] = {
         "seconds",
         "How long opening the connection may take in all: on a client from the name lookup to the end of "
         "the opening handshake, on a server from the accepted TCP connection on.",
-        _seconds,
+        check_seconds,
     ),
     "close_timeout": Option(
         10,
         "seconds",
         "How long to wait for the peer's close frame, and again for the end of the TCP connection, so that "
         "closing takes at most twice as long.",
-        _seconds,
+        check_seconds,
     ),
     "ping_interval": Option(
         20,
         "seconds",
         "A ping is sent this often. It keeps intermediaries from dropping an idle connection and measures "
         "the latency. Costs one small frame each way.",
-        _seconds,
+        check_seconds,
     ),
     "ping_timeout": Option(
         20,
         "seconds",
         "If nothing at all is received for this long after a ping, the connection fails with code 1011. "
         "Also how long writing may make no progress while nothing is received.",
-        _seconds,
+        check_seconds,
     ),
     "max_size": Option(
         2**20,
@@ -348,22 +310,22 @@ OPTIONS: dict[str, Option] = {
         16384,
         "fragments",
         "Limit on the fragments of one received message; more fail the connection with code 1009.",
-        _count,
+        check_count,
     ),
     "max_pings": Option(
         1024,
         "pings",
         "Limit on pings sent that wait for their pong; one more is a RuntimeError.",
-        _count,
+        check_count,
     ),
     "max_headers": Option(
-        128, "headers", "Limit on the headers of the handshake's request or response.", _count
+        128, "headers", "Limit on the headers of the handshake's request or response.", check_count
     ),
     "max_header_line": Option(
-        8192, "bytes", "Limit on a line of the handshake's request or response.", _count
+        8192, "bytes", "Limit on a line of the handshake's request or response.", check_count
     ),
     "max_header_bytes": Option(
-        32768, "bytes", "Limit on the whole head of the handshake's request or response.", _count
+        32768, "bytes", "Limit on the whole head of the handshake's request or response.", check_count
     ),
     "compression": Option(
         "deflate",
@@ -416,7 +378,7 @@ OPTIONS: dict[str, Option] = {
         "",
         "A function of the client's and the server's subprotocols that returns one of them, or None. By "
         "default the preferences of both have the same weight.",
-        _function,
+        check_function,
     ),
     "user_agent_header": Option(
         USER_AGENT, "", "The User-Agent header that a client sends; None for none.", _header_value
@@ -430,10 +392,10 @@ OPTIONS: dict[str, Option] = {
         "A class or function that makes the connection object: on a client it is called with the URI, on a "
         "server with the handler and the server, and with the options as keywords. None for the adapter's "
         "own.",
-        _function,
+        check_function,
     ),
-    "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", _text),
-    "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", _port),
+    "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", check_text),
+    "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", check_port),
     "proxy": Option(
         True,
         "",
@@ -447,7 +409,7 @@ OPTIONS: dict[str, Option] = {
         "redirects",
         "How many redirects a client follows; 0 for none, None for any number. Credentials do not go to "
         "another origin, and none leads from wss: to ws:.",
-        lambda name, value: _count(name, value, least=0),
+        lambda name, value: check_count(name, value, least=0),
     ),
     "reconnect_delays": Option(
         None,
@@ -462,14 +424,14 @@ OPTIONS: dict[str, Option] = {
         "A function that tells whether it is no use to try again after an error, when connections are "
         "iterated over. None for is_fatal, for which errors of the network, deadlines and the statuses 408, "
         "425, 429 and 5xx will pass, and all others will not.",
-        _function,
+        check_function,
     ),
     "max_connections": Option(
         None,
         "connections",
         "How many connections a server has at most; a request beyond is answered with HTTP status 503 and "
         "Retry-After, while the server goes on accepting.",
-        _count,
+        check_count,
     ),
     "process_request": Option(
         None,
@@ -477,7 +439,7 @@ OPTIONS: dict[str, Option] = {
         "A function or coroutine function of the request's path and headers that returns None to go on with "
         "the opening handshake, or the HTTP response to give instead: a Response or a triple of status, "
         "headers and body. It counts against open_timeout.",
-        _function,
+        check_function,
     ),
 }
 
@@ -526,61 +488,6 @@ def split_options(
     theirs = {name: value for name, value in given.items() if name not in names}
     resolve(declared, ours)
     return ours, theirs
-
-
-def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that neither this library nor a runtime's call knows.
-
-    Raises:
-        TypeError: there is one.
-    """
-    check_names(
-        [name for name in inspect.signature(call).parameters if name not in ("protocol_factory", "path")],
-        given,
-    )
-
-
-def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that are not known.
-
-    Raises:
-        TypeError: there is one.
-    """
-    for name in given:
-        if name not in known:
-            # It may be an option of the other side, of which this side has another name.
-            ours = [option for option in OPTIONS if option != name]
-            raise TypeError(unknown_option(name, [*known, *ours]))
-
-
-def check_alternatives(**ways: Any) -> None:
-    """Refuse to be told in two ways where a stream leads to; ``None`` and "" tell nothing.
-
-    Raises:
-        ValueError: it is told in two ways.
-    """
-    given = [name for name, value in ways.items() if value]
-    if len(given) > 1:
-        raise ValueError(
-            f"{given[0]} and {given[1]} must not both be given: each says where a stream leads to"
-        )
-
-
-def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
-    """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
-
-    Raises:
-        TypeError: ``ssl`` is no context.
-        ValueError: ``ssl`` and the URI contradict each other.
-    """
-    context = given.get("ssl", True if uri.secure else None)
-    if context is not None and not isinstance(context, bool) and not hasattr(context, "wrap_bio"):
-        raise TypeError(f"ssl must be an ssl.SSLContext, True or None, not {context!r}")
-    if uri.secure and not context:
-        raise ValueError(f"ssl must not be {context} for a wss:// URI: leave it out for the default context")
-    if not uri.secure and context:
-        raise ValueError("ssl must not be given for a ws:// URI: use wss://")
-    return {"ssl": True, "server_hostname": uri.host, **given} if uri.secure else given
 
 
 def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:

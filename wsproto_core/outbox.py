@@ -72,9 +72,9 @@ class Outbox:
         self._pong: bytes | None = None
         self._close: bytes | None = None
         self._close_taken = False
-        self.use_extensions((), NOBODY)
+        self.use_extensions(())
 
-    def use_extensions(self, extensions: Sequence[Extension], observer: Observer) -> None:
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
         """Apply these to what goes out, and tell the observer of it; no frame may have been added yet."""
         self.writer = make_writer(observer, random=self._random, extensions=extensions)
 
@@ -88,9 +88,8 @@ class Outbox:
         for buffer in buffers:
             self._buffers.append(buffer)
             self.queued += len(buffer)
-        if self.queued + self.unwritten > self._marks.high and self.writable:
-            self.writable = False
-            self.blocked.start()
+        if self.queued + self.unwritten > self._marks.high:
+            self._block()
 
     def add_control(self, opcode: Opcode, payload: bytes) -> None:
         """Add a control frame."""
@@ -142,7 +141,12 @@ class Outbox:
         """Of what was handed out and counted as written, ``count`` bytes have not been written."""
         self.unwritten += count
         if self.queued + self.unwritten > self._marks.high:
+            self._block()
+
+    def _block(self) -> None:
+        if self.writable:
             self.writable = False
+            self.blocked.start()
 
     def written(self, count: int | None) -> None:
         """Of what was handed out, ``count`` bytes have been written; ``None``: all."""

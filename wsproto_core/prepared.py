@@ -73,10 +73,7 @@ def sharing(extensions: Sequence[Extension]) -> Sharing | None:
     if len(extensions) > 1 or type(extension) is not PerMessageDeflate:
         return None
     settings = tuple(sorted(extension.compress_settings.items()))
-    try:
-        return _compressed(extension.local_max_window_bits, extension.threshold, settings)
-    except TypeError:  # a value that cannot be hashed: whether two are the same is not known
-        return None
+    return _compressed(extension.local_max_window_bits, extension.threshold, settings)
 
 
 class SharedFrame(NamedTuple):

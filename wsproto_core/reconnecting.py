@@ -1,4 +1,4 @@
-"""Connections to one server, one after the other, on asynchronous adapters."""
+"""Connections to one server, one after the other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,58 @@ from .options import Logger
 from .reconnect import ReconnectPolicy
 from .typing import Side
 
-__all__ = ["AsyncReconnecting"]
+__all__ = ["AsyncReconnecting", "Attempts"]
 
-T = TypeVar("T", bound=AsyncConnection)
+T = TypeVar("T")
+ConnectionT = TypeVar("ConnectionT", bound=AsyncConnection)
 
 
-class AsyncReconnecting(Generic[T]):
+class Attempts(Generic[T]):
+    """Connections that are opened one after the other, as far as no waiting is concerned.
+
+    Attributes:
+        connection: the one that is open, or was last; ``None`` before the first.
+    """
+
+    def __init__(self, uri: str, *, clock: Callable[[], float], options: Any) -> None:
+        """
+        Arguments:
+            uri: what is connected to, for the log.
+            clock: returns the time in seconds.
+            options: the application's: ``reconnect_delays``, ``reconnect_fatal`` and ``logger``.
+        """
+        self.connection: T | None = None
+        self._uri = uri
+        self._clock = clock
+        self._policy = ReconnectPolicy(options.get("reconnect_delays"), fatal=options.get("reconnect_fatal"))
+        self._logger: Logger = options.get("logger") or default_logger(Side.CLIENT)
+        self._opened_at = 0.0
+
+    def opened(self, connection: T) -> T:
+        """A connection has been opened."""
+        self._policy.succeeded()
+        self._opened_at = self._clock()
+        self.connection = connection
+        return connection
+
+    def closed(self) -> float:
+        """The connection has been closed: return the seconds to wait before the next one is opened."""
+        self.connection = None
+        return self._policy.ended(self._clock() - self._opened_at)
+
+    def failed(self, error: Exception) -> float:
+        """Opening a connection has failed: return the seconds to wait, or raise the error."""
+        delay = self._policy.failed(error)
+        self._logger.warning(
+            "connecting to %s failed: %s; trying again in %.1f seconds",
+            shown(self._uri),
+            describe(error),
+            delay,
+        )
+        return delay
+
+
+class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
     """An asynchronous iterator over connections: each is opened when the one before has ended.
 
     What ends an iteration is closed before the next connection is opened, if it is not closed then.
@@ -27,7 +73,7 @@ class AsyncReconnecting(Generic[T]):
     def __init__(
         self,
         uri: str,
-        connect: Callable[[], Awaitable[T]],
+        connect: Callable[[], Awaitable[ConnectionT]],
         *,
         sleep: Callable[[float], Awaitable[object]],
         clock: Callable[[], float],
@@ -38,48 +84,32 @@ class AsyncReconnecting(Generic[T]):
             uri: what ``connect`` connects to, for the log.
             connect: opens a connection.
             sleep: waits for some seconds.
-            clock: returns the clock.
-            options: the application's: ``reconnect_delays``, ``reconnect_fatal`` and ``logger``.
+            clock: returns the time in seconds.
+            options: see :class:`Attempts`.
         """
-        self._uri = uri
+        super().__init__(uri, clock=clock, options=options)
         self._connect = connect
         self._sleep = sleep
-        self._clock = clock
-        self._policy = ReconnectPolicy(options.get("reconnect_delays"), fatal=options.get("reconnect_fatal"))
-        self._logger: Logger = options.get("logger") or default_logger(Side.CLIENT)
-        self._connection: T | None = None
-        self._opened_at = 0.0
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> ConnectionT:
         delay = 0.0
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
-            delay = self._policy.ended(self._clock() - self._opened_at)
+        if self.connection is not None:
+            await self.connection.close()
+            delay = self.closed()
         while True:
             if delay:
                 await self._sleep(delay)
             try:
-                self._connection = await self._connect()
+                return self.opened(await self._connect())
             except Exception as error:
-                delay = self._policy.failed(error)
-                self._logger.warning(
-                    "connecting to %s failed: %s; trying again in %.1f seconds",
-                    shown(self._uri),
-                    describe(error),
-                    delay,
-                )
-            else:
-                self._policy.succeeded()
-                self._opened_at = self._clock()
-                return self._connection
+                delay = self.failed(error)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:
-        if self._connection is not None:
-            await self._connection.__aexit__(*exc_info)
+        if self.connection is not None:
+            await self.connection.__aexit__(*exc_info)

@@ -74,8 +74,11 @@ def parse_uri(uri: str) -> WebSocketURI:
     percent-encoded.
 
     Raises:
+        TypeError: it is no ``str``.
         InvalidURI: it is not a WebSocket URI; also a ``ValueError``.
     """
+    if not isinstance(uri, str):
+        raise TypeError(f"uri must be a str, not {uri!r}")
     forbidden = FORBIDDEN.search(uri)
     if forbidden is not None:
         raise InvalidURI(uri, f"expected no space or control character, got {forbidden.group()!r}")

@@ -103,9 +103,11 @@ async def start_tls(
                 ssl_context=context,
                 standard_compatible=False,
             )
-    except BaseException:
+    except BaseException as error:
         if plain is not None:
             await anyio.aclose_forcefully(plain)
         elif isinstance(stream, socket.socket):
             stream.close()
+        if isinstance(error, anyio.EndOfStream):
+            raise ConnectionResetError("the stream ended within TLS's handshake") from error
         raise

@@ -3,11 +3,12 @@
 from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
 
-from .client import ClientConnection, connect, reconnect, unix_connect
+from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .connection import Connection
 from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
+    Serve,
     Server,
     ServerConnection,
     basic_auth_protocol_factory,
@@ -19,9 +20,12 @@ __all__ = [
     "BasicAuthWebSocketServerProtocol",
     "Broadcast",
     "ClientConnection",
+    "Connect",
     "Connection",
     "PreparedMessage",
+    "Reconnect",
     "Router",
+    "Serve",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",

@@ -7,22 +7,23 @@ import os
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Unpack
 
 from wsproto_core.client import ClientProtocol
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.options import ClientOptions, ConnectOptions, check_call, split_options
+from wsproto_core.options import ClientOptions, ConnectOptions, split_options
 from wsproto_core.reconnecting import AsyncReconnecting
+from wsproto_core.stream_options import check_call, check_path, check_reconnect
 from wsproto_core.typing import State
 from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
 from .proxies import connect_by_proxy
-from .waiting import Opening
+from .waiting import Opening, loop_call
 
-__all__ = ["ClientConnection", "Connect", "connect", "reconnect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
 class AsyncioConnectOptions(ConnectOptions, total=False):
@@ -78,12 +79,21 @@ class Connect(Opening[ClientConnection]):
     The iterator is that of :func:`reconnect`.
     """
 
-    def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         self.uri = parse_uri(uri)
-        self.options = options
+        self.options = options if path is None else {"path": path, **options}
         self._create = options.get("create_protocol") or ClientConnection
-        # To refuse, before there is an event loop, what it would refuse.
-        Connecting(self.uri, options, clock=float, environment=os.environ)
+        self._call_name = "create_connection" if path is None else "create_unix_connection"
+        # To refuse, before anything is done, what they would refuse then.
+        self._find_call(options)
+        Connecting(self.uri, self.options, clock=float, environment=os.environ)
+
+    def _find_call(self, options: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return the event loop's call, which must know the options that are not ours."""
+        call = loop_call(self._call_name)
+        ours = (*ConnectOptions.__annotations__, "proxy_ssl")
+        check_call(call, {name: value for name, value in options.items() if name not in ours})
+        return call
 
     async def _open(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
@@ -92,7 +102,7 @@ class Connect(Opening[ClientConnection]):
             connection: ClientConnection = self._create(connecting.uri, **connecting.options)
             try:
                 async with asyncio.timeout_at(connecting.deadline) as timeout:
-                    await self._open_stream(loop, connecting, connection)
+                    await self._open_stream(connecting, connection)
                 await connection.wait_opened()
             except InvalidStatusCode as error:
                 connection.abort()
@@ -105,12 +115,9 @@ class Connect(Opening[ClientConnection]):
             else:
                 return connection
 
-    async def _open_stream(
-        self, loop: asyncio.AbstractEventLoop, connecting: Connecting, connection: ClientConnection
-    ) -> None:
+    async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
         options = connecting.stream_options
-        call = loop.create_connection if options.get("path") is None else loop.create_unix_connection
-        check_call(call, {name: value for name, value in options.items() if name != "path"})
+        call = self._find_call({name: value for name, value in options.items() if name != "path"})
         if connecting.proxy is not None:
             await connect_by_proxy(connecting, connection)
             return
@@ -125,10 +132,15 @@ class Connect(Opening[ClientConnection]):
             async for connection in connections:
                 yield connection
 
-    def reconnecting(self) -> AsyncReconnecting[ClientConnection]:
-        return AsyncReconnecting(
+    def reconnecting(self) -> Reconnect:
+        check_reconnect(self.options)
+        return Reconnect(
             str(self.uri), self._open, sleep=asyncio.sleep, clock=time.monotonic, options=self.options
         )
+
+
+class Reconnect(AsyncReconnecting[ClientConnection]):
+    """What :func:`reconnect` returns: an asynchronous iterator, and a context manager that gives it."""
 
 
 def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
@@ -158,7 +170,7 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
             :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
-    return Connect(uri, options)
+    return Connect(uri, None, options)
 
 
 def unix_connect(
@@ -171,10 +183,10 @@ def unix_connect(
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
     """
-    return Connect(uri, {"path": path, **options})
+    return Connect(uri, check_path(path), options)
 
 
-def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> AsyncReconnecting[ClientConnection]:
+def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
     """Connect again and again.
 
     ::
@@ -199,4 +211,4 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> AsyncReconn
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
-    return Connect(uri, options).reconnecting()
+    return Connect(uri, None, options).reconnecting()

@@ -20,6 +20,8 @@ from weakref import WeakKeyDictionary
 
 from wsproto_core.asynchronous import AsyncConnection
 from wsproto_core.broadcast import not_written
+from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
+from wsproto_core.logs import describe
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import CloseCode, Data, State, StreamAction
@@ -59,6 +61,11 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     transport: asyncio.Transport
     """The byte stream, once there is one."""
 
+    # Whether messages go to message_received, and whether some are on their way there: as a rule not,
+    # and then it takes no room in a connection.
+    _called_back = False
+    _delivering = False
+
     def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(protocol, logger)
         self._loop = loop
@@ -73,6 +80,29 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
         self._wants_pieces = False
+        if type(self).message_received is not Connection.message_received:
+            self._called_back = self._receiving = True
+
+    def message_received(self, message: Data) -> None:
+        """Override this to be called for each message, in place of :meth:`recv`, which then is an error.
+
+        It is called by the event loop's read callback, without a task between: do not block in it. What
+        :attr:`protocol` is given there to send, or to close with, is written when all messages that have
+        arrived together have been delivered (or at 64 KiB). While that is more than ``write_limit``
+        allows, nothing is delivered.
+
+        If it raises, the exception is logged, the connection fails with code 1011, and it is not called
+        again. :exc:`ConnectionClosed` is no error, but ends the calls as well.
+
+        Arguments:
+            message: ``str`` for text, ``bytes`` for binary.
+        """
+
+    def _check_not_receiving(self) -> None:
+        if self._receiving:
+            if self._called_back:
+                raise ConcurrencyError("this connection's messages go to message_received, and nowhere else")
+            super()._check_not_receiving()
 
     # What the methods that wait are made of
 
@@ -207,6 +237,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if not self._unwritten:
             self.protocol.data_sent()
         self._flush()
+        if self._called_back:
+            self._deliver()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writing_paused = True
@@ -235,6 +267,37 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             protocol = self.protocol
             if protocol.undelivered or self._wants_pieces or not protocol.receiving:
                 wakeup.wake()
+        elif self._called_back:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Give messages to :meth:`message_received`, as long as there is room for what it sends."""
+        protocol = self.protocol
+        if self._delivering or protocol.state is State.CONNECTING:
+            return
+        self._delivering = True
+        failed = False
+        try:
+            while self._has_room() and (message := protocol.next_message()) is not None:
+                self.message_received(message)
+        except Exception as error:
+            failed = True
+            if isinstance(error, ConnectionClosed) and protocol.state is not State.OPEN:
+                self.logger.debug("message_received ended: %s", describe(error))
+            else:
+                self.logger.error("message_received failed", exc_info=error)
+            if protocol.state is State.OPEN:
+                protocol.fail(error)
+        if not self._dispatching:
+            self._react()
+        self._delivering = failed
+
+    def _has_room(self) -> bool:
+        """Whether what :meth:`message_received` has sent leaves room for more; write it, if it is much."""
+        protocol = self.protocol
+        if protocol.queued >= GATHERED or not protocol.writable:
+            self._flush()
+        return protocol.writable or protocol.state is not State.OPEN
 
     def _flush(self) -> None:
         """Write what there is to write, as long as the transport takes it; then end the stream if due."""

@@ -12,13 +12,14 @@ from typing import Any, Self, Unpack
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.events import Event, Request
-from wsproto_core.options import ServeOptions, ServerOptions, check_call, split_options
+from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
+from wsproto_core.stream_options import check_call, check_serve
 from wsproto_core.typing import CloseCode
 
 from .connection import Connection, clock
-from .waiting import Opening
+from .waiting import Opening, loop_call
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
@@ -234,6 +235,9 @@ class Serve(Opening[Server]):
         self._path = path
         self._options, self._listener_options = split_options(ServeOptions, options)
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
+        self._call_name = "create_server" if path is None else "create_unix_server"
+        check_call(loop_call(self._call_name), self._listener_options)
+        check_serve(host, port, path, self._listener_options)
         if path is None:
             self._listener_options = {"host": host, "port": port, **self._listener_options}
         self._server = self._make_server(handler)
@@ -246,8 +250,7 @@ class Serve(Opening[Server]):
         return connection
 
     async def _open(self) -> Server:
-        loop = asyncio.get_running_loop()
-        call = loop.create_server if self._path is None else loop.create_unix_server
+        call = loop_call(self._call_name)
         check_call(call, self._listener_options)
         path = () if self._path is None else (self._path or None,)
         self._server.listener = await call(self._connection, *path, **self._listener_options)

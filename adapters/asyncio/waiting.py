@@ -17,9 +17,17 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Opening", "Wakeup"]
+__all__ = ["Opening", "Wakeup", "loop_call"]
 
 T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
+
+
+def loop_call(name: str) -> Callable[..., Any]:
+    """Return a method of the running event loop; if none runs yet, of asyncio's own kind of loop."""
+    try:
+        return getattr(asyncio.get_running_loop(), name)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return getattr(asyncio.SelectorEventLoop, name)  # type: ignore[no-any-return]
 
 
 class Opening(ABC, Generic[T]):

@@ -1,9 +1,40 @@
 """WebSocket clients and servers on blocking sockets and threads."""
 
-from .client import ClientConnection, Connect, connect, unix_connect
+from wsproto_core.prepared import PreparedMessage, prepare
+
+from .broadcasting import Broadcast, broadcast
+from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .connection import Connection, Ping
 from .router import Router, route, unix_route
-from .server import Server, ServerConnection, serve, unix_serve
+from .server import (
+    BasicAuthWebSocketServerProtocol,
+    Server,
+    ServerConnection,
+    basic_auth_protocol_factory,
+    serve,
+    unix_serve,
+)
 
-__all__ = ["ClientConnection", "Connect", "Connection", "Ping", "Router", "Server", "ServerConnection"]
-__all__ += ["connect", "route", "serve", "unix_connect", "unix_route", "unix_serve"]
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Broadcast",
+    "ClientConnection",
+    "Connect",
+    "Connection",
+    "Ping",
+    "PreparedMessage",
+    "Reconnect",
+    "Router",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "broadcast",
+    "connect",
+    "prepare",
+    "reconnect",
+    "route",
+    "serve",
+    "unix_connect",
+    "unix_route",
+    "unix_serve",
+]

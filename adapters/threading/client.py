@@ -6,20 +6,22 @@ import os
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Mapping
-from typing import Any, NoReturn, Unpack
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, Self, Unpack
 
 from wsproto_core.client import ClientProtocol
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.options import ClientOptions, ConnectOptions, check_names, split_options
+from wsproto_core.options import ClientOptions, ConnectOptions, split_options
+from wsproto_core.reconnecting import Attempts
+from wsproto_core.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.typing import State
 from wsproto_core.uri import WebSocketURI
 
 from .connection import Connection
 from .streams import TLSStream, open_stream
 
-__all__ = ["ClientConnection", "Connect", "connect", "unix_connect"]
+__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
 class ThreadingConnectOptions(ConnectOptions, total=False):
@@ -30,6 +32,7 @@ class ThreadingConnectOptions(ConnectOptions, total=False):
     sock: socket.socket | None
     family: int
     source_address: tuple[str, int] | None
+    proxy_ssl: ssl_module.SSLContext | None
 
 
 class ClientConnection(Connection):
@@ -67,7 +70,10 @@ class ClientConnection(Connection):
 
 
 class Connect:
-    """What :func:`connect` returns: to be called, or to be entered by ``with``."""
+    """What :func:`connect` returns: to be called, to be entered by ``with``, or to be iterated over.
+
+    The iterator is that of :func:`reconnect`.
+    """
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         check_names(["path", *ThreadingConnectOptions.__annotations__], options)
@@ -101,11 +107,48 @@ class Connect:
     def __exit__(self, *exc_info: Any) -> None:
         self._opened.__exit__(*exc_info)
 
+    def __iter__(self) -> Iterator[ClientConnection]:
+        with Reconnect(self) as connections:
+            yield from connections
+
     def __getattr__(self, name: str) -> NoReturn:
         message = f"{type(self).__name__!r} object has no attribute {name!r}"
         if hasattr(ClientConnection, name):
             message += "; it is no connection yet: use 'with connect(...) as websocket:' or 'connect(...)()'"
         raise AttributeError(message, name=name, obj=self)
+
+
+class Reconnect(Attempts[ClientConnection]):
+    """What :func:`reconnect` returns: an iterator over connections, each opened when the last has ended.
+
+    As a context manager it closes the last connection.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        super().__init__(connect._uri, clock=time.monotonic, options=connect._options)
+        self._connect = connect
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> ClientConnection:
+        delay = 0.0
+        if self.connection is not None:
+            self.connection.close()
+            delay = self.closed()
+        while True:
+            time.sleep(delay)
+            try:
+                return self.opened(self._connect())
+            except Exception as error:
+                delay = self.failed(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        if self.connection is not None:
+            self.connection.__exit__(*exc_info)
 
 
 def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
@@ -125,14 +168,16 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and these: ``ssl`` (for
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``family``, such as :data:`socket.AF_INET`; ``source_address``, the pair
-            of host and port to connect from.
+            of host and port to connect from; ``proxy_ssl``, the TLS context for a proxy whose URL
+            begins with ``https:``.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
         TypeError, ValueError: an option is unknown or not allowed.
         OSError: there is no connection to the host.
         InvalidHandshake: the opening handshake failed; in particular,
-            :exc:`InvalidStatusCode` when the server answered with another status than 101.
+            :exc:`InvalidStatusCode` when the server answered with another status than 101, and
+            :exc:`ProxyError` when there is no way through the proxy.
         HandshakeTimeout: all of this took longer than ``open_timeout``.
     """
     return Connect(uri, options)
@@ -148,4 +193,32 @@ def unix_connect(
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
     """
-    return Connect(uri, {"path": path, **options})
+    return Connect(uri, {"path": check_path(path), **options})
+
+
+def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect:
+    """Connect again and again.
+
+    ::
+
+        with reconnect("ws://localhost:8765") as connections:
+            for websocket in connections:
+                try:
+                    for message in websocket:
+                        ...
+                except ConnectionClosed:
+                    continue
+
+    A connection is opened when the one before has ended, after a delay if opening it fails; it is
+    closed when the loop goes on, or the block is left. An error after which it is no use to try again
+    is raised. ``for websocket in connect(...)`` does the same.
+
+    Arguments:
+        uri: see :func:`connect`.
+        options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
+
+    Raises:
+        InvalidURI, TypeError, ValueError: see :func:`connect`.
+    """
+    check_reconnect(options)
+    return Reconnect(Connect(uri, options))

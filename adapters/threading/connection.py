@@ -24,6 +24,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
+from wsproto_core.broadcast import not_written
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosedOK
 from wsproto_core.messages import PieceConverter, convert_message
@@ -578,6 +579,14 @@ class Connection(Kept, BaseConnection):
                 del buffers[0]
             else:
                 buffers[0] = memoryview(first)[count:]
+
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        """Write what a broadcast has for this connection, on which nothing else is under way."""
+        self._unwritten = list(buffers)
+        not_written(self.protocol, sum(map(len, buffers)))
+        self._flush()
+        if self._unwritten:
+            self._update()
 
     def _end_stream(self, stream: Stream) -> None:
         """Everything is written: end the stream if it is time."""

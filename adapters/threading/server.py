@@ -14,20 +14,30 @@ import socket
 import ssl as ssl_module
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, Unpack
 
-from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, check_names, split_options
+from wsproto_core import auth as core_auth
+from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
+from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
 from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import BaseServer, BaseServerConnection, Handler
+from wsproto_core.stream_options import check_names, check_serve
 from wsproto_core.typing import CloseCode, State
 
 from .connection import Connection
 from .streams import TLSStream, listen_tcp, listen_unix
 from .waiting import Alarm
 
-__all__ = ["Server", "ServerConnection", "serve", "unix_serve"]
+__all__ = [
+    "BasicAuthWebSocketServerProtocol",
+    "Server",
+    "ServerConnection",
+    "basic_auth_protocol_factory",
+    "serve",
+    "unix_serve",
+]
 
 # Default of max_threads.
 MAX_THREADS = 1000
@@ -140,6 +150,39 @@ class ServerConnection(Connection, BaseServerConnection):
         except Exception as error:
             code = self._judge(error)
         self.close(code)
+
+
+class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
+    """A server's connection that asks for HTTP Basic authentication (RFC 7617).
+
+    Attributes:
+        username: who was authenticated; ``None`` before that.
+    """
+
+
+def basic_auth_protocol_factory(
+    realm: str,
+    credentials: Credentials | Iterable[Credentials] | None = None,
+    check_credentials: CheckCredentials | None = None,
+    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
+) -> Callable[..., ServerConnection]:
+    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
+
+    ::
+
+        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+        with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth) as server: ...
+
+    Arguments:
+        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`;
+            ``check_credentials`` is a plain function.
+        create_protocol: makes the connection object; a subclass of
+            :class:`BasicAuthWebSocketServerProtocol`, say.
+
+    Raises:
+        TypeError, ValueError: an argument is not allowed.
+    """
+    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
 
 
 class Server(BaseServer):
@@ -306,7 +349,7 @@ class Server(BaseServer):
                 except Exception:
                     if not self.closing:
                         # There are too many open files or threads, say; it would be so again at once.
-                        self._logger.exception("cannot accept connections for the moment")
+                        self._logger.exception("accepting a connection failed; trying again")
                         with self._changed:
                             self._changed.wait_for(lambda: self.closing, PAUSE)
 
@@ -392,6 +435,7 @@ def unix_serve(handler: Handler, path: str | None = None, **options: Unpack[Thre
 def _serve(handler: Handler, host: Any, port: int | None, path: str | None, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
     ours, own = split_options(ServeOptions, options)
+    check_serve(host, port, path, own)
     handlers = handler.handlers if isinstance(handler, Router) else [handler]
     functions = [("handler", each) for each in handlers]
     for name, function in [*functions, ("process_request", ours.get("process_request"))]:
@@ -400,8 +444,6 @@ def _serve(handler: Handler, host: Any, port: int | None, path: str | None, opti
     server = Server(handler, ours, own)
     sock, backlog = own.get("sock"), own.get("backlog", 100)
     if sock is not None:
-        if host is not None or port is not None or path:
-            raise ValueError("sock takes the place of host, port and path: give one or the other")
         server._listeners = [sock]
     elif path is not None:
         server._listeners = [listen_unix(path)]

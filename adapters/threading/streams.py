@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import queue
+import select
 import socket
 import ssl
 import stat
@@ -20,6 +21,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from wsproto_core.connecting import Connecting
+from wsproto_core.exceptions import SocksError
+from wsproto_core.proxy import Proxy, missing_socks, socks_arguments
 from wsproto_core.typing import BytesLike
 
 __all__ = ["Stream", "TLSStream", "listen_tcp", "listen_unix", "open_stream"]
@@ -166,16 +169,89 @@ def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None
         if connecting.deadline is None or time.monotonic() < connecting.deadline:
             raise
         raise connecting.timed_out() from error
-    context = connecting.ssl
-    if not context:
-        return sock, None
     try:
-        if context is True:
-            context = ssl.create_default_context()
-        return sock, TLSStream(sock, context, server_hostname=connecting.server_hostname)
+        return sock, secure(sock, connecting)
     except BaseException:
         sock.close()
         raise
+
+
+def secure(sock: socket.socket, connecting: Connecting) -> TLSStream | None:
+    """Put on a socket what the server is to be reached by: TLS to the proxy, its tunnel, TLS."""
+    stream: Stream = sock
+    proxy = connecting.proxy
+    if proxy is not None and not proxy.is_socks:
+        if proxy.scheme == "https":
+            stream = start_tls(sock, connecting.proxy_ssl or True, proxy.host)
+        open_tunnel(sock, stream, connecting)
+    if connecting.ssl:
+        stream = start_tls(stream, connecting.ssl, connecting.server_hostname)
+    return stream if isinstance(stream, TLSStream) else None
+
+
+def start_tls(stream: Stream, context: Any, server_hostname: str | None) -> TLSStream:
+    if context is True:
+        context = ssl.create_default_context()
+    return TLSStream(stream, context, server_hostname=server_hostname)
+
+
+def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> None:
+    """Ask an HTTP proxy for a tunnel.
+
+    Raises:
+        ProxyError: it does not open one.
+        HandshakeTimeout: it is too late.
+        OSError: the proxy has closed the stream.
+    """
+    sock.setblocking(False)
+    tunnel = connecting.tunnel()
+    request = tunnel.request.serialize()
+    while not tunnel.open:
+        events = select.POLLIN
+        try:
+            while request:
+                request = request[stream.send(request) :]
+        except ssl.SSLWantReadError:
+            pass
+        except BlockingIOError:
+            events |= select.POLLOUT
+        try:
+            data = stream.recv(RECORDS)
+        except BlockingIOError:
+            # What came may have been TLS's handshake, which goes on by sending.
+            if events & select.POLLOUT or not (isinstance(stream, TLSStream) and stream.unsent):
+                poll(sock, events, connecting)
+        else:
+            if data:
+                tunnel.receive_data(data)
+            else:
+                tunnel.receive_eof()
+
+
+def poll(sock: socket.socket, events: int, connecting: Connecting) -> None:
+    poller = select.poll()
+    poller.register(sock, events)
+    left = None if connecting.deadline is None else (connecting.deadline - time.monotonic()) * 1000
+    if (left is not None and left <= 0) or not poller.poll(left):
+        raise connecting.timed_out()
+
+
+def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
+    """Connect through a SOCKS proxy."""
+    try:
+        from python_socks import ProxyError, ProxyTimeoutError, ProxyType
+        from python_socks.sync import Proxy as SocksProxy
+    except ImportError as error:
+        raise missing_socks() from error
+    arguments = socks_arguments(proxy)
+    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    left = 1e6 if connecting.deadline is None else max(0.001, connecting.deadline - time.monotonic())
+    try:
+        return socks.connect(connecting.host, connecting.port, timeout=left)
+    except ProxyTimeoutError as error:
+        raise connecting.timed_out() from error
+    except ProxyError as error:
+        raise SocksError(str(error), error.error_code) from error
 
 
 def open_socket(connecting: Connecting) -> socket.socket:
@@ -185,7 +261,11 @@ def open_socket(connecting: Connecting) -> socket.socket:
         return sock
     if options.get("path") is not None:
         return connect_unix(options["path"], connecting.deadline)
-    addresses = look_up(connecting.host, connecting.port, options.get("family", 0), connecting.deadline)
+    proxy = connecting.proxy
+    if proxy is not None and proxy.is_socks:
+        return connect_socks(proxy, connecting)
+    target = proxy or connecting
+    addresses = look_up(target.host, target.port, options.get("family", 0), connecting.deadline)
     return connect_tcp(addresses, options.get("source_address"), connecting.deadline)
 
 

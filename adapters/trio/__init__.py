@@ -7,6 +7,7 @@ except ImportError as error:
 
 from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
+from wsproto_core.structured.connection import StructuredConnection as Connection
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .router import Router, route, unix_route
@@ -26,6 +27,7 @@ __all__ = [
     "Broadcast",
     "ClientConnection",
     "Connect",
+    "Connection",
     "PreparedMessage",
     "Reconnect",
     "Router",

@@ -9,6 +9,7 @@ from typing import Unpack
 import trio
 from wsproto_core.connecting import Connecting
 from wsproto_core.options import ConnectOptions
+from wsproto_core.stream_options import check_path
 from wsproto_core.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
@@ -45,7 +46,7 @@ class Connect(StructuredConnect[ClientConnection]):
     runtime = RUNTIME
     create = ClientConnection
     option_names = TrioConnectOptions.__annotations__
-    missing_tasks = "connect() is to be entered by 'async with', or awaited with nursery="
+    tasks_name = "nursery"
 
     async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
         stream = await open_stream(connecting)
@@ -105,7 +106,7 @@ def unix_connect(
         nursery: see :func:`connect`.
         options: see :func:`connect`.
     """
-    return Connect(uri, path, nursery, options)
+    return Connect(uri, check_path(path), nursery, options)
 
 
 class Reconnect(StructuredReconnect[ClientConnection]):

@@ -62,8 +62,12 @@ async def open_tunnel(stream: trio.abc.Stream, tunnel: Tunnel) -> None:
         with os_errors():
             await stream.send_all(tunnel.request.serialize())
         while not tunnel.open:
-            with os_errors():
-                data = await stream.receive_some(READ_SIZE)
+            try:
+                with os_errors():
+                    data = await stream.receive_some(READ_SIZE)
+            except ssl.SSLEOFError:
+                # TLS's own close is missing, as ever when a process is killed.
+                data = b""
             if data:
                 tunnel.receive_data(data)
             else:

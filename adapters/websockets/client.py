@@ -129,13 +129,8 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             extra_headers=self.extra_headers,
         )
 
-    # The stream may be there before it is known what to ask for.
-
-    def _react(self) -> None:
-        if self._asking:
-            super()._react()
-
     def _flush(self) -> None:
+        # The stream may be there before it is known what to ask for.
         if self._asking:
             super()._flush()
 
@@ -177,7 +172,8 @@ class Connect(asyncio_client.Connect):
             extra_headers: headers to add to the request.
             kwds: the arguments of :meth:`asyncio.loop.create_connection`, among them ``host`` and
                 ``port``, which change where TCP connects to; and more options of
-                :data:`wsproto_core.OPTIONS`. Deprecated: ``klass``, ``timeout``, ``legacy_recv``.
+                :data:`wsproto_core.OPTIONS` (``proxy`` is ``None`` by default). Deprecated:
+                ``klass``, ``timeout``, ``legacy_recv``.
 
         Raises:
             InvalidURI: it is not a WebSocket URI.
@@ -200,10 +196,13 @@ class Connect(asyncio_client.Connect):
             "extensions": listed(extensions),
             "subprotocols": listed(subprotocols),
             "extra_headers": listed(extra_headers),
+            # The environment had nothing to say to such programs.
+            "proxy": None,
             **kwds,
             "create_protocol": self._make_protocol,
         }
-        super().__init__(uri, options)
+        path = options.pop("path", None)
+        super().__init__(uri, path, options)
 
     def _make_protocol(
         self,
@@ -211,8 +210,6 @@ class Connect(asyncio_client.Connect):
         *,
         compression: str | None,
         extensions: Sequence[Any] | None,
-        host: str | None = None,
-        port: int | None = None,
         **options: Any,
     ) -> WebSocketClientProtocol:
         extensions = with_compression(extensions, DEFAULT_CLIENT if compression else None)

@@ -268,6 +268,9 @@ class Serve(asyncio_server.Serve):
         self._factory = take_create_protocol(kwds, create_protocol, WebSocketServerProtocol)
         self._legacy_recv = take_legacy_recv(kwds)
         path = kwds.pop("path", None)
+        if host is not None and port is None:
+            # For create_server this is any free port.
+            port = 0
         options: Any = {
             "ping_interval": ping_interval,
             "ping_timeout": ping_timeout,

@@ -291,3 +291,13 @@ async def test_handler_that_is_cancelled_closes_the_connection(runtime: Runtime)
         assert await peer.read_frames_to_end() == [Frame(CLOSE, close_payload(1001))]
         peer.close()
         await runtime.until(lambda: not server.connections)
+
+
+async def test_a_ping_that_nobody_waits_for_any_more(runtime: Runtime) -> None:
+    async with runtime.connected() as (client, server):
+        server.transport.pause_reading()
+        waiter = await client.ping()
+        waiter.cancel()
+        client.abort()
+        await client.wait_closed()
+        assert waiter.cancelled()

@@ -58,6 +58,27 @@ async def test_body_of_a_response_is_left_in_the_stream() -> None:
     assert await stream.read() == b"body"
 
 
+async def test_body_of_a_request_is_left_in_the_stream() -> None:
+    stream = stream_of(request(Content_Length="4"), b"body")
+    _, headers = await read_request(stream)
+    assert headers["Content-Length"] == "4"
+    assert await stream.read() == b"body"
+
+
+async def test_path_that_is_not_ascii() -> None:
+    path, _ = await read_request(stream_of(b"GET /\xe9?\xff HTTP/1.1\r\nHost: a\r\n\r\n"))
+    assert path == "/\udce9?\udcff"
+    for line in b"G\xe9T / HTTP/1.1", b"GET / HTTP/\xe9.1", b"GET /\xe9 / HTTP/1.1", b"GET /\xa0HTTP/1.1":
+        with pytest.raises(InvalidMessage):
+            await read_request(stream_of(line + b"\r\nHost: a\r\n\r\n"))
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD", "OPTIONS"])
+async def test_other_methods(method: str) -> None:
+    with pytest.raises(InvalidMessage, match=method):
+        await read_request(stream_of(request(f"{method} / HTTP/1.1")))
+
+
 @pytest.mark.parametrize("data", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n", b"GET / HT"])
 async def test_request_that_is_cut_off(data: bytes) -> None:
     with pytest.raises(EOFError):
@@ -109,6 +130,20 @@ async def test_frame_that_is_cut_off() -> None:
     for end in range(len(data)):
         with pytest.raises(EOFError):
             await read_frame(stream_of(data[:end]).readexactly, mask=True)
+
+
+async def test_reader_that_returns_less_at_the_end() -> None:
+    data = frame(TEXT, b"x" * 200, masked=True)
+    for end in range(len(data)):
+        with pytest.raises(EOFError, match="ended within a frame"):
+            await read_frame(stream_of(data[:end]).read, mask=True)
+
+
+async def test_reserved_bits() -> None:
+    read = stream_of(b"\xc1\x00\xc1\x00").readexactly
+    assert (await read_frame(read, mask=False, reserved_bits=0x40)).rsv1
+    with pytest.raises(ProtocolError):
+        await read_frame(read, mask=False)
 
 
 async def test_frames_that_are_wrong() -> None:

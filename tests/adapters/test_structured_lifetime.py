@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.runtime import Log
 from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
-from tests.adapters.runtimes.base import HOST, Log, client_context, server_context, wait_closed
+from tests.adapters.runtimes.base import HOST, client_context, server_context, wait_closed
 from tests.adapters.runtimes.peers import RawClient, TLSStream
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
-from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, HandshakeTimeout, InvalidStatusCode
+from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatusCode
 
 GOING_AWAY = Frame(CLOSE, close_payload(1001))
 
@@ -45,17 +46,19 @@ async def test_an_error_in_a_connections_block_comes_out_as_it_is(runtime: Runti
 
 
 async def test_an_error_in_a_servers_block_comes_out_as_it_is(runtime: Runtime) -> None:
-    started: list[Any] = []
+    clients: list[Any] = []
+    servers: list[Any] = []
 
-    async def use() -> None:
+    async def fail() -> None:
         async with runtime.serving(wait_closed) as (server, uri):
-            started.extend([server, await runtime.open(uri)])
+            servers.append(server)
+            clients.append(await runtime.open(uri))
             raise Oops
 
     with pytest.raises(Oops) as raised:
-        await use()
-    server, client = started
+        await fail()
     assert raised.value.__context__ is None
+    (client,), (server,) = clients, servers
     with pytest.raises(ConnectionClosedOK):
         await client.recv()
     assert client.close_code == 1001
@@ -85,7 +88,7 @@ async def test_connect_cannot_be_awaited_without_tasks(runtime: Runtime) -> None
 async def test_one_cannot_be_told_twice_where_to_connect(runtime: Runtime) -> None:
     left, right = socket.socketpair()
     with left, right:
-        with pytest.raises(ValueError, match="sock and stream must not both be given"):
+        with pytest.raises(TypeError, match="stream must be a stream of bytes"):
             runtime.connect("ws://localhost", sock=left, stream=object())
         with pytest.raises(ValueError, match="path and sock must not both be given"):
             runtime.unix_connect("/nowhere", sock=left)
@@ -94,7 +97,7 @@ async def test_one_cannot_be_told_twice_where_to_connect(runtime: Runtime) -> No
 async def test_one_cannot_be_told_twice_where_to_listen(runtime: Runtime) -> None:
     with socket.socket() as sock:
         for address in ([HOST], [None, 80], [["::1", HOST], 80]):
-            with pytest.raises(ValueError, match="host and sock"):
+            with pytest.raises(ValueError, match=r"(host|port) and sock"):
                 runtime.serve(wait_closed, *address, sock=sock)
         with pytest.raises(ValueError, match="path and sock"):
             runtime.unix_serve(wait_closed, "/nowhere", sock=sock)
@@ -185,27 +188,27 @@ async def test_a_cancelled_call_is_cancelled_whatever_there_is_to_do(runtime: Ru
 
 async def test_messages_that_are_there_let_others_run(runtime: Runtime) -> None:
     count = 256
-    turns: list[None] = []
+    turns = [0]
 
     async def others() -> None:
         while True:
             await runtime.sleep(0)
-            turns.append(None)
+            turns[0] += 1
 
     async with runtime.raw_server(max_queue=None) as (peer, client):
         for receive in (client.recv, lambda: anext(client.recv_streaming()), lambda: client.send("hi")):
             await peer.send(*[Frame(TEXT, b"x")] * count)
             await runtime.until(lambda: client.protocol.undelivered >= count)
             task = runtime.spawn(others)
-            await runtime.until(lambda: turns)
-            turns.clear()
+            await runtime.until(lambda: turns[0])
+            turns[0] = 0
             for _ in range(count):
                 await receive()
-            assert len(turns) >= count // 64 - 1
+            assert turns[0] >= count // 64 - 1
             task.cancel()
             with pytest.raises(Cancelled):
                 await task.result()
-            turns.clear()
+            turns[0] = 0
 
 
 # Leaving a block cancelled
@@ -368,25 +371,6 @@ async def test_listeners_are_closed_if_nobody_lets_the_server_run(runtime: Runti
         with pytest.raises(RuntimeError, match="new arrivals"):
             await serving._open(Refusing())  # type: ignore[attr-defined]
         assert sock.fileno() < 0
-
-
-async def test_there_may_be_no_time_to_connect(runtime: Runtime) -> None:
-    async with runtime.raw_listener(tls=False) as listener:
-        # Nobody does TLS with it.
-        uri = listener.uri.replace("ws:", "wss:")
-        with pytest.raises(HandshakeTimeout, match="no stream"):
-            async with runtime.connect(uri, open_timeout=0.3):
-                pass
-        assert (await (await listener.accept()).read_to_end())[:1] == b"\x16"
-
-
-async def test_connections_and_servers_have_blocks_of_their_own(runtime: Runtime) -> None:
-    async with runtime.serving() as (server, uri):
-        async with server:
-            async with await runtime.open(uri) as client:
-                await runtime.check_echo(client)
-            assert client.closed
-        assert not server.is_serving()
 
 
 # Errors that are not the server's

@@ -64,6 +64,18 @@ async def test_any_stream(make_pair: Callable[[], Awaitable[StreamPair]], tls: b
     assert client.close_code == 1000
 
 
+async def test_a_handler_on_a_stream_of_ones_own_may_close_its_server() -> None:
+    async def handler(websocket: ServerConnection) -> None:
+        websocket.server.close()  # type: ignore[attr-defined]
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_stream, handler, theirs)
+        async with connect("ws://localhost/", stream=ours) as client:
+            await client.wait_closed()
+    assert client.close_code == 1001
+
+
 async def test_addresses_of_streams() -> None:
     seen: list[ServerConnection] = []
 

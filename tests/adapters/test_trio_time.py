@@ -377,3 +377,45 @@ def test_a_stream_that_takes_no_more_later_has_a_deadline_while_one_receives() -
                 assert trio.current_time() == start + 15
 
     run(test)
+
+
+def test_a_peer_that_never_stops_sending_does_not_put_off_the_deadline() -> None:
+    class Endless(trio.abc.Stream):
+        """A stream on which there is always something to read at once, while time passes."""
+
+        def __init__(self, stream: trio.abc.Stream) -> None:
+            self._stream = stream
+            self.endless = 0
+
+        async def send_all(self, data: Any) -> None:
+            await self._stream.send_all(data)
+
+        async def wait_send_all_might_not_block(self) -> None:
+            raise NotImplementedError
+
+        async def receive_some(self, max_bytes: int | None = None) -> Any:
+            if not self.endless:
+                return await self._stream.receive_some(max_bytes)
+            self.endless -= 1
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            clock = trio.lowlevel.current_clock()
+            assert isinstance(clock, trio.testing.MockClock)
+            clock.jump(0.01)
+            return frame(TEXT, b"x", masked=False)
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def test() -> None:
+        ours, theirs = trio.testing.memory_stream_pair()
+        stream, peer = Endless(ours), Peer(theirs)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.answer)
+            async with connect("ws://localhost/", stream=stream, close_timeout=3.0, **QUIET) as client:
+                stream.endless = 2000
+                start = trio.current_time()
+                await client.close()
+                assert trio.current_time() == pytest.approx(start + 6, abs=0.1)
+                assert stream.endless
+
+    run(test)

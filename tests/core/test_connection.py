@@ -8,7 +8,8 @@ import pytest
 from wsproto_core import ServerProtocol
 from wsproto_core.connection import BaseConnection, fragments_of, takes_path
 from wsproto_core.events import Close, Failure, Late, Ping
-from wsproto_core.http import Request, Response
+from wsproto_core.exceptions import InvalidHandshake
+from wsproto_core.http import Response
 from wsproto_core.timers import Timer
 from wsproto_core.typing import State
 
@@ -47,15 +48,14 @@ def test_getters_before_the_handshake() -> None:
 
 def test_a_logger_of_ones_own() -> None:
     logger = logging.getLogger("mine")
-    assert BaseConnection(ServerProtocol(clock=lambda: 0.0), logger).logger is logger
+    assert BaseConnection(ServerProtocol(clock=lambda: 0.0), logger).logger.logger is logger
 
 
 @pytest.mark.parametrize(
     ("event", "level", "text"),
     [
-        (Response(101), "INFO", "connection open"),
-        (Close(1000, "bye"), "INFO", "received \"1000 (normal closure) 'bye'\""),
-        (Failure(EOFError("gone"), True), "INFO", "connection failed: 'gone'"),
+        (Close(1000, "bye"), "DEBUG", "received \"1000 (normal closure) 'bye'\""),
+        (Failure(EOFError("gone"), True), "DEBUG", "connection failed: 'gone'"),
         (Late(Timer.PONG, 12.34), "WARNING", "the pong deadline was looked at 12.3 seconds too late"),
     ],
 )
@@ -66,9 +66,49 @@ def test_log(caplog: pytest.LogCaptureFixture, event: Any, level: str, text: str
     assert text in logged[1]
 
 
+def test_log_of_an_opening(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        Connection().log_event(Response(101))
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "connection open")
+    ]
+
+
 def test_log_escapes_what_came_from_the_peer(caplog: pytest.LogCaptureFixture) -> None:
-    logged = log_of(caplog, Request("/\x1b[31m\n", Response(200).headers))
-    assert logged == ("DEBUG", r"request for '/\x1b[31m\n'")
+    logged = log_of(caplog, Close(4000, "\x1b[31m\n"))
+    assert logged == ("DEBUG", r"""connection closing: received "4000 (private use) '\\x1b[31m\\n'" """[:-1])
+
+
+def test_log_of_handshakes_that_fail(caplog: pytest.LogCaptureFixture) -> None:
+    """One line each: at INFO if it is the peer's fault, at ERROR if it is ours, or when it is refused."""
+
+    def lines(*events: Failure) -> list[tuple[str, str]]:
+        caplog.clear()
+        connection = Connection()
+        connection.protocol.handshake_error = InvalidHandshake("answered with\nHTTP status 500")
+        with caplog.at_level(logging.INFO):
+            for event in events:
+                connection.log_event(event)
+            connection.log_closed()
+        return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+    assert lines(Failure(EOFError("gone\n"), True)) == [("INFO", r"opening handshake failed: 'gone\n'")]
+    assert lines(Failure(TypeError("wrong"), False)) == [("ERROR", "opening handshake failed")]
+    assert caplog.records[0].exc_info is not None
+    assert lines() == [("INFO", r"opening handshake refused: 'answered with\nHTTP status 500'")]
+
+
+def test_log_of_a_closing(caplog: pytest.LogCaptureFixture) -> None:
+    connection = Connection()
+    connection.protocol.connection_lost()
+    connection.protocol.handshake_error = None
+    with caplog.at_level(logging.INFO):
+        connection.log_closed()
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith(
+        "connection closed: 'no close frame was received or sent', caused by "
+    )
 
 
 def test_pings_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -208,6 +208,16 @@ def test_parse_frame_with_a_limit() -> None:
         parse_frame(b"\x81\x05", mask=False, max_size=4)
 
 
+def test_parse_frame_with_reserved_bits() -> None:
+    for first, bits in ((0xC1, (True, False, False)), (0xB1, (False, True, True)), (0x81, (False,) * 3)):
+        data = bytes([first, 0])
+        assert parse_frame(data, mask=False, reserved_bits=0x70) == (Frame(True, 1, b"", *bits), 2)
+    with pytest.raises(ProtocolError, match="reserved bit"):
+        parse_frame(b"\xd1\x00", mask=False, reserved_bits=0x40)
+    with pytest.raises(ProtocolError, match="reserved bit set in a control frame"):
+        parse_frame(b"\xc9\x00", mask=False, reserved_bits=0x40)
+
+
 def test_parse_frame_gives_opcodes() -> None:
     parsed = parse_frame(b"\x89\x00", mask=False)
     assert parsed is not None

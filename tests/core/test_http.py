@@ -358,6 +358,13 @@ class TestRequestReader:
         outcome = read_request([GET + header.encode() + b"\r\n\r\n"])
         assert outcome[::2] == (InvalidMessage, 400)
 
+    @pytest.mark.parametrize("header", [b"Content-Length: 4", b"Transfer-Encoding: chunked"])
+    def test_a_body_that_may_be(self, header: bytes) -> None:
+        reader = RequestReader(body=True)
+        reader.receive_data(GET + header + b"\r\n\r\nbody")
+        assert reader.request is not None
+        assert reader.trailing_data == b"body"
+
     @pytest.mark.parametrize("header", [b"Content-Length: 0", b"Content-Length: 00", b"Content-Length: 0, 0"])
     def test_row_28_a_body_of_no_bytes(self, header: bytes) -> None:
         assert read_request([GET + header + b"\r\n\r\n"])[0] == "GET"

@@ -345,6 +345,42 @@ def test_extensions_that_only_one_side_knows() -> None:
     assert "sec-websocket-extensions" not in accepted(data).headers
 
 
+def test_the_request_may_tell_what_is_negotiated() -> None:
+    data = request(
+        Origin="http://b", Sec_WebSocket_Protocol="a, b", Sec_WebSocket_Extensions="x-xor, permessage-deflate"
+    )
+    server = asked(data, origins=["http://a"], subprotocols=["a"], extra_headers={"A": "a"})
+    server.configure(
+        origins=["http://b"],
+        subprotocols=["b"],
+        extra_headers={"A": "b"},
+        extensions=[ServerFactory(Xor)],
+    )
+    response = server.accept()
+    assert response.status == 101
+    assert server.subprotocol == "b"
+    assert response.headers["A"] == "b"
+    # What is not given stays as it is: compression too.
+    assert [extension.name for extension in server.extensions] == ["x-xor", "permessage-deflate"]
+    with pytest.raises(InvalidState):
+        server.configure(origins=None)
+
+
+def test_what_is_not_negotiated_any_more() -> None:
+    server = asked(request(), origins=[None])
+    wrong: Any
+    for wrong, error in (
+        ({"origins": "http://a"}, TypeError),
+        ({"max_size": 1}, TypeError),
+        ({"compression": None}, TypeError),
+        ({"extra_headers": {"Upgrade": "x"}}, ValueError),
+        ({"subprotocols": ["a b"]}, ValueError),
+    ):
+        with pytest.raises(error):
+            server.configure(**wrong)
+    assert server.accept().status == 101
+
+
 def test_malformed_offers_of_extensions() -> None:
     server = asked(request(Sec_WebSocket_Extensions="x-xor;;"))
     server.accept()

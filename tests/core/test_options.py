@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import ssl
 from typing import Any
 
 import pytest
@@ -20,15 +19,12 @@ from wsproto_core.options import (
     Marks,
     ServeOptions,
     ServerOptions,
-    check_call,
-    complete_tls,
     head_limits,
     marks,
     resolve,
     split_options,
     unknown_option,
 )
-from wsproto_core.uri import parse_uri
 from wsproto_core.version import VERSION
 
 from .helpers import URI, Clock
@@ -211,39 +207,6 @@ def test_options_of_a_runtime() -> None:
         split_options(ConnectOptions, {"max_size": 0, "ssl": None})
 
 
-def test_options_of_a_runtime_that_it_does_not_know() -> None:
-    def create_connection(
-        protocol_factory: Any, host: str, path: str, *, ssl: Any = None, local_addr: Any = None
-    ) -> None: ...
-
-    check_call(create_connection, {"ssl": None, "local_addr": None, "host": "a"})
-    with pytest.raises(TypeError, match="'local_address'; did you mean 'local_addr'"):
-        check_call(create_connection, {"local_address": None})
-    with pytest.raises(TypeError, match="'max_sice'; did you mean 'max_size'"):
-        check_call(create_connection, {"ssl": None, "max_sice": 1})
-    for name in ("protocol_factory", "path"):
-        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
-            check_call(create_connection, {name: None})
-    assert create_connection(None, "a", "b") is None  # type: ignore[func-returns-value]
-
-
-def test_tls_as_the_uri_asks_for() -> None:
-    secure, plain = parse_uri("wss://example.com/"), parse_uri("ws://example.com/")
-    assert complete_tls(secure, {}) == {"ssl": True, "server_hostname": "example.com"}
-    own = {"ssl": ssl.create_default_context(), "server_hostname": "other", "x": 1}
-    assert complete_tls(secure, own) == own
-    assert complete_tls(plain, {"x": 1}) == {"x": 1}
-    assert complete_tls(plain, {"ssl": None}) == {"ssl": None}
-    with pytest.raises(TypeError, match=r"ssl must be an ssl\.SSLContext"):
-        complete_tls(secure, {"ssl": "context"})
-    with pytest.raises(ValueError, match="ssl must not be False for a wss:// URI"):
-        complete_tls(secure, {"ssl": False})
-    with pytest.raises(ValueError, match="ssl must not be None for a wss:// URI"):
-        complete_tls(secure, {"ssl": None})
-    with pytest.raises(ValueError, match="ssl must not be given for a ws:// URI"):
-        complete_tls(plain, {"ssl": True})
-
-
 # Validation
 
 SECONDS = ["open_timeout", "close_timeout", "ping_interval", "ping_timeout"]
@@ -366,7 +329,7 @@ def test_port() -> None:
     for value in (1, 65535):
         check("port", value)
     for value in (0, 65536):
-        with pytest.raises(ValueError, match=r"port must be at (least 1|most 65535)"):
+        with pytest.raises(ValueError, match="port must be from 1 to 65535"):
             check("port", value)
     with pytest.raises(TypeError, match="port must be an int"):
         check("port", "80")

@@ -338,7 +338,6 @@ def make_deflate(kind: type[PerMessageDeflate] = PerMessageDeflate, **options: A
         lambda: [Compressing(remote_no_context_takeover=False, local_no_context_takeover=False)],
         lambda: [make_deflate(), Xor()],
         lambda: [Xor(), make_deflate()],
-        lambda: [make_deflate(compress_settings={"zdict": bytearray(b"all work and no play")})],
     ],
 )
 def test_other_extensions_see_it_as_any_other(extensions: Any) -> None:

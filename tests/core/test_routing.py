@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import Gone, HTTPException
-from werkzeug.routing import BaseConverter, Map, Rule, Subdomain, Submount
+from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule, Subdomain, Submount
 
 from wsproto_core.http import Headers, Request, Response
 from wsproto_core.routing import Route, Router, make_router
@@ -140,7 +140,8 @@ def test_each_rule_has_its_handler() -> None:
     class Connection:
         name = "connection"
 
-    router = Router([rule("/first", first), rule("/second/<int:n>", second)])
+    rules = [rule("/first", first), rule("/second/<int:n>", second), Rule("/third", redirect_to="/first")]
+    router = Router(rules)
     assert router.handlers == [first, second]
     connection: Any = Connection()
     answers = []
@@ -443,6 +444,7 @@ def test_subdomains(server_name: str) -> None:
     router = Router(rules, server_name)
     assert route(router, "/", "example.com").arguments == {}
     assert route(router, "/", "api.example.com:8765").arguments == {}
+    assert route(router, "/", "Anna.Home.EXAMPLE.com.").arguments == {"user": "anna"}
     assert route(router, "/", "anna.home.example.com").arguments == {"user": "anna"}
     for host in ("anna.example.com", "notexample.com", "example.com.evil.example", "127.0.0.1", "com"):
         assert refuse(router, "/", host).status == 404
@@ -506,6 +508,17 @@ def test_http_errors_of_functions_that_redirect(error: Exception, status: int) -
     response = refuse(Router([Rule("/old", redirect_to=target)]), "/old")
     assert response.status == status
     assert b"gone for good" not in response.body
+
+
+def test_functions_may_raise_other_redirects() -> None:
+    class Moved(RequestRedirect):
+        code = 301
+
+    def target(adapter: Any) -> str:
+        raise Moved("/new")
+
+    response = refuse(Router([Rule("/old", redirect_to=target)]), "/old")
+    assert (response.status, response.headers["Location"]) == (301, "/new")
 
 
 def test_other_errors_are_ours() -> None:
@@ -603,7 +616,7 @@ async def wrong_place(channel_id: int) -> None: ...
         (no_arguments, ["provides 'channel_id'", "no_arguments takes (websocket"]),
         (takes_nothing, ["provides 'channel_id'", "takes_nothing takes ()"]),
         (needs_more, ["provides the connection, 'channel_id'", "'token'"]),
-        (positional, ["provides 'channel_id'", "positional takes"]),
+        (positional, ["'channel_id'", "positional takes"]),
         (wrong_place, ["provides the connection, 'channel_id'", "multiple values", "'channel_id'"]),
         ("channel", ["must be a function that takes the connection, not 'channel'"]),
         (None, ["must be a function that takes the connection, not None"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import serialize_frame
 from wsproto_core.messages import MessageReader, MessageWriter, PieceConverter, convert_message
+from wsproto_core.observing import Excerpt, ObservedReader, Observer
 from wsproto_core.typing import Data, ExtensionName
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -53,7 +55,9 @@ class Outcome(NamedTuple):
     closed: bool
 
 
-def read(pieces: Iterable[bytes], options: dict[str, Any]) -> Outcome:
+def read(
+    pieces: Iterable[bytes], options: dict[str, Any], make: Callable[..., MessageReader] = MessageReader
+) -> Outcome:
     output: list[object] = []
 
     def control(opcode: int, payload: bytes) -> None:
@@ -65,8 +69,8 @@ def read(pieces: Iterable[bytes], options: dict[str, Any]) -> Outcome:
             output.append(reader.take_message())
 
     options = dict(options)
-    options["extensions"] = [make() for make in options.get("extensions", ())]
-    reader = MessageReader(control=control, **options)
+    options["extensions"] = [extension() for extension in options.get("extensions", ())]
+    reader = make(control=control, **options)
     error = None
     try:
         for piece in pieces:
@@ -181,6 +185,34 @@ def test_errors_do_not_depend_on_what_follows(case: tuple[bytes, dict[str, Any]]
     outcome = read(one_by_one(data), options)
     if outcome.error is not None:
         assert read([data + b"\x82\x00" * 5], options) == outcome
+
+
+class Witness(Observer):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[int, Excerpt]] = []
+        self.decoded: list[Excerpt] = []
+
+    def frame_received(self, first: int, payload: Excerpt) -> None:
+        self.received.append((first, payload))
+
+    def message_decoded(self, payload: Excerpt) -> None:
+        self.decoded.append(payload)
+
+
+@settings(max_examples=400)
+@given(cases(), st.lists(st.integers(0, 400), max_size=6))
+def test_being_observed_makes_no_difference(case: tuple[bytes, dict[str, Any]], positions: list[int]) -> None:
+    data, options = case
+    witness, other = Witness(), Witness()
+    outcome = read([data], options, partial(ObservedReader, witness))
+    assert outcome == read([data], options)
+    # What is seen does not depend on the chunking; but a frame that fails in its midst is not seen.
+    assert read(cut(data, positions), options, partial(ObservedReader, other)) == outcome
+    for seen, expected in ((other.received, witness.received), (other.decoded, witness.decoded)):
+        assert seen == expected[: len(seen)]
+        assert len(expected) - len(seen) <= (outcome.error is not None)
 
 
 # Both ways

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar, Unpack
 from ..client import ClientProtocol
 from ..connecting import Connecting
 from ..exceptions import InvalidStatusCode
-from ..options import ClientOptions, ConnectOptions, check_names, split_options
+from ..options import ClientOptions, ConnectOptions, split_options
 from ..reconnecting import AsyncReconnecting
+from ..stream_options import check_names, check_reconnect, check_tasks
 from ..typing import State
 from ..uri import WebSocketURI, parse_uri
 from .connection import StructuredConnection
@@ -56,12 +57,12 @@ class StructuredConnect(Opening[T], Generic[T]):
     Attributes:
         create: makes the connection object, if no option says what does.
         option_names: those of ``connect``, ours and the adapter's.
-        missing_tasks: what is wrong with awaiting it otherwise.
+        tasks_name: the option by which it is given tasks.
     """
 
     create: Callable[..., T]
     option_names: Iterable[str]
-    missing_tasks: str
+    tasks_name: str
 
     def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Mapping[str, Any]) -> None:
         """
@@ -75,6 +76,7 @@ class StructuredConnect(Opening[T], Generic[T]):
             InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
         """
         check_names(self.option_names, options)
+        check_tasks(self.tasks_name, tasks)
         self.uri = parse_uri(uri)
         self.options = options if path is None else {"path": path, **options}
         self._create: Callable[..., T] = options.get("create_protocol") or self.create
@@ -113,7 +115,7 @@ class StructuredConnect(Opening[T], Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._given_tasks is None:
-            raise TypeError(self.missing_tasks)
+            raise TypeError(f"connect() is to be entered by 'async with', or awaited with {self.tasks_name}=")
         return self._open(self._given_tasks).__await__()
 
 
@@ -121,6 +123,7 @@ class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
     """What ``reconnect`` returns: an asynchronous context manager that gives an iterator."""
 
     def __init__(self, connect: StructuredConnect[T]) -> None:
+        check_reconnect(connect.options)
         self._connect = connect
         self.runtime = connect.runtime
 

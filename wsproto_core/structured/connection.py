@@ -159,21 +159,23 @@ class StructuredConnection(AsyncConnection):
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
         if ready():
             await self._checkpoint()
-        while not ready():
-            if self._held:
-                if self._standing_in is not None:
-                    self._standing_in.cancel()
-                await self._park(lambda: ready() or not self._held)
-                continue
-            self._held = True
-            try:
-                while not ready():
-                    await self._read(ready)
-            finally:
-                self._held = False
-                self._holds += 1
-                # To those who are ready, and to one that takes over; the rest go on waiting.
-                self._wake_waiters()
+            return
+        while self._held:
+            if self._standing_in is not None:
+                self._standing_in.cancel()
+            await self._park(lambda: ready() or not self._held)
+            if ready():
+                return
+        self._held = True
+        try:
+            await self._read(ready)
+            while not ready():
+                await self._read(ready)
+        finally:
+            self._held = False
+            self._holds += 1
+            # To those who are ready, and to one that takes over; the rest go on waiting.
+            self._wake_waiters()
 
     async def _read(self, ready: Callable[[], bool]) -> None:
         """Read once, as soon as there is something to read; meet the deadline if that comes before."""
@@ -211,14 +213,14 @@ class StructuredConnection(AsyncConnection):
                 self._reading = None
 
     def _feed(self, data: bytes | None) -> None:
-        if data is None:
-            self.protocol.handle_timeout()
-            return
-        self._fed += 1
-        if data:
-            self.protocol.receive_data(data)
-        else:
-            self.protocol.receive_eof()
+        if data is not None:
+            self._fed += 1
+            if data:
+                self.protocol.receive_data(data)
+            else:
+                self.protocol.receive_eof()
+        # Also if there is always more to read: a peer must not put off the deadline by sending.
+        self.protocol.handle_timeout()
 
     async def _keep(self) -> None:
         """Stand in when nobody waits for a while, until the connection is closed."""

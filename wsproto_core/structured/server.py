@@ -10,9 +10,10 @@ from typing import Any, Generic, Self, TypeVar, Unpack
 
 from ..connection import takes_path
 from ..logs import default_logger, describe
-from ..options import ServeOptions, ServerOptions, check_alternatives, check_names, split_options
+from ..options import ServeOptions, ServerOptions, split_options
 from ..server import ServerProtocol
 from ..serving import AsyncServerConnection, BaseServer, Handler
+from ..stream_options import check_names, check_serve
 from ..typing import CloseCode, Side, State
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks, Transport
@@ -204,11 +205,9 @@ class StructuredServe(Opening[T], Generic[T]):
         self.handler = handler
         self.options, self.listener_options = split_options(ServeOptions, options)
         check_names(self.option_names, self.listener_options)
+        check_serve(host, port, path, self.listener_options)
         self.ssl = self.listener_options.pop("ssl", None)
         self.sock = self.listener_options.pop("sock", None)
-        check_alternatives(host=host or port, path=path, sock=self.sock)
-        if path == "" and self.sock is None:
-            raise ValueError("path must be given, or sock")
         self.hosts = [host] if host is None or isinstance(host, str) else list(host)
         self.port = port or 0
         self.path = path

@@ -1,10 +1,10 @@
 """The contract: what a connection and a server do, on each runtime, by the fixture ``runtime``.
 
-A module is about one feature, which its docstring names before the first colon; both are recorded with
-the result of a test (``--junit-xml``), so that a table of what works where can be made of them.
+A module is about one feature, which its docstring names before the first colon; runtime and feature are
+properties of each test, of which ``docs/features.py`` makes a table of what works where.
 
 ``@pytest.mark.needs("coroutines")`` (or ``"sockets"``) says what a test asks of a runtime. One that
-has not got that is left out when the tests are collected, so that no test is ever skipped.
+has not got that is left out when the tests are collected ("deselected"), so that no test is ever skipped.
 
 ``RUNTIMES="trio threading"`` in the environment chooses among the runtimes.
 """
@@ -25,13 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*abilities): what a test needs of a runtime")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items[:] = [item for item in items if is_able(item)]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         runtime = runtime_of(item)
         if runtime is not None:
-            feature = (item.getparent(pytest.Module).obj.__doc__ or "").partition(":")[0]
-            item.user_properties += [("runtime", runtime), ("feature", feature)]
+            line = (item.getparent(pytest.Module).obj.__doc__ or "").partition("\n")[0]
+            feature, _, details = line.partition(": ")
+            item.user_properties += [("runtime", runtime), ("feature", feature), ("details", details)]
+    left_out = [item for item in items if lacking(item)]
+    if left_out:
+        items[:] = [item for item in items if not lacking(item)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def runtime_of(item: pytest.Item) -> str | None:
@@ -41,11 +45,11 @@ def runtime_of(item: pytest.Item) -> str | None:
     return item.callspec.params.get("runtime") if hasattr(item, "callspec") else None
 
 
-def is_able(item: pytest.Item) -> bool:
-    """Whether a test's runtime has what the test needs."""
+def lacking(item: pytest.Item) -> set[str]:
+    """What a test needs that its runtime has not got."""
     runtime = runtime_of(item)
     needs = {ability for mark in item.iter_markers("needs") for ability in mark.args}
-    return runtime is None or needs <= RUNTIMES[runtime].abilities
+    return set() if runtime is None else needs - RUNTIMES[runtime].abilities
 
 
 @pytest.fixture(params=CHOSEN)

@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST
+from tests.adapters.runtimes.base import HOST, Log
 from wsproto_core import InvalidHandshake
 
 pytestmark = pytest.mark.needs("sockets")
@@ -99,3 +99,27 @@ async def test_sock(runtime: Runtime) -> None:
         sending = runtime.spawn(client.send, b"x" * 300_000)
         assert await server.recv() == b"x" * 300_000
         await sending.result()
+
+
+async def test_server_that_ends_within_the_handshake(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
+
+        async def serve_one() -> None:
+            peer = await listener.accept()
+            await peer.read()
+            peer.close()
+
+        serving = runtime.spawn(serve_one)
+        with pytest.raises(OSError, match=r".*") as raised:
+            await runtime.open(listener.uri.replace("ws:", "wss:"), **runtime.client_tls(True))
+        assert not isinstance(raised.value, TimeoutError)
+        await serving.result()
+
+
+async def test_client_that_ends_within_the_handshake(runtime: Runtime) -> None:
+    log = Log()
+    async with runtime.serving(logger=log, **runtime.server_tls(True)) as (server, _):
+        async with runtime.raw_connection(server) as peer:
+            await peer.send(b"\x16\x03\x01")
+        await runtime.until(lambda: not server.connections)
+    assert not log.errors()

@@ -91,9 +91,8 @@ async def test_create_protocol_takes_the_arguments_that_are_documented() -> None
         given.update(arguments)
         return WebSocketClientProtocol(**arguments)
 
-    async with serving() as (_, uri):
-        async with websockets.connect(uri, create_protocol=create_protocol, compression=None, max_size=1):
-            pass
+    async with connected({"create_protocol": create_protocol, "compression": None, "max_size": 1}):
+        pass
     assert given == {
         "ping_interval": 20,
         "ping_timeout": 20,
@@ -213,6 +212,43 @@ async def test_a_future_is_made_of_connect() -> None:
         await websocket.close()
 
 
+async def test_redirects_are_followed() -> None:
+    async def process_request(path: str, request_headers: Headers) -> Any:
+        return (302, {"Location": "/there"}, b"") if path == "/here" else None
+
+    async with serving(idle, process_request=process_request, max_connections=5) as (_, uri):
+        websocket = await websockets.connect(uri + "here", max_redirects=3, origin="http://a")
+        assert websocket.path == "/there"
+        assert websocket.request_headers["Origin"] == "http://a"
+        await websocket.close()
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((HOST, 0)) as sock:
+        nobody = f"http://{HOST}:{sock.getsockname()[1]}"
+    for name in "http_proxy", "https_proxy", "socks_proxy", "all_proxy":
+        monkeypatch.setenv(name, nobody)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with serving() as (_, uri), websockets.connect(uri) as websocket:
+        assert websocket.open
+        with pytest.raises(ConnectionRefusedError):
+            await websockets.connect(uri, proxy=True)
+
+
+async def test_iterating_connects_again() -> None:
+    async def handler(websocket: Any, path: str) -> None:
+        await websocket.send("x")
+
+    async with serving(handler) as (_, uri):
+        messages = []
+        async for websocket in websockets.connect(uri):
+            messages.append(await websocket.recv())
+            if len(messages) == 2:
+                await websocket.close()
+                break
+        assert messages == ["x", "x"]
+
+
 # unix_connect
 
 
@@ -307,11 +343,9 @@ async def test_handshake_on_a_stream_that_was_lost(runtime: Runtime) -> None:
         transport, websocket = await asyncio.get_running_loop().create_connection(
             WebSocketClientProtocol, host, port
         )
-        peer = await listener.accept()
-        peer.close()
-        while not transport.is_closing():
-            transport.close()
-            await asyncio.sleep(0)
-        await websocket.wait_closed()
+        waiting = asyncio.ensure_future(websocket.wait_closed())
+        await asyncio.sleep(0)
+        transport.close()
+        await waiting
         with pytest.raises(InvalidMessage):
             await websocket.handshake(parse_uri(listener.uri))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from adapters import websockets
 from adapters.websockets.auth import BasicAuthWebSocketServerProtocol
 
 PACKAGE = "adapters.websockets"
+PAGE = Path(__file__).parents[3] / "docs" / "websockets.md"
 
 COMMON = (
     "ping_interval=20, ping_timeout=20, close_timeout=10, max_size=2 ** 20, max_queue=2 ** 5, "
@@ -243,3 +246,17 @@ def test_star_import() -> None:
     exec("from adapters.websockets import *", names)
     assert names["connect"] is websockets.connect
     assert "Headers" not in names
+
+
+# The documentation
+
+
+def documented_names() -> list[str]:
+    """The names in the first column of the tables on the page about the facade."""
+    tables = PAGE.read_text(encoding="utf-8").split("\n## All names\n")[1]
+    rows = [line.split(" | ")[0] for line in tables.splitlines() if line.startswith("| `")]
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+
+
+def test_the_page_has_every_name_once() -> None:
+    assert sorted(documented_names()) == sorted([*SIGNATURES, *OTHERS])

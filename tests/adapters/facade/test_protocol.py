@@ -32,6 +32,12 @@ async def test_both_ends_are_common_protocols() -> None:
         assert (client.is_client, server.is_client) == (True, False)
 
 
+async def test_loggers() -> None:
+    async with connected() as (client, server):
+        names = [end.logger.logger.name for end in (client, server)]
+        assert names == ["websockets.client", "websockets.server"]
+
+
 async def test_common_protocols_need_no_opening_handshake() -> None:
     class Client(WebSocketCommonProtocol):
         is_client = True
@@ -85,8 +91,7 @@ async def test_iteration_raises_when_the_connection_is_closed_otherwise() -> Non
     async with connected() as (client, server):
         closing = asyncio.ensure_future(server.close(4000))
         with pytest.raises(ConnectionClosedError):
-            async for _ in client:
-                pytest.fail("there is no message")
+            await anext(aiter(client))
         await closing
 
 

@@ -133,6 +133,13 @@ async def test_host_port_and_other_keywords_are_those_of_create_server() -> None
         await websockets.serve(idle, HOST, 0, backlogs=7)
 
 
+async def test_any_free_port() -> None:
+    for options in ({"port": 0}, {"port": None}, {}):
+        async with websockets.serve(idle, HOST, **options) as server:
+            assert server.sockets is not None
+            assert server.sockets[0].getsockname()[1] > 0
+
+
 async def test_ssl() -> None:
     async with websockets.serve(idle, HOST, 0, ssl=server_context()) as server:
         uri = uri_of(server).replace("ws:", "wss:")
@@ -516,11 +523,10 @@ async def test_error_of_an_overridden_handshake_that_has_succeeded(caplog: pytes
         called.append(websocket)
 
     called: list[Any] = []
-    async with serving(handler, create_protocol=Protocol) as (_, uri):
-        async with websockets.connect(uri) as websocket:
-            with pytest.raises(ConnectionClosedError):
-                await websocket.recv()
-            assert websocket.close_code == 1011
+    async with serving(handler, create_protocol=Protocol) as (_, uri), websockets.connect(uri) as websocket:
+        with pytest.raises(ConnectionClosedError):
+            await websocket.recv()
+        assert websocket.close_code == 1011
     assert called == []
     assert "opening handshake failed" in caplog.text
 

@@ -21,6 +21,12 @@ SOCKETS = "sockets"
 """There are TCP, TLS and Unix sockets, and time passes by itself."""
 
 
+FEATURES = "features"
+"""There are redirects, proxies, reconnecting, broadcasts, HTTP Basic, and limits on connections."""
+
+ALL = frozenset({COROUTINES, SOCKETS, FEATURES})
+
+
 class Kind(NamedTuple):
     """How a runtime is made: by a class of a module here, given its name. And what it can do."""
 
@@ -30,12 +36,12 @@ class Kind(NamedTuple):
 
 
 RUNTIMES = {
-    "asyncio": Kind("on_asyncio", "Asyncio", frozenset({COROUTINES, SOCKETS})),
-    "uvloop": Kind("on_asyncio", "Asyncio", frozenset({COROUTINES, SOCKETS})),
-    "trio": Kind("on_trio", "Trio", frozenset({COROUTINES, SOCKETS})),
-    "threading": Kind("on_threads", "Threads", frozenset({SOCKETS})),
-    "anyio-asyncio": Kind("on_anyio", "Anyio", frozenset({COROUTINES, SOCKETS})),
-    "anyio-trio": Kind("on_anyio", "Anyio", frozenset({COROUTINES, SOCKETS})),
+    "asyncio": Kind("on_asyncio", "Asyncio", ALL),
+    "uvloop": Kind("on_asyncio", "Asyncio", ALL),
+    "trio": Kind("on_trio", "Trio", ALL),
+    "threading": Kind("on_threads", "Threads", frozenset({SOCKETS, FEATURES})),
+    "anyio-asyncio": Kind("on_anyio", "Anyio", ALL),
+    "anyio-trio": Kind("on_anyio", "Anyio", ALL),
     "memory": Kind("in_memory", "Memory", frozenset({COROUTINES})),
 }
 

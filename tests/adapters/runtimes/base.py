@@ -16,7 +16,7 @@ import random
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,11 +108,13 @@ class Runtime(ABC):
         name: its name in the table of runtimes.
         ClientConnection: the adapter's class.
         ServerConnection: the adapter's class.
+        adapter: the adapter's module, of which some functions are called as they are.
         alone: whether no other runtime is at work in this process.
     """
 
     ClientConnection: type[Any]
     ServerConnection: type[Any]
+    adapter: Any
     alone = True
 
     def __init__(self, name: str) -> None:
@@ -225,6 +227,23 @@ class Runtime(ABC):
 
     @abstractmethod
     def unix_route(self, rules: Any, *args: Any, **options: Any) -> AbstractAsyncContextManager[Any]: ...
+
+    def reconnect(self, uri: str, **options: Any) -> AbstractAsyncContextManager[Any]:
+        """An asynchronous iterator over connections, in a block."""
+        manager: AbstractAsyncContextManager[Any] = self.adapter.reconnect(uri, **options)
+        return manager
+
+    def broadcast(self, connections: Iterable[Any], message: Any, *policy: Any) -> Any:
+        """Send a message on many connections; what is returned tells who was skipped."""
+        return self.adapter.broadcast(map(self.native, connections), message, *policy)
+
+    async def broadcast_to_all(self, connections: Iterable[Any], message: Any) -> None:
+        """Send a message on many connections, and wait for the slow ones."""
+        await self.broadcast(connections, message, "wait")
+
+    def basic_auth(self, realm: str, *args: Any, **options: Any) -> Any:
+        """What makes connections that ask for HTTP Basic authentication."""
+        return self.adapter.basic_auth_protocol_factory(realm, *args, **options)
 
     def native(self, connection: Any) -> Any:
         """The adapter's own connection, if the tests see another one."""

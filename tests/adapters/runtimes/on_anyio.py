@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+import adapters.anyio
 from adapters.anyio import (
     ClientConnection,
     ServerConnection,
@@ -41,6 +42,7 @@ class AnyioTask(Task):
 class Anyio(Runtime):
     ClientConnection = ClientConnection
     ServerConnection = ServerConnection
+    adapter = adapters.anyio
 
     task_group: anyio.abc.TaskGroup
 

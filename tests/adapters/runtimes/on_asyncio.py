@@ -12,6 +12,7 @@ from typing import Any
 
 import uvloop
 
+import adapters.asyncio
 from adapters.asyncio import (
     ClientConnection,
     ServerConnection,
@@ -44,6 +45,7 @@ class AsyncioTask(Task):
 class Asyncio(Runtime):
     ClientConnection = ClientConnection
     ServerConnection = ServerConnection
+    adapter = adapters.asyncio
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

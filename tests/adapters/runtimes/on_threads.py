@@ -157,6 +157,7 @@ class ThreadTask(Task):
 class Threads(Runtime):
     ClientConnection = ClientConnection
     ServerConnection = ServerConnection
+    adapter = adapters.threading
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 import trio.testing
 
+import adapters.trio
 from adapters.trio import (
     ClientConnection,
     ServerConnection,
@@ -41,6 +42,7 @@ class TrioTask(Task):
 class Trio(Runtime):
     ClientConnection = ClientConnection
     ServerConnection = ServerConnection
+    adapter = adapters.trio
 
     nursery: trio.Nursery
 

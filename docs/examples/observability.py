@@ -1,0 +1,99 @@
+"""A server that can be watched: logs as JSON, the frames of some paths, spans, statistics."""
+
+import asyncio
+import dataclasses
+import functools
+import json
+import logging
+import sys
+from typing import Any, TextIO
+
+from adapters.asyncio import Server, ServerConnection, connect, serve
+from wsproto_core import Headers
+
+
+class JSONFormatter(logging.Formatter):
+    """One line of JSON for each record, with the attributes of this library's, if it has them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name in ("connection_id", "side", "remote_address", "path"):
+            if hasattr(record, name):
+                fields[name] = getattr(record, name)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+def configure(stream: TextIO | None = None) -> None:
+    """Log openings, closings and errors to a stream, by default to standard error."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONFormatter())
+    logger = logging.getLogger("wsproto_core")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+class WatchedConnection(ServerConnection):
+    """Logs the frames of those connections whose path begins with /debug/, whatever the level."""
+
+    def process_request(self, path: str, request_headers: Headers) -> Any:
+        if path.startswith("/debug/"):
+            frames = logging.getLogger("wsproto_core.frames")
+            frames.setLevel(logging.DEBUG)
+            self.log_frames(frames)
+        return super().process_request(path, request_headers)
+
+
+def traced(handler: Any, tracer: Any) -> Any:
+    """Run a handler in a span: ``tracer`` is what ``opentelemetry.trace.get_tracer(...)`` returns."""
+
+    @functools.wraps(handler)
+    async def traced_handler(websocket: ServerConnection) -> None:
+        attributes = {"url.path": websocket.path, "websocket.id": str(websocket.id)}
+        with tracer.start_as_current_span("websocket", attributes=attributes) as span:
+            try:
+                await handler(websocket)
+            finally:
+                for name, value in dataclasses.asdict(websocket.statistics).items():
+                    if value is not None:
+                        span.set_attribute(f"websocket.{name}", value)
+
+    return traced_handler
+
+
+def totals(server: Server) -> dict[str, float]:
+    """What the open connections of a server have received and sent: for a gauge, say."""
+    statistics = [connection.statistics for connection in server.connections]
+    return {
+        "connections": len(statistics),
+        "bytes_received": sum(each.bytes_received for each in statistics),
+        "bytes_sent": sum(each.bytes_sent for each in statistics),
+        "seconds_not_writable": sum(each.seconds_not_writable for each in statistics),
+    }
+
+
+async def echo(websocket: ServerConnection) -> None:
+    async for message in websocket:
+        await websocket.send(message)
+
+
+async def main() -> None:
+    configure(sys.stdout)
+    async with serve(echo, "localhost", 0, create_protocol=WatchedConnection) as server:
+        assert server.sockets
+        port = server.sockets[0].getsockname()[1]
+        for path in ("/", "/debug/chat"):
+            async with connect(f"ws://localhost:{port}{path}") as websocket:
+                await websocket.send("hello")
+                await websocket.recv()
+                print(totals(server))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,114 @@
+"""The page on observability: its code is that of the program, and the program works."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import runpy
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.asyncio import connect, serve
+from wsproto_core import Statistics
+from wsproto_core.connection import BaseConnection
+
+DOCS = Path(__file__).parents[2] / "docs"
+PROGRAM = DOCS / "examples" / "observability.py"
+PAGE = (DOCS / "observability.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def example() -> Iterator[dict[str, Any]]:
+    """The program; what it does to loggers is undone."""
+    names = ["wsproto_core", "wsproto_core.frames"]
+    before = [(logging.getLogger(name).level, list(logging.getLogger(name).handlers)) for name in names]
+    yield runpy.run_path(str(PROGRAM))
+    for name, (level, handlers) in zip(names, before, strict=True):
+        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).handlers = handlers
+
+
+def test_page_shows_the_program() -> None:
+    program = PROGRAM.read_text(encoding="utf-8")
+    codes = [part.split("```")[0].strip() for part in PAGE.split("```python\n")[1:]]
+    assert sum(code in program for code in codes) == 4
+
+
+def test_program(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(example["main"]())
+    lines = capsys.readouterr().out.splitlines()
+    records = [json.loads(line) for line in lines if line.startswith('{"')]
+    opened = [record for record in records if record["message"] == "connection open"]
+    assert sorted((record["side"], record["path"]) for record in opened) == [
+        ("client", "/"),
+        ("client", "/debug/chat"),
+        ("server", "/"),
+        ("server", "/debug/chat"),
+    ]
+    assert len({record["connection_id"] for record in records}) == 4
+    frames = [record for record in records if record["level"] == "DEBUG"]
+    assert {record["path"] for record in frames} == {"/debug/chat"}
+    assert "received text frame, FIN, 5 bytes: 'hello'" in [record["message"] for record in frames]
+    assert len([line for line in lines if line.startswith("{'connections': 1, ")]) == 2
+
+
+def test_formatter_of_errors_and_of_other_records(example: dict[str, Any]) -> None:
+    formatter = example["JSONFormatter"]()
+    record = logging.LogRecord("other", logging.INFO, "", 0, "a %s", ("b",), None)
+    assert json.loads(formatter.format(record)).keys() == {"time", "level", "logger", "message"}
+    error = ValueError("wrong")
+    record.exc_info = (ValueError, error, None)
+    assert "ValueError: wrong" in json.loads(formatter.format(record))["exception"]
+
+
+class Span:
+    """What the example needs of OpenTelemetry's spans."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[str, Any] = {}
+
+    def set_attribute(self, name: str, value: Any) -> None:
+        self.attributes[name] = value
+
+
+class Tracer:
+    """What the example needs of OpenTelemetry's tracers."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Span]] = []
+
+    @contextlib.contextmanager
+    def start_as_current_span(self, name: str, *, attributes: dict[str, Any]) -> Iterator[Span]:
+        span = Span()
+        span.attributes.update(attributes)
+        yield span
+        self.spans.append((name, span))
+
+
+async def test_a_span_for_each_connection(example: dict[str, Any]) -> None:
+    tracer = Tracer()
+    handler = example["traced"](example["echo"], tracer)
+    async with serve(handler, "localhost", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://localhost:{port}/chat") as websocket:
+            await websocket.send("hello")
+            await websocket.recv()
+    ((name, span),) = tracer.spans
+    assert name == "websocket"
+    assert span.attributes["url.path"] == "/chat"
+    assert span.attributes["websocket.messages_received"] == 1
+    assert span.attributes["websocket.bytes_sent"] > 0
+    assert "websocket.round_trip_time" not in span.attributes
+
+
+def test_page_has_what_there_is() -> None:
+    for field in fields(Statistics):
+        assert f"| `{field.name}` |" in PAGE
+    assert "| `compression_ratio_sent` |" in PAGE
+    assert hasattr(BaseConnection, "log_frames")

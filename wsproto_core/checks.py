@@ -1,0 +1,73 @@
+"""Checks of arguments: each raises ``TypeError`` for a wrong type and ``ValueError`` for a wrong value.
+
+Either says the argument's name, what was expected, and what came.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = [
+    "check_count",
+    "check_flag",
+    "check_function",
+    "check_number",
+    "check_port",
+    "check_seconds",
+    "check_text",
+]
+
+
+def check_seconds(name: str, value: Any) -> None:
+    """Check a duration, or ``None``."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
+        )
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Check a limit, or ``None``."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int or None, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, or None for no limit, not {value!r}")
+
+
+def check_text(name: str, value: Any) -> None:
+    """Check a text, or ``None``."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a str or None, not {value!r}")
+
+
+def check_function(name: str, value: Any) -> None:
+    """Check something that is to be called, or ``None``."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable or None, not {value!r}")
+
+
+def check_port(name: str, value: Any, least: int = 1) -> None:
+    """Check a TCP port, or ``None``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{name} must be an int or None, not {value!r}")
+    if value is not None and not least <= value <= 65535:
+        raise ValueError(f"{name} must be from {least} to 65535, not {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Check a truth value, or ``None``."""
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{name} must be True, False or None, not {value!r}")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Check a number that stands for something."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")

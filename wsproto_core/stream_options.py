@@ -1,0 +1,330 @@
+"""Options of the streams that connections go over, which the runtimes have by these names.
+
+An adapter passes them to its runtime, which would refuse what is wrong with them late (when there
+is a connection, or a client) or not at all. So they are checked here, before anything is done: their
+types, and what contradicts what. Nothing of a runtime is needed to tell a socket or a TLS context
+from something else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
+from .options import OPTIONS, unknown_option
+from .proxy import Proxy, parse_proxy
+from .uri import WebSocketURI
+
+__all__ = [
+    "GIVEN_STREAMS",
+    "STREAM_OPTIONS",
+    "check_alternatives",
+    "check_call",
+    "check_connect",
+    "check_names",
+    "check_path",
+    "check_reconnect",
+    "check_serve",
+    "check_tasks",
+    "complete_tls",
+]
+
+GIVEN_STREAMS = ("path", "sock", "stream")
+"""Options by which an application gives the stream itself, or where it leads to."""
+
+_TCP_CLIENT = (
+    "family",
+    "proto",
+    "flags",
+    "local_addr",
+    "local_address",
+    "source_address",
+    "happy_eyeballs_delay",
+    "interleave",
+    "all_errors",
+)
+"""Options that say how to connect by TCP."""
+
+_TCP_SERVER = ("family", "flags", "reuse_address", "reuse_port", "keep_alive")
+"""Options that say how to listen on TCP."""
+
+_TLS = ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
+
+
+def check_path(path: str) -> str:
+    """Return the path of a Unix socket, if it is one.
+
+    Raises:
+        TypeError: it is no ``str``.
+        ValueError: it is empty.
+    """
+    if not isinstance(path, str):
+        raise TypeError(f"path must be a str, not {path!r}")
+    if not path:
+        raise ValueError("path must not be empty")
+    return path
+
+
+def _sock(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not all(hasattr(value, method) for method in ("fileno", "getsockname", "recv")):
+        raise TypeError(f"{name} must be a socket.socket or None, not {value!r}")
+    if hasattr(value, "do_handshake"):
+        raise TypeError(f"{name} must be a plain socket: TLS is asked for by ssl; it is {value!r}")
+    # It is an enumeration; numbers differ between systems.
+    if getattr(value.type, "name", "SOCK_STREAM") != "SOCK_STREAM":
+        raise ValueError(f"{name} must be a socket for streams (SOCK_STREAM), not {value!r}")
+    if value.fileno() < 0:
+        raise ValueError(f"{name} must not be closed: {value!r}")
+
+
+def _stream(name: str, value: Any) -> None:
+    methods = [{"send_all", "receive_some"}, {"send", "receive"}]
+    if value is not None and not any(each <= set(dir(value)) for each in methods):
+        raise TypeError(f"{name} must be a stream of bytes or None, not {value!r}")
+
+
+def _context(name: str, value: Any, other_side: str) -> None:
+    """Check a TLS context, which must not be one for the other side."""
+    if not hasattr(value, "wrap_bio"):
+        raise TypeError(f"{name} must be an ssl.SSLContext, True or None, not {value!r}")
+    if getattr(getattr(value, "protocol", None), "name", "") == f"PROTOCOL_TLS_{other_side.upper()}":
+        raise ValueError(f"{name} must not be a context for a {other_side}: {value!r}")
+
+
+def _client_context(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, bool):
+        _context(name, value, "server")
+
+
+def _local_address(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, tuple) or len(value) < 2 or not isinstance(value[0], str):
+        raise TypeError(f"{name} must be a pair of host and port, or None, not {value!r}")
+    check_port(name, value[1], least=0)
+
+
+def _backlog(name: str, value: Any) -> None:
+    check_number(name, value)
+    check_count(name, value, least=0)
+
+
+def _delay(name: str, value: Any) -> None:
+    if value:
+        check_seconds(name, value)
+    elif value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+
+
+STREAM_OPTIONS: dict[str, Callable[[str, Any], None]] = {
+    "all_errors": check_flag,
+    "backlog": _backlog,
+    "cleanup_socket": check_flag,
+    "family": check_number,
+    "flags": check_number,
+    "happy_eyeballs_delay": _delay,
+    "interleave": check_count,
+    "keep_alive": check_flag,
+    "local_addr": _local_address,
+    "local_address": check_text,
+    "max_threads": check_count,
+    "proto": check_number,
+    "proxy_ssl": _client_context,
+    "reuse_address": check_flag,
+    "reuse_port": check_flag,
+    "server_hostname": check_text,
+    "sock": _sock,
+    "source_address": _local_address,
+    "ssl_handshake_timeout": check_seconds,
+    "ssl_shutdown_timeout": check_seconds,
+    "start_serving": check_flag,
+    "stream": _stream,
+}
+"""Checks of the options' types, but for ``ssl``, which differs between clients and servers."""
+
+
+# Names
+
+
+def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that neither this library nor a runtime's call knows.
+
+    Raises:
+        TypeError: there is one.
+    """
+    others = ("self", "protocol_factory", "path")
+    check_names([name for name in inspect.signature(call).parameters if name not in others], given)
+
+
+def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that are not known.
+
+    Raises:
+        TypeError: there is one.
+    """
+    for name in given:
+        if name not in known:
+            # It may be an option of the other side, of which this side has another name.
+            ours = [option for option in OPTIONS if option != name]
+            raise TypeError(unknown_option(name, [*known, *ours]))
+
+
+# Contradictions
+
+
+def check_alternatives(**ways: Any) -> None:
+    """Refuse to be told in two ways where a stream leads to; ``None`` and "" tell nothing.
+
+    Raises:
+        ValueError: it is told in two ways.
+    """
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise ValueError(
+            f"{given[0]} and {given[1]} must not both be given: each says where a stream leads to"
+        )
+
+
+def _check_types(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name in STREAM_OPTIONS:
+            STREAM_OPTIONS[name](name, value)
+
+
+def _refuse(names: Iterable[str], given: Mapping[str, Any], reason: str) -> None:
+    """Refuse options that are of no use.
+
+    Raises:
+        ValueError: one of them is given.
+    """
+    for name in names:
+        if given.get(name):
+            raise ValueError(f"{name} must not be given {reason}")
+
+
+def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
+    """Check the options of a client's stream.
+
+    Arguments:
+        uri: what to connect to.
+        given: all options, of which ours have been checked, with ``path`` for a Unix socket.
+
+    Returns:
+        The option that says where the stream leads to, whatever the URI says, if one does.
+
+    Raises:
+        TypeError: an option has the wrong type.
+        ValueError: an option's value is not allowed, or it contradicts another.
+    """
+    _check_types(given)
+    fixed = _fixed(given)
+    complete_tls(uri, dict(given))
+    if not uri.secure:
+        _refuse(_TLS, given, "for a ws:// URI: use wss://")
+    if fixed in GIVEN_STREAMS:
+        _refuse(_TCP_CLIENT, given, f"together with {fixed}: it says how to connect by TCP")
+        _refuse(("proxy_ssl",), given, f"together with {fixed}: there is no proxy then")
+    proxy = given.get("proxy", True)
+    if proxy is not True:
+        proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
+        _check_proxy(proxy, given)
+    return fixed
+
+
+def _check_proxy(proxy: Proxy | None, given: Mapping[str, Any]) -> None:
+    if proxy is None or proxy.scheme != "https":
+        _refuse(("proxy_ssl",), given, f"without a proxy that is connected to by TLS: proxy is {proxy}")
+    if proxy is not None and proxy.is_socks:
+        _refuse(_TCP_CLIENT, given, f"together with a SOCKS proxy: proxy is {proxy}")
+
+
+def _fixed(given: Mapping[str, Any]) -> str | None:
+    """Return the option that says where the stream leads to, whatever the URI says.
+
+    Raises:
+        ValueError: two of them do.
+    """
+    ways = {name: given.get(name) for name in GIVEN_STREAMS}
+    target = {name: given.get(name) for name in ("host", "port")}
+    check_alternatives(**ways, host=target["host"])
+    check_alternatives(**ways, port=target["port"])
+    return next((name for name, value in (ways | target).items() if value is not None), None)
+
+
+def check_reconnect(given: Mapping[str, Any]) -> None:
+    """Refuse, for connecting again and again, what can be connected once.
+
+    Raises:
+        ValueError: there is such an option.
+    """
+    _refuse(("sock", "stream"), given, "for reconnecting: it can be used for one connection only")
+
+
+def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> None:
+    """Check where a server listens, and the options of its streams.
+
+    Arguments:
+        host: an address or name, several, or ``None`` for all interfaces.
+        port: the TCP port.
+        path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
+        given: the options that are not ours.
+
+    Raises:
+        TypeError: an option has the wrong type.
+        ValueError: an option's value is not allowed, or it contradicts another, or one is missing.
+    """
+    _check_types(given)
+    hosts = [host] if host is None or isinstance(host, str) else host
+    if not isinstance(hosts, Sequence) or not all(isinstance(each, str | None) for each in hosts):
+        raise TypeError(f"host must be a str, several, or None, not {host!r}")
+    check_port("port", port, least=0)
+    if path:
+        check_path(path)
+    context = given.get("ssl")
+    if context is not None:
+        _context("ssl", context, "client")
+    sock = given.get("sock")
+    check_alternatives(host=host, path=path, sock=sock)
+    check_alternatives(port=port, path=path, sock=sock)
+    if context is None:
+        _refuse(_TLS, given, "without ssl")
+    if sock is not None:
+        _refuse(_TCP_SERVER, given, "together with sock: it says how to listen on another one")
+    elif path is not None:
+        if not path:
+            raise ValueError("path must be given, or sock")
+        _refuse(_TCP_SERVER, given, "together with path: it says how to listen on TCP")
+    elif port is None:
+        raise ValueError("port must be given: 0 for any free one; or sock")
+
+
+def check_tasks(name: str, tasks: object) -> None:
+    """Refuse what is no nursery, or task group.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if tasks is not None and not hasattr(tasks, "start_soon"):
+        raise TypeError(f"{name} must be one in which tasks can be started, or None, not {tasks!r}")
+
+
+def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
+    """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
+
+    Raises:
+        TypeError: ``ssl`` is no context.
+        ValueError: ``ssl`` and the URI contradict each other, or it is a context for servers.
+    """
+    context = given.get("ssl", True if uri.secure else None)
+    _client_context("ssl", context)
+    if uri.secure and not context:
+        raise ValueError(f"ssl must not be {context} for a wss:// URI: leave it out for the default context")
+    if not uri.secure and context:
+        raise ValueError("ssl must not be given for a ws:// URI: use wss://")
+    if not uri.secure:
+        return given
+    return {"ssl": True, **given, "server_hostname": given.get("server_hostname") or uri.host}
