@@ -207,6 +207,7 @@ class Server(BaseServer):
         OPTIONS["max_connections"].check("max_threads", self._max_threads)  # a count as well
         self._listeners: list[socket.socket] = []
         self._serving = False
+        self._acceptor = threading.Thread(target=self._accept, name="wsproto-core server", daemon=True)
         self._changed = threading.Condition()
         self._alarm = Alarm()
 
@@ -238,7 +239,7 @@ class Server(BaseServer):
                 raise RuntimeError("the server is closed: call serve() again")
             if not self._serving:
                 self._serving = True
-                threading.Thread(target=self._accept, name="wsproto-core server", daemon=True).start()
+                self._acceptor.start()
 
     def serve_forever(self) -> None:
         """Accept connections until the server is closed; return when everything is.
@@ -246,9 +247,12 @@ class Server(BaseServer):
         When this is interrupted, as Ctrl-C does in the main thread, the server is shut down.
         """
         try:
-            self.start_serving()
             with self._changed:
-                self._changed.wait_for(lambda: self.closing)
+                if not self.closing:
+                    self.start_serving()
+                # A signal that comes just before a thread begins to wait does not end the waiting.
+                while not self._changed.wait_for(lambda: self.closing, PAUSE):
+                    pass
         except BaseException:
             self.shutdown()
             raise
@@ -273,11 +277,14 @@ class Server(BaseServer):
         with self._changed:
             closed = self.closing
             self.shut_down(close_connections, code, reason)
-            if not closed:
-                self._alarm.ring()
-                for listener in self._listeners:
-                    listener.close()
-                self._changed.notify_all()
+            self._changed.notify_all()
+        if not closed:
+            self._alarm.ring()
+            if self._serving and threading.current_thread() is not self._acceptor:
+                # As long as it polls them, they accept.
+                self._acceptor.join(PAUSE)
+            for listener in self._listeners:
+                listener.close()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
@@ -331,8 +338,7 @@ class Server(BaseServer):
         poll = select.poll()
         for fd in [self._alarm.fd, *(listener.fileno() for listener in self._listeners)]:
             poll.register(fd, select.POLLIN)
-        while not self.closing:
-            poll.poll()
+        while poll.poll() and not self.closing:
             for listener in self._listeners:
                 with self._changed:
                     self._changed.wait_for(self._has_room)

@@ -170,6 +170,12 @@ def test_handler_closes_its_server() -> None:
     serving.result()
 
 
+def test_serve_forever_of_a_closed_server() -> None:
+    with serve(echo, HOST, 0) as server:
+        server.close()
+        server.serve_forever()
+
+
 def test_error_in_serve_forever_shuts_the_server_down(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
@@ -225,7 +231,7 @@ def test_signals(handler: str | None, number: int, returned: int) -> None:
                 websocket.recv(timeout=DEADLINE)
             assert websocket.close_code == 1001
         output, errors = process.communicate(timeout=DEADLINE)
-    assert output == ("handler\nclosed\n" if handler else "handler\n")
+    assert output == ("handler\nclosed\n" if handler else "handler\n"), errors
     assert process.returncode == returned
     assert ("KeyboardInterrupt" in errors) is (handler is None)
 
