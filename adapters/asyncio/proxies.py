@@ -37,7 +37,7 @@ class TunnelProtocol(asyncio.Protocol):
         self._transport.write(self._tunnel.request.serialize())
 
     def data_received(self, data: bytes) -> None:
-        if self._tunnel.open:
+        if self.opened.done():
             self._fail(InvalidMessage("expected nothing from the server before it was asked"))
             return
         try:
