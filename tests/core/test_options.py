@@ -25,6 +25,7 @@ from wsproto_core.options import (
     split_options,
     unknown_option,
 )
+from wsproto_core.proxy import Proxy
 from wsproto_core.version import VERSION
 
 from .helpers import URI, Clock
@@ -428,3 +429,24 @@ def test_limits_on_the_handshake() -> None:
     assert head_limits(resolve(CommonOptions, {})) == HeadLimits(128, 8192, 32768)
     options = {"max_headers": 1, "max_header_line": None, "max_header_bytes": 3}
     assert head_limits(resolve(CommonOptions, options)) == HeadLimits(1, None, 3)
+
+
+def test_proxy() -> None:
+    for value in (True, None, "http://proxy:3128", Proxy("http", "proxy", 80)):
+        check("proxy", value)
+    for wrong in (False, 1, b"http://proxy"):
+        with pytest.raises(TypeError, match="proxy must be True, a URL or None"):
+            check("proxy", wrong)
+    with pytest.raises(ValueError, match="expected one of the schemes"):
+        check("proxy", "ftp://proxy")
+
+
+def test_delays() -> None:
+    for value in (None, [0, 1.5], (), {1.0: None}, lambda: [1]):
+        check("reconnect_delays", value)
+    for wrong in (1, "1", b"1", iter([1]), ["1"], [True]):
+        with pytest.raises(TypeError, match="reconnect_delays must (be|hold)"):
+            check("reconnect_delays", wrong)
+    for wrong in ([-1], [math.inf], [math.nan]):
+        with pytest.raises(ValueError, match="reconnect_delays must hold"):
+            check("reconnect_delays", wrong)

@@ -200,3 +200,9 @@ def test_arbitrary_text_is_a_uri_or_refused(uri: str) -> None:
         assert 1 <= parsed.port <= 65535
         # What was accepted can be sent.
         assert parse_host(build_host(parsed.host, parsed.port, parsed.secure))[0] == parsed.host
+
+
+def test_what_is_no_text() -> None:
+    for uri in (None, b"ws://localhost/", 1):
+        with pytest.raises(TypeError, match="uri must be a str"):
+            parse_uri(uri)  # type: ignore[arg-type]
