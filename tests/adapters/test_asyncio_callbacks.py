@@ -81,7 +81,9 @@ async def test_messages_behind_the_response_are_delivered(runtime: Runtime) -> N
             peer = await listener.accept()
             key = (await peer.read_head()).headers["sec-websocket-key"]
             await peer.send(response(key), Frame(TEXT, b"1"), Frame(TEXT, b"2"))
-            await peer.finish()
+            await peer.send(Frame(CLOSE, close_payload(1000)))
+            assert await peer.read_frame() == Frame(CLOSE, close_payload(1000))
+            peer.close()
 
         serving = runtime.spawn(serve)
         async with runtime.connect(listener.uri, create_protocol=NotingClient, **QUIET) as client:
@@ -221,6 +223,7 @@ async def test_exception_fails_the_connection_and_is_logged(runtime: Runtime) ->
         (connection,) = server.connections
         await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(5)])
         assert await peer.read_frames_to_end() == [Frame(CLOSE, close_payload(1011))]
+        peer.close()
         await connection.wait_closed()
         assert connection.noted == ["0", "1", "2"]
         assert log.errors() == [("message_received failed", ZeroDivisionError)]
