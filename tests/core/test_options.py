@@ -445,7 +445,7 @@ def test_delays() -> None:
     for value in (None, [0, 1.5], (), {1.0: None}, lambda: [1]):
         check("reconnect_delays", value)
     for wrong in (1, "1", b"1", iter([1]), ["1"], [True]):
-        with pytest.raises(TypeError, match="reconnect_delays must (be|hold)"):
+        with pytest.raises(TypeError, match=r"reconnect_delays must (be|hold)"):
             check("reconnect_delays", wrong)
     for wrong in ([-1], [math.inf], [math.nan]):
         with pytest.raises(ValueError, match="reconnect_delays must hold"):
