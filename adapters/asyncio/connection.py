@@ -273,7 +273,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _deliver(self) -> None:
         """Give messages to :meth:`message_received`, as long as there is room for what it sends."""
         protocol = self.protocol
-        if self._delivering or protocol.state is State.CONNECTING:
+        if self._delivering:
             return
         self._delivering = True
         failed = False

@@ -81,7 +81,9 @@ async def test_messages_behind_the_response_are_delivered(runtime: Runtime) -> N
             peer = await listener.accept()
             key = (await peer.read_head()).headers["sec-websocket-key"]
             await peer.send(response(key), Frame(TEXT, b"1"), Frame(TEXT, b"2"))
-            await peer.finish()
+            await peer.send(Frame(CLOSE, close_payload(1000)))
+            assert await peer.read_frame() == Frame(CLOSE, close_payload(1000))
+            peer.close()
 
         serving = runtime.spawn(serve)
         async with runtime.connect(listener.uri, create_protocol=NotingClient, **QUIET) as client:
@@ -108,6 +110,15 @@ async def test_messages_behind_the_request_are_delivered_before_the_handler_runs
         # Not before the request was accepted: the list noted first is the one that was filled later.
         assert seen == [["early", "bird"], ["early", "bird"]]
         assert seen[0] is not seen[1]
+
+
+async def test_answers_to_messages_behind_the_request_are_written(runtime: Runtime) -> None:
+    options = {"create_protocol": Echo, **QUIET}
+    async with runtime.serving(wait_closed, **options) as (server, _), runtime.raw_connection(server) as peer:
+        await peer.send(request(), Frame(TEXT, b"early"))
+        assert (await peer.read_head()).status == 101
+        assert await peer.read_frame() == Frame(TEXT, b"early")
+        await peer.finish()
 
 
 async def test_answers_to_the_messages_of_one_read_are_one_write(runtime: Runtime) -> None:
@@ -179,6 +190,26 @@ async def test_nothing_is_delivered_while_the_peer_does_not_read(runtime: Runtim
         await peer.finish()
 
 
+async def test_what_had_to_wait_is_delivered_when_the_connection_is_lost(runtime: Runtime) -> None:
+    class Amplifying(NotingServer):
+        def message_received(self, message: Data) -> None:
+            super().message_received(message)
+            if self.open:
+                self.protocol.send(bytes(2**20))
+
+    async with (
+        runtime.serving(wait_closed, create_protocol=Amplifying, **QUIET) as (server, _),
+        runtime.raw_client(server, small_buffers=True) as peer,
+    ):
+        (connection,) = server.connections
+        await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(20)])
+        await runtime.until(lambda: not connection.protocol.writable)
+        assert connection.noted == ["0"]
+        peer.reset()
+        await connection.wait_closed()
+        assert connection.noted == [str(number) for number in range(20)]
+
+
 async def test_message_beyond_the_read_limit_is_delivered(runtime: Runtime) -> None:
     options = {"create_protocol": NotingServer, "read_limit": 1024, "max_size": None}
     async with (
@@ -221,6 +252,7 @@ async def test_exception_fails_the_connection_and_is_logged(runtime: Runtime) ->
         (connection,) = server.connections
         await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(5)])
         assert await peer.read_frames_to_end() == [Frame(CLOSE, close_payload(1011))]
+        peer.close()
         await connection.wait_closed()
         assert connection.noted == ["0", "1", "2"]
         assert log.errors() == [("message_received failed", ZeroDivisionError)]
