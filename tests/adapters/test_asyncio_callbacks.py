@@ -112,6 +112,15 @@ async def test_messages_behind_the_request_are_delivered_before_the_handler_runs
         assert seen[0] is not seen[1]
 
 
+async def test_answers_to_messages_behind_the_request_are_written(runtime: Runtime) -> None:
+    options = {"create_protocol": Echo, **QUIET}
+    async with runtime.serving(wait_closed, **options) as (server, _), runtime.raw_connection(server) as peer:
+        await peer.send(request(), Frame(TEXT, b"early"))
+        assert (await peer.read_head()).status == 101
+        assert await peer.read_frame() == Frame(TEXT, b"early")
+        await peer.finish()
+
+
 async def test_answers_to_the_messages_of_one_read_are_one_write(runtime: Runtime) -> None:
     async with (
         runtime.serving(wait_closed, create_protocol=Echo, **QUIET) as (server, _),
@@ -179,6 +188,26 @@ async def test_nothing_is_delivered_while_the_peer_does_not_read(runtime: Runtim
         await peer.send(Frame(TEXT, b"x"))
         assert await peer.read_frame() == Frame(BINARY, bytes(2**15))
         await peer.finish()
+
+
+async def test_what_had_to_wait_is_delivered_when_the_connection_is_lost(runtime: Runtime) -> None:
+    class Amplifying(NotingServer):
+        def message_received(self, message: Data) -> None:
+            super().message_received(message)
+            if self.open:
+                self.protocol.send(bytes(2**20))
+
+    async with (
+        runtime.serving(wait_closed, create_protocol=Amplifying, **QUIET) as (server, _),
+        runtime.raw_client(server, small_buffers=True) as peer,
+    ):
+        (connection,) = server.connections
+        await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(20)])
+        await runtime.until(lambda: not connection.protocol.writable)
+        assert connection.noted == ["0"]
+        peer.reset()
+        await connection.wait_closed()
+        assert connection.noted == [str(number) for number in range(20)]
 
 
 async def test_message_beyond_the_read_limit_is_delivered(runtime: Runtime) -> None:
