@@ -279,6 +279,21 @@ async def test_slow_one_is_waited_for(runtime: Runtime, tls: bool) -> None:
 
 
 @needs_sockets
+@pytest.mark.needs("coroutines")
+async def test_slow_one_may_have_room_before_it_is_waited_for(runtime: Runtime) -> None:
+    async with with_a_slow_one(runtime) as (servers, _, slow):
+        count = await until_skipped(runtime, servers)
+        result = runtime.broadcast(servers[:1], "for all", "wait")
+        assert len(result.waiting) == 1
+        for _ in range(count):
+            await slow.read_frame()
+        await runtime.until(lambda: servers[0].protocol.writable)
+        await result
+        assert not result.waiting
+        assert await slow.read_frame() == Frame(TEXT, b"for all")
+
+
+@needs_sockets
 async def test_slow_one_that_is_lost_is_not_waited_for(runtime: Runtime) -> None:
     async with with_a_slow_one(runtime) as (servers, _, slow):
         await until_skipped(runtime, servers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import sys
@@ -344,6 +345,37 @@ async def test_server_that_speaks_before_it_is_asked(runtime: Runtime) -> None:
             await peer.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             with pytest.raises(InvalidHandshake):
                 await task.result()
+
+
+async def test_server_that_speaks_with_its_last_word_of_the_handshake(runtime: Runtime) -> None:
+    """In one segment: it is there as soon as TLS is."""
+    context = server_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with runtime.raw_listener() as listener:
+
+        async def serve_one() -> None:
+            peer = await listener.accept()
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = context.wrap_bio(incoming, outgoing, server_side=True)
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    await peer.send(outgoing.read())
+                    incoming.write(await peer.read())
+            tls.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            await peer.send(outgoing.read())
+            with contextlib.suppress(ConnectionResetError):
+                await peer.read_to_end()
+
+        serving = runtime.spawn(serve_one)
+        with HTTPProxy() as proxy:
+            uri = listener.uri.replace("ws:", "wss:")
+            with pytest.raises(InvalidHandshake):
+                async with runtime.connect(uri, proxy=proxy.url, **runtime.client_tls(True)):
+                    raise AssertionError
+        await serving.result()
 
 
 async def test_tls_that_ends_in_the_tunnel(runtime: Runtime) -> None:

@@ -1,0 +1,60 @@
+"""The steps of opening a connection: deadlines and redirects, without any stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wsproto_core import HandshakeTimeout, Headers, InvalidStatusCode, Response
+from wsproto_core.connecting import Connecting
+
+from .helpers import Clock
+
+
+def redirect(location: str) -> InvalidStatusCode:
+    return InvalidStatusCode(302, Response(302, Headers({"Location": location})))
+
+
+def connecting(uri: str = "ws://example.com/", clock: Clock | None = None, **options: Any) -> Connecting:
+    return Connecting(uri, options, clock=clock or Clock(), environment={})
+
+
+def test_redirects_share_the_deadline() -> None:
+    clock = Clock()
+    opening = connecting(clock=clock, open_timeout=10)
+    assert opening.deadline == clock.now + 10
+    clock.advance(4)
+    opening.follow(redirect("/new"))
+    assert opening.options["open_timeout"] == 6
+    assert opening.deadline == clock.now + 6
+    assert opening.uri.resource_name == "/new"
+    clock.advance(6)
+    error = redirect("/newer")
+    with pytest.raises(HandshakeTimeout, match=r"no stream to example\.com within open_timeout") as raised:
+        opening.follow(error)
+    assert raised.value.__cause__ is error
+
+
+def test_no_deadline() -> None:
+    clock = Clock()
+    opening = connecting(clock=clock, open_timeout=None)
+    assert opening.deadline is None
+    clock.advance(1000)
+    opening.follow(redirect("wss://other.example:444/"))
+    assert opening.options["open_timeout"] is None
+    assert (opening.host, opening.port, opening.ssl) == ("other.example", 444, True)
+    assert opening.server_hostname == "other.example"
+
+
+def test_options_are_those_of_one_connection() -> None:
+    opening = connecting(host="10.0.0.1", max_size=1, max_redirects=3, reconnect_delays=[1], ssl=None, x=1)
+    assert (opening.host, opening.port) == ("10.0.0.1", 80)
+    assert opening.options == {"max_size": 1}
+    assert opening.stream_options == {"x": 1}
+
+
+def test_proxies() -> None:
+    opening = connecting("wss://example.com/", proxy="http://proxy:3128", user_agent_header="mine")
+    assert opening.tunnel().request.path == "example.com:443"
+    assert opening.tunnel().request.headers["User-Agent"] == "mine"
