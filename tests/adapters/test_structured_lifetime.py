@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.runtime import Log
 from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
-from tests.adapters.runtimes.base import HOST, client_context, server_context, wait_closed
+from tests.adapters.runtimes.base import HOST, Log, client_context, server_context, wait_closed
 from tests.adapters.runtimes.peers import RawClient, TLSStream
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatusCode
