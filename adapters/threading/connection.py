@@ -523,7 +523,13 @@ class Connection(Kept, BaseConnection):
         events = protocol.events(messages=False)
         for event in events:
             self._handle_event(event)
-        if events or not protocol.wants_read or (self._tls is not None and self._tls.unsent):
+        # TLS's handshake goes on by sending; when it is done, what waited for it is to be sent. With TLS 1.2
+        # the server has the last word in it.
+        if (
+            events
+            or not protocol.wants_read
+            or (self._tls is not None and (self._tls.unsent or self._unwritten))
+        ):
             self._react()
         elif len(self._waiters) > 1:
             self._notify()

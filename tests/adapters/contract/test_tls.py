@@ -25,6 +25,18 @@ async def test_tls(runtime: Runtime) -> None:
             await runtime.pong(await connection.ping())
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda it: it.name)
+async def test_versions_of_tls(runtime: Runtime, version: ssl.TLSVersion) -> None:
+    # In version 1.2 the server has the last word in TLS's handshake, in 1.3 the client.
+    options = runtime.server_tls(True)
+    options["ssl"].minimum_version = options["ssl"].maximum_version = version
+    async with (
+        runtime.serving(**options) as (_, uri),
+        runtime.connect(uri, **runtime.client_tls(True)) as connection,
+    ):
+        await runtime.check_echo(connection)
+
+
 async def test_certificate_is_checked_by_default(runtime: Runtime) -> None:
     async with runtime.serving(**runtime.server_tls(True)) as (server, uri):
         with pytest.raises(ssl.SSLCertVerificationError):
