@@ -11,16 +11,17 @@ import pytest
 from adapters.asyncio import connect
 from wsproto_core import ConnectionClosed, InvalidStatusCode, State
 
-from .runtime import HOST, serving, until
+from .runtimes import Runtime
+from .runtimes.base import HOST
 
 
 async def send_one(websocket: Any) -> None:
     await websocket.send("one")
 
 
-async def test_iterating_over_connections() -> None:
+async def test_iterating_over_connections(runtime: Runtime) -> None:
     seen = []
-    async with serving(send_one) as (server, uri):
+    async with runtime.serving(send_one) as (server, uri):
         async with aclosing(aiter(connect(uri, reconnect_delays=[0] * 9))) as connections:
             async for websocket in connections:
                 assert await websocket.recv() == "one"
@@ -30,12 +31,12 @@ async def test_iterating_over_connections() -> None:
                 seen.append(websocket)
                 if len(seen) == 3:
                     break
-        await until(lambda: not server.connections)
+        await runtime.until(lambda: not server.connections)
     assert len(set(seen)) == 3
 
 
-async def test_fatal_error_ends_the_iteration() -> None:
-    async with serving(process_request=lambda path, headers: (404, {}, b"")) as (_, uri):
+async def test_fatal_error_ends_the_iteration(runtime: Runtime) -> None:
+    async with runtime.serving(process_request=lambda path, headers: (404, {}, b"")) as (_, uri):
         with pytest.raises(InvalidStatusCode, match="404"):
             await anext(aiter(connect(uri)))
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.runtimes import RUNTIMES, Runtime
+from tests.adapters.runtimes import FEATURES, RUNTIMES, SOCKETS, Runtime
 from wsproto_core import ConnectionClosedError
 
-NAMES = [name for name, kind in RUNTIMES.items() if {"sockets", "features"} <= kind.abilities]
+NAMES = [name for name, kind in RUNTIMES.items() if {SOCKETS, FEATURES} <= kind.abilities]
 """The runtimes that this is tried on."""
 
 
