@@ -523,13 +523,9 @@ class Connection(Kept, BaseConnection):
         events = protocol.events(messages=False)
         for event in events:
             self._handle_event(event)
-        # TLS's handshake goes on by sending; when it is done, what waited for it is to be sent. With TLS 1.2
-        # the server has the last word in it.
-        if (
-            events
-            or not protocol.wants_read
-            or (self._tls is not None and (self._tls.unsent or self._unwritten))
-        ):
+        # TLS's handshake, before which nothing could be written, may have ended by what was read.
+        held = (self._tls is not None and self._tls.unsent) or (self._unwritten and not self._blocked)
+        if events or held or not protocol.wants_read:
             self._react()
         elif len(self._waiters) > 1:
             self._notify()

@@ -208,6 +208,7 @@ def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> 
     request = tunnel.request.serialize()
     while not tunnel.open:
         events = select.POLLIN
+        established = isinstance(stream, TLSStream) and stream.established
         try:
             while request:
                 request = request[stream.send(request) :]
@@ -218,8 +219,9 @@ def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> 
         try:
             data = stream.recv(RECORDS)
         except BlockingIOError:
-            # What came may have been TLS's handshake, which goes on by sending.
-            if events & select.POLLOUT or not (isinstance(stream, TLSStream) and stream.unsent):
+            # What came may have been TLS's handshake, which goes on by sending, or has ended.
+            tls = isinstance(stream, TLSStream) and (stream.unsent or stream.established > established)
+            if events & select.POLLOUT or not tls:
                 poll(sock, events, connecting)
         else:
             if data:

@@ -142,6 +142,16 @@ async def test_tls_in_the_tunnel_and_to_the_proxy(
             assert len(proxy.requests) == 1
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_versions_of_tls(runtime: Runtime, version: ssl.TLSVersion) -> None:
+    contexts = [server_context(), server_context()]
+    for context in contexts:
+        context.minimum_version = context.maximum_version = version
+    async with large(runtime, ssl=contexts[0]) as (_, uri):
+        with HTTPProxy(context=contexts[1]) as proxy:
+            await check(runtime, uri, proxy=proxy.url, proxy_ssl=client_context(), ssl=client_context())
+
+
 async def test_closing_through_tls_within_tls(runtime: Runtime) -> None:
     codes = []
 
