@@ -238,4 +238,4 @@ async def serve_stream(handler: Handler, stream: ByteStream, **options: Unpack[S
         stream: it is closed in the end.
         options: those of :data:`wsproto_core.OPTIONS` that a server has.
     """
-    await Serve(handler, None, None, None, options).serve_stream(stream)
+    await Serve(handler, None, 0, None, options).serve_stream(stream)

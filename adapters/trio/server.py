@@ -290,4 +290,4 @@ async def serve_stream(handler: Handler, stream: trio.abc.Stream, **options: Unp
         stream: it is closed in the end.
         options: those of :data:`wsproto_core.OPTIONS` that a server has.
     """
-    await Serve(handler, None, None, None, options).serve_stream(stream)
+    await Serve(handler, None, 0, None, options).serve_stream(stream)
