@@ -44,6 +44,14 @@ async def test_an_error_in_a_connections_block_comes_out_as_it_is(runtime: Runti
         assert client.close_code == 1000
 
 
+async def test_a_server_is_closed_with_a_block_of_its_own(runtime: Runtime) -> None:
+    async with runtime.serving(wait_closed) as (server, _):
+        async with server as same:
+            assert same is server
+            assert server.is_serving()
+        assert not server.is_serving()
+
+
 async def test_an_error_in_a_servers_block_comes_out_as_it_is(runtime: Runtime) -> None:
     clients: list[Any] = []
     servers: list[Any] = []

@@ -169,3 +169,25 @@ async def test_peer_closing_in_the_middle_of_a_fragmented_message(runtime: Runti
         with pytest.raises(ConnectionClosedOK):
             await fragmented.result()
         assert client.close_code == 1001
+
+
+class Letters:
+    """An asynchronous iterable that is no generator: there is nothing to be closed."""
+
+    def __init__(self, letters: str) -> None:
+        self._letters = iter(letters)
+
+    def __aiter__(self) -> Letters:
+        return self
+
+    async def __anext__(self) -> str:
+        for letter in self._letters:
+            return letter
+        raise StopAsyncIteration
+
+
+@pytest.mark.needs("coroutines")
+async def test_asynchronous_iterable_that_is_no_generator(runtime: Runtime) -> None:
+    async with runtime.connected() as (client, server):
+        await client.send(Letters("abc"))
+        assert await server.recv() == "abc"
