@@ -209,6 +209,9 @@ def test_signals(handler: str | None, number: int, returned: int) -> None:
         import signal
         from adapters.threading import serve
 
+        # Jobs in the background of a shell ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
         def wait(websocket):
             try:
                 websocket.recv()
@@ -225,12 +228,15 @@ def test_signals(handler: str | None, number: int, returned: int) -> None:
     command = [sys.executable, "-c", textwrap.dedent(script)]
     with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout
-        with connect(f"ws://127.0.0.1:{process.stdout.readline().strip()}/") as websocket:
-            process.send_signal(number)
-            with pytest.raises(ConnectionClosed):
-                websocket.recv(timeout=DEADLINE)
-            assert websocket.close_code == 1001
-        output, errors = process.communicate(timeout=DEADLINE)
+        try:
+            with connect(f"ws://127.0.0.1:{process.stdout.readline().strip()}/") as websocket:
+                process.send_signal(number)
+                with pytest.raises(ConnectionClosed):
+                    websocket.recv(timeout=DEADLINE)
+                assert websocket.close_code == 1001
+            output, errors = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
     assert output == ("handler\nclosed\n" if handler else "handler\n"), errors
     assert process.returncode == returned
     assert ("KeyboardInterrupt" in errors) is (handler is None)
