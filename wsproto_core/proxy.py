@@ -332,16 +332,15 @@ class Tunnel:
             raise InvalidProxyMessage("the proxy ended the stream before it answered") from error
 
 
-def socks_arguments(proxy: Proxy) -> dict[str, Any]:
-    """Return the arguments for ``python_socks``' ``Proxy``, but for ``proxy_type``, which is a name in
-    its ``ProxyType``.
+def socks_arguments(proxy: Proxy, proxy_type: Any) -> dict[str, Any]:
+    """Return the arguments for ``python_socks``' ``Proxy``, whose ``ProxyType`` is given.
 
     It knows neither ``socks4a`` nor ``socks5h``: these are SOCKS 4 and 5 where the proxy looks up
     host names.
     """
     username, password = proxy.user_info or (None, None)
     return {
-        "proxy_type": proxy.scheme[:6].upper(),
+        "proxy_type": proxy_type[proxy.scheme[:6].upper()],
         "host": proxy.host,
         "port": proxy.port,
         "username": username,

@@ -113,8 +113,7 @@ async def connect_socks(proxy: Proxy, host: str, port: int) -> socket.socket:
         from python_socks.async_.asyncio import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    arguments = socks_arguments(proxy)
-    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
     try:
         return await socks.connect(host, port, timeout=math.inf)
     except ProxyError as error:

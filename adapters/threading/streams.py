@@ -245,8 +245,7 @@ def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
         from python_socks.sync import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    arguments = socks_arguments(proxy)
-    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
     left = 1e6 if connecting.deadline is None else max(0.001, connecting.deadline - time.monotonic())
     try:
         return socks.connect(connecting.host, connecting.port, timeout=left)

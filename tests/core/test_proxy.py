@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from python_socks import ProxyType
 
 from wsproto_core.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, InvalidState
 from wsproto_core.http import HeadLimits
@@ -549,10 +550,10 @@ def test_the_proxy_ends_the_stream(start: bytes) -> None:
 def test_socks_arguments(scheme: str, proxy_type: str, rdns: bool) -> None:
     proxy = parse_proxy(f"{scheme}://[::1]:9050")
     assert proxy.is_socks
-    expected = {"proxy_type": proxy_type, "host": "::1", "port": 9050, "rdns": rdns}
-    assert socks_arguments(proxy) == {**expected, "username": None, "password": None}
+    expected = {"proxy_type": ProxyType[proxy_type], "host": "::1", "port": 9050, "rdns": rdns}
+    assert socks_arguments(proxy, ProxyType) == {**expected, "username": None, "password": None}
     proxy = parse_proxy(f"{scheme}://user:pass@[::1]:9050")
-    assert socks_arguments(proxy) == {**expected, "username": "user", "password": "pass"}
+    assert socks_arguments(proxy, ProxyType) == {**expected, "username": "user", "password": "pass"}
 
 
 def test_http_is_not_socks() -> None:
