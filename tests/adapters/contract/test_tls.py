@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST, Log, client_context, server_context
+from tests.adapters.runtimes.base import HOST, Log
 from wsproto_core import InvalidHandshake
 
 pytestmark = pytest.mark.needs("sockets")
@@ -135,16 +135,3 @@ async def test_client_that_ends_within_the_handshake(runtime: Runtime) -> None:
             await peer.send(b"\x16\x03\x01")
         await runtime.until(lambda: not server.connections)
     assert not log.errors()
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_versions(runtime: Runtime, version: ssl.TLSVersion) -> None:
-    """In 1.2 the server has the last word of TLS's handshake, in 1.3 the client."""
-    server, client = server_context(), client_context()
-    server.minimum_version = server.maximum_version = version
-    async with runtime.serving(ssl=server) as (_, uri), runtime.connect(uri, ssl=client) as connection:
-        await runtime.check_echo(connection)
-    server, client = server_context(), client_context()
-    client.minimum_version = client.maximum_version = version
-    async with runtime.serving(ssl=server) as (_, uri), runtime.connect(uri, ssl=client) as connection:
-        await runtime.check_echo(connection)
