@@ -9,14 +9,16 @@ written at once; all others take the ordinary way.
 from __future__ import annotations
 
 import enum
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Iterable
+from typing import Generic, Literal, TypeAlias, TypeVar, get_args
+from typing import Protocol as Interface
 
 from .prepared import PreparedMessage
 from .protocol import Protocol
 from .states import Phase
-from .typing import CloseCode
+from .typing import BytesLike, CloseCode, Data
 
-__all__ = ["Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
+__all__ = ["BaseBroadcast", "Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
 
 SlowPolicy: TypeAlias = Literal["skip", "close", "wait"]
 """What becomes of a connection that has no room for a message: it does not get it, or is closed with
@@ -101,3 +103,58 @@ def not_written(protocol: Protocol, count: int) -> None:
     Tell by :meth:`~.Protocol.data_sent` when they have been.
     """
     protocol._outbox.hold(count)
+
+
+class Target(Interface):
+    """A connection of an adapter, as a broadcast needs it."""
+
+    @property
+    def protocol(self) -> Protocol:
+        """Its state machine."""
+
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        """Write what :func:`deliver` returned; keep what cannot be written yet."""
+
+    def _react(self) -> object:
+        """Handle events, and write."""
+
+
+TargetT = TypeVar("TargetT", bound=Target)
+
+
+class BaseBroadcast(Generic[TargetT]):
+    """A message that goes to many connections of an adapter, and who has not got it.
+
+    Attributes:
+        skipped: open connections that do not get the message.
+        waiting: connections that have yet to get it, when they have room.
+
+    Raises:
+        TypeError: the message has another type.
+        ValueError: the policy is unknown.
+    """
+
+    def __init__(
+        self,
+        connections: Iterable[TargetT],
+        message: Data | BytesLike | PreparedMessage,
+        policy: SlowPolicy,
+    ) -> None:
+        check_policy(policy)
+        self._message = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
+        self.skipped: list[TargetT] = []
+        self.waiting: list[TargetT] = []
+        self._deliver(connections, policy)
+
+    def _deliver(self, connections: Iterable[TargetT], policy: SlowPolicy) -> None:
+        message = self._message
+        for connection in connections:
+            outcome = deliver(connection.protocol, message, policy)
+            if type(outcome) is list:
+                connection._write_at_once(outcome)
+            elif outcome is Delivery.SKIPPED:
+                self.skipped.append(connection)
+            elif outcome is Delivery.WAITING:
+                self.waiting.append(connection)
+            elif outcome is not Delivery.CLOSED:
+                connection._react()

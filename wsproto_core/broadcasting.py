@@ -6,25 +6,20 @@ from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from .asynchronous import AsyncConnection, Waiter
-from .broadcast import Delivery, SlowPolicy, check_policy, deliver
+from .broadcast import BaseBroadcast, SlowPolicy
 from .prepared import PreparedMessage
 from .typing import BytesLike, Data
 
 __all__ = ["Broadcast", "broadcast"]
 
 
-class Broadcast:
+class Broadcast(BaseBroadcast[AsyncConnection]):
     """What :func:`broadcast` returns. Awaiting it waits until the slow connections have been served.
 
     Attributes:
         skipped: open connections that do not get the message.
         waiting: connections that have yet to get it, when they have room: only while this is awaited.
     """
-
-    def __init__(self, message: PreparedMessage) -> None:
-        self._message = message
-        self.skipped: list[AsyncConnection] = []
-        self.waiting: list[AsyncConnection] = []
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._serve_waiting().__await__()
@@ -43,19 +38,6 @@ class Broadcast:
                     slow._waiters.remove(waiter)
             slow_ones, self.waiting = self.waiting, []
             self._deliver(slow_ones, "wait")
-
-    def _deliver(self, connections: Iterable[AsyncConnection], policy: SlowPolicy) -> None:
-        message = self._message
-        for connection in connections:
-            outcome = deliver(connection.protocol, message, policy)
-            if type(outcome) is list:
-                connection._write_at_once(outcome)
-            elif outcome is Delivery.SKIPPED:
-                self.skipped.append(connection)
-            elif outcome is Delivery.WAITING:
-                self.waiting.append(connection)
-            elif outcome is not Delivery.CLOSED:
-                connection._react()
 
 
 def _has_room(connection: AsyncConnection) -> Callable[[], bool]:
@@ -88,8 +70,4 @@ def broadcast(
         TypeError: the message has another type.
         ValueError: the policy is unknown.
     """
-    check_policy(policy)
-    prepared = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-    result = Broadcast(prepared)
-    result._deliver(connections, policy)
-    return result
+    return Broadcast(connections, message, policy)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from wsproto_core.broadcast import Delivery, SlowPolicy, check_policy, deliver
+from wsproto_core.broadcast import BaseBroadcast, SlowPolicy
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.typing import BytesLike, Data
 
@@ -19,18 +19,13 @@ PATIENCE = 0.05
 """Seconds to wait for one slow connection before the others are looked at."""
 
 
-class Broadcast:
+class Broadcast(BaseBroadcast[Connection]):
     """What :func:`broadcast` returns.
 
     Attributes:
         skipped: open connections that do not get the message.
         waiting: connections that have yet to get it, when they have room: only in :meth:`wait`.
     """
-
-    def __init__(self, message: PreparedMessage) -> None:
-        self._message = message
-        self.skipped: list[Connection] = []
-        self.waiting: list[Connection] = []
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the slow connections have room for the message, and send it on them.
@@ -55,15 +50,7 @@ class Broadcast:
     def _deliver(self, connections: Iterable[Connection], policy: SlowPolicy) -> None:
         for connection in connections:
             with connection._lock:
-                outcome = deliver(connection.protocol, self._message, policy)
-                if isinstance(outcome, list):
-                    connection._write_at_once(outcome)
-                elif outcome is Delivery.SKIPPED:
-                    self.skipped.append(connection)
-                elif outcome is Delivery.WAITING:
-                    self.waiting.append(connection)
-                elif outcome is not Delivery.CLOSED:
-                    connection._react()
+                super()._deliver([connection], policy)
 
 
 def broadcast(
@@ -92,7 +79,4 @@ def broadcast(
         TypeError: the message has another type.
         ValueError: the policy is unknown.
     """
-    check_policy(policy)
-    result = Broadcast(message if isinstance(message, PreparedMessage) else PreparedMessage(message))
-    result._deliver(connections, policy)
-    return result
+    return Broadcast(connections, message, policy)
