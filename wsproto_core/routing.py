@@ -304,12 +304,19 @@ def make_router(
 ) -> tuple[Router, T | None]:
     """Make what ``route`` gives ``serve`` in place of a handler.
 
+    Handlers are called with the connection, and with what their rule provides as keyword arguments.
+    A request that no rule matches is answered with HTTP status 404; one for which a rule has another
+    URL, with a redirect. ``process_request`` comes first, and may answer the request itself.
+
     Arguments:
-        url_map: see :class:`Router`.
-        server_name: see :class:`Router`.
-        ssl: a context; ``True`` if a proxy ends TLS.
-        create_router: a subclass of :class:`Router`, or a function that takes the same arguments and
-            returns a router; ``None`` for :class:`Router`.
+        url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of; the endpoints are the
+            handlers.
+        server_name: the server's name as clients know it, with its port unless that is the scheme's
+            default; subdomains are those of this name. ``None`` for the request's host.
+        ssl: a context for TLS; ``True`` if a proxy does TLS for this server.
+        create_router: a subclass of :class:`Router`, or a function that takes its arguments
+            ``url_map``, ``server_name`` and ``url_scheme``, and returns a router; ``None`` for
+            :class:`Router`.
 
     Returns:
         The router, and the context for ``serve``.

@@ -61,27 +61,14 @@ def route(
         async with route(url_map, "localhost", 8765) as server:
             await server.serve_forever()
 
-    Handlers are called with the connection, and with what their rule provides as keyword arguments.
-    A request that no rule matches is answered with HTTP status 404; one for which a rule has another
-    URL, with a redirect. ``process_request`` comes first, and may answer the request itself.
+    Which requests lead where is said at :func:`~wsproto_core.routing.make_router`.
 
     Arguments:
-        url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of; the endpoints are the
-            handlers.
-        host: see :func:`serve`.
-        port: see :func:`serve`.
-        server_name: the server's name as clients know it, with its port unless that is the scheme's
-            default; subdomains are those of this name. ``None`` for the request's host.
-        ssl: a context for TLS; ``True`` if a proxy does TLS for this server.
-        create_router: what makes the router, given ``url_map``, ``server_name`` and ``"ws"`` or
-            ``"wss"``; ``None`` for :class:`Router`.
-        task_status: what ``task_group.start`` gives.
-        options: those of :func:`serve`.
+        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        host, port, task_status, options: see :func:`serve`.
 
     Raises:
-        ImportError: werkzeug is not installed: ``pip install 'wsproto-core[router]'``.
-        TypeError, ValueError: an option is unknown or not allowed, a rule could never match, or its
-            handler cannot be called with what it provides.
+        ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
         OSError: the address cannot be listened on.
     """
     router, context = make_router(url_map, server_name, ssl, create_router)
@@ -101,13 +88,8 @@ def unix_route(
     """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
 
     Arguments:
-        url_map: see :func:`route`.
-        path: the socket's path; ``None`` if ``sock`` is given.
-        server_name: see :func:`route`.
-        ssl: see :func:`route`.
-        create_router: see :func:`route`.
-        task_status: see :func:`serve`.
-        options: see :func:`serve`.
+        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        path, task_status, options: see :func:`unix_serve`.
     """
     router, context = make_router(url_map, server_name, ssl, create_router)
     return unix_serve(router, path, task_status=task_status, ssl=context, **options)
