@@ -62,11 +62,16 @@ class BaseServer:
         """A connection that was admitted has ended."""
         self._admitted -= 1
 
-    def shut_down(self, close_connections: bool, code: int, reason: str) -> None:
-        """Refuse opening handshakes with HTTP status 503 and begin the closing ones.
+    def close(
+        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
+    ) -> None:
+        """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
+
+        Clients in the opening handshake get HTTP status 503. In the handlers of open connections,
+        ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
 
         Arguments:
-            close_connections: ``False`` leaves open connections to their handlers.
+            close_connections: ``False`` leaves the open ones to their handlers.
             code: close code for the open ones.
             reason: close reason for the open ones, at most 123 bytes in UTF-8.
 
@@ -74,9 +79,18 @@ class BaseServer:
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
+        self.shut_down(code if close_connections else None, reason)
+
+    def shut_down(self, code: int | None, reason: str) -> None:
+        """Refuse opening handshakes with HTTP status 503 and begin the closing ones.
+
+        Arguments:
+            code: close code for the open connections; ``None`` leaves them to their handlers.
+            reason: close reason.
+        """
         self.closing = True
         for connection in list(self.connections):
-            connection.shut_down(code if close_connections else None, reason)
+            connection.shut_down(code, reason)
 
 
 class BaseServerConnection(BaseConnection):

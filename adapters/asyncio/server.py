@@ -16,7 +16,6 @@ from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
 from wsproto_core.stream_options import check_call, check_serve
-from wsproto_core.typing import CloseCode
 
 from .connection import Connection, clock
 from .waiting import Opening, loop_call
@@ -185,23 +184,8 @@ class Server(BaseServer):
             raise
         await self.wait_closed()
 
-    def close(
-        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
-    ) -> None:
-        """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
-
-        Clients in the opening handshake get HTTP status 503. In the handlers of open connections,
-        ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
-
-        Arguments:
-            close_connections: ``False`` leaves the open ones to their handlers.
-            code: close code for the open ones.
-            reason: close reason for the open ones, at most 123 bytes in UTF-8.
-
-        Raises:
-            ValueError: the code or the reason is not allowed.
-        """
-        self.shut_down(close_connections, code, reason)
+    def shut_down(self, code: int | None, reason: str) -> None:
+        super().shut_down(code, reason)
         self._close_called.set()
         self.listener.close()
 

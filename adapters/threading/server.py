@@ -258,25 +258,10 @@ class Server(BaseServer):
             raise
         self.wait_closed()
 
-    def close(
-        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
-    ) -> None:
-        """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
-
-        Clients in the opening handshake get HTTP status 503. In the handlers of open connections,
-        ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
-
-        Arguments:
-            close_connections: ``False`` leaves the open ones to their handlers.
-            code: close code for the open ones.
-            reason: close reason for the open ones, at most 123 bytes in UTF-8.
-
-        Raises:
-            ValueError: the code or the reason is not allowed.
-        """
+    def shut_down(self, code: int | None, reason: str) -> None:
         with self._changed:
             closed = self.closing
-            self.shut_down(close_connections, code, reason)
+            super().shut_down(code, reason)
             self._changed.notify_all()
         if not closed:
             self._alarm.ring()

@@ -14,9 +14,10 @@ from ..options import ServeOptions, ServerOptions, split_options
 from ..server import ServerProtocol
 from ..serving import AsyncServerConnection, BaseServer, Handler
 from ..stream_options import check_names, check_serve
-from ..typing import CloseCode, Side, State
+from ..typing import Side, State
 from .connection import StructuredConnection
-from .runtime import Opening, Runtime, Scope, Tasks, Transport
+from .runtime import Opening, Runtime, Scope, Tasks
+from .transport import Transport
 
 __all__ = ["StructuredServe", "StructuredServer", "StructuredServerConnection"]
 
@@ -108,23 +109,8 @@ class StructuredServer(BaseServer, ABC):
         await self._close_called.wait()
         await self.wait_closed()
 
-    def close(
-        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
-    ) -> None:
-        """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
-
-        Clients in the opening handshake get HTTP status 503. In the handlers of open connections,
-        ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
-
-        Arguments:
-            close_connections: ``False`` leaves the open ones to their handlers.
-            code: close code for the open ones.
-            reason: close reason for the open ones, at most 123 bytes in UTF-8.
-
-        Raises:
-            ValueError: the code or the reason is not allowed.
-        """
-        self.shut_down(close_connections, code, reason)
+    def shut_down(self, code: int | None, reason: str) -> None:
+        super().shut_down(code, reason)
         self._close_called.set()
         if self._accepting is not None:
             self._accepting.cancel()
