@@ -35,7 +35,7 @@ LAYERS = (
     ("protocol",),
     ("broadcast", "client", "server", "connection", "connecting"),
     ("asynchronous",),
-    ("broadcasting", "serving", "reconnecting", "structured", "structured.runtime"),
+    ("broadcasting", "serving", "reconnecting", "structured", "structured.runtime", "structured.transport"),
     ("structured.connection",),
     ("structured.client", "structured.server"),
     ("testing", ""),

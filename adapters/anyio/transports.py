@@ -14,17 +14,9 @@ import anyio
 import anyio.lowlevel
 from anyio.abc import ByteStream, SocketAttribute
 from wsproto_core.structured.runtime import Runtime
+from wsproto_core.structured.transport import MAX_BUFFERS, READ_SIZE, WaitingTransport
 
-__all__ = ["READ_SIZE", "RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
-
-READ_SIZE = 2**16
-"""Bytes read at once."""
-
-WRITE_SIZE = 2**16
-"""Bytes given at once to a stream that does not tell how far it has come."""
-
-MAX_BUFFERS = 64
-"""Buffers written at once; systems have a limit of their own."""
+__all__ = ["RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
 
 
 def get_clock() -> Callable[[], float]:
@@ -121,50 +113,29 @@ class SocketTransport:
         self._sock.close()
 
 
-class StreamTransport:
+class StreamTransport(WaitingTransport):
     """Any byte stream of anyio. Writing to it always waits, and must not be cancelled."""
 
-    has_halves = False
-    writes_at_once = False
-
     def __init__(self, stream: ByteStream) -> None:
+        super().__init__()
         self.stream = stream
         self.local_address = stream.extra(SocketAttribute.local_address, None)
         self.remote_address = stream.extra(SocketAttribute.remote_address, None)
-        self._received: bytes | None = None
-        self._to_send = b""
-        self._sent = 0
 
-    def read(self) -> bytes | None:
-        received, self._received = self._received, None
-        return received
-
-    async def wait_readable(self) -> None:
-        if self._received is not None:
-            return
+    async def _receive(self) -> bytes:
         with os_errors():
             try:
-                self._received = await self.stream.receive(READ_SIZE)
+                return await self.stream.receive(READ_SIZE)
             except anyio.EndOfStream:
-                self._received = b""
+                return b""
 
-    def write(self, buffers: list[memoryview]) -> int:
-        sent, self._sent = self._sent, 0
-        if not sent:
-            self._to_send = b"".join(buffers)[:WRITE_SIZE]
-        return sent
-
-    async def wait_writable(self) -> None:
+    async def _send(self, data: bytes) -> None:
         try:
             with os_errors():
-                await self.stream.send(self._to_send)
+                await self.stream.send(data)
         except anyio.EndOfStream as error:
             # TLS has been ended by the peer.
             raise OSError("the stream has ended") from error
-        self._sent = len(self._to_send)
-
-    def send_eof(self) -> None:
-        raise NotImplementedError
 
     async def aclose(self) -> None:
         with os_errors():

@@ -10,8 +10,9 @@ import trio
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
+from wsproto_core.structured.transport import READ_SIZE
 
-from .transports import READ_SIZE, os_errors
+from .transports import os_errors
 
 __all__ = ["open_stream", "start_tls"]
 
@@ -47,8 +48,7 @@ async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
         from python_socks.async_.trio import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    arguments = socks_arguments(proxy)
-    socks = SocksProxy(**arguments | {"proxy_type": ProxyType[arguments["proxy_type"]]})
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
     try:
         sock = await socks.connect(host, port, timeout=math.inf)
     except ProxyError as error:

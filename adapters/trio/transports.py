@@ -13,17 +13,9 @@ from typing import Any
 
 import trio
 from wsproto_core.structured.runtime import Runtime
+from wsproto_core.structured.transport import MAX_BUFFERS, READ_SIZE, WaitingTransport
 
-__all__ = ["READ_SIZE", "RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
-
-READ_SIZE = 2**16
-"""Bytes read at once."""
-
-WRITE_SIZE = 2**16
-"""Bytes given at once to a stream that does not tell how far it has come."""
-
-MAX_BUFFERS = 64
-"""Buffers written at once; systems have a limit of their own."""
+__all__ = ["RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
 
 RUNTIME = Runtime(
     make_event=trio.Event,
@@ -112,17 +104,12 @@ class SocketTransport:
         self._sock.close()
 
 
-class StreamTransport:
+class StreamTransport(WaitingTransport):
     """Any stream of trio. Writing to it always waits, and must not be cancelled."""
 
-    has_halves = False
-    writes_at_once = False
-
     def __init__(self, stream: trio.abc.Stream) -> None:
+        super().__init__()
         self.stream = stream
-        self._received: bytes | None = None
-        self._to_send = b""
-        self._sent = 0
         lowest: Any = stream
         while not isinstance(lowest, trio.SocketStream) and hasattr(lowest, "transport_stream"):
             lowest = lowest.transport_stream
@@ -131,35 +118,19 @@ class StreamTransport:
         if sock is not None:
             self.local_address, self.remote_address = addresses(sock)
 
-    def read(self) -> bytes | None:
-        received, self._received = self._received, None
-        return received
-
-    async def wait_readable(self) -> None:
-        if self._received is not None:
-            return
+    async def _receive(self) -> bytes:
         with os_errors():
             try:
-                self._received = bytes(await self.stream.receive_some(READ_SIZE))
+                return bytes(await self.stream.receive_some(READ_SIZE))
             except trio.BrokenResourceError as error:
                 # Without a close of TLS, which WebSocket's own replaces.
                 if not isinstance(error.__cause__, ssl.SSLEOFError):
                     raise
-                self._received = b""
+                return b""
 
-    def write(self, buffers: list[memoryview]) -> int:
-        sent, self._sent = self._sent, 0
-        if not sent:
-            self._to_send = b"".join(buffers)[:WRITE_SIZE]
-        return sent
-
-    async def wait_writable(self) -> None:
+    async def _send(self, data: bytes) -> None:
         with os_errors():
-            await self.stream.send_all(self._to_send)
-        self._sent = len(self._to_send)
-
-    def send_eof(self) -> None:
-        raise NotImplementedError
+            await self.stream.send_all(data)
 
     async def aclose(self) -> None:
         with os_errors():

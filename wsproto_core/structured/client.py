@@ -17,7 +17,8 @@ from ..stream_options import check_names, check_reconnect, check_tasks
 from ..typing import State
 from ..uri import WebSocketURI, parse_uri
 from .connection import StructuredConnection
-from .runtime import Opening, Tasks, Transport
+from .runtime import Opening, Tasks
+from .transport import Transport
 
 __all__ = ["StructuredClientConnection", "StructuredConnect", "StructuredReconnect"]
 

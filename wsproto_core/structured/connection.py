@@ -25,7 +25,8 @@ from ..events import Fragment
 from ..options import Logger
 from ..protocol import Protocol
 from ..typing import CloseCode, Data, State, StreamAction
-from .runtime import Runtime, Scope, Tasks, Transport
+from .runtime import Runtime, Scope, Tasks
+from .transport import Transport
 
 __all__ = ["Pong", "StructuredConnection"]
 

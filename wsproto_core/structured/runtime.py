@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 
 from ..asynchronous import Event
 
-__all__ = ["Opening", "Runtime", "Scope", "Tasks", "Transport"]
+__all__ = ["Opening", "Runtime", "Scope", "Tasks"]
 
 T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
 
@@ -57,50 +57,6 @@ class Runtime:
     sleep_until: Callable[[float], Awaitable[object]]
     checkpoint: Callable[[], Awaitable[object]]
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
-
-
-class Transport(Interface):
-    """A stream whose operations do not wait; waiting is apart.
-
-    Each raises :exc:`OSError` when the stream is broken. One task at a time reads, one writes.
-
-    Attributes:
-        has_halves: whether one half can be ended alone.
-        writes_at_once: whether writing ever takes no waiting.
-        stream: what a user knows as the stream.
-        local_address, remote_address: where it leads, if that is known.
-    """
-
-    has_halves: bool
-    writes_at_once: bool
-    stream: Any
-    local_address: Any
-    remote_address: Any
-
-    def read(self) -> bytes | None:
-        """Return bytes, none at the end of the stream; ``None`` if one has to wait for them."""
-
-    async def wait_readable(self) -> object:
-        """Wait until there is something to read. Cancelling it loses nothing."""
-
-    def write(self, buffers: list[memoryview]) -> int:
-        """Write what takes no waiting; return how many bytes that was."""
-
-    async def wait_writable(self) -> object:
-        """Wait until more can be written."""
-
-    def send_eof(self) -> object:
-        """End the sending half."""
-
-    async def aclose(self) -> object:
-        """Close the stream in order."""
-
-    async def abort(self, reset: bool) -> object:
-        """Close the stream at once, if it is not closed yet, without waiting for anything.
-
-        Arguments:
-            reset: whether what has not been sent is to be dropped, if there is a choice.
-        """
 
 
 class Opening(ABC, Generic[T]):

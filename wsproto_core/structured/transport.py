@@ -1,0 +1,107 @@
+"""What is needed of a stream, and how a stream that can only wait is made to serve."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+from typing import Protocol as Interface
+
+__all__ = ["MAX_BUFFERS", "READ_SIZE", "Transport", "WaitingTransport"]
+
+READ_SIZE = 2**16
+"""Bytes read at once."""
+
+WRITE_SIZE = 2**16
+"""Bytes given at once to a stream that does not tell how far it has come."""
+
+MAX_BUFFERS = 64
+"""Buffers written at once; systems have a limit of their own."""
+
+
+class Transport(Interface):
+    """A stream whose operations do not wait; waiting is apart.
+
+    Each raises :exc:`OSError` when the stream is broken. One task at a time reads, one writes.
+
+    Attributes:
+        has_halves: whether one half can be ended alone.
+        writes_at_once: whether writing ever takes no waiting.
+        stream: what a user knows as the stream.
+        local_address, remote_address: where it leads, if that is known.
+    """
+
+    has_halves: bool
+    writes_at_once: bool
+    stream: Any
+    local_address: Any
+    remote_address: Any
+
+    def read(self) -> bytes | None:
+        """Return bytes, none at the end of the stream; ``None`` if one has to wait for them."""
+
+    async def wait_readable(self) -> object:
+        """Wait until there is something to read. Cancelling it loses nothing."""
+
+    def write(self, buffers: list[memoryview]) -> int:
+        """Write what takes no waiting; return how many bytes that was."""
+
+    async def wait_writable(self) -> object:
+        """Wait until more can be written."""
+
+    def send_eof(self) -> object:
+        """End the sending half."""
+
+    async def aclose(self) -> object:
+        """Close the stream in order."""
+
+    async def abort(self, reset: bool) -> object:
+        """Close the stream at once, if it is not closed yet, without waiting for anything.
+
+        Arguments:
+            reset: whether what has not been sent is to be dropped, if there is a choice.
+        """
+
+
+class WaitingTransport(ABC):
+    """A stream whose every operation waits: what it receives is kept until it is read, and what is to
+    be sent until it is written.
+
+    Sending must not be cancelled.
+    """
+
+    has_halves = False
+    writes_at_once = False
+
+    def __init__(self) -> None:
+        self._received: bytes | None = None
+        self._to_send = b""
+        self._sent = 0
+
+    @abstractmethod
+    async def _receive(self) -> bytes:
+        """Wait for bytes; return none at the end of the stream."""
+
+    @abstractmethod
+    async def _send(self, data: bytes) -> object:
+        """Send bytes, and wait until they are sent."""
+
+    def read(self) -> bytes | None:
+        received, self._received = self._received, None
+        return received
+
+    async def wait_readable(self) -> None:
+        if self._received is None:
+            self._received = await self._receive()
+
+    def write(self, buffers: list[memoryview]) -> int:
+        sent, self._sent = self._sent, 0
+        if not sent:
+            self._to_send = b"".join(buffers)[:WRITE_SIZE]
+        return sent
+
+    async def wait_writable(self) -> None:
+        await self._send(self._to_send)
+        self._sent = len(self._to_send)
+
+    def send_eof(self) -> None:
+        raise NotImplementedError
