@@ -1,4 +1,4 @@
-"""HTTP Basic authentication (RFC 7617), on both sides."""
+"""HTTP Basic authentication: RFC 7617, on both sides."""
 
 from __future__ import annotations
 

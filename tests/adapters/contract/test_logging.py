@@ -307,3 +307,25 @@ async def test_no_frames_above_debug(runtime: Runtime) -> None:
             await runtime.check_echo(client)
         await runtime.until(lambda: not server.connections)
     assert {record.levelno for record in log.records} == {logging.INFO}
+
+
+async def test_frames_of_one_connection_only(runtime: Runtime) -> None:
+    log, frames = Log(), Log()
+    log.logger.setLevel(logging.INFO)
+
+    class Watched(runtime.ServerConnection):  # type: ignore[name-defined,misc]
+        def process_request(self, path: str, request_headers: Any) -> Any:
+            if path == "/watched":
+                self.log_frames(frames.logger)
+            return super().process_request(path, request_headers)
+
+    async with runtime.serving(logger=log, create_protocol=Watched) as (_, uri):
+        async with runtime.connect(uri) as client:
+            await runtime.check_echo(client)
+        assert not frames.records
+        async with runtime.connect(f"{uri}watched") as client:
+            await runtime.check_echo(client)
+    assert {record.levelno for record in log.records} == {logging.INFO}
+    assert {"request: 'GET' '/watched'", "received close frame, FIN, 2 bytes: 1000 (normal closure)"} <= {
+        message.replace(", mask", "") for message in frames.messages(logging.DEBUG)
+    }

@@ -1,4 +1,4 @@
-"""The limit on a server's connections."""
+"""The limit on connections: `max_connections`, and status 503 beyond it."""
 
 from __future__ import annotations
 

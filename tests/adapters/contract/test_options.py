@@ -1,4 +1,4 @@
-"""Every option of `connect`, `serve` and the rest: a wrong name, a wrong type, or one that contradicts
+"""Mistakes in options: a wrong name, a wrong type, or one that contradicts
 another is refused at the call itself, by an error that names it. Nothing is connected, nothing listens.
 """
 
