@@ -169,6 +169,7 @@ async def test_connection_that_fails(runtime: Runtime, how: str) -> None:
         if how == "protocol error":
             await peer.send(b"\xff\xff")
             await peer.read_to_end()
+            peer.end()
         else:
             getattr(peer, how)()
         await runtime.until(lambda: not server.connections)
