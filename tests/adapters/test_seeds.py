@@ -553,7 +553,7 @@ async def test_message_larger_than_max_size() -> None:
         (["a", "b"], "ab"),
         ([b"a", bytearray(b"b"), memoryview(b"c")], b"abc"),
     ],
-    ids=str,
+    ids=["str", "bytes", "bytearray", "memoryview", "fragments of text", "binary fragments"],
 )
 async def test_send(message: Any, received: Data) -> None:
     async def asynchronous() -> AsyncIterator[Any]:

@@ -157,7 +157,9 @@ def test_types_on_a_server(name: str, good: list[Any], bad: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("backlog", -1), ("max_threads", 0), ("ssl", CLIENT_CONTEXT)], ids=str
+    ("name", "value"),
+    [("backlog", -1), ("max_threads", 0), ("ssl", CLIENT_CONTEXT)],
+    ids=["backlog", "max_threads", "ssl"],
 )
 def test_values_on_a_server(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must"):

@@ -174,7 +174,9 @@ def matrix(name: str, accept: Callable[[str, Deflate], bool]) -> list[Any]:
     bits = (None, *range(8, 16))
     return [
         pytest.param(
-            case_of(name, ours), asked, id=f"{name}-our-{ours}-" + (",".join(parameters_of(asked)) or "none")
+            case_of(name, ours),
+            asked,
+            id="-".join([name, "our", ours, *sorted(parameters_of(asked))]),
         )
         for ours in ("client", "server")
         for server_forgets in (False, True)

@@ -32,7 +32,7 @@ def kinds(runtime: Runtime) -> list[Any]:
         ["", "a", ""],
         [b""],
     ],
-    ids=str,
+    ids=["str", "bytes", "bytes-like", "one", "with empty ones", "empty"],
 )
 async def test_iterable_is_sent_as_fragments(runtime: Runtime, items: list[Any]) -> None:
     text = isinstance(items[0], str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -29,12 +30,17 @@ async def status_of(server: Any, user: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "credentials", [CREDENTIALS, [CREDENTIALS], [("other", "x"), CREDENTIALS], iter([CREDENTIALS])], ids=repr
+    "make_credentials",
+    [
+        lambda: CREDENTIALS,
+        lambda: [CREDENTIALS],
+        lambda: [("other", "x"), CREDENTIALS],
+        lambda: iter([CREDENTIALS]),
+    ],
+    ids=["pair", "list of one", "list", "iterator"],
 )
-async def test_credentials_may_be_a_pair_or_pairs(credentials: Any) -> None:
-    if hasattr(credentials, "__next__"):
-        credentials = (pair for pair in [CREDENTIALS])
-    factory = basic_auth_protocol_factory(realm="my dev server", credentials=credentials)
+async def test_credentials_may_be_a_pair_or_pairs(make_credentials: Callable[[], Any]) -> None:
+    factory = basic_auth_protocol_factory(realm="my dev server", credentials=make_credentials())
     async with serving(idle, create_protocol=factory) as (server, _):
         assert await status_of(server, "hello:iloveyou@") == 101
         assert await status_of(server, "hello:wrong@") in (401, 403)
@@ -97,7 +103,7 @@ async def test_create_protocol() -> None:
         {"credentials": 1},
         {"check_credentials": 1},
     ],
-    ids=repr,
+    ids=["none", "both", "a str", "a password that is no str", "an int", "no function"],
 )
 def test_wrong_arguments(arguments: Any) -> None:
     with pytest.raises(TypeError):
