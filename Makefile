@@ -11,9 +11,11 @@
 #                    processors, up to the first failure; RUNS=3 RUNTIMES="trio threading" for fewer
 #   make clean       remove what these commands made
 #
-# PYTHON=/path/to/python chooses the interpreter of the virtual environment.
+# PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=6
+# processes, of which most wait most of the time; with PROCESSES=0 in one, as a debugger wants it.
 
 PYTHON ?= python3
+PROCESSES ?= 6
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -24,14 +26,12 @@ demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
 
 test: lint
-	$(BIN)/coverage erase
-	$(BIN)/python .ci/tests.py --coverage $(ARGS)
-	$(BIN)/coverage combine --quiet
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
 
 test-all:
-	PYTHON='$(PYTHON)' SKIP='$(SKIP)' .ci/test-all $(ARGS)
+	PYTHON='$(PYTHON)' SKIP='$(SKIP)' .ci/test-all -n $(PROCESSES) --dist worksteal $(ARGS)
 
 lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .

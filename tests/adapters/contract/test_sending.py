@@ -97,7 +97,7 @@ async def test_messages_come_in_order(runtime: Runtime) -> None:
         await sending.result()
 
 
-@pytest.mark.parametrize("message", [None, 1, {}, 1.5], ids=repr)
+@pytest.mark.parametrize("message", [None, 1, object, 1.5], ids=repr)
 async def test_other_types_cannot_be_sent(runtime: Runtime, message: Any) -> None:
     async with runtime.connected() as (client, server):
         with pytest.raises(TypeError, match="message must be"):
