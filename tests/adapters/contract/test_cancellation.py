@@ -140,14 +140,15 @@ async def test_timeout_in_a_handler(runtime: Runtime) -> None:
 # Sending
 
 
+FIRST, LARGE = b"x" * 2**16, b"x" * 2**20
+
+
 async def fill(runtime: Runtime, websocket: Any) -> Any:
-    """Send until a send waits; return that."""
-    while True:
-        sending = runtime.spawn(websocket.send, b"x" * 2**16)
-        await runtime.until_stable(sending.done, 0.02)
-        if not sending.done():
-            return sending
-        await sending.result()
+    """Send a message that stops the peer's reading, and one that no buffers hold: return the second."""
+    await websocket.send(FIRST)
+    sending = runtime.spawn(websocket.send, LARGE)
+    await runtime.until(lambda: websocket.statistics.messages_sent == 2)
+    return sending
 
 
 async def test_send_given_up_while_it_waits_for_room_is_sent_whole_or_not_at_all(runtime: Runtime) -> None:
@@ -208,15 +209,13 @@ async def test_cancelled_send_that_waits_for_its_turn_sends_nothing(runtime: Run
     options = {"write_limit": 2**16}
     async with runtime.connected(options, {"read_limit": 2**10}, small_buffers=True) as (client, server):
         first = await fill(runtime, client)
-        sent = client.statistics.messages_sent
         second = runtime.spawn(client.send, "never sent")
         await runtime.settle()
         second.cancel()
         with pytest.raises(Cancelled):
             await second.result()
         third = runtime.spawn(client.send, "third")
-        for _ in range(sent):
-            assert await server.recv() == b"x" * 2**16
+        assert [await server.recv(), await server.recv()] == [FIRST, LARGE]
         assert await server.recv() == "third"
         await first.result()
         await third.result()
@@ -278,8 +277,7 @@ async def test_cancelled_ping_that_waits_for_room(runtime: Runtime) -> None:
         pinging.cancel()
         with contextlib.suppress(Cancelled):
             await pinging.result()
-        for _ in range(client.statistics.messages_sent):
-            await server.recv()
+        assert [await server.recv(), await server.recv()] == [FIRST, LARGE]
         await sending.result()
         # The connection is none the worse for it.
         await runtime.pong(await client.ping(b"!"))
