@@ -11,11 +11,11 @@
 #                    processors, up to the first failure; RUNS=3 RUNTIMES="trio threading" for fewer
 #   make clean       remove what these commands made
 #
-# PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=6
+# PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=4
 # processes, of which most wait most of the time; with PROCESSES=0 in one, as a debugger wants it.
 
 PYTHON ?= python3
-PROCESSES ?= 6
+PROCESSES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
