@@ -41,7 +41,7 @@ lint: $(VENV)/.tools
 	MYPYPATH=bench $(BIN)/mypy bench
 
 features: $(VENV)/.tools
-	$(BIN)/python docs/features.py $(ARGS)
+	$(BIN)/python docs/features.py -n $(PROCESSES) --dist worksteal $(ARGS)
 
 bench: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py

@@ -6,20 +6,11 @@ have in common is in the folder `contract`.
 
 from __future__ import annotations
 
-import gc
 import inspect
 
 import pytest
 
 from .runtimes import Runtime, make_runtime
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _small_collections() -> None:
-    # Each test ends with a garbage collection, which has little to do if what is there already
-    # does not count.
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +22,7 @@ from adapters.anyio import (
     unix_serve,
 )
 
-from .base import DEADLINE, Event, Handler, Runtime, Task
+from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
 
 
 class AnyioTask(Task):
@@ -49,7 +48,7 @@ class Anyio(Runtime):
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         self._failure: Exception | None = None
         anyio.run(self._supervise, test, backend=self.name.removeprefix("anyio-"))
-        gc.collect()
+        collect_garbage()
         if self._failure is not None:
             raise self._failure
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -24,7 +23,7 @@ from adapters.asyncio import (
     unix_serve,
 )
 
-from .base import DEADLINE, Event, Handler, Runtime, Task
+from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
@@ -59,7 +58,7 @@ class Asyncio(Runtime):
             runner.run(self._supervise(test))
         # Exceptions that were never retrieved, and transports that were never closed, are
         # reported when they are collected.
-        gc.collect()
+        collect_garbage()
         assert not self.reports, f"reported to the event loop: {self.reports}"
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import inspect
 import select
 import socket
@@ -18,7 +17,7 @@ from typing import Any, Self
 import adapters.threading
 from adapters.threading import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
 
-from .base import DEADLINE, Event, Handler, Runtime, Task
+from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -207,7 +206,7 @@ class Threads(Runtime):
             each.check()
         if self.alone:
             self._check_threads(before)
-        gc.collect()
+        collect_garbage()
 
     def _check_threads(self, before: set[threading.Thread]) -> None:
         deadline = time.monotonic() + 5

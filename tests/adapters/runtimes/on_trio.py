@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +22,7 @@ from adapters.trio import (
     unix_serve,
 )
 
-from .base import DEADLINE, Event, Handler, Runtime, Task
+from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
 
 
 class TrioTask(Task):
@@ -48,7 +47,7 @@ class Trio(Runtime):
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         trio.run(self._supervise, test)
-        gc.collect()
+        collect_garbage()
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
         with trio.fail_after(DEADLINE):
