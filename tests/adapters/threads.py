@@ -72,8 +72,9 @@ class RawServer:
         self.socket.sendall(response(parse_head(data).headers["sec-websocket-key"]))
 
     def send(self, *frames: Frame) -> None:
-        for opcode, payload, fin, reserved in frames:
-            self.socket.sendall(build_frame(opcode, payload, fin=fin, reserved=reserved))
+        # In one piece, so that they come at once.
+        built = [build_frame(opcode, data, fin=fin, reserved=bits) for opcode, data, fin, bits in frames]
+        self.socket.sendall(b"".join(built))
 
     def read_exactly(self, count: int) -> bytes:
         data = b""
