@@ -128,7 +128,7 @@ async def measure_websockets(count: int, compressed: bool, rounds: int) -> float
     return measure(their_broadcast, connections, rounds) - measure(write, connections, rounds)
 
 
-def main(count: int = 10_000, rounds: int = 20) -> None:
+def main(count: int = 10_000, rounds: int = 200) -> None:
     print(
         f"{len(MESSAGE)} bytes to {count:,} connections: microseconds a connection, beyond the write itself\n"
     )
@@ -137,7 +137,7 @@ def main(count: int = 10_000, rounds: int = 20) -> None:
     for name in ("not compressed", "compressed"):
         compressed = name == "compressed"
         ours = asyncio.run(measure_ours(count, compressed, rounds))
-        theirs = asyncio.run(measure_websockets(count, compressed, max(1, rounds // 5)))
+        theirs = asyncio.run(measure_websockets(count, compressed, max(1, rounds // 20)))
         print(f"| {name} | {ours:.3f} | {'not installed' if theirs is None else f'{theirs:.3f}'} |")
 
 

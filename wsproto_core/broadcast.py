@@ -2,8 +2,8 @@
 
 This is a part of the state machine that has a file of its own. It reaches into :class:`.Protocol`:
 with thousands of connections, what a broadcast costs is how much memory of each it has to look at. So
-a connection that has nothing else under way, as nearly all have, is looked at only, and its message is
-written at once; all others take the ordinary way.
+what it needs of a connection is in one small object, the outbox, which also knows, as long as nothing
+else happens, that there is nothing to look at. All others take longer ways.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Generic, Literal, TypeAlias, TypeVar, get_args
 from typing import Protocol as Interface
 
+from .outbox import Outbox
 from .prepared import PreparedMessage
 from .protocol import Protocol
 from .states import Phase
@@ -68,21 +69,35 @@ def deliver(
         :func:`not_written` for those that could not be. Or, if there is nothing to write now, what
         has become of the message.
     """
+    outbox, frame = protocol._outbox, message.frame
+    if outbox.ready is frame.sharing and (outbox.outdated or not frame.compressed):
+        outbox.shared += 1
+        outbox.bytes_sent += frame.size
+        return frame.buffers
+    return _look_and_deliver(protocol, message, policy)
+
+
+def _look_and_deliver(
+    protocol: Protocol, message: PreparedMessage, policy: SlowPolicy
+) -> list[bytes] | Delivery:
     outbox = protocol._outbox
     writer = outbox.writer
     if protocol._phase is not _OPEN:
         return Delivery.CLOSED
-    sharing = writer.sharing
-    if sharing is None or outbox.queued or outbox.unwritten or outbox._pong is not None or writer.building:
+    if (
+        writer.sharing is None
+        or outbox.queued
+        or outbox.unwritten
+        or outbox._pong is not None
+        or writer.building
+    ):
         return _deliver_later(protocol, message, policy)
-    known, buffers, size, compressed = message.frame
-    if known is not sharing:
-        _, buffers, size, compressed = message.frame_for(sharing)
-    writer.shared += 1
-    if compressed:
-        writer.outdated = True
-    outbox.bytes_sent += size
-    return buffers
+    frame = message.frame_for(writer.sharing)
+    writer.outdated = writer.outdated or frame.compressed
+    outbox.ready, outbox.outdated = writer.sharing, writer.outdated
+    outbox.shared += 1
+    outbox.bytes_sent += frame.size
+    return frame.buffers
 
 
 def _deliver_later(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery:
@@ -107,6 +122,8 @@ def not_written(protocol: Protocol, count: int) -> None:
 
 class Target(Interface):
     """A connection of an adapter, as a broadcast needs it."""
+
+    _outbox: Outbox
 
     @property
     def protocol(self) -> Protocol:
@@ -148,8 +165,17 @@ class BaseBroadcast(Generic[TargetT]):
 
     def _deliver(self, connections: Iterable[TargetT], policy: SlowPolicy) -> None:
         message = self._message
+        sharing, buffers, size, compressed = message.frame
         for connection in connections:
+            outbox = connection._outbox
+            # What deliver begins with, for the thousands for which it is all, without a call.
+            if outbox.ready is sharing and (outbox.outdated or not compressed):
+                outbox.shared += 1
+                outbox.bytes_sent += size
+                connection._write_at_once(buffers)
+                continue
             outcome = deliver(connection.protocol, message, policy)
+            sharing, buffers, size, compressed = message.frame
             if type(outcome) is list:
                 connection._write_at_once(outcome)
             elif outcome is Delivery.SKIPPED:

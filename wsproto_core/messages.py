@@ -479,7 +479,6 @@ class MessageWriter:
         text: whether that message is text.
         frames: number of frames built.
         sharing: what decides how whole messages are encoded; ``None`` if their frames cannot be shared.
-        shared: number of shared frames that were sent as messages, beside those built.
         outdated: whether the extensions have to start anew, as the peer has seen what they have not.
     """
 
@@ -490,7 +489,6 @@ class MessageWriter:
         "building",
         "frames",
         "outdated",
-        "shared",
         "sharing",
         "text",
     )
@@ -510,7 +508,6 @@ class MessageWriter:
         self._random = random
         self._extensions = tuple(extensions)
         self.sharing = sharing(extensions) if random is None else None
-        self.shared = 0
         self.outdated = False
 
     def message(

@@ -17,6 +17,7 @@ from .extensions.base import Extension
 from .frames import FIN, Opcode
 from .observing import NOBODY, Observer, make_writer
 from .options import Marks
+from .prepared import Sharing
 from .statistics import Stopwatch
 
 __all__ = ["Outbox"]
@@ -30,6 +31,10 @@ class Outbox:
         queued: bytes that have not been handed out.
         unwritten: bytes that have been handed out and not been written.
         bytes_sent: bytes that have been handed out so far.
+        ready: what decides how a whole message is encoded, while it is known that one can be written at
+            once; ``None`` says only that it is not known. A change of phase ends it, too.
+        shared: number of shared frames that were sent as messages, beside those that the writer built.
+        outdated: while ready, whether the writer's extensions have to start anew in any case.
         blocked: for how long it has not been writable.
         writable: turns false when more bytes than the high-water mark wait to be written, and true
             again when they are down to the low one.
@@ -45,7 +50,10 @@ class Outbox:
         "_random",
         "blocked",
         "bytes_sent",
+        "outdated",
         "queued",
+        "ready",
+        "shared",
         "unwritten",
         "writable",
         "writer",
@@ -65,6 +73,9 @@ class Outbox:
         self.queued = 0
         self.unwritten = 0
         self.bytes_sent = 0
+        self.ready: Sharing | None = None
+        self.shared = 0
+        self.outdated = False
         self.writable = True
         self._marks = marks
         self._opening: list[bytes] = []
@@ -85,6 +96,7 @@ class Outbox:
 
     def add(self, buffers: list[bytes]) -> None:
         """Add a frame, in one or two buffers."""
+        self.ready = None
         for buffer in buffers:
             self._buffers.append(buffer)
             self.queued += len(buffer)
@@ -103,6 +115,7 @@ class Outbox:
         recently processed Ping frame." (section 5.5.3)
         """
         if not self._close_taken:
+            self.ready = None
             self._pong = payload
 
     def close(self, payload: bytes) -> None:
@@ -139,6 +152,7 @@ class Outbox:
 
     def hold(self, count: int) -> None:
         """Of what was handed out and counted as written, ``count`` bytes have not been written."""
+        self.ready = None
         self.unwritten += count
         if self.queued + self.unwritten > self._marks.high:
             self._block()

@@ -80,16 +80,20 @@ class SharedFrame(NamedTuple):
     """A frame for many connections.
 
     Attributes:
-        sharing: which ones; ``None`` for none.
+        sharing: which ones.
         buffers: the frame, in one or two buffers, which must not be altered.
         size: its size in bytes.
         compressed: whether the compressors of those connections have to start anew after it.
     """
 
-    sharing: Sharing | None
+    sharing: Sharing
     buffers: list[bytes]
     size: int
     compressed: bool
+
+
+NOBODYS = SharedFrame(Sharing(0, 0, ()), [], 0, False)
+"""A frame of no connection."""
 
 
 class PreparedMessage:
@@ -130,7 +134,7 @@ class PreparedMessage:
         if self.text and isinstance(self.message, bytes):
             self.message.decode()
         self._frames: dict[Sharing, SharedFrame] = {}
-        self.frame = SharedFrame(None, [], 0, False)
+        self.frame = NOBODYS
 
     def __repr__(self) -> str:
         kind = "text" if self.text else "binary"

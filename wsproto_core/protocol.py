@@ -509,6 +509,7 @@ class Protocol:
         if phase is None:
             return
         self._phase = phase
+        self._outbox.ready = None
         self._rules = rules = PHASES[phase]
         timers = self._timers
         timers.stop(Timer.OPENING)

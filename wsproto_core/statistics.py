@@ -118,9 +118,9 @@ def collect(
     reader = inbox.reader
     return Statistics(
         messages_received=inbox.taken + len(reader.messages),
-        messages_sent=messages_sent + outbox.writer.shared,
+        messages_sent=messages_sent + outbox.shared,
         frames_received=reader.frames,
-        frames_sent=outbox.writer.frames + outbox.writer.shared,
+        frames_sent=outbox.writer.frames + outbox.shared,
         bytes_received=bytes_received,
         bytes_sent=outbox.bytes_sent,
         compressed_bytes_received=sum(extension.compressed_bytes_received for extension in extensions),

@@ -67,14 +67,15 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     _delivering = False
 
     def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
+        # First, to be near what else a broadcast needs: it pays for each part of memory that it looks at.
+        self._writing_paused = False
+        self._slice: int | None = None
         super().__init__(protocol, logger)
         self._loop = loop
         self._buffer = _read_buffer(loop)
         self._dispatching = False
         self._flush_scheduled = False
         self._reading_paused = False
-        self._writing_paused = False
-        self._slice: int | None = None
         self._unwritten: list[memoryview] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell

@@ -39,6 +39,15 @@ POLICIES: list[SlowPolicy] = ["skip", "close", "wait"]
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
+@pytest.fixture(params=[0, 2], ids=["first", "again"])
+def server(request: pytest.FixtureRequest) -> ServerProtocol:
+    """Of one that has had messages, and nothing else, less is looked at."""
+    server = opened_server()
+    for _ in range(request.param):
+        deliver(server, HELLO)
+    return server
+
+
 def frames_of(buffers: list[bytes] | Delivery) -> list[Frame]:
     assert isinstance(buffers, list)
     return parse_frames(b"".join(buffers), masked=False)
@@ -87,6 +96,24 @@ def test_what_follows_refers_to_nothing_that_the_peer_does_not_have() -> None:
     assert [client.next_message() for _ in range(4)] == [first, second] * 2
 
 
+def test_compressed_after_others_that_were_not() -> None:
+    """What follows must not refer to what came before the one that was compressed."""
+    client, server = opened_pair({"compression": "deflate"}, {"compression": "deflate"})
+    own, short, long = "z" * 1000, PreparedMessage("x" * 10), PreparedMessage("y" * 1000)
+    server.send(own)
+    client.receive_data(written(server))
+    _, other = opened_pair({"compression": "deflate"}, {"compression": "deflate"})
+    for message in (short, short, long):
+        deliver(other, message)
+        delivery = deliver(server, message)
+        assert isinstance(delivery, list)
+        client.receive_data(b"".join(delivery))
+    server.send(own)
+    client.receive_data(written(server))
+    expected = [own, short.message, short.message, long.message, own]
+    assert [client.next_message() for _ in expected] == expected
+
+
 def test_what_is_counted() -> None:
     server = opened_server()
     before = server.statistics
@@ -121,8 +148,7 @@ def test_what_could_not_be_written() -> None:
     assert isinstance(deliver(server, HELLO), list)
 
 
-def test_a_little_that_could_not_be_written() -> None:
-    server = opened_server()
+def test_a_little_that_could_not_be_written(server: ServerProtocol) -> None:
     deliver(server, HELLO)
     not_written(server, 3)
     assert server.unwritten == 3
@@ -150,9 +176,11 @@ BEFORE: list[tuple[Callable[[ServerProtocol], object], list[Frame]]] = [
 @every_policy
 @pytest.mark.parametrize(("before", "frames"), BEFORE)
 def test_nothing_is_overtaken(
-    before: Callable[[ServerProtocol], object], frames: list[Frame], policy: SlowPolicy
+    server: ServerProtocol,
+    before: Callable[[ServerProtocol], object],
+    frames: list[Frame],
+    policy: SlowPolicy,
 ) -> None:
-    server = opened_server()
     before(server)
     assert deliver(server, HELLO, policy) is Delivery.QUEUED
     assert deliver(server, HELLO, policy) is Delivery.QUEUED
@@ -161,8 +189,7 @@ def test_nothing_is_overtaken(
 
 
 @every_policy
-def test_what_was_handed_out_and_not_written(policy: SlowPolicy) -> None:
-    server = opened_server()
+def test_what_was_handed_out_and_not_written(server: ServerProtocol, policy: SlowPolicy) -> None:
     server.send("before")
     server.data_to_send()
     assert deliver(server, HELLO, policy) is Delivery.QUEUED
@@ -243,9 +270,8 @@ def test_a_slow_connection_is_waited_for() -> None:
     ("policy", "delivery"),
     [("skip", Delivery.SKIPPED), ("close", Delivery.SKIPPED), ("wait", Delivery.WAITING)],
 )
-def test_within_a_fragmented_message(policy: SlowPolicy, delivery: Delivery) -> None:
+def test_within_a_fragmented_message(server: ServerProtocol, policy: SlowPolicy, delivery: Delivery) -> None:
     """It is no sign of slowness."""
-    server = opened_server()
     server.send("one", fin=False)
     assert deliver(server, HELLO, policy) is delivery
     written(server)
@@ -286,8 +312,9 @@ def lost(server: Protocol) -> None:
 
 @every_policy
 @pytest.mark.parametrize("close", [closing, closed_by_peer, failed, ended, lost])
-def test_what_is_not_open_any_more(close: Callable[[Protocol], None], policy: SlowPolicy) -> None:
-    server = opened_server()
+def test_what_is_not_open_any_more(
+    server: ServerProtocol, close: Callable[[Protocol], None], policy: SlowPolicy
+) -> None:
     close(server)
     before = server.statistics
     assert deliver(server, HELLO, policy) is Delivery.CLOSED

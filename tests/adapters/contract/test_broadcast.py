@@ -163,6 +163,22 @@ async def test_compression(runtime: Runtime, clients: list[dict[str, Any]]) -> N
             assert (sent.bytes_sent < 10 * len(MESSAGE)) is bool(client.extensions)
 
 
+async def test_what_a_connection_sends_after_compressed_ones(runtime: Runtime) -> None:
+    """It must not refer to what came before them."""
+    compressed: dict[str, Any] = {"compression": "deflate"}
+    own, short, long = "z" * 1000, "x" * 10, "y" * 1000
+    async with audience(runtime, compressed, compressed, **compressed) as (servers, clients):
+        for server in servers:
+            await server.send(own)
+        for message in (short, short, long):
+            runtime.broadcast(servers, message)
+        for server in servers:
+            await server.send(own)
+        for client in clients:
+            expected = [own, short, short, long, own]
+            assert [await client.recv() for _ in expected] == expected
+
+
 async def test_clients_broadcast_too(runtime: Runtime) -> None:
     """Their frames are masked, each by a key of its own."""
     async with audience(runtime, {}, {"compression": "deflate"}, compression="deflate") as (servers, clients):
