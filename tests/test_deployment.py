@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from adapters.asyncio import connect, reconnect
+from tests.interop.programs import free_port
 from wsproto_core import ConnectionClosedOK
 
 PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"
@@ -47,12 +48,6 @@ def program(
         process.wait()
         assert process.stderr is not None
         process.stderr.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def wait_until_it_listens(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -36,10 +37,14 @@ def find(program: str) -> str:
 
 
 def free_port() -> int:
-    """A port of the moment: programs cannot be given a socket that listens."""
-    with socket.create_server((HOST, 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
+    """A port of the moment: programs cannot be given a socket that listens.
+
+    It is none of those that the system chooses, so that no other test gets it meanwhile.
+    """
+    while True:
+        port = secrets.choice(range(10_000, 30_000))
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
 
 
 @contextlib.contextmanager

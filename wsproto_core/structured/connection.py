@@ -36,7 +36,7 @@ PATIENCE = 0.1
 TURNS = 64
 """Calls that found what they wanted, after which other tasks get a turn."""
 
-LAST_WORDS = 0.01
+LAST_WORDS = 0.05
 """Seconds that writing may go on when there is no more time, on streams that must not be cut short."""
 
 
