@@ -8,7 +8,8 @@
 #   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
 #                    as bench/NAME.py, most take a number of connections: see their first lines
 #   make soak        what all adapters have in common, 100 times on each runtime, half of them on busy
-#                    processors, up to the first failure; RUNS=3 RUNTIMES="trio threading" for fewer
+#                    processors, up to the first failure: three hours, on two of them;
+#                    RUNS=3 RUNTIMES="trio threading" for fewer, ARGS="--first 51" to go on
 #   make clean       remove what these commands made
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=4
