@@ -15,28 +15,10 @@ from adapters.threading.server import ThreadingServeOptions
 from adapters.trio.client import TrioConnectOptions
 from adapters.trio.server import TrioServeOptions
 from tests.adapters.runtimes import Runtime
+from tests.core.test_options import ON_BOTH_SIDES
 from wsproto_core.options import OPTIONS, ConnectOptions, ServeOptions
 
 from .test_api import SERVER, SERVER_CONNECTION
-
-OPTIONAL = ["compression", "extensions", "subprotocols", "extra_headers", "logger", "create_protocol"]
-
-DISABLED = [
-    "open_timeout",
-    "close_timeout",
-    "ping_interval",
-    "ping_timeout",
-    "max_size",
-    "max_queue",
-    "read_limit",
-    "write_limit",
-    "max_fragments",
-    "max_pings",
-    "max_headers",
-    "max_header_line",
-    "max_header_bytes",
-]
-
 
 CONTRACT = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
 
@@ -62,7 +44,7 @@ def test_every_member_is_tried() -> None:
 
 
 async def test_none_is_no_limit_and_no_deadline_or_the_default(runtime: Runtime) -> None:
-    options = dict.fromkeys([*DISABLED, *OPTIONAL])
+    options = dict.fromkeys([*ON_BOTH_SIDES, "extensions", "extra_headers", "create_protocol"])
     async with runtime.connected(options, options) as (client, server):
         for sender, receiver in ((client, server), (server, client)):
             sending = runtime.spawn(sender.send, "x" * 2**21)
