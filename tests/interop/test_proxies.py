@@ -30,17 +30,22 @@ def socks_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize("tls", [False, True])
-def test_http_proxy(name: str, http_port: int, tls: bool) -> None:
+def check_through(name: str, proxy: str, tls: bool) -> None:
+    """Whatever is sent through a proxy arrives."""
     runtime = make_runtime(name)
     options = {"ssl": client_context()} if tls else {}
 
     async def test() -> None:
         server_options = {"ssl": server_context()} if tls else {}
         async with runtime.serving(serve_case, max_size=None, **server_options) as (_, uri):
-            await check(runtime, uri, proxy=f"http://{HOST}:{http_port}", **options)
+            await check(runtime, uri, proxy=proxy, **options)
 
     runtime.run(test())
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_http_proxy(name: str, http_port: int, tls: bool) -> None:
+    check_through(name, f"http://{HOST}:{http_port}", tls)
 
 
 def test_http_proxy_cannot_reach_the_server(name: str, http_port: int) -> None:
@@ -71,15 +76,7 @@ def test_http_proxy_with_credentials(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 def test_socks_proxy(name: str, socks_port: int, scheme: str, tls: bool) -> None:
-    runtime = make_runtime(name)
-    options = {"ssl": client_context()} if tls else {}
-
-    async def test() -> None:
-        server_options = {"ssl": server_context()} if tls else {}
-        async with runtime.serving(serve_case, max_size=None, **server_options) as (_, uri):
-            await check(runtime, uri, proxy=f"{scheme}://{HOST}:{socks_port}", **options)
-
-    runtime.run(test())
+    check_through(name, f"{scheme}://{HOST}:{socks_port}", tls)
 
 
 def test_socks_proxy_cannot_reach_the_server(name: str, socks_port: int) -> None:

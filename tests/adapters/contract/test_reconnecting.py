@@ -42,6 +42,17 @@ async def send_one(websocket: Any) -> None:
     await websocket.send("one")
 
 
+async def receive_on_two(runtime: Runtime, uri: str, **options: Any) -> None:
+    """Receive what :func:`send_one` sends, on two connections, one after the other."""
+    count = 0
+    async with runtime.reconnect(uri, **options) as connections:
+        async for websocket in connections:
+            assert await websocket.recv() == "one"
+            count += 1
+            if count == 2:
+                break
+
+
 async def test_each_connection_follows_the_one_before(runtime: Runtime) -> None:
     async with runtime.serving(send_one) as (_, uri):
         seen = []
@@ -100,13 +111,7 @@ async def test_it_fails_and_succeeds(runtime: Runtime) -> None:
     log = Log()
     options = {**NO_DELAYS, "logger": log}
     async with runtime.serving(send_one, process_request=refusals) as (_, uri):
-        count = 0
-        async with runtime.reconnect(uri, **options) as connections:
-            async for websocket in connections:
-                assert await websocket.recv() == "one"
-                count += 1
-                if count == 2:
-                    break
+        await receive_on_two(runtime, uri, **options)
         assert refusals.count == 6
         failures = [message for message in log.messages() if "trying again" in message]
         assert len(failures) == 4
@@ -182,13 +187,7 @@ async def test_delays_begin_anew_after_a_success(runtime: Runtime) -> None:
     # Three in a row would be one too many.
     refusals = Refusals(503, 503, None, 503, 503, None)
     async with runtime.serving(send_one, process_request=refusals) as (_, uri):
-        count = 0
-        async with runtime.reconnect(uri, reconnect_delays=delays) as connections:
-            async for websocket in connections:
-                assert await websocket.recv() == "one"
-                count += 1
-                if count == 2:
-                    break
+        await receive_on_two(runtime, uri, reconnect_delays=delays)
         assert refusals.count == 6
         assert len(begun) >= 2
 
