@@ -70,16 +70,18 @@ def deliver(
         has become of the message.
     """
     outbox, frame = protocol._outbox, message.frame
-    if outbox.ready is frame.sharing and (outbox.outdated or not frame.compressed):
-        outbox.shared += 1
-        outbox.bytes_sent += frame.size
-        return frame.buffers
-    return _look_and_deliver(protocol, message, policy)
+    if outbox.ready is not frame.sharing or (frame.compressed and not outbox.outdated):
+        delivery = _look(protocol, message, policy)
+        if delivery is not None:
+            return delivery
+        frame = message.frame
+    outbox.shared += 1
+    outbox.bytes_sent += frame.size
+    return frame.buffers
 
 
-def _look_and_deliver(
-    protocol: Protocol, message: PreparedMessage, policy: SlowPolicy
-) -> list[bytes] | Delivery:
+def _look(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery | None:
+    """See whether there is anything in the way; if not, make the outbox ready and return ``None``."""
     outbox = protocol._outbox
     writer = outbox.writer
     if protocol._phase is not _OPEN:
@@ -92,12 +94,9 @@ def _look_and_deliver(
         or writer.building
     ):
         return _deliver_later(protocol, message, policy)
-    frame = message.frame_for(writer.sharing)
-    writer.outdated = writer.outdated or frame.compressed
+    writer.outdated = message.frame_for(writer.sharing).compressed or writer.outdated
     outbox.ready, outbox.outdated = writer.sharing, writer.outdated
-    outbox.shared += 1
-    outbox.bytes_sent += frame.size
-    return frame.buffers
+    return None
 
 
 def _deliver_later(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery:
