@@ -20,6 +20,10 @@ ConnectionT = TypeVar("ConnectionT", bound=AsyncConnection)
 class Attempts(Generic[T]):
     """Connections that are opened one after the other, as far as no waiting is concerned.
 
+    A connection is opened when the one before has ended, after a delay if opening it fails; it is
+    closed when the loop goes on, or the block is left. An error after which it is no use to try again
+    is raised.
+
     Attributes:
         connection: the one that is open, or was last; ``None`` before the first.
     """

@@ -199,10 +199,9 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
                 except ConnectionClosed:
                     continue
 
-    A connection is opened when the one before has ended, after a delay if opening it fails; it is
-    closed when the loop goes on, or the block is left. An error after which it is no use to try again
-    is raised. ``async for websocket in connect(...)`` does the same, but a connection may stay open
-    for a while when such a loop is left.
+    Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
+    ``async for websocket in connect(...)`` does the same, but a connection may stay open for a while
+    when such a loop is left.
 
     Arguments:
         uri: see :func:`connect`.

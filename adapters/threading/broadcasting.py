@@ -60,23 +60,7 @@ def broadcast(
 ) -> Broadcast:
     """Send a message on many connections, without waiting for any of them.
 
-    It is encoded once, and compressed once for all connections with the same settings, when these are
-    a server's. Connections that are not open are passed over. One is slow if it is not writable: if
-    more than ``write_limit`` bytes are on their way to it.
-
-    Arguments:
-        connections: this adapter's connections.
-        message: ``str`` is sent as text, bytes-like as binary; or what ``prepare`` returns.
-        policy: what becomes of slow connections: ``"skip"`` them, ``"close"`` them with code 1013, or
-            ``"wait"``: they get the message when they have room for it, in :meth:`Broadcast.wait` of
-            what this returns. Within a message that is sent in fragments, a connection is skipped or
-            waits.
-
-    Returns:
-        Who has been skipped; to be waited for if the policy is ``"wait"``.
-
-    Raises:
-        TypeError: the message has another type.
-        ValueError: the policy is unknown.
+    Arguments, return value and errors: see :func:`wsproto_core.broadcasting.broadcast`, but that those
+    who are to wait do so in :meth:`Broadcast.wait` of what this returns.
     """
     return Broadcast(connections, message, policy)

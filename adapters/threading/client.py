@@ -209,9 +209,8 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
                 except ConnectionClosed:
                     continue
 
-    A connection is opened when the one before has ended, after a delay if opening it fails; it is
-    closed when the loop goes on, or the block is left. An error after which it is no use to try again
-    is raised. ``for websocket in connect(...)`` does the same.
+    Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
+    ``for websocket in connect(...)`` does the same.
 
     Arguments:
         uri: see :func:`connect`.

@@ -126,9 +126,7 @@ def reconnect(uri: str, **options: Unpack[TrioConnectOptions]) -> Reconnect:
                 except ConnectionClosed:
                     continue
 
-    A connection is opened when the one before has ended, after a delay if opening it fails; it is
-    closed when the loop goes on, or the block is left. An error after which it is no use to try again
-    is raised.
+    Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
 
     Arguments:
         uri: see :func:`connect`.
