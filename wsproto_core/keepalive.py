@@ -83,9 +83,13 @@ class Pings:
 
 
 class Keepalive:
-    """When to send a ping, and how long to wait for a sign of life after it."""
+    """When to send a ping, and how long to wait for a sign of life after it.
 
-    __slots__ = ("_awaited", "_heard", "_interval", "_pings", "_queued", "_suspended", "_timeout", "_timers")
+    Attributes:
+        queued: whether a ping of ours has not even been handed out; whoever hands it out resets this.
+    """
+
+    __slots__ = ("_awaited", "_heard", "_interval", "_pings", "_suspended", "_timeout", "_timers", "queued")
 
     def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
         """
@@ -99,7 +103,7 @@ class Keepalive:
         self._timeout = timeout
         self._awaited = False
         self._suspended = False
-        self._queued = False
+        self.queued = False
         self._heard = 0
 
     def start(self, now: float) -> None:
@@ -113,13 +117,13 @@ class Keepalive:
             heard: bytes received so far.
         """
         self.start(now)
-        if self._queued:
-            # The last one has not even been handed out: the peer does not read.
+        if self.queued:
+            # The peer does not read.
             return None
         payload = None
         if not self._pings.full:
             payload = self._pings.add(None, now)
-            self._queued = True
+            self.queued = True
         # If there are too many already, any of those asks for life as well.
         if not self._awaited or heard != self._heard:
             self._awaited = True
@@ -127,10 +131,6 @@ class Keepalive:
             if not self._suspended:
                 self._timers.start(Timer.PONG, now, self._timeout)
         return payload
-
-    def handed_out(self) -> None:
-        """What was queued, the ping with it, is on its way."""
-        self._queued = False
 
     def lives(self, heard: int) -> bool:
         """The deadline for a pong has come: whether the peer gave a sign of life meanwhile."""

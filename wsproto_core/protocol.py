@@ -399,7 +399,7 @@ class Protocol:
 
         Call it only when everything that it gave before has been written.
         """
-        self._keepalive.handed_out()
+        self._keepalive.queued = False
         return self._outbox.take()
 
     def deadline(self) -> float | None:
