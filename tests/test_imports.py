@@ -13,7 +13,7 @@ import ast
 import io
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +35,7 @@ LAYERS = (
     ("protocol",),
     ("broadcast", "client", "server", "connection", "connecting"),
     ("asynchronous",),
-    ("broadcasting", "serving", "reconnecting", "structured", "structured.runtime", "structured.transport"),
-    ("structured.connection",),
-    ("structured.client", "structured.server"),
+    ("broadcasting", "serving", "reconnecting"),
     ("testing", ""),
 )
 
@@ -83,10 +81,14 @@ DEFERRED_DEPENDENCIES = {"routing": {"werkzeug"}}
 RUNTIMES = {
     "anyio": {"anyio", "python_socks"},
     "asyncio": {"asyncio", "python_socks", "uvloop"},
+    "structured": set(),
     "threading": {"python_socks"},
     "trio": {"python_socks", "trio"},
     "websockets": {"asyncio"},
 }
+
+# What adapters share that the core must not have, because it handles streams and tasks.
+SHARED = {"anyio": "structured", "trio": "structured"}
 
 # An adapter that gives another one's classes older names. Nothing may know it: no entry leads to it.
 FACADES = {"websockets": "asyncio"}
@@ -97,6 +99,8 @@ ADAPTER_CODE_LINES = 900
 # Not counted: streams.py is no part of an adapter's connections, but opens streams or is a tool for those
 # who hold one. Threads have no event loop: what stands in for it is not counted either.
 NOT_COUNTED = {"streams.py"}
+# What is counted together of an adapter and of what it shares.
+ESSENTIALS = ("connection.py", "client.py", "server.py")
 # A facade's __init__.py is one long list of names.
 NOT_COUNTED_OF = {"threading": {"keeper.py", "waiting.py"}, "websockets": {"__init__.py"}}
 
@@ -199,7 +203,8 @@ def adapter_problem(module: str, imported: Import) -> str | None:
     top = target.partition(".")[0]
     runtimes = set().union(*RUNTIMES.values())
     if top == "adapters":
-        if within(target, {f"adapters.{name}" for name in (adapter, FACADES.get(adapter, adapter))}):
+        known = (adapter, SHARED.get(adapter, adapter), FACADES.get(adapter, adapter))
+        if within(target, {f"adapters.{name}" for name in known}):
             return None
         return f"imports {target}: an adapter knows no other adapter"
     if top == "wsproto_core" or top in RUNTIMES[adapter]:
@@ -275,13 +280,21 @@ def too_long(root: Path) -> list[str]:
         if count > LONGEST_CORE_FILE:
             found.append(f"{path.relative_to(root)}: {count} lines")
     for adapter in sorted(RUNTIMES):
-        paths = sorted((root / "adapters" / adapter).rglob("*.py"))
+        folder = root / "adapters" / adapter
         left_out = NOT_COUNTED | NOT_COUNTED_OF.get(adapter, set())
-        paths = [path for path in paths if path.name not in left_out]
-        count = sum(count_code_lines(path.read_text(encoding="utf-8")) for path in paths)
+        count = count_of(path for path in folder.rglob("*.py") if path.name not in left_out)
         if count >= ADAPTER_CODE_LINES:
             found.append(f"adapters/{adapter}: {count} lines of code")
+        if adapter in SHARED:
+            both = [folder, root / "adapters" / SHARED[adapter]]
+            count = count_of(each / name for each in both for name in ESSENTIALS if (each / name).is_file())
+            if count >= ADAPTER_CODE_LINES:
+                found.append(f"adapters/{adapter}, with what it shares: {count} lines of code")
     return found
+
+
+def count_of(paths: Iterable[Path]) -> int:
+    return sum(count_code_lines(path.read_text(encoding="utf-8")) for path in paths)
 
 
 # This source tree
@@ -358,6 +371,11 @@ KEEPING = {
             "from .connection import Connection\n"
             "import adapters.asyncio.streams"
         ),
+    },
+    "what adapters share": {
+        "adapters/structured/connection.py": "from wsproto_core import Protocol",
+        "adapters/trio/client.py": "import trio\nfrom adapters.structured.connection import Connection",
+        "adapters/anyio/client.py": "from adapters import structured",
     },
     "a facade and its adapter": {
         "adapters/websockets/client.py": (
@@ -550,6 +568,26 @@ def test_facade(tmp_path: Path, source: str, expected: str) -> None:
     assert problem.endswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import trio", "an adapter knows the core and its own runtime only"),
+        ("import anyio", "an adapter knows the core and its own runtime only"),
+        ("from adapters.trio import connect", "an adapter knows no other adapter"),
+    ],
+)
+def test_what_adapters_share(tmp_path: Path, source: str, expected: str) -> None:
+    (problem,) = problems(write_tree(tmp_path, {"adapters/structured/client.py": source}))
+    assert problem.endswith(expected)
+
+
+@pytest.mark.parametrize("importer", ["asyncio", "threading", "websockets"])
+def test_who_does_not_share(tmp_path: Path, importer: str) -> None:
+    files = {f"adapters/{importer}/client.py": "from adapters.structured.client import connect"}
+    (problem,) = problems(write_tree(tmp_path, files))
+    assert problem.endswith("an adapter knows no other adapter")
+
+
 def test_adapter_of_another_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RUNTIMES, "threading", set())
     (problem,) = problems(write_tree(tmp_path, {"adapters/threading/client.py": "import asyncio"}))
@@ -583,6 +621,18 @@ def test_long_adapter(tmp_path: Path) -> None:
     assert too_long(write_tree(tmp_path, files)) == []
     write_tree(tmp_path, {"adapters/asyncio/server.py": "x = 1\n" * 450})
     assert too_long(tmp_path) == ["adapters/asyncio: 900 lines of code"]
+
+
+def test_long_adapter_with_what_it_shares(tmp_path: Path) -> None:
+    files = {
+        "adapters/structured/connection.py": "x = 1\n" * 500,
+        "adapters/structured/runtime.py": "x = 1\n" * 399,
+        "adapters/trio/client.py": "x = 1\n" * 399,
+        "adapters/trio/transports.py": "x = 1\n" * 399,
+    }
+    assert too_long(write_tree(tmp_path, files)) == []
+    write_tree(tmp_path, {"adapters/trio/client.py": "x = 1\n" * 400})
+    assert too_long(tmp_path) == ["adapters/trio, with what it shares: 900 lines of code"]
 
 
 def test_long_facade(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ try:
 except ImportError as error:
     raise ImportError("adapters.anyio needs anyio: pip install 'wsproto-core[anyio]'") from error
 
+from adapters.structured.connection import StructuredConnection as Connection
 from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
-from wsproto_core.structured.connection import StructuredConnection as Connection
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .router import Router, route, unix_route

@@ -8,17 +8,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Unpack, overload
 
 import anyio
+from adapters.structured.runtime import Tasks
+from adapters.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
+from adapters.structured.transport import Transport
 from anyio.abc import ByteStream, TaskStatus
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
-from wsproto_core.structured.runtime import Tasks
-from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 
 from .sockets import accept, listen, open_listener
 from .streams import start_tls
-from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
+from .transports import RUNTIME, StreamTransport, make_transport
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
@@ -140,7 +141,7 @@ class Serve(StructuredServe[Server]):
             anyio.notify_closing(listener)
             listener.close()
 
-    async def open_transport(self, stream: socket.socket | ByteStream) -> SocketTransport | StreamTransport:
+    async def open_transport(self, stream: socket.socket | ByteStream) -> Transport:
         if self.ssl is not None:
             return StreamTransport(await start_tls(stream, self.ssl, None, server_side=True))
         return make_transport(stream)

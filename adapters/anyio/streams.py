@@ -8,15 +8,14 @@ import ssl
 from typing import cast
 
 import anyio
+from adapters.structured.transport import READ_SIZE, os_errors
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
-from wsproto_core.structured.transport import READ_SIZE
 
 from .sockets import connect_tcp, connect_unix
-from .transports import os_errors
 
 __all__ = ["open_stream", "start_tls"]
 
@@ -59,11 +58,11 @@ async def open_socks(proxy: Proxy, host: str, port: int) -> SocketStream:
 async def open_tunnel(stream: ByteStream, tunnel: Tunnel) -> None:
     """Ask an HTTP proxy for a tunnel."""
     try:
-        with os_errors():
+        with os_errors(anyio.EndOfStream):
             await stream.send(tunnel.request.serialize())
         while not tunnel.open:
             try:
-                with os_errors():
+                with os_errors(anyio.EndOfStream):
                     data = await stream.receive(READ_SIZE)
             except anyio.EndOfStream:
                 tunnel.receive_eof()
@@ -93,7 +92,7 @@ async def start_tls(
         context = ssl.create_default_context()
     plain: ByteStream | None = None
     try:
-        with os_errors():
+        with os_errors(anyio.EndOfStream):
             plain = await SocketStream.from_socket(stream) if isinstance(stream, socket.socket) else stream
             # A close of TLS's own says no more than a close frame does.
             return await TLSStream.wrap(

@@ -7,17 +7,18 @@ import ssl as ssl_module
 from typing import Unpack
 
 import trio
-from wsproto_core.connecting import Connecting
-from wsproto_core.options import ConnectOptions
-from wsproto_core.stream_options import check_path
-from wsproto_core.structured.client import (
+from adapters.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
     StructuredReconnect,
 )
+from adapters.structured.transport import Transport
+from wsproto_core.connecting import Connecting
+from wsproto_core.options import ConnectOptions
+from wsproto_core.stream_options import check_path
 
 from .streams import open_stream, start_tls
-from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
+from .transports import RUNTIME, StreamTransport, make_transport
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
@@ -48,7 +49,7 @@ class Connect(StructuredConnect[ClientConnection]):
     option_names = TrioConnectOptions.__annotations__
     tasks_name = "nursery"
 
-    async def open_transport(self, connecting: Connecting) -> SocketTransport | StreamTransport:
+    async def open_transport(self, connecting: Connecting) -> Transport:
         stream = await open_stream(connecting)
         if not connecting.ssl:
             return make_transport(stream)

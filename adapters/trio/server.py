@@ -12,15 +12,16 @@ from contextlib import suppress
 from typing import Any, Unpack, overload
 
 import trio
+from adapters.structured.runtime import Tasks
+from adapters.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
+from adapters.structured.transport import Transport
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
-from wsproto_core.structured.runtime import Tasks
-from wsproto_core.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 
 from .streams import start_tls
-from .transports import RUNTIME, SocketTransport, StreamTransport, make_transport
+from .transports import RUNTIME, StreamTransport, make_transport
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
@@ -140,7 +141,7 @@ class Serve(StructuredServe[Server]):
                 else:
                     handlers.start_soon(handle, stream)
 
-    async def open_transport(self, stream: trio.abc.Stream) -> SocketTransport | StreamTransport:
+    async def open_transport(self, stream: trio.abc.Stream) -> Transport:
         if self.ssl is None:
             return make_transport(stream)
         return StreamTransport(await start_tls(stream, self.ssl, None, server_side=True))

@@ -7,12 +7,10 @@ import ssl
 from typing import Any
 
 import trio
+from adapters.structured.transport import READ_SIZE, os_errors
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
-from wsproto_core.structured.transport import READ_SIZE
-
-from .transports import os_errors
 
 __all__ = ["open_stream", "start_tls"]
 

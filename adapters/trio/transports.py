@@ -1,21 +1,26 @@
-"""Streams of trio, for the core: plain sockets, and any other stream, such as TLS."""
+"""Streams of trio as transports: plain sockets, and any other stream, such as TLS."""
 
 from __future__ import annotations
 
 import os
 import socket
 import ssl
-import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import trio
-from wsproto_core.structured.runtime import Runtime
-from wsproto_core.structured.transport import MAX_BUFFERS, READ_SIZE, WaitingTransport
+from adapters.structured.runtime import Runtime
+from adapters.structured.transport import (
+    READ_SIZE,
+    SocketTransport,
+    Transport,
+    WaitingTransport,
+    addresses,
+    os_errors,
+)
 
-__all__ = ["RUNTIME", "SocketTransport", "StreamTransport", "make_transport", "os_errors"]
+__all__ = ["RUNTIME", "StreamTransport", "make_transport"]
 
 RUNTIME = Runtime(
     make_event=trio.Event,
@@ -27,81 +32,10 @@ RUNTIME = Runtime(
     sleep_until=trio.sleep_until,
     checkpoint=trio.lowlevel.checkpoint,
     checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+    wait_readable=trio.lowlevel.wait_readable,
+    wait_writable=trio.lowlevel.wait_writable,
+    notify_closing=trio.lowlevel.notify_closing,
 )
-
-
-@contextmanager
-def os_errors() -> Iterator[None]:
-    """Raise what the system said, where trio or a stream wraps it."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        raise OSError(repr(error)) from error
-
-
-def addresses(sock: Any) -> tuple[Any, Any]:
-    """Return a socket's own address and its peer's, which is ``None`` if the peer has gone already."""
-    try:
-        return sock.getsockname(), sock.getpeername()
-    except OSError:
-        return sock.getsockname(), None
-
-
-class SocketTransport:
-    """A socket of our own, which is read and written without waiting whenever that is possible."""
-
-    has_halves = True
-    writes_at_once = True
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.stream = self._sock = sock
-        self.local_address, self.remote_address = addresses(sock)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Gathered writes need no help.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def read(self) -> bytes | None:
-        try:
-            return self._sock.recv(READ_SIZE)
-        except BlockingIOError:
-            return None
-
-    async def wait_readable(self) -> None:
-        with os_errors():
-            await trio.lowlevel.wait_readable(self._sock)
-
-    def write(self, buffers: list[memoryview]) -> int:
-        try:
-            if len(buffers) == 1 or not hasattr(self._sock, "sendmsg"):
-                return self._sock.send(buffers[0])
-            return self._sock.sendmsg(buffers[:MAX_BUFFERS])
-        except BlockingIOError:
-            return 0
-
-    async def wait_writable(self) -> None:
-        with os_errors():
-            await trio.lowlevel.wait_writable(self._sock)
-
-    def send_eof(self) -> None:
-        self._sock.shutdown(socket.SHUT_WR)
-
-    async def aclose(self) -> None:
-        await self.abort(False)
-
-    async def abort(self, reset: bool) -> None:
-        if self._sock.fileno() < 0:
-            return
-        if reset:
-            # Nothing lingers in the system's buffers.
-            with suppress(OSError):
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        trio.lowlevel.notify_closing(self._sock)
-        self._sock.close()
 
 
 class StreamTransport(WaitingTransport):
@@ -141,8 +75,8 @@ class StreamTransport(WaitingTransport):
             await trio.aclose_forcefully(self.stream)
 
 
-def make_transport(stream: trio.abc.Stream) -> SocketTransport | StreamTransport:
-    """Return what the core reads and writes a stream by; a socket's is taken out of it."""
+def make_transport(stream: trio.abc.Stream) -> Transport:
+    """Return what we read and write a stream by; a socket's is taken out of it."""
     if isinstance(stream, trio.SocketStream):
-        return SocketTransport(socket.socket(fileno=stream.socket.detach()))
+        return SocketTransport(RUNTIME, socket.socket(fileno=stream.socket.detach()))
     return StreamTransport(stream)

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
-from ..connection import takes_path
-from ..logs import default_logger, describe
-from ..options import ServeOptions, ServerOptions, split_options
-from ..server import ServerProtocol
-from ..serving import AsyncServerConnection, BaseServer, Handler
-from ..stream_options import check_names, check_serve
-from ..typing import Side, State
+from wsproto_core.connection import takes_path
+from wsproto_core.logs import default_logger, describe
+from wsproto_core.options import ServeOptions, ServerOptions, split_options
+from wsproto_core.server import ServerProtocol
+from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
+from wsproto_core.stream_options import check_names, check_serve
+from wsproto_core.typing import Side, State
+
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks
 from .transport import Transport

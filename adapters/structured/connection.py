@@ -18,13 +18,14 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-from ..asynchronous import AsyncConnection, Event, Waiter
-from ..broadcast import not_written
-from ..connection import advance
-from ..events import Fragment
-from ..options import Logger
-from ..protocol import Protocol
-from ..typing import CloseCode, Data, State, StreamAction
+from wsproto_core.asynchronous import AsyncConnection, Event, Waiter
+from wsproto_core.broadcast import not_written
+from wsproto_core.connection import advance
+from wsproto_core.events import Fragment
+from wsproto_core.options import Logger
+from wsproto_core.protocol import Protocol
+from wsproto_core.typing import CloseCode, Data, State, StreamAction
+
 from .runtime import Runtime, Scope, Tasks
 from .transport import Transport
 

@@ -8,14 +8,15 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack
 
-from ..client import ClientProtocol
-from ..connecting import Connecting
-from ..exceptions import InvalidStatusCode
-from ..options import ClientOptions, ConnectOptions, split_options
-from ..reconnecting import AsyncReconnecting
-from ..stream_options import check_names, check_reconnect, check_tasks
-from ..typing import State
-from ..uri import WebSocketURI, parse_uri
+from wsproto_core.client import ClientProtocol
+from wsproto_core.connecting import Connecting
+from wsproto_core.exceptions import InvalidStatusCode
+from wsproto_core.options import ClientOptions, ConnectOptions, split_options
+from wsproto_core.reconnecting import AsyncReconnecting
+from wsproto_core.stream_options import check_names, check_reconnect, check_tasks
+from wsproto_core.typing import State
+from wsproto_core.uri import WebSocketURI, parse_uri
+
 from .connection import StructuredConnection
 from .runtime import Opening, Tasks
 from .transport import Transport

@@ -1,12 +1,18 @@
-"""What is needed of a stream, and how a stream that can only wait is made to serve."""
+"""Streams: what is needed of one, plain sockets, and how a stream that can only wait is made to serve."""
 
 from __future__ import annotations
 
+import socket
+import struct
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from typing import Protocol as Interface
 
-__all__ = ["MAX_BUFFERS", "READ_SIZE", "Transport", "WaitingTransport"]
+from .runtime import Runtime
+
+__all__ = ["READ_SIZE", "SocketTransport", "Transport", "WaitingTransport", "addresses", "os_errors"]
 
 READ_SIZE = 2**16
 """Bytes read at once."""
@@ -60,6 +66,85 @@ class Transport(Interface):
         Arguments:
             reset: whether what has not been sent is to be dropped, if there is a choice.
         """
+
+
+@contextmanager
+def os_errors(*others: type[Exception]) -> Iterator[None]:
+    """Raise what the system said, where the runtime or a stream wraps it.
+
+    Arguments:
+        others: errors that are raised as they are, too.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (OSError, *others)):
+            raise
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise OSError(repr(error)) from error
+
+
+def addresses(sock: Any) -> tuple[Any, Any]:
+    """Return a socket's own address and its peer's, which is ``None`` if the peer has gone already."""
+    try:
+        return sock.getsockname(), sock.getpeername()
+    except OSError:
+        return sock.getsockname(), None
+
+
+class SocketTransport:
+    """A socket of our own, which is read and written without waiting whenever that is possible."""
+
+    has_halves = True
+    writes_at_once = True
+
+    def __init__(self, runtime: Runtime, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._runtime = runtime
+        self.stream = self._sock = sock
+        self.local_address, self.remote_address = addresses(sock)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Gathered writes need no help.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def read(self) -> bytes | None:
+        try:
+            return self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return None
+
+    async def wait_readable(self) -> None:
+        with os_errors():
+            await self._runtime.wait_readable(self._sock)
+
+    def write(self, buffers: list[memoryview]) -> int:
+        try:
+            if len(buffers) == 1 or not hasattr(self._sock, "sendmsg"):
+                return self._sock.send(buffers[0])
+            return self._sock.sendmsg(buffers[:MAX_BUFFERS])
+        except BlockingIOError:
+            return 0
+
+    async def wait_writable(self) -> None:
+        with os_errors():
+            await self._runtime.wait_writable(self._sock)
+
+    def send_eof(self) -> None:
+        self._sock.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        await self.abort(False)
+
+    async def abort(self, reset: bool) -> None:
+        if self._sock.fileno() < 0:
+            return
+        if reset:
+            # Nothing lingers in the system's buffers.
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._runtime.notify_closing(self._sock)
+        self._sock.close()
 
 
 class WaitingTransport(ABC):

@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
+from socket import socket
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
-from ..asynchronous import Event
+from wsproto_core.asynchronous import Event
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
 
@@ -57,6 +58,10 @@ class Runtime:
     sleep_until: Callable[[float], Awaitable[object]]
     checkpoint: Callable[[], Awaitable[object]]
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    wait_readable: Callable[[socket], Awaitable[object]]
+    wait_writable: Callable[[socket], Awaitable[object]]
+    notify_closing: Callable[[socket], object]
+    """A socket is about to be closed: let go those who wait for it."""
 
 
 class Opening(ABC, Generic[T]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wsproto_core.structured.transport import WRITE_SIZE, WaitingTransport
+from adapters.structured.transport import WRITE_SIZE, WaitingTransport
 
 
 class Stream(WaitingTransport):
