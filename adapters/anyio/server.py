@@ -17,7 +17,7 @@ from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
 
-from .sockets import accept, listen, open_listener
+from .sockets import accept
 from .streams import start_tls
 from .transports import RUNTIME, StreamTransport, make_transport
 
@@ -116,14 +116,8 @@ class Serve(StructuredServe[Server]):
     create = ServerConnection
     option_names = AnyioServeOptions.__annotations__
 
-    async def _listen(self) -> list[socket.socket]:
-        if self.sock is not None:
-            self.sock.setblocking(False)
-            self.sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
-            return [self.sock]
-        if self.path is not None:
-            return [open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
-        return await listen(self.hosts, self.port, **self.listener_options)
+    def make_listener(self, sock: socket.socket) -> socket.socket:
+        return sock
 
     async def accept(
         self, listener: socket.socket, handle: Callable[[Any], Awaitable[None]], handlers: Tasks

@@ -34,6 +34,7 @@ RUNTIME = Runtime(
     sleep_until=anyio.sleep_until,
     checkpoint=anyio.lowlevel.checkpoint,
     checkpoint_if_cancelled=anyio.lowlevel.checkpoint_if_cancelled,
+    getaddrinfo=anyio.getaddrinfo,
     wait_readable=anyio.wait_readable,
     wait_writable=anyio.wait_writable,
     notify_closing=anyio.notify_closing,

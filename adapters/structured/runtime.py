@@ -58,6 +58,8 @@ class Runtime:
     sleep_until: Callable[[float], Awaitable[object]]
     checkpoint: Callable[[], Awaitable[object]]
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    getaddrinfo: Callable[..., Awaitable[Any]]
+    """:func:`socket.getaddrinfo`."""
     wait_readable: Callable[[socket], Awaitable[object]]
     wait_writable: Callable[[socket], Awaitable[object]]
     notify_closing: Callable[[socket], object]

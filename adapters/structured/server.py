@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from wsproto_core.stream_options import check_names, check_serve
 from wsproto_core.typing import Side, State
 
 from .connection import StructuredConnection
+from .listening import listen, open_listener
 from .runtime import Opening, Runtime, Scope, Tasks
 from .transport import Transport
 
@@ -201,9 +203,18 @@ class StructuredServe(Opening[T], Generic[T]):
         self._create = self.options.pop("create_protocol", None) or self.create
         self.logger = self.options.get("logger") or default_logger(Side.SERVER)
 
+    async def _listen(self) -> list[socket.socket]:
+        if self.sock is not None:
+            self.sock.setblocking(False)
+            self.sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
+            return [self.sock]
+        if self.path is not None:
+            return [open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
+        return await listen(self.runtime, self.hosts, self.port, **self.listener_options)
+
     @abstractmethod
-    async def _listen(self) -> list[Any]:
-        """Open the runtime's listeners."""
+    def make_listener(self, sock: socket.socket) -> Any:
+        """Return the runtime's listener for a socket that listens."""
 
     @abstractmethod
     async def accept(self, listener: Any, handle: Callable[[Any], Awaitable[None]], handlers: Tasks) -> None:
@@ -226,7 +237,8 @@ class StructuredServe(Opening[T], Generic[T]):
         await self.make_server(self.handler, self.runtime, [])._handle(self, stream)
 
     async def _open(self, tasks: Tasks) -> T:
-        server = self.make_server(self.handler, self.runtime, await self._listen())
+        listeners = [self.make_listener(sock) for sock in await self._listen()]
+        server = self.make_server(self.handler, self.runtime, listeners)
         try:
             await tasks.start(partial(server._run, self))
         except BaseException:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 import ssl as ssl_module
-import stat
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, Unpack, overload
 
 import trio
@@ -118,15 +114,8 @@ class Serve(StructuredServe[Server]):
     create = ServerConnection
     option_names = TrioServeOptions.__annotations__
 
-    async def _listen(self) -> list[trio.SocketListener]:
-        if self.sock is not None:
-            self.sock.setblocking(False)
-            sock = trio.socket.from_stdlib_socket(self.sock)
-            sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
-            return [trio.SocketListener(sock)]
-        if self.path is not None:
-            return [await open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
-        return await listen(self.hosts, self.port, **self.listener_options)
+    def make_listener(self, sock: socket.socket) -> trio.SocketListener:
+        return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
 
     async def accept(
         self, listener: trio.SocketListener, handle: Callable[[Any], Awaitable[None]], handlers: Tasks
@@ -151,58 +140,6 @@ class Serve(StructuredServe[Server]):
 
     def addresses(self, server: Server) -> list[Any]:
         return [sock.getsockname() for sock in server.sockets or ()]
-
-
-async def listen(
-    hosts: Sequence[str | None], port: int, *, family: int = socket.AF_UNSPEC, **options: Any
-) -> list[trio.SocketListener]:
-    """Listen on all addresses of some hosts, with the options of :func:`open_listener`."""
-    listeners: list[trio.SocketListener] = []
-    unusable: OSError | None = None
-    try:
-        for host in hosts:
-            for address in await trio.socket.getaddrinfo(
-                host, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
-            ):
-                try:
-                    listeners.append(await open_listener(address[0], address[4], **options))
-                except OSError as error:
-                    # A system may have names for IPv6 and no use for it.
-                    if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                        raise
-                    unusable = error
-        if unusable is not None and not listeners:
-            raise unusable
-    except BaseException:
-        for listener in listeners:
-            listener.socket.close()
-        raise
-    return listeners
-
-
-async def open_listener(
-    family: int, address: Any, backlog: int = socket.SOMAXCONN, reuse_port: bool = False
-) -> trio.SocketListener:
-    """Listen on an address, or on the path of a Unix socket."""
-    sock = trio.socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if family == socket.AF_UNIX:
-            with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(os.stat(address).st_mode):
-                    # What an earlier server has left.
-                    os.unlink(address)
-        elif os.name == "posix":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        await sock.bind(address)
-        sock.listen(backlog)
-    except BaseException:
-        sock.close()
-        raise
-    return trio.SocketListener(sock)
 
 
 @overload

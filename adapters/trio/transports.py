@@ -32,6 +32,7 @@ RUNTIME = Runtime(
     sleep_until=trio.sleep_until,
     checkpoint=trio.lowlevel.checkpoint,
     checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+    getaddrinfo=trio.socket.getaddrinfo,
     wait_readable=trio.lowlevel.wait_readable,
     wait_writable=trio.lowlevel.wait_writable,
     notify_closing=trio.lowlevel.notify_closing,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ async def test_tls(runtime: Runtime, tmp_path: Path) -> None:
         runtime.unix_serve(echo, path, **runtime.server_tls(True)),
         runtime.unix_connect(path, "wss://localhost/", **runtime.client_tls(True)) as client,
     ):
+        await runtime.check_echo(client)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has them")
+async def test_abstract_name(runtime: Runtime, tmp_path: Path) -> None:
+    """A name that is not in the file system begins with a null character."""
+    if runtime.name == "uvloop":
+        pytest.skip("uvloop's create_unix_connection refuses them")
+    path = f"\0{tmp_path}"
+    async with runtime.unix_serve(echo, path), runtime.unix_connect(path) as client:
+        await runtime.check_echo(client)
+
+
+async def test_server_takes_the_place_of_one_that_is_gone(runtime: Runtime, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(path)
+    async with runtime.unix_serve(echo, path), runtime.unix_connect(path) as client:
         await runtime.check_echo(client)
 
 
