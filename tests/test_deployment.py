@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from adapters.asyncio import connect, reconnect
-from tests.interop.programs import free_port
+from tests.ports import free_port
 from wsproto_core import ConnectionClosedOK
 
 PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"

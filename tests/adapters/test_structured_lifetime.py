@@ -13,6 +13,7 @@ from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, Log, client_context, server_context, wait_closed
 from tests.adapters.runtimes.peers import RawClient, TLSStream
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
+from tests.ports import free_port
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatusCode
 
 GOING_AWAY = Frame(CLOSE, close_payload(1001))
@@ -80,10 +81,8 @@ async def test_what_connect_raises_comes_out_as_it_is(runtime: Runtime) -> None:
                 pass
         with pytest.raises(InvalidStatusCode):
             await runtime.open(uri)
-    with socket.create_server((HOST, 0)) as unused:
-        address = unused.getsockname()
     with pytest.raises(OSError, match=r"."):
-        async with runtime.connect(f"ws://{HOST}:{address[1]}"):
+        async with runtime.connect(f"ws://{HOST}:{free_port()}"):
             pass
 
 

@@ -13,6 +13,7 @@ import trio
 import adapters.anyio.server
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, Log, client_context, echo, server_context, wait_closed
+from tests.ports import free_port
 from wsproto_core.exceptions import ConnectionClosed
 
 
@@ -32,8 +33,8 @@ async def test_listening_on_several_hosts(runtime: Runtime) -> None:
 
 
 async def test_all_or_nothing_is_listened_on(runtime: Runtime) -> None:
-    with socket.create_server(("127.0.0.2", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.2", port)):
         with pytest.raises(OSError, match="in use"):
             async with runtime.serve(echo, [HOST, "127.0.0.2"], port):
                 pass

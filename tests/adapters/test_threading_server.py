@@ -17,6 +17,7 @@ import pytest
 
 from adapters.threading import ServerConnection, connect, serve, unix_connect, unix_serve
 from tests.core.helpers import request
+from tests.ports import free_port
 from wsproto_core import ConnectionClosed, InvalidHandshake, InvalidStatusCode
 
 from .threads import CERTIFICATES, DEADLINE, HOST, Thread
@@ -327,10 +328,9 @@ def test_address_in_use() -> None:
 
 def test_several_hosts_of_which_one_is_in_use() -> None:
     """All or none."""
-    with socket.create_server(("127.0.0.2", 0)) as sock:
-        port = sock.getsockname()[1]
-        with pytest.raises(OSError, match="in use"):
-            serve(echo, [HOST, "127.0.0.2"], port)
+    port = free_port()
+    with socket.create_server(("127.0.0.2", port)), pytest.raises(OSError, match="in use"):
+        serve(echo, [HOST, "127.0.0.2"], port)
     with serve(echo, [HOST, "127.0.0.2"], port) as server:
         assert len(server.sockets or ()) == 2
 

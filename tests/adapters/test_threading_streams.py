@@ -13,6 +13,7 @@ import pytest
 
 from adapters.threading import connect, serve
 from adapters.threading.streams import TLSStream, connect_tcp, connect_unix, look_up
+from tests.ports import free_port
 from wsproto_core import ConnectionClosedError, HandshakeTimeout, InvalidHandshake
 
 from .threads import CERTIFICATES, DEADLINE, HOST, Thread
@@ -70,8 +71,7 @@ def address(port: int, host: str = HOST) -> Any:
 
 def refused() -> Any:
     """An address where nobody listens."""
-    with socket.create_server((HOST, 0)) as sock:
-        return address(sock.getsockname()[1])
+    return address(free_port())
 
 
 def test_next_address() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 HOST = "127.0.0.1"
 CERTIFICATES = Path(__file__).parent.parent / "certificates"
@@ -34,17 +35,6 @@ def find(program: str) -> str:
     if path is None:
         pytest.skip(f"the program {program} is not installed")
     return path
-
-
-def free_port() -> int:
-    """A port of the moment: programs cannot be given a socket that listens.
-
-    It is none of those that the system chooses, so that no other test gets it meanwhile.
-    """
-    while True:
-        port = secrets.choice(range(10_000, 30_000))
-        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
-            return port
 
 
 @contextlib.contextmanager

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from socket import create_connection, create_server
+from socket import create_connection
 
 import pytest
 
 from adapters.threading import connect, serve
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
@@ -83,8 +84,7 @@ def test_client(name: str, when: str, echo_port: int) -> None:
 @contextmanager
 def running(name: str, when: str) -> Iterator[int]:
     """A server program, once it listens, and its port."""
-    with create_server(("localhost", 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     program = start(name, when, port)
     try:
         end = time.monotonic() + DEADLINE

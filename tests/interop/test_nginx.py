@@ -12,9 +12,10 @@ import pytest
 
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import wait_closed
+from tests.ports import free_port
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode
 
-from .programs import CERTIFICATES, HOST, free_port, nginx
+from .programs import CERTIFICATES, HOST, nginx
 from .through import NAMES, check, serve_case
 
 PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"

@@ -9,10 +9,11 @@ import pytest
 
 from tests.adapters.runtimes import make_runtime
 from tests.adapters.runtimes.base import client_context, server_context
+from tests.ports import free_port
 from wsproto_core import InvalidHandshake
 from wsproto_core.exceptions import InvalidProxyStatus, SocksError
 
-from .programs import HOST, free_port, microsocks, tinyproxy
+from .programs import HOST, microsocks, tinyproxy
 from .through import NAMES, check, serve_case
 
 pytestmark = pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,7 @@ import pytest
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, QUIET, Log, wait_closed
 from tests.core.helpers import TEXT, Frame, request, response
+from tests.ports import free_port
 from wsproto_core import HandshakeTimeout, Headers, InvalidHandshake, InvalidStatusCode, InvalidURI
 from wsproto_core.exceptions import InvalidHeader, InvalidMessage, NegotiationError, SecurityError
 
@@ -59,10 +60,8 @@ async def test_name_is_looked_up(runtime: Runtime) -> None:
 
 @needs_sockets
 async def test_server_that_is_not_there(runtime: Runtime) -> None:
-    with socket.create_server((HOST, 0)) as sock:
-        uri = f"ws://{HOST}:{sock.getsockname()[1]}/"
     with pytest.raises(OSError, match=r"refused|failed"):
-        await runtime.open(uri)
+        await runtime.open(f"ws://{HOST}:{free_port()}/")
 
 
 @pytest.mark.parametrize("uri", ["http://localhost/", "localhost", "ws://localhost/#fragment", "ws:///path"])

@@ -14,6 +14,7 @@ import pytest
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, server_context
 from tests.adapters.runtimes.proxies import HTTPProxy, Proxy, SocksProxy, Target
+from tests.ports import free_port
 from wsproto_core import HandshakeTimeout, InvalidHandshake, InvalidStatusCode
 from wsproto_core.exceptions import (
     InvalidProxy,
@@ -50,13 +51,6 @@ async def check(runtime: Runtime, uri: str, **options: Any) -> None:
 
 def large(runtime: Runtime, **options: Any) -> Any:
     return runtime.serving(max_size=None, **options)
-
-
-def no_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server((HOST, 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 # HTTP proxies
@@ -324,7 +318,7 @@ async def test_lengths_mean_nothing_in_the_answer(runtime: Runtime) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https", "socks4a", "socks5"])
 async def test_proxy_that_is_not_there(runtime: Runtime, scheme: str) -> None:
     with pytest.raises((OSError, SocksError), match=r"refused|failed|connect"):
-        await runtime.open("ws://example.com/", proxy=f"{scheme}://{HOST}:{no_port()}")
+        await runtime.open("ws://example.com/", proxy=f"{scheme}://{HOST}:{free_port()}")
 
 
 @pytest.mark.needs("coroutines")
@@ -542,7 +536,7 @@ async def test_each_redirect_chooses_its_proxy(runtime: Runtime, monkeypatch: py
 async def test_invalid_proxy_in_the_environment(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "ftp://user:secret@proxy")
     with pytest.raises(InvalidProxy) as raised:
-        await runtime.open(f"ws://{HOST}:{no_port()}/")
+        await runtime.open(f"ws://{HOST}:{free_port()}/")
     assert "http_proxy" in "".join(raised.value.__notes__)
     assert "secret" not in str(raised.value)
 
@@ -550,7 +544,7 @@ async def test_invalid_proxy_in_the_environment(runtime: Runtime, monkeypatch: p
 async def test_streams_that_are_given_need_no_proxy(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("http_proxy", f"http://{HOST}:{no_port()}")
+    monkeypatch.setenv("http_proxy", f"http://{HOST}:{free_port()}")
     async with runtime.serving() as (server, uri):
         sock = socket.create_connection((HOST, runtime.port_of(server)))
         async with runtime.connect(uri, sock=sock) as client:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.adapters.runtimes import Cancelled, Runtime
 from tests.adapters.runtimes.base import HOST, QUIET, Log, wait_closed
+from tests.ports import free_port
 from wsproto_core import ConnectionClosed, Headers, InvalidStatusCode, InvalidURI, State
 
 pytestmark = pytest.mark.needs("sockets", "features")
@@ -119,8 +120,7 @@ async def test_it_fails_and_succeeds(runtime: Runtime) -> None:
 
 
 async def test_server_that_comes_later(runtime: Runtime) -> None:
-    with socket.create_server((HOST, 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     received = []
 
     async def use() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import CERTIFICATES, HOST
+from tests.ports import free_port
 from wsproto_core import HandshakeTimeout, Headers, InvalidHandshake, InvalidStatusCode, InvalidURI
 from wsproto_core.exceptions import InvalidHeader, RedirectHandshake, SecurityError
 
@@ -121,8 +122,7 @@ async def test_another_origin(runtime: Runtime) -> None:
 
 
 async def test_redirect_to_a_server_that_is_not_there(runtime: Runtime) -> None:
-    with socket.create_server((HOST, 0)) as sock:
-        port = sock.getsockname()[1]
+    port = free_port()
     async with redirecting(runtime, lambda path: f"ws://{HOST}:{port}/") as (_, uri, _):
         with pytest.raises(OSError, match=r"refused|failed"):
             await runtime.open(uri)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from adapters.websockets.http import Headers
 from adapters.websockets.uri import parse_uri
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, server_context
+from tests.ports import free_port
 
 from .peers import connected, echo, idle, serving, uri_of
 
@@ -76,8 +76,7 @@ async def test_host_name_of_the_uri_is_used_in_tls() -> None:
 
 async def test_other_keywords_are_those_of_create_connection() -> None:
     async with serving() as (_, uri):
-        with socket.create_server((HOST, 0)) as sock:
-            address = sock.getsockname()
+        address = (HOST, free_port())
         async with websockets.connect(uri, local_addr=address) as websocket:
             assert websocket.local_address == address
         with pytest.raises(TypeError, match="unexpected keyword argument 'local_address'"):
@@ -224,8 +223,7 @@ async def test_redirects_are_followed() -> None:
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server((HOST, 0)) as sock:
-        nobody = f"http://{HOST}:{sock.getsockname()[1]}"
+    nobody = f"http://{HOST}:{free_port()}"
     for name in "http_proxy", "https_proxy", "socks_proxy", "all_proxy":
         monkeypatch.setenv(name, nobody)
     monkeypatch.delenv("no_proxy", raising=False)
