@@ -81,13 +81,17 @@ DEFERRED_DEPENDENCIES = {"routing": {"werkzeug"}}
 RUNTIMES = {
     "anyio": {"anyio", "python_socks"},
     "asyncio": {"asyncio", "python_socks", "uvloop"},
+    "shared": set(),
     "structured": set(),
     "threading": {"python_socks"},
     "trio": {"python_socks", "trio"},
     "websockets": {"asyncio"},
 }
 
-# What adapters share that the core must not have, because it handles streams and tasks.
+# What all adapters share that the core must not have, because it handles sockets and streams.
+SHARED_BY_ALL = "shared"
+
+# What some adapters share besides, because it handles tasks.
 SHARED = {"anyio": "structured", "trio": "structured"}
 
 # An adapter that gives another one's classes older names. Nothing may know it: no entry leads to it.
@@ -203,7 +207,7 @@ def adapter_problem(module: str, imported: Import) -> str | None:
     top = target.partition(".")[0]
     runtimes = set().union(*RUNTIMES.values())
     if top == "adapters":
-        known = (adapter, SHARED.get(adapter, adapter), FACADES.get(adapter, adapter))
+        known = (adapter, SHARED_BY_ALL, SHARED.get(adapter, adapter), FACADES.get(adapter, adapter))
         if within(target, {f"adapters.{name}" for name in known}):
             return None
         return f"imports {target}: an adapter knows no other adapter"
@@ -376,6 +380,10 @@ KEEPING = {
         "adapters/structured/connection.py": "from wsproto_core import Protocol",
         "adapters/trio/client.py": "import trio\nfrom adapters.structured.connection import Connection",
         "adapters/anyio/client.py": "from adapters import structured",
+        "adapters/shared/sockets.py": "import socket\nfrom wsproto_core import Protocol",
+        "adapters/asyncio/server.py": "from adapters.shared.sockets import prepare",
+        "adapters/structured/server.py": "from adapters.shared.sockets import prepare",
+        "adapters/threading/server.py": "from adapters import shared",
     },
     "a facade and its adapter": {
         "adapters/websockets/client.py": (
@@ -577,8 +585,15 @@ def test_facade(tmp_path: Path, source: str, expected: str) -> None:
     ],
 )
 def test_what_adapters_share(tmp_path: Path, source: str, expected: str) -> None:
-    (problem,) = problems(write_tree(tmp_path, {"adapters/structured/client.py": source}))
-    assert problem.endswith(expected)
+    for name in ("shared", "structured"):
+        (problem,) = problems(write_tree(tmp_path / name, {f"adapters/{name}/client.py": source}))
+        assert problem.endswith(expected)
+
+
+def test_what_all_adapters_share_knows_none(tmp_path: Path) -> None:
+    files = {"adapters/shared/sockets.py": "from adapters.structured.transport import Transport"}
+    (problem,) = problems(write_tree(tmp_path, files))
+    assert problem.endswith("an adapter knows no other adapter")
 
 
 @pytest.mark.parametrize("importer", ["asyncio", "threading", "websockets"])

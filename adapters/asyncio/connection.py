@@ -12,12 +12,12 @@ Three choices make it fast; the rest is plain.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from typing import cast
 from weakref import WeakKeyDictionary
 
+from adapters.shared.sockets import prepare_socket
 from wsproto_core.asynchronous import AsyncConnection
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
@@ -194,9 +194,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self.local_address = transport.get_extra_info("sockname")
         self.remote_address = transport.get_extra_info("peername")
         sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Gathered writes need no help; asyncio forgets this for some of the sockets it is given.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock is not None:
+            prepare_socket(sock)
         # With 0, paused and resumed mean exactly: there are unwritten bytes, and there are none. TLS would
         # stay paused for ever; and what it has passed on does not count, so it gets a slice at once.
         tls = transport.get_extra_info("ssl_object") is not None

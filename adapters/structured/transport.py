@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from typing import Protocol as Interface
 
+from adapters.shared.sockets import prepare_socket
+
 from .runtime import Runtime
 
 __all__ = ["READ_SIZE", "SocketTransport", "Transport", "WaitingTransport", "addresses", "os_errors"]
@@ -104,9 +106,7 @@ class SocketTransport:
         self._runtime = runtime
         self.stream = self._sock = sock
         self.local_address, self.remote_address = addresses(sock)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Gathered writes need no help.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prepare_socket(sock)
 
     def read(self) -> bytes | None:
         try:

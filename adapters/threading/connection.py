@@ -24,6 +24,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Self
 
+from adapters.shared.sockets import prepare_socket
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosedOK
@@ -492,8 +493,7 @@ class Connection(Kept, BaseConnection):
             sock.close()
             return
         sock.setblocking(False)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prepare_socket(sock)
         with contextlib.suppress(OSError):  # the peer may have gone
             self.local_address = sock.getsockname()
             self.remote_address = sock.getpeername()

@@ -1,0 +1,29 @@
+"""Connected sockets: the options that every adapter sets on them."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+__all__ = ["UNSENT_LOW_WATERMARK", "prepare_socket"]
+
+UNSENT_LOW_WATERMARK = 2**17
+"""Bytes that the operating system may hold unsent before it reports the socket as not writable."""
+
+
+def prepare_socket(sock: socket.socket) -> None:
+    """Set the options of a connected socket; Unix sockets have none of them.
+
+    ``TCP_NODELAY``: writes are gathered already, so that Nagle's algorithm only delays them.
+
+    ``TCP_NOTSENT_LOWAT``: without it, Linux reports a socket as writable only when a third of its send
+    buffer is free, which is a megabyte on loopback. A peer that reads slowly, but without a gap, would
+    appear to have stopped reading for longer than ``ping_timeout``.
+    """
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    # The peer may have reset the connection already; macOS reports that as EINVAL.
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LOW_WATERMARK)
