@@ -9,12 +9,14 @@ from something else.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from .checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
 from .options import OPTIONS, unknown_option
 from .proxy import Proxy, parse_proxy
+from .typing import SocketPath
 from .uri import WebSocketURI
 
 __all__ = [
@@ -53,18 +55,19 @@ _TCP_SERVER = ("family", "flags", "reuse_address", "reuse_port", "keep_alive")
 _TLS = ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
 
-def check_path(path: str) -> str:
-    """Return the path of a Unix socket, if it is one.
+def check_path(path: SocketPath) -> str:
+    """Return the path of a Unix socket as a ``str``, which every runtime takes.
 
     Raises:
-        TypeError: it is no ``str``.
+        TypeError: it is no path.
         ValueError: it is empty.
     """
-    if not isinstance(path, str):
-        raise TypeError(f"path must be a str, not {path!r}")
-    if not path:
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path must be a str, bytes or an os.PathLike, not {path!r}")
+    decoded = os.fsdecode(path)
+    if not decoded:
         raise ValueError("path must not be empty")
-    return path
+    return decoded
 
 
 def _sock(name: str, value: Any) -> None:
@@ -264,7 +267,7 @@ def check_reconnect(given: Mapping[str, Any]) -> None:
     _refuse(("sock", "stream"), given, "for reconnecting: it can be used for one connection only")
 
 
-def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> None:
+def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> str | None:
     """Check where a server listens, and the options of its streams.
 
     Arguments:
@@ -272,6 +275,9 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> No
         port: the TCP port.
         path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
         given: the options that are not ours.
+
+    Returns:
+        The path, as a ``str`` if there is one.
 
     Raises:
         TypeError: an option has the wrong type.
@@ -283,7 +289,7 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> No
         raise TypeError(f"host must be a str, several, or None, not {host!r}")
     check_port("port", port, least=0)
     if path:
-        check_path(path)
+        path = check_path(path)
     context = given.get("ssl")
     if context is not None:
         _context("ssl", context, "client")
@@ -300,6 +306,7 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> No
         _refuse(_TCP_SERVER, given, "together with path: it says how to listen on TCP")
     elif port is None:
         raise ValueError("port must be given: 0 for any free one; or sock")
+    return cast(str | None, path)
 
 
 def check_tasks(name: str, tasks: object) -> None:

@@ -6,6 +6,7 @@ This module imports nothing of the package, so that every other module may impor
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NewType, TypeAlias
@@ -25,6 +26,7 @@ __all__ = [
     "HeadersLike",
     "Origin",
     "Side",
+    "SocketPath",
     "State",
     "StreamAction",
     "Subprotocol",
@@ -60,6 +62,9 @@ ExtensionHeader: TypeAlias = tuple[ExtensionName, list[ExtensionParameter]]
 
 HeadersLike: TypeAlias = "Headers | Mapping[str, str] | Iterable[tuple[str, str]]"
 """What is accepted wherever HTTP headers are given."""
+
+SocketPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+"""Path of a Unix socket; a null character at the beginning makes it an abstract name, on Linux."""
 
 
 class Side(enum.Enum):

@@ -16,6 +16,7 @@ from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
+from wsproto_core.typing import SocketPath
 
 from .sockets import accept
 from .streams import start_tls
@@ -208,7 +209,7 @@ def serve(
 
 def unix_serve(
     handler: Handler,
-    path: str | None = None,
+    path: SocketPath | None = None,
     *,
     task_status: TaskStatus[list[Any]] | None = None,
     **options: Unpack[AnyioServeOptions],

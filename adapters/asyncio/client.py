@@ -16,7 +16,7 @@ from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.options import ClientOptions, ConnectOptions, split_options
 from wsproto_core.reconnecting import AsyncReconnecting
 from wsproto_core.stream_options import check_call, check_path, check_reconnect
-from wsproto_core.typing import State
+from wsproto_core.typing import SocketPath, State
 from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
@@ -174,7 +174,7 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
 
 
 def unix_connect(
-    path: str, uri: str = "ws://localhost/", **options: Unpack[AsyncioConnectOptions]
+    path: SocketPath, uri: str = "ws://localhost/", **options: Unpack[AsyncioConnectOptions]
 ) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 

@@ -16,6 +16,7 @@ from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
 from wsproto_core.stream_options import check_call, check_serve
+from wsproto_core.typing import SocketPath
 
 from .connection import Connection, clock
 from .waiting import Opening, loop_call
@@ -212,16 +213,15 @@ class Serve(Opening[Server]):
         handler: Handler,
         host: str | Sequence[str] | None,
         port: int | None,
-        path: str | None,
+        path: SocketPath | None,
         options: AsyncioServeOptions,
     ) -> None:
         self._handler = handler
-        self._path = path
         self._options, self._listener_options = split_options(ServeOptions, options)
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
         self._call_name = "create_server" if path is None else "create_unix_server"
         check_call(loop_call(self._call_name), self._listener_options)
-        check_serve(host, port, path, self._listener_options)
+        self._path = check_serve(host, port, path, self._listener_options)
         if path is None:
             self._listener_options = {"host": host, "port": port, **self._listener_options}
         self._server = self._make_server(handler)
@@ -276,7 +276,9 @@ def serve(
     return Serve(handler, host, port, None, options)
 
 
-def unix_serve(handler: Handler, path: str | None = None, **options: Unpack[AsyncioServeOptions]) -> Serve:
+def unix_serve(
+    handler: Handler, path: SocketPath | None = None, **options: Unpack[AsyncioServeOptions]
+) -> Serve:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 
     Arguments:

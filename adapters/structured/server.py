@@ -15,7 +15,7 @@ from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
 from wsproto_core.stream_options import check_names, check_serve
-from wsproto_core.typing import Side, State
+from wsproto_core.typing import Side, SocketPath, State
 
 from .connection import StructuredConnection
 from .listening import listen, open_listener
@@ -179,7 +179,7 @@ class StructuredServe(Opening[T], Generic[T]):
         handler: Handler,
         host: str | Sequence[str] | None,
         port: int | None,
-        path: str | None,
+        path: SocketPath | None,
         options: Any,
     ) -> None:
         """
@@ -194,12 +194,11 @@ class StructuredServe(Opening[T], Generic[T]):
         self.handler = handler
         self.options, self.listener_options = split_options(ServeOptions, options)
         check_names(self.option_names, self.listener_options)
-        check_serve(host, port, path, self.listener_options)
+        self.path = check_serve(host, port, path, self.listener_options)
         self.ssl = self.listener_options.pop("ssl", None)
         self.sock = self.listener_options.pop("sock", None)
         self.hosts = [host] if host is None or isinstance(host, str) else list(host)
         self.port = port or 0
-        self.path = path
         self._create = self.options.pop("create_protocol", None) or self.create
         self.logger = self.options.get("logger") or default_logger(Side.SERVER)
 

@@ -15,7 +15,7 @@ from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.options import ClientOptions, ConnectOptions, split_options
 from wsproto_core.reconnecting import Attempts
 from wsproto_core.stream_options import check_names, check_path, check_reconnect
-from wsproto_core.typing import State
+from wsproto_core.typing import SocketPath, State
 from wsproto_core.uri import WebSocketURI
 
 from .connection import Connection
@@ -184,7 +184,7 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
 
 
 def unix_connect(
-    path: str, uri: str = "ws://localhost/", **options: Unpack[ThreadingConnectOptions]
+    path: SocketPath, uri: str = "ws://localhost/", **options: Unpack[ThreadingConnectOptions]
 ) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Unpack
 
 from wsproto_core.routing import Router, Rules, make_router
+from wsproto_core.typing import SocketPath
 
 from .server import Server, ThreadingListenOptions, serve, unix_serve
 
@@ -51,7 +52,7 @@ def route(
 
 def unix_route(
     url_map: Rules,
-    path: str | None = None,
+    path: SocketPath | None = None,
     *,
     server_name: str | None = None,
     ssl: ssl_module.SSLContext | Literal[True] | None = None,

@@ -24,7 +24,7 @@ from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import BaseServer, BaseServerConnection, Handler
 from wsproto_core.stream_options import check_names, check_serve
-from wsproto_core.typing import CloseCode, State
+from wsproto_core.typing import CloseCode, SocketPath, State
 
 from .connection import Connection
 from .streams import TLSStream, listen_tcp, listen_unix
@@ -406,7 +406,9 @@ def serve(
     return _serve(handler, host, port, None, options)
 
 
-def unix_serve(handler: Handler, path: str | None = None, **options: Unpack[ThreadingServeOptions]) -> Server:
+def unix_serve(
+    handler: Handler, path: SocketPath | None = None, **options: Unpack[ThreadingServeOptions]
+) -> Server:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 
     Arguments:
@@ -417,10 +419,10 @@ def unix_serve(handler: Handler, path: str | None = None, **options: Unpack[Thre
     return _serve(handler, None, None, path or "", options)
 
 
-def _serve(handler: Handler, host: Any, port: int | None, path: str | None, options: Any) -> Server:
+def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
     ours, own = split_options(ServeOptions, options)
-    check_serve(host, port, path, own)
+    path = check_serve(host, port, path, own)
     handlers = handler.handlers if isinstance(handler, Router) else [handler]
     functions = [("handler", each) for each in handlers]
     for name, function in [*functions, ("process_request", ours.get("process_request"))]:

@@ -16,6 +16,7 @@ from adapters.structured.transport import Transport
 from wsproto_core.connecting import Connecting
 from wsproto_core.options import ConnectOptions
 from wsproto_core.stream_options import check_path
+from wsproto_core.typing import SocketPath
 
 from .streams import open_stream, start_tls
 from .transports import RUNTIME, StreamTransport, make_transport
@@ -93,7 +94,7 @@ def connect(
 
 
 def unix_connect(
-    path: str,
+    path: SocketPath,
     uri: str = "ws://localhost/",
     *,
     nursery: trio.Nursery | None = None,

@@ -8,6 +8,7 @@ from typing import Any, Literal, Unpack, overload
 
 import trio
 from wsproto_core.routing import Router, Rules, make_router
+from wsproto_core.typing import SocketPath
 
 from .server import Serve, TrioListenOptions, serve, unix_serve
 
@@ -77,7 +78,7 @@ def route(
 
 def unix_route(
     url_map: Rules,
-    path: str | None = None,
+    path: SocketPath | None = None,
     *,
     server_name: str | None = None,
     ssl: ssl_module.SSLContext | Literal[True] | None = None,

@@ -13,7 +13,8 @@ from wsproto_core.client import ClientProtocol
 from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.extensions.base import ClientExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_CLIENT
-from wsproto_core.typing import HeadersLike, Origin, State, Subprotocol
+from wsproto_core.stream_options import check_path
+from wsproto_core.typing import HeadersLike, Origin, SocketPath, State, Subprotocol
 from wsproto_core.uri import WebSocketURI
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
@@ -202,7 +203,7 @@ class Connect(asyncio_client.Connect):
             "create_protocol": self._make_protocol,
         }
         path = options.pop("path", None)
-        super().__init__(uri, path, options)
+        super().__init__(uri, None if path is None else check_path(path), options)
 
     def _make_protocol(
         self,
@@ -231,7 +232,7 @@ class Connect(asyncio_client.Connect):
 connect = Connect
 
 
-def unix_connect(path: str, uri: str = "ws://localhost/", **kwargs: Any) -> Connect:
+def unix_connect(path: SocketPath, uri: str = "ws://localhost/", **kwargs: Any) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 
     Arguments:

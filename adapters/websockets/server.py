@@ -18,7 +18,7 @@ from wsproto_core.extensions.permessage_deflate import DEFAULT_SERVER
 from wsproto_core.http import Headers
 from wsproto_core.options import ExtraResponseHeaders, OriginLike, ProcessRequest, SelectSubprotocol
 from wsproto_core.serving import Handler
-from wsproto_core.typing import CloseCode, State, Subprotocol
+from wsproto_core.typing import CloseCode, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
 from .protocol import WebSocketCommonProtocol, listed, with_compression
@@ -325,7 +325,7 @@ class Serve(asyncio_server.Serve):
 serve = Serve
 
 
-def unix_serve(ws_handler: Handler, path: str | None, **kwargs: Any) -> Serve:
+def unix_serve(ws_handler: Handler, path: SocketPath | None, **kwargs: Any) -> Serve:
     """Start a WebSocket server that listens on a Unix socket.
 
     Arguments:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -190,11 +191,21 @@ def test_where_to_listen() -> None:
 
 def test_paths() -> None:
     assert check_path("/run/socket") == "/run/socket"
-    for path in (None, 1, b"/run/socket"):
-        with pytest.raises(TypeError, match=r"^path must be a str"):
-            check_path(path)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^path must not be empty"):
-        check_path("")
+    for path in (b"/run/socket", PurePosixPath("/run/socket"), BytesPath()):
+        assert check_path(path) == "/run/socket"
+        assert check_serve(None, None, path, {}) == "/run/socket"
+    assert check_path(b"\0\xff") == "\0\udcff"
+    for other in (None, 1, bytearray(b"/run/socket")):
+        with pytest.raises(TypeError, match=r"^path must be a str, bytes or an os.PathLike"):
+            check_path(other)  # type: ignore[arg-type]
+    for empty in ("", b""):
+        with pytest.raises(ValueError, match=r"^path must not be empty"):
+            check_path(empty)
+
+
+class BytesPath:
+    def __fspath__(self) -> bytes:
+        return b"/run/socket"
 
 
 def test_sockets(sock: socket.socket) -> None:
