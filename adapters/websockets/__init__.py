@@ -3,10 +3,13 @@
 ``from adapters import websockets`` stands for ``import websockets``: the modules, names, arguments and
 defaults are those that such programs know. New programs are better off with :mod:`adapters.asyncio`.
 
-The names of :mod:`.headers` and :mod:`.http` are there only.
+The names of :mod:`.headers` and :mod:`.http` are there only. The modules themselves are attributes of
+this package, but no part of ``from adapters.websockets import *``: there they would replace modules of
+the same name, ``http`` of the standard library for one.
 """
 
-from . import headers, http
+from . import headers as headers
+from . import http as http
 from .auth import BasicAuthWebSocketServerProtocol, basic_auth_protocol_factory
 from .client import Connect, WebSocketClientProtocol, connect, unix_connect
 from .exceptions import (
@@ -130,8 +133,6 @@ __all__ = [
     "check_response",
     "connect",
     "encode_data",
-    "headers",
-    "http",
     "parse_close",
     "parse_uri",
     "prepare_data",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -246,6 +248,14 @@ def test_star_import() -> None:
     exec("from adapters.websockets import *", names)
     assert names["connect"] is websockets.connect
     assert "Headers" not in names
+
+
+def test_star_import_replaces_no_module() -> None:
+    names: dict[str, Any] = {}
+    exec("import asyncio, http, typing\nfrom adapters.websockets import *", names)
+    for module in "http", "asyncio", "typing":
+        assert names[module] is sys.modules[module]
+    assert not [name for name in websockets.__all__ if isinstance(names[name], ModuleType)]
 
 
 # The documentation
