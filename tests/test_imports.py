@@ -33,8 +33,8 @@ LAYERS = (
     ("observing", "options"),
     ("inbox", "keepalive", "logs", "outbox", "stream_options"),
     ("protocol",),
-    ("broadcast", "client", "server", "connection", "connecting"),
-    ("asynchronous",),
+    ("broadcast", "client", "server", "connection"),
+    ("asynchronous", "connecting"),
     ("broadcasting", "serving", "reconnecting"),
     ("testing", ""),
 )

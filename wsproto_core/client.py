@@ -70,16 +70,40 @@ class ClientProtocol(Protocol):
             ValueError: an option's value is not allowed, or cannot stand in an HTTP request.
         """
         settings = resolve(ClientOptions, options)
-        self._setup(Side.CLIENT, clock, random, settings)
-        self.uri = parse_uri(uri) if isinstance(uri, str) else uri
-        self._factories = list(settings["extensions"] or ())
-        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+        self._begin(clock, random, settings)
+        self._ask(parse_uri(uri) if isinstance(uri, str) else uri, settings)
+
+    def _begin(
+        self, clock: Callable[[], float], random: Callable[[int], bytes] | None, options: ClientOptions
+    ) -> None:
+        """Begin without a request: the deadline of the opening handshake runs from here on."""
+        self._setup(Side.CLIENT, clock, random, options)
+        self._reading = ResponseReader(head_limits(options))
+        self._timers.start(Timer.OPENING, clock(), options["open_timeout"])
+
+    def _ask(self, uri: WebSocketURI, options: ClientOptions) -> None:
+        """Send the opening handshake's request."""
+        self.uri = uri
+        self._factories = list(options["extensions"] or ())
+        if options["compression"] and not any(factory.name == NAME for factory in self._factories):
             self._factories.append(DEFAULT_CLIENT)
-        self._subprotocols = settings["subprotocols"] or ()
-        self._reading = ResponseReader(head_limits(settings))
-        self.request, self._key = self._build_request(settings)
+        self._subprotocols = options["subprotocols"] or ()
+        self.request, self._key = self._build_request(options)
+        self._observer.request(self.request)
         self._outbox.open(self.request.serialize())
-        self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
+
+    def open_by(self, deadline: float) -> None:
+        """Set the deadline of the opening handshake, in the place of ``open_timeout`` from now on.
+
+        It is for whoever has spent a part of ``open_timeout`` before, by a redirect for example. In
+        messages the timeout is what was configured.
+
+        Arguments:
+            deadline: a time of the clock.
+        """
+        timeout = self._options["open_timeout"]
+        if self._phase is Phase.CONNECTING and timeout is not None:
+            self._timers.start(Timer.OPENING, deadline - timeout, timeout)
 
     def _build_request(self, options: ClientOptions) -> tuple[Request, str]:
         uri = self.uri

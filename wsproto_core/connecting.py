@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+from typing import Protocol as Interface
 
+from .client import ClientProtocol
 from .exceptions import HandshakeTimeout, InvalidStatusCode
 from .options import ConnectOptions, head_limits, resolve, split_options
 from .proxy import Proxy, Tunnel, choose_proxy
@@ -20,19 +22,29 @@ from .uri import WebSocketURI, parse_uri
 __all__ = ["Connecting"]
 
 
+class _Connection(Interface):
+    """What an adapter makes."""
+
+    protocol: ClientProtocol
+
+
+T = TypeVar("T", bound=_Connection)
+
+
 class Connecting:
     """One opening of a connection. Whoever connects does this::
 
-        connecting = Connecting(uri, options, stream_options, clock=clock, environment=os.environ)
+        connecting = Connecting(uri, options, clock=clock, environment=os.environ)
         while True:
+            connection = connecting.create(factory)
             try:
-                return connect_once(connecting)
+                return connect_once(connecting, connection)
             except InvalidStatusCode as error:
                 connecting.follow(error)
 
     Attributes:
         uri: what to connect to now.
-        options: the options of the connection, with what is left of ``open_timeout``.
+        options: the options of the connection.
         stream_options: those of the runtime's call, without the ones that are attributes here.
         host, port: where TCP has to lead to in the end, directly or through the proxy.
         proxy: the proxy to go through, or ``None``.
@@ -71,8 +83,8 @@ class Connecting:
         first = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
         self._fixed = check_connect(first, options)
         self._redirects = Redirects(first, settings["max_redirects"], fixed=self._fixed)
-        timeout = settings["open_timeout"]
-        self.deadline = None if timeout is None else clock() + timeout
+        self._timeout = settings["open_timeout"]
+        self.deadline = None if self._timeout is None else clock() + self._timeout
         self._prepare()
 
     def follow(self, error: InvalidStatusCode) -> None:
@@ -84,15 +96,24 @@ class Connecting:
         """
         self._redirects.follow(error)
         self._prepare()
+        if self.deadline is not None and self._clock() >= self.deadline:
+            raise self.timed_out() from error
+
+    def create(self, factory: Callable[..., T]) -> T:
+        """Make the connection object for what is to be connected to now.
+
+        Arguments:
+            factory: returns it, given the URI and the options.
+        """
+        connection = factory(self.uri, **self.options)
         if self.deadline is not None:
-            left = self.deadline - self._clock()
-            if left <= 0:
-                raise self.timed_out() from error
-            self.options["open_timeout"] = left
+            # A part of the time may be spent already.
+            connection.protocol.open_by(self.deadline)
+        return connection
 
     def timed_out(self) -> HandshakeTimeout:
         """Make the exception for a stream that was not opened in time."""
-        return HandshakeTimeout(f"no stream to {self.uri.host} within open_timeout")
+        return HandshakeTimeout(f"no stream to {self.uri.host} within {self._timeout} seconds")
 
     def tunnel(self) -> Tunnel:
         """Begin to ask the proxy, which speaks HTTP, for a tunnel."""

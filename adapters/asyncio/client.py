@@ -99,7 +99,7 @@ class Connect(Opening[ClientConnection]):
         loop = asyncio.get_running_loop()
         connecting = Connecting(self.uri, self.options, clock=clock(loop), environment=os.environ)
         while True:
-            connection: ClientConnection = self._create(connecting.uri, **connecting.options)
+            connection: ClientConnection = connecting.create(self._create)
             try:
                 async with asyncio.timeout_at(connecting.deadline) as timeout:
                     await self._open_stream(connecting, connection)

@@ -101,7 +101,7 @@ class StructuredConnect(Opening[T], Generic[T]):
                 connecting.follow(error)
 
     async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
-        connection = self._create(connecting.uri, **connecting.options)
+        connection = connecting.create(self._create)
         transport: Transport | None = None
         with self.runtime.open_scope(math.inf if connecting.deadline is None else connecting.deadline):
             transport = await self.open_transport(connecting)

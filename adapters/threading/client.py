@@ -90,7 +90,7 @@ class Connect:
         """Open the connection; it then has to be closed."""
         connecting = self._connecting()
         while True:
-            connection: ClientConnection = self._create(connecting.uri, **connecting.options)
+            connection: ClientConnection = connecting.create(self._create)
             try:
                 connection.open_on(*open_stream(connecting))
                 return connection

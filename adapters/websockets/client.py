@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from adapters.asyncio import client as asyncio_client
 from adapters.asyncio.client import ClientConnection
-from adapters.asyncio.connection import clock
+from adapters.asyncio.connection import Connection, clock
 from wsproto_core.client import ClientProtocol
-from wsproto_core.exceptions import InvalidHandshake
+from wsproto_core.exceptions import InvalidHandshake, InvalidMessage
 from wsproto_core.extensions.base import ClientExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_CLIENT
+from wsproto_core.options import ClientOptions, resolve
 from wsproto_core.stream_options import check_path
-from wsproto_core.typing import HeadersLike, Origin, SocketPath, State, Subprotocol
+from wsproto_core.typing import BytesLike, HeadersLike, Origin, SocketPath, State, Subprotocol
 from wsproto_core.uri import WebSocketURI
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
@@ -22,7 +23,31 @@ from .protocol import WebSocketCommonProtocol, listed, with_compression
 
 __all__ = ["Connect", "WebSocketClientProtocol", "connect", "unix_connect"]
 
-_NOWHERE = WebSocketURI(secure=False, host="localhost", port=80, resource_name="/")
+
+class DirectedProtocol(ClientProtocol):
+    """A client's state machine that is told only later where it leads to, and then sends its request."""
+
+    def __init__(self, *, clock: Callable[[], float], **options: Unpack[ClientOptions]) -> None:
+        """
+        Arguments:
+            clock, options: see :class:`.ClientProtocol`.
+        """
+        self._begin(clock, None, resolve(ClientOptions, options))
+
+    def direct(self, uri: WebSocketURI, **options: Unpack[ClientOptions]) -> None:
+        """Send the request.
+
+        Arguments:
+            uri: what is connected to.
+            options: those that say what is in the request.
+        """
+        self._ask(uri, resolve(ClientOptions, {**self._options, **options}))
+
+    def _receive_handshake(self, data: BytesLike) -> None:
+        if hasattr(self, "uri"):
+            super()._receive_handshake(data)
+        else:
+            self._refuse(InvalidMessage("expected nothing from the server before it was asked"))
 
 
 class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
@@ -30,6 +55,8 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
 
     It is told by :meth:`handshake` where it leads to, and until then does nothing with its stream.
     """
+
+    protocol: DirectedProtocol
 
     is_client = True
     _logger_name = "websockets.client"
@@ -58,7 +85,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             origin, extensions, subprotocols, extra_headers: see :func:`connect`.
             others: the other arguments of :class:`.WebSocketCommonProtocol`.
         """
-        self._client_options = self._set_up(
+        options = self._set_up(
             {
                 "ping_interval": ping_interval,
                 "ping_timeout": ping_timeout,
@@ -77,7 +104,9 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         self.extra_headers = listed(extra_headers)
         self.wsuri: WebSocketURI | None = None
         self._asking = False
-        ClientConnection.__init__(self, _NOWHERE, **self._client_options)
+        running = asyncio.get_running_loop()
+        protocol = DirectedProtocol(clock=clock(running), **options)
+        Connection.__init__(self, protocol, options["logger"], running)
 
     async def handshake(
         self,
@@ -103,19 +132,12 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             raise InvalidHandshake("the opening handshake has begun already")
         self._asking = True
         if self.protocol.state is State.CONNECTING:
-            options = self._client_options
-            deadline = self.protocol.deadline()
-            if deadline is not None:
-                # Looking up the name and connecting has taken some of it.
-                options = {**options, "open_timeout": max(deadline - clock(self._loop)(), 0.001)}
-            self.protocol = ClientProtocol(
+            self.protocol.direct(
                 wsuri,
-                clock=clock(self._loop),
                 origin=origin,
                 extensions=listed(available_extensions),
                 subprotocols=listed(available_subprotocols),
                 extra_headers=listed(extra_headers),
-                **options,
             )
         self._react()
         await super().wait_opened()
@@ -129,11 +151,6 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             available_subprotocols=self.available_subprotocols,
             extra_headers=self.extra_headers,
         )
-
-    def _flush(self) -> None:
-        # The stream may be there before it is known what to ask for.
-        if self._asking:
-            super()._flush()
 
 
 class Connect(asyncio_client.Connect):

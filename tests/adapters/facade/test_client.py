@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters import asyncio as asyncio_adapter
 from adapters import websockets
 from adapters.websockets.client import WebSocketClientProtocol
 from adapters.websockets.exceptions import (
@@ -22,6 +24,7 @@ from adapters.websockets.uri import parse_uri
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, server_context
 from tests.ports import free_port
+from wsproto_core import HandshakeTimeout
 
 from .peers import connected, echo, idle, serving, uri_of
 
@@ -347,3 +350,74 @@ async def test_handshake_on_a_stream_that_was_lost(runtime: Runtime) -> None:
         await waiting
         with pytest.raises(InvalidMessage):
             await websocket.handshake(parse_uri(listener.uri))
+
+
+async def test_server_that_speaks_before_it_is_asked(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
+        host, port = listener.socket.getsockname()
+        _, websocket = await asyncio.get_running_loop().create_connection(WebSocketClientProtocol, host, port)
+        peer = await listener.accept()
+        await peer.send(b"SSH-2.0-x\r\n")
+        await websocket.wait_closed()
+        with pytest.raises(InvalidMessage, match="before it was asked"):
+            await websocket.handshake(parse_uri(listener.uri))
+
+
+# Logs
+
+
+async def test_log_of_frames_is_that_of_this_connection(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(echo) as (_, uri), websockets.connect(uri + "path") as websocket:
+        await websocket.send("x")
+        assert await websocket.recv() == "x"
+    lines = [record.message for record in caplog.records if record.name == "websockets.client"]
+    assert [line for line in lines if line.startswith("request:")] == ["request: 'GET' '/path'"]
+    hosts = [line for line in lines if line.startswith("request header: Host")]
+    assert hosts == [f"request header: Host: '{uri[5:-1]}'"]
+    assert "sent text frame, FIN, 1 bytes: 'x'" in lines
+    assert "received text frame, FIN, 1 bytes: 'x'" in lines
+
+
+async def test_log_frames_before_the_handshake(caplog: pytest.LogCaptureFixture) -> None:
+    class Protocol(WebSocketClientProtocol):
+        async def handshake(self, *args: Any, **kwargs: Any) -> None:
+            self.log_frames()
+            await super().handshake(*args, **kwargs)
+
+    caplog.set_level(logging.DEBUG, "websockets.client")
+    async with connected({"create_protocol": Protocol}) as (client, server):
+        await client.send("x")
+        await server.recv()
+    assert "sent text frame, FIN, 1 bytes: 'x'" in caplog.messages
+
+
+async def test_broadcast_to_clients() -> None:
+    async with connected() as (client, server):
+        asyncio_adapter.broadcast([client], "x")
+        assert await server.recv() == "x"
+        # Behind what has been sent, and before what is sent next.
+        await client.send("y")
+        asyncio_adapter.broadcast([client], "z")
+        assert [await server.recv() for _ in range(2)] == ["y", "z"]
+
+
+# Deadlines
+
+
+async def test_timeout_in_messages_is_the_one_that_was_given(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
+        with pytest.raises(HandshakeTimeout) as raised:
+            await websockets.connect(listener.uri, open_timeout=0.3)
+        assert str(raised.value) == "the server did not answer within 0.3 seconds"
+
+
+async def test_time_before_a_redirect_counts() -> None:
+    async def slow(path: str, request_headers: Headers) -> Any:
+        await asyncio.sleep(0.4)
+        return (302, {"Location": "/there"}, b"") if path == "/" else None
+
+    async with serving(process_request=slow) as (_, uri):
+        # The second answer would be in time, if the time began anew.
+        with pytest.raises(HandshakeTimeout, match=r"within 0\.6 seconds"):
+            await websockets.connect(uri, open_timeout=0.6)
