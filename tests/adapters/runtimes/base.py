@@ -26,7 +26,7 @@ from tests.core.helpers import KEY, request
 
 from .peers import RawClient, RawListener, RawServer, SocketStream, Stream, TLSStream
 
-DEADLINE = 30.0
+DEADLINE = 100.0
 """Seconds after which a test has failed."""
 
 HOST = "127.0.0.1"

@@ -1,0 +1,1 @@
+"""Autobahn's cases against both sides of each adapter."""
