@@ -9,12 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, NoReturn, Self, cast
 from typing import Protocol as Interface
 
 from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
 from .events import Fragment
-from .exceptions import ConnectionClosedOK
+from .exceptions import ConnectionClosed, ConnectionClosedOK
 from .messages import PieceConverter, convert_message
 from .options import Logger
 from .protocol import Protocol
@@ -94,8 +94,12 @@ class AsyncConnection(BaseConnection, ABC):
         """Make what :meth:`ping` returns."""
 
     @abstractmethod
+    async def _let_others_run(self) -> None:
+        """Give every other task a turn, and the event loop the time to look at all streams."""
+
+    @abstractmethod
     async def _wait_for_input(self, pieces: bool) -> None:
-        """Wait until there is a message, or a piece of one; raise :exc:`ConnectionClosed` if none will be.
+        """Wait until there is a message, or a piece of one; if none will be, :meth:`_refuse`.
 
         :attr:`_receiving` is true meanwhile. When it is cancelled, it withdraws the demand.
         """
@@ -127,6 +131,11 @@ class AsyncConnection(BaseConnection, ABC):
     @abstractmethod
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
+
+    async def _refuse(self) -> NoReturn:
+        """Raise :exc:`ConnectionClosed`, after others have run: a loop that swallows it stops nobody."""
+        await self._let_others_run()
+        raise self.protocol.close_exception()
 
     # Receiving
 
@@ -205,13 +214,17 @@ class AsyncConnection(BaseConnection, ABC):
             TypeError: the message, or an item of it, has another type.
         """
         fragments = fragments_of(message)
-        if fragments is not None:
-            await self._send_fragments(fragments, text, compress)
-            return
-        if self._senders or not self.protocol.writable:
-            async with self._turn():
-                await self._drain()
-        self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
+        try:
+            if fragments is not None:
+                await self._send_fragments(fragments, text, compress)
+                return
+            if self._senders or not self.protocol.writable:
+                async with self._turn():
+                    await self._drain()
+            self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
+        except ConnectionClosed:
+            await self._let_others_run()
+            raise
         await self._sent()
 
     async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
@@ -277,7 +290,11 @@ class AsyncConnection(BaseConnection, ABC):
             RuntimeError: too many pings wait for their pong (``max_pings``).
             ValueError: a ping with this payload waits for its pong, or it is too long.
         """
-        payload = self.protocol.ping(data)
+        try:
+            payload = self.protocol.ping(data)
+        except ConnectionClosed:
+            await self._let_others_run()
+            raise
         waiter = self._make_pong_waiter()
         self._pings[payload] = waiter
         await self._sent()
@@ -293,7 +310,11 @@ class AsyncConnection(BaseConnection, ABC):
             ConnectionClosed: the connection is closed, or closing.
             ValueError: the payload is too long.
         """
-        self.protocol.pong(data)
+        try:
+            self.protocol.pong(data)
+        except ConnectionClosed:
+            await self._let_others_run()
+            raise
         await self._sent()
 
     # Closing

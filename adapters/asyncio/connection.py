@@ -116,13 +116,16 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         waiter.add_done_callback(lambda waiter: waiter.cancelled() or waiter.exception())
         return waiter
 
+    async def _let_others_run(self) -> None:
+        await asyncio.sleep(0)
+
     async def _wait_for_input(self, pieces: bool) -> None:
         if self._reading_paused:
             # The message under construction may have been what stopped the reading, and asking for it
             # may have let go on what extensions had no room for.
             self._react()
         if not self.protocol.receiving:
-            raise self.protocol.close_exception()
+            await self._refuse()
         if not self._dispatching:
             self._flush()
         self._receiving = True

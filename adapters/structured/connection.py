@@ -22,6 +22,7 @@ from wsproto_core.asynchronous import AsyncConnection, Event, Waiter
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import advance
 from wsproto_core.events import Fragment
+from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import CloseCode, Data, State, StreamAction
@@ -62,6 +63,8 @@ class Pong:
         return self._wait().__await__()
 
     async def _wait(self) -> float:
+        if isinstance(self._result, ConnectionClosed):
+            await self._connection._let_others_run()
         await self._connection._wait_until(self.done)
         if isinstance(self._result, Exception):
             raise self._result
@@ -105,6 +108,9 @@ class StructuredConnection(AsyncConnection):
     def _make_pong_waiter(self) -> Pong:
         return Pong(self)
 
+    async def _let_others_run(self) -> None:
+        await self.runtime.checkpoint()
+
     async def recv(self, decode: bool | None = None) -> Data:
         await self._checkpoint()
         return await super().recv(decode)
@@ -118,7 +124,7 @@ class StructuredConnection(AsyncConnection):
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
         if not protocol.receiving:
-            raise protocol.close_exception()
+            await self._refuse()
         fed = self._fed
         self._receiving = True
         # To have asked for a message may have made room for more of it.
