@@ -32,7 +32,7 @@ LAYERS = (
     ("checks", "messages", "prepared"),
     ("observing", "options"),
     ("inbox", "keepalive", "logs", "outbox", "stream_options"),
-    ("protocol",),
+    ("blocks", "protocol"),
     ("broadcast", "client", "server", "connection"),
     ("asynchronous", "connecting"),
     ("broadcasting", "serving", "reconnecting"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, cast
 from typing import Protocol as Interface
 
+from .blocks import keep_exception
 from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
 from .events import Fragment
 from .exceptions import ConnectionClosed, ConnectionClosedOK
@@ -75,7 +77,8 @@ class AsyncConnection(BaseConnection, ABC):
 
     It is an asynchronous iterator over messages, which ends when the connection is closed with code
     1000 or 1001 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
-    asynchronous context manager it is closed on exit.
+    asynchronous context manager it is closed on exit: with code 1000; with 1011 when an exception
+    leaves the block; at once, with 1001, when the block is cancelled.
     """
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
@@ -342,16 +345,22 @@ class AsyncConnection(BaseConnection, ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
-        if exc_type is not None and not issubclass(exc_type, Exception):
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(exc, Exception | None):
             # Cancelled, or the program ends: this is not the time to wait.
             self.abandon()
             return
-        try:
-            await self.close()
-        except BaseException:
-            self.abandon()
-            raise
+        with keep_exception(exc, self.logger):
+            try:
+                await (self.close() if exc is None else self.close(CloseCode.INTERNAL_ERROR))
+            except BaseException:
+                self.abandon()
+                raise
 
     # Waiting
 

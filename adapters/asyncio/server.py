@@ -7,16 +7,19 @@ import socket
 import ssl as ssl_module
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Self, Unpack
+from types import TracebackType
+from typing import Self, Unpack
 
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
+from wsproto_core.blocks import keep_exception
 from wsproto_core.events import Event, Request
+from wsproto_core.logs import default_logger
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
 from wsproto_core.stream_options import check_call, check_serve
-from wsproto_core.typing import SocketPath
+from wsproto_core.typing import Side, SocketPath
 
 from .connection import Connection, clock
 from .waiting import Opening, loop_call
@@ -200,9 +203,15 @@ class Server(BaseServer):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *exc_info: Any) -> None:
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
-        await self.wait_closed()
+        with keep_exception(exc, default_logger(Side.SERVER)):
+            await self.wait_closed()
 
 
 class Serve(Opening[Server]):

@@ -11,10 +11,11 @@ from typing import Any, Generic, TypeVar, Unpack
 from wsproto_core.client import ClientProtocol
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
+from wsproto_core.logs import default_logger
 from wsproto_core.options import ClientOptions, ConnectOptions, split_options
 from wsproto_core.reconnecting import AsyncReconnecting
 from wsproto_core.stream_options import check_names, check_reconnect, check_tasks
-from wsproto_core.typing import State
+from wsproto_core.typing import Side, State
 from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import StructuredConnection
@@ -83,6 +84,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         self.options = options if path is None else {"path": path, **options}
         self._create: Callable[..., T] = options.get("create_protocol") or self.create
         self._given_tasks = tasks
+        self.logger = options.get("logger") or default_logger(Side.CLIENT)
         # To refuse, before there is an event loop, what it would refuse.
         Connecting(self.uri, self.options, clock=float, environment=self.runtime.environment)
 
@@ -128,6 +130,7 @@ class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
         check_reconnect(connect.options)
         self._connect = connect
         self.runtime = connect.runtime
+        self.logger = connect.logger
 
     async def _open(self, tasks: Tasks) -> AsyncReconnecting[T]:
         return AsyncReconnecting(

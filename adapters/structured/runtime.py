@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from socket import socket
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
 from wsproto_core.asynchronous import Event
+from wsproto_core.blocks import keep_exception
+from wsproto_core.options import Logger
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
 
@@ -67,9 +70,15 @@ class Runtime:
 
 
 class Opening(ABC, Generic[T]):
-    """Something that has tasks of its own as long as its block: entered and left as what it opens."""
+    """Something that has tasks of its own as long as its block: entered and left as what it opens.
+
+    Attributes:
+        runtime: the adapter's.
+        logger: where what goes wrong is logged.
+    """
 
     runtime: Runtime
+    logger: Logger
 
     @abstractmethod
     async def _open(self, tasks: Tasks) -> T:
@@ -85,11 +94,17 @@ class Opening(ABC, Generic[T]):
             raise
         return self._opened
 
-    async def __aexit__(self, *exc_info: Any) -> None:
-        try:
-            await self._opened.__aexit__(*exc_info)
-        finally:
-            await self._end_tasks()
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with keep_exception(exc, self.logger):
+            try:
+                await self._opened.__aexit__(exc_type, exc, traceback)
+            finally:
+                await self._end_tasks()
 
     async def _end_tasks(self) -> None:
         # What the block raises shall come out as it is. Left in the usual way, a nursery would put it

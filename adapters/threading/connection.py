@@ -22,9 +22,11 @@ import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from concurrent.futures import Future
+from types import TracebackType
 from typing import Any, Self
 
 from adapters.shared.sockets import prepare_socket
+from wsproto_core.blocks import keep_exception
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosedOK
@@ -75,7 +77,8 @@ class Connection(Kept, BaseConnection):
 
     It is an iterator over messages, which ends when the connection is closed with code 1000 or 1001
     and raises :exc:`ConnectionClosedError` when it is closed otherwise. As a context manager it is
-    closed on exit.
+    closed on exit: with code 1000; with 1011 when an exception leaves the block; at once, with 1001,
+    when the program ends (:exc:`KeyboardInterrupt`, :exc:`SystemExit`).
 
     Attributes:
         transport: the socket, once there is one. It is non-blocking; leave reading and writing to us.
@@ -388,16 +391,25 @@ class Connection(Kept, BaseConnection):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
-        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt | SystemExit):
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(exc, KeyboardInterrupt | SystemExit):
             # The program ends: this is not the time to wait.
             self.abandon()
             return
-        try:
-            self.close()
-        except BaseException:
-            self.abandon()
-            raise
+        with keep_exception(exc, self.logger):
+            try:
+                if isinstance(exc, GeneratorExit | None):
+                    self.close()
+                else:
+                    self.close(CloseCode.INTERNAL_ERROR)
+            except BaseException:
+                self.abandon()
+                raise
 
     # Waiting. From here on, whoever calls has the lock, once.
 

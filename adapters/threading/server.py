@@ -15,10 +15,12 @@ import ssl as ssl_module
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
 from typing import Any, Self, Unpack
 
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
+from wsproto_core.blocks import keep_exception
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
 from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
@@ -314,8 +316,14 @@ class Server(BaseServer):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: Any) -> None:
-        self.shutdown()
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with keep_exception(exc, self._logger):
+            self.shutdown()
 
     # What its threads do
 

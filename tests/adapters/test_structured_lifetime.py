@@ -42,7 +42,7 @@ async def test_an_error_in_a_connections_block_comes_out_as_it_is(runtime: Runti
             async with runtime.connect(uri, **({"ssl": client_context()} if tls else {})) as client:
                 raise Oops
         assert raised.value.__context__ is None
-        assert client.close_code == 1000
+        assert client.close_code == 1011
 
 
 async def test_a_server_is_closed_with_a_block_of_its_own(runtime: Runtime) -> None:

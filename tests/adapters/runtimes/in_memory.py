@@ -240,7 +240,7 @@ class MemoryConnection(BaseConnection):
     async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
         try:
             if exc_type is not _Cancelled:
-                await self.close()
+                await self.close(1000 if exc_type is None else 1011)
                 return
         except _Cancelled:
             self._abandon()
