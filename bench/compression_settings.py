@@ -157,7 +157,11 @@ def settings() -> dict[str, dict[str, Any] | None]:
         rows[f"`memLevel` {level}"] = {**DEFAULTS, "compress_settings": {"memLevel": level}}
     for level in (1, 3, 9):
         rows[f"`level` {level}"] = {**DEFAULTS, "compress_settings": {"level": level, "memLevel": 5}}
-    rows["15 bits, `memLevel` 8, as in zlib"] = {"compress_settings": {}}
+    rows["15 bits, `memLevel` 8, as in zlib"] = {
+        "server_max_window_bits": 15,
+        "client_max_window_bits": 15,
+        "compress_settings": {},
+    }
     return rows
 
 

@@ -215,6 +215,8 @@ def select_subprotocol(
 def negotiate_subprotocol_response(headers: Headers, offered: Sequence[str]) -> Subprotocol | None:
     """Return the subprotocol that a server has selected (RFC 6455 section 4.1).
 
+    Some servers send an empty header when they have selected none.
+
     Args:
         headers: response headers.
         offered: the subprotocols that were in the request.
@@ -226,9 +228,9 @@ def negotiate_subprotocol_response(headers: Headers, offered: Sequence[str]) -> 
         InvalidHeaderFormat: the header is malformed.
         NegotiationError: the server has selected several, or one that was not offered.
     """
-    selected = parse_subprotocol_offers(headers)
-    if not selected:
+    if not any(headers.get_all("Sec-WebSocket-Protocol")):
         return None
+    selected = parse_subprotocol_offers(headers)
     if len(selected) > 1:
         raise NegotiationError(f"server selected several subprotocols: {', '.join(selected)}")
     if selected[0] not in offered:

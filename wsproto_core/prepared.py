@@ -73,7 +73,7 @@ def sharing(extensions: Sequence[Extension]) -> Sharing | None:
     if len(extensions) > 1 or type(extension) is not PerMessageDeflate:
         return None
     settings = tuple(sorted(extension.compress_settings.items()))
-    return _compressed(extension.local_max_window_bits, extension.threshold, settings)
+    return _compressed(extension.used_window_bits, extension.threshold, settings)
 
 
 class SharedFrame(NamedTuple):

@@ -290,8 +290,41 @@ def test_offers_to_a_server(offers: str, accepted: str | None) -> None:
         ("permessage-deflate; server_max_window_bits=12; x", False),
     ],
 )
-def test_answers_to_a_client(answered: str, good: bool) -> None:
+def test_answers_to_a_client_that_asks_for_windows(answered: str, good: bool) -> None:
+    client = ClientProtocol(URI, clock=Clock(), extensions=[client_factory(**{SMW: 12, CMW: 12})])
+    check_answer(client, answered, good)
+
+
+@pytest.mark.parametrize(
+    ("answered", "good"),
+    [
+        # Those of gorilla, nhooyr, Jetty, AWS; then of servers that choose windows.
+        ("permessage-deflate", True),
+        ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", True),
+        ("permessage-deflate; client_no_context_takeover", True),
+        ("permessage-deflate; server_no_context_takeover", True),
+        ("permessage-deflate; server_max_window_bits=15; client_max_window_bits=15", True),
+        ("permessage-deflate; server_max_window_bits=9", True),
+        ("permessage-deflate; client_max_window_bits=8", True),
+        ("", True),
+        ("permessage-deflate; client_max_window_bits", False),
+        ("permessage-deflate; server_max_window_bits", False),
+        ("permessage-deflate; server_max_window_bits=16", False),
+        ("permessage-deflate; x", False),
+        ("permessage-deflate, permessage-deflate", False),
+    ],
+)
+def test_answers_to_the_default_offer(answered: str, good: bool) -> None:
     client = ClientProtocol(URI, clock=Clock())
+    assert client.request.headers["Sec-WebSocket-Extensions"] == "permessage-deflate; client_max_window_bits"
+    check_answer(client, answered, good)
+    if good and answered:
+        client.send("x" * 1000)
+        (frame,) = sent(client)
+        assert frame.reserved == RSV1
+
+
+def check_answer(client: ClientProtocol, answered: str, good: bool) -> None:
     client.receive_data(answer(client, Sec_WebSocket_Extensions=answered))
     assert (client.state is State.OPEN) is good
     assert (client.handshake_error is None) is good
@@ -651,6 +684,43 @@ def test_a_window_of_8_bits(
     assert 0 < largest_distance(stream) <= 256
 
 
+@pytest.mark.parametrize(
+    ("own", "asked", "bits"),
+    [
+        # What nobody says is 12 bits, whatever is allowed.
+        ({}, {}, 12),
+        ({}, {CMW: 15, SMW: 15}, 12),
+        ({}, {CMW: 13, SMW: 13}, 12),
+        ({CMW: True}, {CMW: 15, SMW: 15}, 12),
+        ({}, {CMW: 10, SMW: 10}, 10),
+        # A number is meant.
+        ({CMW: 15, SMW: 15}, {}, 15),
+        ({CMW: 13, SMW: 13}, {}, 13),
+        ({CMW: 11, SMW: 11}, {CMW: 15, SMW: 15}, 11),
+        ({CMW: 15, SMW: 15}, {CMW: 14, SMW: 14}, 14),
+    ],
+)
+@both_sides
+def test_a_sender_uses_a_small_window_unless_told_otherwise(
+    side: Side, own: dict[str, Any], asked: dict[str, Any], bits: int
+) -> None:
+    window = CMW if side is Side.CLIENT else SMW
+    ours = {CMW: True} if side is Side.CLIENT else {}
+    ours |= {name: value for name, value in own.items() if name == window}
+    theirs = {name: value for name, value in asked.items() if name == window}
+    factories = [client_factory(**ours), server_factory(**theirs)]
+    if side is Side.SERVER:
+        factories = [client_factory(**theirs), server_factory(**ours)]
+    client, server = opened_pair({"extensions": factories[:1]}, {"extensions": factories[1:]})
+    sender, receiver = (client, server) if side is Side.CLIENT else (server, client)
+    # A block that comes again is seen if the window reaches so far.
+    for distance in (2**bits - 300, 2**bits + 100):
+        block = random.Random(distance).randbytes(200)
+        message = block + random.Random(1).randbytes(distance - 200) + block
+        frame = exchange(sender, receiver, message, compress=True)
+        assert (largest_distance(frame.payload) >= 2**bits - 300) is (distance < 2**bits)
+
+
 def test_the_walker_sees_distances() -> None:
     """Otherwise the test above would prove nothing."""
     block = random.Random(6).randbytes(300)
@@ -934,7 +1004,7 @@ def test_a_failure_behind_the_compressor(side: Side, when: int) -> None:
 def test_repr() -> None:
     assert repr(DEFAULT_CLIENT.process_response_params([(SMW, "9")], [])) == (
         "PerMessageDeflate(remote_no_context_takeover=False, local_no_context_takeover=False, "
-        "remote_max_window_bits=9, local_max_window_bits=12)"
+        "remote_max_window_bits=9, local_max_window_bits=15)"
     )
 
 

@@ -243,7 +243,8 @@ def check_accepted(
     extensions: list[Extension] = []
     remaining = list(factories)
     for value in header_values:
-        for name, params in parse_extension(value):
+        # Some servers send an empty header for no extension.
+        for name, params in parse_extension(value) if value else ():
             factory = _accepted_factory(name, params, remaining, extensions)
             remaining.remove(factory)
     return extensions

@@ -54,6 +54,11 @@ NAME = ExtensionName("permessage-deflate")
 RSV1 = 0x40
 MAX_BITS = 15
 
+DEFAULT_BITS = 12
+"""The window of what is sent, if nothing says another one. 4 KiB instead of 32 cost an eighth of the
+memory, and compress the messages of most applications nearly as well. A sender may use a smaller window
+than was negotiated: its peer keeps more history than is used."""
+
 TAIL = b"\x00\x00\xff\xff"
 """What an empty stored block ends with: it follows each message and is not sent (section 7.2.1)."""
 
@@ -208,6 +213,7 @@ class PerMessageDeflate(Extension):
         "remote_max_window_bits",
         "remote_no_context_takeover",
         "threshold",
+        "used_window_bits",
     )
 
     name = NAME
@@ -221,6 +227,7 @@ class PerMessageDeflate(Extension):
         local_no_context_takeover: bool,
         remote_max_window_bits: int = MAX_BITS,
         local_max_window_bits: int = MAX_BITS,
+        used_window_bits: int = MAX_BITS,
         compress_settings: Mapping[str, Any] | None = None,
         threshold: int = 0,
         idle_timeout: float | None = None,
@@ -228,7 +235,9 @@ class PerMessageDeflate(Extension):
         """
         Arguments:
             remote_no_context_takeover, remote_max_window_bits: how the peer compresses.
-            local_no_context_takeover, local_max_window_bits: how this end compresses.
+            local_no_context_takeover, local_max_window_bits: how this end may compress.
+            used_window_bits: a limit on the window that this end compresses with, below which the
+                one that it may use is not used in full.
             compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits`` and ``zdict``.
             threshold: bytes below which a whole message is not compressed, unless that is asked for.
             idle_timeout: seconds without a message after which memory is given up; ``None`` for never.
@@ -238,6 +247,7 @@ class PerMessageDeflate(Extension):
         self.local_no_context_takeover = local_no_context_takeover
         self.remote_max_window_bits = remote_max_window_bits
         self.local_max_window_bits = local_max_window_bits
+        self.used_window_bits = min(used_window_bits, local_max_window_bits)
         self.compress_settings = DEFAULT_SETTINGS if compress_settings is None else compress_settings
         self.threshold = threshold
         self.idle_timeout = idle_timeout
@@ -293,7 +303,7 @@ class PerMessageDeflate(Extension):
         compressor = self._compressor
         if compressor is None:
             # zlib has no raw window of 8 bits. With 9, it never looks back further than 250 bytes.
-            bits = max(self.local_max_window_bits, 9)
+            bits = max(self.used_window_bits, 9)
             compressor = zlib.compressobj(wbits=-bits, zdict=self._recent, **self.compress_settings)
         # Each fragment is flushed: what is sent can be read.
         output: bytes = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -311,7 +321,7 @@ class PerMessageDeflate(Extension):
                 return RSV1, output
             if self._compressor is None and self._made_anew < MAX_MADE_ANEW:
                 self._made_anew += 1
-                size = 1 << self.local_max_window_bits
+                size = 1 << self.used_window_bits
                 self._recent = (self._recent + data[-size:])[-size:]
                 return RSV1, output
         self._compressor = compressor
@@ -392,10 +402,13 @@ class _Factory:
             server_no_context_takeover: the server forgets what it has sent after each message.
             client_no_context_takeover: the same for the client. Without context takeover less
                 memory is used between messages, and similar messages compress much worse.
-            server_max_window_bits: how far the server looks back: 2 to this power bytes, 8 to 15;
-                ``None`` is 15.
+            server_max_window_bits: how far the server looks back: 2 to this power bytes, 8 to 15. On a
+                client, a number asks the server for a window of at most this size, and an answer
+                without it is refused (RFC 7692 section 7.1.2.1); ``None`` takes what comes, up to 15.
             client_max_window_bits: the same for the client; on a client, ``True`` lets the server
-                choose.
+                choose a limit, and ``None`` does not.
+
+        For what this end sends, ``None`` and ``True`` are 12, or less if the peer asks for less.
             compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits`` and ``zdict``;
                 ``{"memLevel": 5}`` by default.
             threshold: bytes below which a message is sent uncompressed, unless ``send`` is told to
@@ -434,11 +447,14 @@ class _Factory:
 
     def _make(self, *, server: bool, agreed: Mapping[str, int | bool | None]) -> PerMessageDeflate:
         local, remote = ("server", "client") if server else ("client", "server")
+        told = getattr(self, f"{local}_max_window_bits")
         return PerMessageDeflate(
             remote_no_context_takeover=bool(agreed[f"{remote}_no_context_takeover"]),
             local_no_context_takeover=bool(agreed[f"{local}_no_context_takeover"]),
             remote_max_window_bits=agreed[f"{remote}_max_window_bits"] or MAX_BITS,
             local_max_window_bits=agreed[f"{local}_max_window_bits"] or MAX_BITS,
+            # Who gives a number means it.
+            used_window_bits=DEFAULT_BITS if told is None or told is True else MAX_BITS,
             compress_settings=self.compress_settings,
             threshold=self.threshold,
             idle_timeout=self.idle_timeout,
@@ -501,8 +517,12 @@ class ServerPerMessageDeflateFactory(_Factory, ServerExtensionFactory):
         return _build_parameters(agreed), self._make(server=True, agreed=agreed)
 
 
-# What ``compression="deflate"`` means. Windows of 4 KiB instead of 32 cost an eighth of the memory, and
-# compress the messages of most applications nearly as well.
+# What ``compression="deflate"`` means. The client's offer is that of browsers. It asks nothing of the
+# server: many servers that are in use answer a request for ``server_max_window_bits`` without it, or
+# refuse the connection. The server limits both windows, if the client allows it, so that neither end has
+# to keep more of what it has received than a sender uses by default.
 
-DEFAULT_CLIENT = ClientPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
-DEFAULT_SERVER = ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
+DEFAULT_CLIENT = ClientPerMessageDeflateFactory(client_max_window_bits=True)
+DEFAULT_SERVER = ServerPerMessageDeflateFactory(
+    server_max_window_bits=DEFAULT_BITS, client_max_window_bits=DEFAULT_BITS
+)
