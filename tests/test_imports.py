@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("version", "typing"),
     ("exceptions", "timers", "statistics", "randomness", "states"),
-    ("headers", "http", "uri", "frames", "closing"),
+    ("headers", "http", "http.fields", "http.messages", "http.readers", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect", "routing"),
     ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),
     ("checks", "messages", "prepared"),
@@ -40,7 +40,9 @@ LAYERS = (
 )
 
 SIDEWAYS = {
-    "http": {"headers"},
+    "http": {"headers", "http.fields", "http.messages", "http.readers"},
+    "http.messages": {"http.fields"},
+    "http.readers": {"http.fields", "http.messages"},
     "messages": {"prepared"},
     "extensions": {"extensions.base", "extensions.permessage_deflate"},
     "extensions.permessage_deflate": {"extensions.base"},

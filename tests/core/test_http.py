@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsproto_core import http as module
 from wsproto_core.exceptions import InvalidHandshake, InvalidMessage, InvalidState, SecurityError
 from wsproto_core.http import (
     Headers,
@@ -22,6 +21,7 @@ from wsproto_core.http import (
     RequestReader,
     Response,
     ResponseReader,
+    fields,
     make_response,
 )
 
@@ -203,7 +203,7 @@ class TestHeaders:
         for number in range(2000):
             Headers({f"X-{number}": "a", "Origin": f"http://{number}"})
             Headers({"X" * (300 + number): "a", "Origin": "o" * (300 + number)})
-        assert module._first_equal.cache_info().currsize <= 256
+        assert fields._first_equal.cache_info().currsize <= 256
         assert Headers({"Origin": "o" * 257, "X" * 257: "a"})["x" * 257] == "a"
 
 

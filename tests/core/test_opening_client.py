@@ -99,7 +99,7 @@ def test_the_request() -> None:
         "sec-websocket-key": KEY,
         "sec-websocket-version": "13",
         "user-agent": USER_AGENT,
-        "sec-websocket-extensions": ("permessage-deflate; client_max_window_bits"),
+        "sec-websocket-extensions": "permessage-deflate; client_max_window_bits",
     }
     assert head.body == b""
     assert client.request.serialize() == data

@@ -1,7 +1,6 @@
-"""HTTP/1.1, as far as the opening handshake needs it: headers, one request, one response.
+"""Readers of one request and of one response.
 
-h11 knows the grammar, the framing of bodies and what may be sent when. Three things are done here,
-around it:
+h11 knows the grammar and the framing of bodies. Three things are done here, around it:
 
 - The head is found and its limits are applied before h11 sees a byte. h11 limits only a head that is
   still incomplete, so that what it accepts depends on how the bytes were cut into chunks.
@@ -9,316 +8,29 @@ around it:
   regular expressions take quadratic time on a line that they will not match.
 - Bodies belong to refusals only: a request, or a 101 response, with one would make an intermediary and
   us disagree on where the WebSocket data begin.
-
-Values are ``str`` that hold ASCII; other bytes are represented with surrogate escapes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections.abc import Iterable
+from dataclasses import dataclass
 from math import inf
 
 import h11
 
-from .exceptions import InvalidMessage, InvalidState, SecurityError
-from .typing import BytesLike, HeadersLike
+from ..exceptions import InvalidMessage, InvalidState, SecurityError
+from ..typing import BytesLike
+from .fields import Headers
+from .messages import UPGRADE, Request, Response
 
-__all__ = [
-    "HeadLimits",
-    "Headers",
-    "MultipleValuesError",
-    "Request",
-    "RequestReader",
-    "Response",
-    "ResponseReader",
-    "make_response",
-]
+__all__ = ["HeadLimits", "RequestReader", "ResponseReader"]
 
 _CONTROL_IN_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
-_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
-
-# RFC 9110 sections 11.6.2 and 11.7.2
-_CREDENTIALS = ("authorization", "proxy-authorization")
-
-_UPGRADE = [("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 # Bytes of a chunk header or of trailers: h11 takes quadratic time for one that does not match.
 _MAX_CHUNK_HEADER = 512
-
-_ALIKE = frozenset(
-    (
-        "connection",
-        "host",
-        "origin",
-        "sec-websocket-extensions",
-        "sec-websocket-protocol",
-        "sec-websocket-version",
-        "server",
-        "upgrade",
-        "user-agent",
-    )
-)
-"""Headers whose values are the same on many connections, and no secrets."""
-
-_MAX_SHARED = 256
-"""Strings that are shared, and characters that one may have."""
-
-
-@functools.lru_cache(_MAX_SHARED)
-def _first_equal(text: str) -> str:
-    return text
-
-
-def _share(text: str) -> str:
-    """Return an equal string that others have too.
-
-    Headers are kept as long as the connection, and are nearly always the same: one copy will do.
-    ``sys.intern`` would keep for ever what peers invent, on some versions of Python.
-    """
-    return _first_equal(text) if type(text) is str and len(text) <= _MAX_SHARED else text
-
-
-class MultipleValuesError(LookupError):
-    """:class:`Headers` has more than one value for a name."""
-
-
-class Headers(MutableMapping[str, str]):
-    """HTTP headers: a mapping from names to values that can hold a name several times.
-
-    A ``dict`` neither ignores the case of names nor holds two values for one. These are the pairs as
-    they came. They are few, are looked up a few times, and are kept as long as the connection: an index
-    would take more memory than the headers.
-
-    - ``headers[name]`` raises :exc:`KeyError` if there is no value, returns it if there is one, and
-      raises :exc:`MultipleValuesError` if there are several. ``get``, ``pop``, ``setdefault`` and
-      ``items`` follow this.
-    - ``headers[name] = value`` adds a value after those that are there; ``update`` and the
-      constructor do so for each pair.
-    - ``del headers[name]`` removes all values.
-    - The keys are lower-case names, each one once.
-
-    Nothing is validated here, but when a request or a response is serialized.
-
-    Args:
-        headers: another :class:`Headers` (all values are taken over), a mapping, or pairs.
-        values: more names and values, as ``dict`` takes them.
-    """
-
-    __slots__ = ("_pairs",)
-
-    _pairs: list[tuple[str, str]]
-
-    def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
-        self.clear()
-        self.update(headers, **values)
-
-    def __repr__(self) -> str:
-        """The pairs, without credentials: this may end up in a log."""
-        shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self._pairs]
-        return f"{type(self).__name__}({shown!r})"
-
-    def __str__(self) -> str:
-        """The header block as HTTP writes it, to be shown; it is not validated."""
-        return "".join(f"{name}: {value}\r\n" for name, value in self._pairs) + "\r\n"
-
-    def __copy__(self) -> Headers:
-        return self.copy()
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self.get_all(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
-
-    def __len__(self) -> int:
-        """The number of different names."""
-        return len({name.lower() for name, _ in self._pairs})
-
-    def __getitem__(self, name: str) -> str:
-        values = self.get_all(name)
-        if not values:
-            raise KeyError(name.lower())
-        if len(values) > 1:
-            raise MultipleValuesError(name)
-        return values[0]
-
-    def __setitem__(self, name: str, value: str) -> None:
-        if name.lower() in _ALIKE:
-            value = _share(value)
-        self._pairs.append((_share(name), value))
-
-    def __delitem__(self, name: str) -> None:
-        key = name.lower()
-        pairs = [pair for pair in self._pairs if pair[0].lower() != key]
-        if len(pairs) == len(self._pairs):
-            raise KeyError(key)
-        self._pairs = pairs
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both have the same values, for each name in the same order."""
-        if not isinstance(other, Headers):
-            return NotImplemented
-        return set(self) == set(other) and all(self.get_all(name) == other.get_all(name) for name in self)
-
-    def clear(self) -> None:
-        """Remove all headers."""
-        self._pairs = []
-
-    def copy(self) -> Headers:
-        """Return a copy that shares nothing with this one."""
-        return Headers(self)
-
-    def update(self, headers: HeadersLike = (), /, **values: str) -> None:  # type: ignore[override]
-        """Add all the given values; the arguments are those of the constructor."""
-        pairs: Iterable[tuple[str, str]]
-        if isinstance(headers, Headers):
-            pairs = list(headers.raw_items())
-        elif isinstance(headers, Mapping):
-            pairs = headers.items()
-        else:
-            pairs = headers
-        for name, value in pairs:
-            self[name] = value
-        for name, value in values.items():
-            self[name] = value
-
-    def get_all(self, key: str) -> list[str]:
-        """Return the values for a name in the order in which they came, or an empty list."""
-        return [value for each, value in self._pairs if each.lower() == key.lower()]
-
-    def raw_items(self) -> Iterator[tuple[str, str]]:
-        """Return an iterator of all ``(name, value)``, as they came and in their order."""
-        return iter(self._pairs)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """An HTTP request without a body.
-
-    Attributes:
-        path: the request target (RFC 9112 section 3.2): path and query, not decoded.
-        headers: its headers.
-        method: its method.
-    """
-
-    path: str
-    headers: Headers
-    method: str = "GET"
-
-    def serialize(self) -> bytes:
-        """Return the bytes to send.
-
-        Raises:
-            ValueError: the method, the target or a header is not valid, or ``Host`` is missing.
-        """
-        if not _TOKEN.fullmatch(self.method):
-            raise ValueError(f"method must be a token, got {self.method!r}")
-        if not _VISIBLE.fullmatch(self.path):
-            raise ValueError(f"request target must be visible ASCII characters, got {self.path!r}")
-        headers = _encode_headers(self.headers)
-        try:
-            request = h11.Request(method=self.method, target=self.path, headers=headers)
-            return h11.Connection(h11.CLIENT).send(request)
-        except h11.LocalProtocolError as error:
-            raise ValueError(str(error)) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An HTTP response.
-
-    Attributes:
-        status: its status code.
-        headers: its headers.
-        body: its body.
-        reason: its reason phrase; when empty, the status code's standard one is sent.
-    """
-
-    status: int
-    headers: Headers = field(default_factory=Headers)
-    body: bytes = b""
-    reason: str = ""
-
-    def serialize(self, *, head_only: bool = False) -> bytes:
-        """Return the bytes to send.
-
-        Args:
-            head_only: leave the body out and keep ``Content-Length``, as in the answer to HEAD.
-
-        Raises:
-            ValueError: the status, the reason phrase or a header is not valid, or the body does not
-                have the length that ``Content-Length`` says.
-        """
-        status = int(self.status)
-        reason = _encode(self.reason or _standard_phrase(status), "reason phrase")
-        headers = _encode_headers(self.headers)
-        body = b"" if head_only else self.body
-        connection = h11.Connection(h11.SERVER)
-        # h11 frames a response to suit the request that it answers.
-        request = Request("/", Headers(_UPGRADE), "HEAD" if head_only else "GET")
-        connection.receive_data(request.serialize())
-        connection.next_event()
-        try:
-            if status < 200:
-                if body:
-                    raise ValueError(f"a response with status {status} has no body")
-                return connection.send(
-                    h11.InformationalResponse(status_code=status, headers=headers, reason=reason)
-                )
-            return b"".join(
-                [
-                    connection.send(h11.Response(status_code=status, headers=headers, reason=reason)),
-                    connection.send(h11.Data(data=body)),
-                    connection.send(h11.EndOfMessage()),
-                ]
-            )
-        except h11.LocalProtocolError as error:
-            raise ValueError(str(error)) from error
-
-
-def make_response(status: int, headers: HeadersLike = (), body: BytesLike | str = b"") -> Response:
-    """Make a complete response, after which the connection is closed.
-
-    ``Content-Length`` is set to the length of the body, whatever was given for it and for
-    ``Transfer-Encoding``. ``Connection: close`` and, with a body, ``Content-Type: text/plain;
-    charset=utf-8`` are added unless such headers are given.
-
-    Args:
-        status: status code, 200 to 599.
-        headers: headers to send.
-        body: the body; text is sent in UTF-8.
-
-    Raises:
-        TypeError: the body is neither text nor bytes.
-        ValueError: the status is not in that range, or does not allow a body.
-    """
-    if status not in range(200, 600):
-        raise ValueError(f"expected a status from 200 to 599, got {status!r}")
-    if isinstance(body, str):
-        body = body.encode()
-    elif not isinstance(body, BytesLike):
-        raise TypeError(f"expected a body of type bytes or str, got {type(body).__name__}")
-    body = bytes(body)
-    complete = Headers(headers)
-    for name in ("Content-Length", "Transfer-Encoding"):
-        if name in complete:
-            del complete[name]
-    if status not in (204, 304):
-        complete["Content-Length"] = str(len(body))
-    elif body:
-        raise ValueError(f"a response with status {int(status)} has no body")
-    if "Connection" not in complete:
-        complete["Connection"] = "close"
-    if body and "Content-Type" not in complete:
-        complete["Content-Type"] = "text/plain; charset=utf-8"
-    return Response(int(status), complete, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,7 +196,7 @@ class ResponseReader:
         self._scanner = _HeadScanner(limits, "response")
         # h11 frames a response to suit the request that it answers.
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_CHUNK_HEADER)
-        self._connection.send(h11.Request(method="GET", target="/", headers=_UPGRADE))
+        self._connection.send(h11.Request(method="GET", target="/", headers=list(UPGRADE)))
         self._connection.send(h11.EndOfMessage())
 
     @property
@@ -593,28 +305,3 @@ def _decode(data: bytes) -> str:
 
 def _decode_headers(items: Iterable[tuple[bytes, bytes]]) -> Headers:
     return Headers((_decode(name), _decode(value)) for name, value in items)
-
-
-def _encode(text: str, what: str) -> bytes:
-    if _CONTROL_IN_TEXT.search(text):
-        raise ValueError(f"{what} must not contain control characters, got {text!r}")
-    try:
-        return text.encode("ascii", "surrogateescape")
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} must be ASCII, got {text!r}") from None
-
-
-def _encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
-    encoded = []
-    for name, value in headers.raw_items():
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"name of a header must be a token, got {name!r}")
-        encoded.append((name.encode("ascii"), _encode(value, f"value of header {name}")))
-    return encoded
-
-
-def _standard_phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""

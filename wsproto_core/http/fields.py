@@ -1,0 +1,161 @@
+"""HTTP headers: :class:`Headers`.
+
+Values are ``str`` that hold ASCII; other bytes are represented with surrogate escapes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+
+from ..typing import HeadersLike
+
+__all__ = ["Headers", "MultipleValuesError"]
+
+# RFC 9110 sections 11.6.2 and 11.7.2
+_CREDENTIALS = ("authorization", "proxy-authorization")
+
+_ALIKE = frozenset(
+    (
+        "connection",
+        "host",
+        "origin",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "server",
+        "upgrade",
+        "user-agent",
+    )
+)
+"""Headers whose values are the same on many connections, and no secrets."""
+
+_MAX_SHARED = 256
+"""Strings that are shared, and characters that one may have."""
+
+
+@functools.lru_cache(_MAX_SHARED)
+def _first_equal(text: str) -> str:
+    return text
+
+
+def _share(text: str) -> str:
+    """Return an equal string that others have too.
+
+    Headers are kept as long as the connection, and are nearly always the same: one copy will do.
+    ``sys.intern`` would keep for ever what peers invent, on some versions of Python.
+    """
+    return _first_equal(text) if type(text) is str and len(text) <= _MAX_SHARED else text
+
+
+class MultipleValuesError(LookupError):
+    """:class:`Headers` has more than one value for a name."""
+
+
+class Headers(MutableMapping[str, str]):
+    """HTTP headers: a mapping from names to values that can hold a name several times.
+
+    A ``dict`` neither ignores the case of names nor holds two values for one. These are the pairs as
+    they came. They are few, are looked up a few times, and are kept as long as the connection: an index
+    would take more memory than the headers.
+
+    - ``headers[name]`` raises :exc:`KeyError` if there is no value, returns it if there is one, and
+      raises :exc:`MultipleValuesError` if there are several. ``get``, ``pop``, ``setdefault`` and
+      ``items`` follow this.
+    - ``headers[name] = value`` adds a value after those that are there; ``update`` and the
+      constructor do so for each pair.
+    - ``del headers[name]`` removes all values.
+    - The keys are lower-case names, each one once.
+
+    Nothing is validated here, but when a request or a response is serialized.
+
+    Args:
+        headers: another :class:`Headers` (all values are taken over), a mapping, or pairs.
+        values: more names and values, as ``dict`` takes them.
+    """
+
+    __slots__ = ("_pairs",)
+
+    _pairs: list[tuple[str, str]]
+
+    def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
+        self.clear()
+        self.update(headers, **values)
+
+    def __repr__(self) -> str:
+        """The pairs, without credentials: this may end up in a log."""
+        shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self._pairs]
+        return f"{type(self).__name__}({shown!r})"
+
+    def __str__(self) -> str:
+        """The header block as HTTP writes it, to be shown; it is not validated."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self._pairs) + "\r\n"
+
+    def __copy__(self) -> Headers:
+        return self.copy()
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
+
+    def __len__(self) -> int:
+        """The number of different names."""
+        return len({name.lower() for name, _ in self._pairs})
+
+    def __getitem__(self, name: str) -> str:
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name.lower())
+        if len(values) > 1:
+            raise MultipleValuesError(name)
+        return values[0]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        if name.lower() in _ALIKE:
+            value = _share(value)
+        self._pairs.append((_share(name), value))
+
+    def __delitem__(self, name: str) -> None:
+        key = name.lower()
+        pairs = [pair for pair in self._pairs if pair[0].lower() != key]
+        if len(pairs) == len(self._pairs):
+            raise KeyError(key)
+        self._pairs = pairs
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same values, for each name in the same order."""
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return set(self) == set(other) and all(self.get_all(name) == other.get_all(name) for name in self)
+
+    def clear(self) -> None:
+        """Remove all headers."""
+        self._pairs = []
+
+    def copy(self) -> Headers:
+        """Return a copy that shares nothing with this one."""
+        return Headers(self)
+
+    def update(self, headers: HeadersLike = (), /, **values: str) -> None:  # type: ignore[override]
+        """Add all the given values; the arguments are those of the constructor."""
+        pairs: Iterable[tuple[str, str]]
+        if isinstance(headers, Headers):
+            pairs = list(headers.raw_items())
+        elif isinstance(headers, Mapping):
+            pairs = headers.items()
+        else:
+            pairs = headers
+        for name, value in pairs:
+            self[name] = value
+        for name, value in values.items():
+            self[name] = value
+
+    def get_all(self, key: str) -> list[str]:
+        """Return the values for a name in the order in which they came, or an empty list."""
+        return [value for each, value in self._pairs if each.lower() == key.lower()]
+
+    def raw_items(self) -> Iterator[tuple[str, str]]:
+        """Return an iterator of all ``(name, value)``, as they came and in their order."""
+        return iter(self._pairs)
