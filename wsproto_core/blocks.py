@@ -1,4 +1,4 @@
-"""What comes out of a block that is left: of a connection, of a server, of a loop that reconnects."""
+"""Blocks of connections, servers and loops that reconnect: entered once, and left by which exception."""
 
 from __future__ import annotations
 
@@ -7,7 +7,31 @@ from contextlib import contextmanager
 
 from .options import Logger
 
-__all__ = ["keep_exception"]
+__all__ = ["Once", "keep_exception"]
+
+
+class Once:
+    """Something that is entered, awaited or called once, since it keeps what it has opened.
+
+    Attributes:
+        made_by: the function that makes it, for the error.
+    """
+
+    made_by: str
+
+    def _begin(self) -> None:
+        """Begin, for the first time.
+
+        Raises:
+            RuntimeError: it has begun before.
+        """
+        # No other thread comes between looking and setting.
+        mark = object()
+        if vars(self).setdefault("_begun_by", mark) is not mark:
+            raise RuntimeError(
+                f"what {self.made_by}() returned has been used already, and can be used once: "
+                f"call {self.made_by}() for each use"
+            )
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar
 
 from .asynchronous import AsyncConnection
+from .blocks import Once
+from .exceptions import ConcurrencyError
 from .logs import default_logger, describe, shown
 from .options import Logger
 from .reconnect import ReconnectPolicy
@@ -17,7 +20,7 @@ T = TypeVar("T")
 ConnectionT = TypeVar("ConnectionT", bound=AsyncConnection)
 
 
-class Attempts(Generic[T]):
+class Attempts(Once, Generic[T]):
     """Connections that are opened one after the other, as far as no waiting is concerned.
 
     A connection is opened when the one before has ended, after a delay if opening it fails; it is
@@ -27,6 +30,8 @@ class Attempts(Generic[T]):
     Attributes:
         connection: the one that is open, or was last; ``None`` before the first.
     """
+
+    made_by = "reconnect"
 
     def __init__(self, uri: str, *, clock: Callable[[], float], options: Any) -> None:
         """
@@ -41,6 +46,22 @@ class Attempts(Generic[T]):
         self._policy = ReconnectPolicy(options.get("reconnect_delays"), fatal=options.get("reconnect_fatal"))
         self._logger: Logger = options.get("logger") or default_logger(Side.CLIENT)
         self._opened_at = 0.0
+        self._opening = False
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Open the next connection; two that were opened at once would not both be closed.
+
+        Raises:
+            ConcurrencyError: somebody else does that.
+        """
+        if self._opening:
+            raise ConcurrencyError("another task or thread is waiting for the next connection already")
+        self._opening = True
+        try:
+            yield
+        finally:
+            self._opening = False
 
     def opened(self, connection: T) -> T:
         """A connection has been opened."""
@@ -99,19 +120,21 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
         return self
 
     async def __anext__(self) -> ConnectionT:
-        delay = 0.0
-        if self.connection is not None:
-            await self.connection.close()
-            delay = self.closed()
-        while True:
-            if delay:
-                await self._sleep(delay)
-            try:
-                return self.opened(await self._connect())
-            except Exception as error:
-                delay = self.failed(error)
+        with self._turn():
+            delay = 0.0
+            if self.connection is not None:
+                await self.connection.close()
+                delay = self.closed()
+            while True:
+                if delay:
+                    await self._sleep(delay)
+                try:
+                    return self.opened(await self._connect())
+                except Exception as error:
+                    delay = self.failed(error)
 
     async def __aenter__(self) -> Self:
+        self._begin()
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:

@@ -7,9 +7,11 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 import anyio.lowlevel
+from adapters.shared.runtimes import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, SocketTransport, Transport, WaitingTransport, os_errors
 from anyio.abc import ByteStream, SocketAttribute
@@ -25,6 +27,7 @@ def get_clock() -> Callable[[], float]:
 
 
 RUNTIME = Runtime(
+    check_running=partial(check_running, "adapters.anyio", "asyncio", "trio"),
     make_event=anyio.Event,
     open_tasks=anyio.create_task_group,
     open_scope=lambda deadline: anyio.CancelScope(deadline=deadline),

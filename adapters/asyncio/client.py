@@ -21,7 +21,7 @@ from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
 from .proxies import connect_by_proxy
-from .waiting import Opening, loop_call
+from .waiting import Opening, loop_call, running_loop
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
@@ -79,6 +79,8 @@ class Connect(Opening[ClientConnection]):
     The iterator is that of :func:`reconnect`.
     """
 
+    made_by = "connect"
+
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         self.uri = parse_uri(uri)
         self.options = options if path is None else {"path": path, **options}
@@ -96,7 +98,7 @@ class Connect(Opening[ClientConnection]):
         return call
 
     async def _open(self) -> ClientConnection:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         connecting = Connecting(self.uri, self.options, clock=clock(loop), environment=os.environ)
         while True:
             connection: ClientConnection = connecting.create(self._create)

@@ -217,6 +217,8 @@ class Server(BaseServer):
 class Serve(Opening[Server]):
     """What :func:`serve` returns: awaitable, and an asynchronous context manager."""
 
+    made_by = "serve"
+
     def __init__(
         self,
         handler: Handler,

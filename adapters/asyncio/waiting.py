@@ -17,9 +17,22 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Opening", "Wakeup", "loop_call"]
+from adapters.shared.runtimes import check_running
+from wsproto_core.blocks import Once
+
+__all__ = ["Opening", "Wakeup", "loop_call", "running_loop"]
 
 T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs the current task.
+
+    Raises:
+        RuntimeError: asyncio does not run this code.
+    """
+    check_running("adapters.asyncio", "asyncio")
+    return asyncio.get_running_loop()
 
 
 def loop_call(name: str) -> Callable[..., Any]:
@@ -30,17 +43,19 @@ def loop_call(name: str) -> Callable[..., Any]:
         return getattr(asyncio.SelectorEventLoop, name)  # type: ignore[no-any-return]
 
 
-class Opening(ABC, Generic[T]):
-    """Something that takes time to open: to be awaited, or entered and left as what it opens."""
+class Opening(Once, ABC, Generic[T]):
+    """Something that takes time to open: to be awaited, or entered and left as what it opens; once."""
 
     @abstractmethod
     async def _open(self) -> T: ...
 
     def __await__(self) -> Generator[Any, None, T]:
+        running_loop()
+        self._begin()
         return self._open().__await__()
 
     async def __aenter__(self) -> T:
-        self._opened = await self._open()
+        self._opened = await self
         return self._opened
 
     async def __aexit__(self, *exc_info: Any) -> None:

@@ -63,6 +63,8 @@ class StructuredConnect(Opening[T], Generic[T]):
         tasks_name: the option by which it is given tasks.
     """
 
+    made_by = "connect"
+
     create: Callable[..., T]
     option_names: Iterable[str]
     tasks_name: str
@@ -120,11 +122,14 @@ class StructuredConnect(Opening[T], Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         if self._given_tasks is None:
             raise TypeError(f"connect() is to be entered by 'async with', or awaited with {self.tasks_name}=")
+        self._begin()
         return self._open(self._given_tasks).__await__()
 
 
 class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
     """What ``reconnect`` returns: an asynchronous context manager that gives an iterator."""
+
+    made_by = "reconnect"
 
     def __init__(self, connect: StructuredConnect[T]) -> None:
         check_reconnect(connect.options)

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
 from wsproto_core.asynchronous import Event
-from wsproto_core.blocks import keep_exception
+from wsproto_core.blocks import Once, keep_exception
 from wsproto_core.options import Logger
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
@@ -48,6 +48,8 @@ class Tasks(Interface):
 class Runtime:
     """A runtime's functions."""
 
+    check_running: Callable[[], object]
+    """Raise :exc:`RuntimeError` if another runtime runs the caller."""
     make_event: Callable[[], Event]
     open_tasks: Callable[[], AbstractAsyncContextManager[Any]]
     """Open a nursery or task group."""
@@ -69,8 +71,8 @@ class Runtime:
     """A socket is about to be closed: let go those who wait for it."""
 
 
-class Opening(ABC, Generic[T]):
-    """Something that has tasks of its own as long as its block: entered and left as what it opens.
+class Opening(Once, ABC, Generic[T]):
+    """Something that has tasks of its own as long as its block: entered and left as what it opens, once.
 
     Attributes:
         runtime: the adapter's.
@@ -84,7 +86,12 @@ class Opening(ABC, Generic[T]):
     async def _open(self, tasks: Tasks) -> T:
         """Open it."""
 
+    def _begin(self) -> None:
+        self.runtime.check_running()
+        super()._begin()
+
     async def __aenter__(self) -> T:
+        self._begin()
         self._manager = self.runtime.open_tasks()
         self._tasks: Tasks = await self._manager.__aenter__()
         try:

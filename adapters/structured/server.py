@@ -170,6 +170,8 @@ class StructuredServe(Opening[T], Generic[T]):
         option_names: those of ``serve``, ours and the adapter's.
     """
 
+    made_by = "serve"
+
     make_server: Callable[[Handler, Runtime, list[Any]], T]
     create: Callable[..., StructuredServerConnection]
     option_names: Iterable[str]
@@ -233,6 +235,7 @@ class StructuredServe(Opening[T], Generic[T]):
 
     async def serve_stream(self, stream: Any) -> None:
         """Serve a client whose stream was opened in another way."""
+        self.runtime.check_running()
         await self.make_server(self.handler, self.runtime, [])._handle(self, stream)
 
     async def _open(self, tasks: Tasks) -> T:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, Self, Unpack
 
+from wsproto_core.blocks import Once
 from wsproto_core.client import ClientProtocol
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
@@ -69,11 +70,13 @@ class ClientConnection(Connection):
             raise self.protocol.handshake_error
 
 
-class Connect:
-    """What :func:`connect` returns: to be called, to be entered by ``with``, or to be iterated over.
+class Connect(Once):
+    """What :func:`connect` returns: to be called or entered by ``with``, once; or to be iterated over.
 
     The iterator is that of :func:`reconnect`.
     """
+
+    made_by = "connect"
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         check_names(ThreadingConnectOptions.__annotations__, options)
@@ -87,7 +90,15 @@ class Connect:
         return Connecting(self._uri, self._options, clock=time.monotonic, environment=os.environ)
 
     def __call__(self) -> ClientConnection:
-        """Open the connection; it then has to be closed."""
+        """Open the connection; it then has to be closed.
+
+        Raises:
+            RuntimeError: this has been called or entered before.
+        """
+        self._begin()
+        return self._open()
+
+    def _open(self) -> ClientConnection:
         connecting = self._connecting()
         while True:
             connection: ClientConnection = connecting.create(self._create)
@@ -132,18 +143,20 @@ class Reconnect(Attempts[ClientConnection]):
         return self
 
     def __next__(self) -> ClientConnection:
-        delay = 0.0
-        if self.connection is not None:
-            self.connection.close()
-            delay = self.closed()
-        while True:
-            time.sleep(delay)
-            try:
-                return self.opened(self._connect())
-            except Exception as error:
-                delay = self.failed(error)
+        with self._turn():
+            delay = 0.0
+            if self.connection is not None:
+                self.connection.close()
+                delay = self.closed()
+            while True:
+                time.sleep(delay)
+                try:
+                    return self.opened(self._connect._open())
+                except Exception as error:
+                    delay = self.failed(error)
 
     def __enter__(self) -> Self:
+        self._begin()
         return self
 
     def __exit__(self, *exc_info: Any) -> None:

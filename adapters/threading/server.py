@@ -237,11 +237,14 @@ class Server(BaseServer):
             RuntimeError: the server is closed.
         """
         with self._changed:
-            if self.closing:
-                raise RuntimeError("the server is closed: call serve() again")
+            self._check_not_closed()
             if not self._serving:
                 self._serving = True
                 self._acceptor.start()
+
+    def _check_not_closed(self) -> None:
+        if self.closing:
+            raise RuntimeError("the server is closed: call serve() again")
 
     def serve_forever(self) -> None:
         """Accept connections until the server is closed; return when everything is.
@@ -314,6 +317,7 @@ class Server(BaseServer):
                 self._changed.notify_all()
 
     def __enter__(self) -> Self:
+        self._check_not_closed()
         return self
 
     def __exit__(

@@ -7,9 +7,11 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import trio
+from adapters.shared.runtimes import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import (
     READ_SIZE,
@@ -23,6 +25,7 @@ from adapters.structured.transport import (
 __all__ = ["RUNTIME", "StreamTransport", "make_transport"]
 
 RUNTIME = Runtime(
+    check_running=partial(check_running, "adapters.trio", "trio"),
     make_event=trio.Event,
     open_tasks=trio.open_nursery,
     open_scope=lambda deadline: trio.CancelScope(deadline=deadline),

@@ -1,4 +1,4 @@
-"""Which exception comes out of a block whose end raises another one."""
+"""Blocks: entered once, and which exception comes out when closing raises another one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from wsproto_core.blocks import keep_exception
+from wsproto_core.blocks import Once, keep_exception
 
 
 class Cancelled(BaseException):
@@ -60,3 +60,16 @@ def test_cancellation_gives_way(caplog: pytest.LogCaptureFixture) -> None:
 def test_end_of_the_program_does_not_give_way(raised: BaseException) -> None:
     with pytest.raises(type(raised)):
         leave(LEAVING, raised)
+
+
+class Made(Once):
+    made_by = "make"
+
+
+def test_once() -> None:
+    made, other = Made(), Made()
+    made._begin()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"what make\(\) returned has been used already"):
+            made._begin()
+    other._begin()
