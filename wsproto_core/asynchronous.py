@@ -294,13 +294,17 @@ class AsyncConnection(BaseConnection, ABC):
             ValueError: a ping with this payload waits for its pong, or it is too long.
         """
         try:
-            payload = self.protocol.ping(data)
+            waiter = self._begin_ping(data)
         except ConnectionClosed:
             await self._let_others_run()
             raise
+        await self._sent()
+        return waiter
+
+    def _begin_ping(self, data: Data | BytesLike | None) -> AwaitablePong:
+        payload = self.protocol.ping(data)
         waiter = self._make_pong_waiter()
         self._pings[payload] = waiter
-        await self._sent()
         return waiter
 
     async def pong(self, data: Data | BytesLike = b"") -> None:

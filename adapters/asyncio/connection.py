@@ -153,7 +153,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if self._reading_paused:
             self._react()
 
-    async def _sent(self) -> None:
+    def _write_soon(self) -> None:
         """Write what the state machine has to send, or leave that to the end of the dispatch."""
         protocol = self.protocol
         if self._dispatching:
@@ -166,7 +166,10 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self._loop.call_soon(self._flush)
         else:
             self._flush()
-        if not protocol.writable:
+
+    async def _sent(self) -> None:
+        self._write_soon()
+        if not self.protocol.writable:
             await self._drain()
         elif self.transport.is_closing():
             # Writing has failed, perhaps: a task that does nothing but send must get to know it.

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any, ClassVar, TypeVar, cast
 
 from adapters.asyncio.connection import Connection, clock
-from wsproto_core.connection import Sendable
+from wsproto_core.asynchronous import AwaitablePong
+from wsproto_core.connection import Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
 from wsproto_core.protocol import Protocol
-from wsproto_core.typing import Data, Side
+from wsproto_core.typing import BytesLike, Data, Side
 
+from .calls import Called
 from .older_names import check_loop, deprecated, take_close_timeout, take_legacy_recv
 
 __all__ = ["WebSocketCommonProtocol"]
 
 _NOT_GIVEN: Any = object()
+
+R = TypeVar("R")
 
 
 class WebSocketCommonProtocol(Connection):
@@ -109,6 +114,8 @@ class WebSocketCommonProtocol(Connection):
         check_loop(loop)
         documented["close_timeout"] = take_close_timeout(others, documented["close_timeout"])
         self.legacy_recv = take_legacy_recv(others)
+        self._sending: set[asyncio.Task[Any]] = set()
+        self._unheard = False  # whether nobody awaited what would have told that the connection is closed
         self._place: dict[str, Any] = {}
         end = "remote_address" if self.is_client else "local_address"
         for name, replacement in (("host", f"{end}[0]"), ("port", f"{end}[1]"), ("secure", "the URI")):
@@ -169,20 +176,128 @@ class WebSocketCommonProtocol(Connection):
         except ConnectionClosedOK:
             raise StopAsyncIteration from None
 
-    async def send(
+    def send(
         self,
         message: Sendable = _NOT_GIVEN,
         text: bool | None = None,
         compress: bool | None = None,
         *,
         data: Sendable = _NOT_GIVEN,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
+        """Send a message: ``str`` as text, bytes-like as binary; an iterable of either in fragments.
+
+        The message is on its way when this returns. Awaiting what is returned waits while more than
+        ``write_limit`` bytes are on their way. A message in fragments, and what is sent before it is
+        complete, is sent by a task, one after the other.
+
+        If the connection is closed, awaiting what is returned raises :exc:`ConnectionClosed`; if nobody
+        awaits it, the next call raises that itself.
+
+        Arguments:
+            message: what to send.
+            text, compress: see :meth:`adapters.asyncio.connection.Connection.send`.
+            data: deprecated: the older name of ``message``.
+
+        Raises:
+            TypeError: the message has another type.
+        """
         if data is not _NOT_GIVEN:
             deprecated("data", "use message")
             message = data if message is _NOT_GIVEN else message
         if message is _NOT_GIVEN:
             raise TypeError("send() needs a message")
-        await super().send(message, text, compress)
+        again = partial(super().send, message, text, compress)
+        if fragments_of(message) is not None or self._senders or self._sending:
+            return self._send_in_turn(again) if self._runs_here() else again()
+        # What is no iterable is a message.
+        send = partial(self.protocol.send, cast(Data, message), text=text, compress=compress)
+        return self._act(send, again)
+
+    def _send_in_turn(self, send: Callable[[], Coroutine[Any, Any, None]]) -> Called[None]:
+        """Send by a task, which takes its turn behind those that have begun, whether anybody waits or not."""
+        task = self._loop.create_task(_until_closed(send()))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        return Called(_result_of(task))
+
+    def ping(self, data: Data | BytesLike | None = None) -> Coroutine[Any, Any, AwaitablePong]:
+        """Send a ping. Awaiting what is returned gives a future that the pong completes.
+
+        The future's value is the latency in seconds; it may be ignored. See :meth:`send` for what is
+        done at once, and for a closed connection.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+
+        Raises:
+            RuntimeError: too many pings wait for their pong (``max_pings``).
+            ValueError: a ping with this payload waits for its pong, or it is too long.
+        """
+        return self._act(partial(self._begin_ping, data), partial(super().ping, data))
+
+    def pong(self, data: Data | BytesLike = b"") -> Coroutine[Any, Any, None]:
+        """Send a pong that nobody asked for, as a heartbeat in one direction.
+
+        See :meth:`send` for what is done at once, and for a closed connection.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
+
+        Raises:
+            ValueError: the payload is too long.
+        """
+        return self._act(partial(self.protocol.pong, data), partial(super().pong, data))
+
+    def _act(
+        self, act: Callable[[], R], again: Callable[[], Coroutine[Any, Any, R]]
+    ) -> Coroutine[Any, Any, R]:
+        """Do something at once; return what waits until there is room for more.
+
+        Arguments:
+            act: does it.
+            again: does it when what it returns is awaited.
+        """
+        if not self._runs_here():
+            return again()
+        try:
+            result = act()
+        except ConnectionClosed:
+            if self._unheard:
+                self._unheard = False
+                raise
+            # Whoever awaits it gets to know it then, as from any coroutine.
+            return Called(again(), self._not_heard)
+        self._write_soon()
+        return Called(self._room_after(result))
+
+    def _runs_here(self) -> bool:
+        """Whether this is called where the event loop runs: from other threads, nothing is done at once."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
+    def _not_heard(self) -> None:
+        self._unheard = True
+
+    async def _room_after(self, result: R) -> R:
+        await self._sent()
+        return result
+
+
+async def _until_closed(sending: Coroutine[Any, Any, None]) -> ConnectionClosed | None:
+    """Return the error that is nobody's fault: asyncio would log it if nobody awaited the task."""
+    try:
+        await sending
+    except ConnectionClosed as error:
+        return error
+    return None
+
+
+async def _result_of(task: asyncio.Task[ConnectionClosed | None]) -> None:
+    error = await task
+    if error is not None:
+        raise error
 
 
 def listed(value: Any) -> Any:

@@ -21,6 +21,7 @@ OUTPUTS = {
     "basic_auth": "Hello hello! | 401 | 401",
     "pings_and_timeouts": "pong | nothing yet | late",
     "low_level": "client 101 Switching Protocols | server /path True b'Hello' | client (1000, 'done')",
+    "plain_calls": "/clock 0 | /clock 1 | /clock 2 | client is gone",
     "inversion_of_control": (
         "server without a block | client bye | server in a block | client bye | "
         "client closed by the server | True"
