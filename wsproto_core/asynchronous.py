@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Self, cast
 from typing import Protocol as Interface
 
@@ -349,12 +348,7 @@ class AsyncConnection(BaseConnection, ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if not isinstance(exc, Exception | None):
             # Cancelled, or the program ends: this is not the time to wait.
             self.abandon()

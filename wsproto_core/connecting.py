@@ -113,7 +113,7 @@ class Connecting:
 
     def timed_out(self) -> HandshakeTimeout:
         """Make the exception for a stream that was not opened in time."""
-        return HandshakeTimeout(f"no stream to {self.uri.host} within {self._timeout} seconds")
+        return HandshakeTimeout(f"no stream to {self.uri.host} within {self._timeout} seconds (open_timeout)")
 
     def tunnel(self) -> Tunnel:
         """Begin to ask the proxy, which speaks HTTP, for a tunnel."""

@@ -73,8 +73,13 @@ def check_path(path: SocketPath) -> str:
 def _sock(name: str, value: Any) -> None:
     if value is None:
         return
-    if not all(hasattr(value, method) for method in ("fileno", "getsockname", "recv")):
+    if not all(hasattr(value, method) for method in ("fileno", "getsockname", "recv", "detach")):
         raise TypeError(f"{name} must be a socket.socket or None, not {value!r}")
+    if inspect.iscoroutinefunction(value.recv):
+        raise TypeError(
+            f"{name} must be a socket.socket, not one of a runtime, whose methods are asynchronous, "
+            f"as {value!r}: give a stream instead, where there is an option for that"
+        )
     if hasattr(value, "do_handshake"):
         raise TypeError(f"{name} must be a plain socket: TLS is asked for by ssl; it is {value!r}")
     # It is an enumeration; numbers differ between systems.

@@ -8,6 +8,7 @@ import ssl
 from typing import cast
 
 import anyio
+from adapters.shared.tls import client_context
 from adapters.structured.transport import READ_SIZE, os_errors
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
@@ -36,7 +37,7 @@ async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
         return await open_socks(proxy, connecting.host, connecting.port)
     to_proxy: ByteStream = await SocketStream.from_socket(await connect_tcp(proxy.host, proxy.port, **tcp))
     if proxy.scheme == "https":
-        to_proxy = await start_tls(to_proxy, connecting.proxy_ssl or True, proxy.host)
+        to_proxy = await start_tls(to_proxy, connecting.proxy_ssl, proxy.host)
     await open_tunnel(to_proxy, connecting.tunnel())
     return to_proxy
 
@@ -75,7 +76,7 @@ async def open_tunnel(stream: ByteStream, tunnel: Tunnel) -> None:
 
 async def start_tls(
     stream: socket.socket | ByteStream,
-    context: ssl.SSLContext | bool,
+    context: ssl.SSLContext | bool | None,
     server_hostname: str | None,
     *,
     server_side: bool = False,
@@ -84,12 +85,11 @@ async def start_tls(
 
     Arguments:
         stream: what TLS goes over.
-        context: certificates and settings; ``True`` for a client's default.
+        context: certificates and settings; ``True`` or ``None`` for a client's default.
         server_hostname: on a client, the name that the server's certificate must have.
         server_side: whether this is the server.
     """
-    if not isinstance(context, ssl.SSLContext):
-        context = ssl.create_default_context()
+    context = client_context(context)
     plain: ByteStream | None = None
     try:
         with os_errors(anyio.EndOfStream):

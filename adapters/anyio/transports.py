@@ -15,6 +15,7 @@ from adapters.shared.runtimes import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, SocketTransport, Transport, WaitingTransport, os_errors
 from anyio.abc import ByteStream, SocketAttribute
+from anyio.streams.tls import TLSAttribute
 
 __all__ = ["RUNTIME", "StreamTransport", "make_transport"]
 
@@ -50,6 +51,7 @@ class StreamTransport(WaitingTransport):
     def __init__(self, stream: ByteStream) -> None:
         super().__init__()
         self.stream = stream
+        self.ssl_object = stream.extra(TLSAttribute.ssl_object, None)
         self.local_address = stream.extra(SocketAttribute.local_address, None)
         self.remote_address = stream.extra(SocketAttribute.remote_address, None)
 

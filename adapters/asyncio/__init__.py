@@ -1,5 +1,6 @@
 """WebSocket clients and servers on asyncio, and on uvloop."""
 
+from adapters.shared.tls import TLSInfo
 from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
 
@@ -28,6 +29,7 @@ __all__ = [
     "Serve",
     "Server",
     "ServerConnection",
+    "TLSInfo",
     "basic_auth_protocol_factory",
     "broadcast",
     "connect",

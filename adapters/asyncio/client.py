@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Unpack
 
+from adapters.shared.tls import client_context
 from wsproto_core.client import ClientProtocol
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
@@ -124,7 +125,10 @@ class Connect(Opening[ClientConnection]):
             await connect_by_proxy(connecting, connection)
             return
         if connecting.ssl:
-            options = options | {"ssl": connecting.ssl, "server_hostname": connecting.server_hostname}
+            options = options | {
+                "ssl": client_context(connecting.ssl),
+                "server_hostname": connecting.server_hostname,
+            }
         if options.get("path") is None and options.get("sock") is None:
             options = options | {"host": connecting.host, "port": connecting.port}
         await call(lambda: connection, **options)

@@ -18,6 +18,7 @@ from typing import cast
 from weakref import WeakKeyDictionary
 
 from adapters.shared.sockets import prepare_socket
+from adapters.shared.tls import TLSInfo, tls_info
 from wsproto_core.asynchronous import AsyncConnection
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
@@ -60,6 +61,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
     """The byte stream, once there is one."""
+
+    tls: TLSInfo | None = None
+    """The connection's TLS; ``None`` without, and before there is a stream."""
 
     # Whether messages go to message_received, and whether some are on their way there: as a rule not,
     # and then it takes no room in a connection.
@@ -204,9 +208,11 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             prepare_socket(sock)
         # With 0, paused and resumed mean exactly: there are unwritten bytes, and there are none. TLS would
         # stay paused for ever; and what it has passed on does not count, so it gets a slice at once.
-        tls = transport.get_extra_info("ssl_object") is not None
-        self.transport.set_write_buffer_limits(1 if tls else 0)
-        self._slice = READ_SIZE if tls else None
+        ssl_object = transport.get_extra_info("ssl_object")
+        self.transport.set_write_buffer_limits(0 if ssl_object is None else 1)
+        if ssl_object is not None:
+            self.tls = tls_info(ssl_object)
+            self._slice = READ_SIZE
         self._react()
 
     def get_buffer(self, sizehint: int) -> memoryview:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-import ssl
 from typing import Any, cast
 
+from adapters.shared.tls import client_context
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidMessage, SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
@@ -77,11 +77,14 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BaseProtoco
     tls_timeouts = {name: options[name] for name in TLS_TIMEOUTS if name in options}
     if proxy.is_socks:
         sock = await connect_socks(proxy, connecting.host, connecting.port)
-        tls = {"ssl": connecting.ssl, "server_hostname": connecting.server_hostname, **tls_timeouts}
-        await loop.create_connection(lambda: protocol, sock=sock, **(tls if connecting.ssl else {}))
+        tls = {}
+        if connecting.ssl:
+            context = client_context(connecting.ssl)
+            tls = {"ssl": context, "server_hostname": connecting.server_hostname, **tls_timeouts}
+        await loop.create_connection(lambda: protocol, sock=sock, **tls)
         return
     if proxy.scheme == "https":
-        options = options | {"ssl": connecting.proxy_ssl or True}
+        options = options | {"ssl": client_context(connecting.proxy_ssl)}
     else:
         options = {name: value for name, value in options.items() if name not in TLS_TIMEOUTS}
     tunnel = TunnelProtocol(connecting.tunnel())
@@ -90,7 +93,7 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BaseProtoco
     try:
         await tunnel.opened
         if connecting.ssl:
-            context = ssl.create_default_context() if connecting.ssl is True else connecting.ssl
+            context = client_context(connecting.ssl)
             transport.resume_reading()
             transport = await loop.start_tls(
                 transport, tunnel, context, server_hostname=connecting.server_hostname, **tls_timeouts

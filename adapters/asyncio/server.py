@@ -7,7 +7,6 @@ import socket
 import ssl as ssl_module
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Self, Unpack
 
 from wsproto_core import auth as core_auth
@@ -203,12 +202,7 @@ class Server(BaseServer):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         self.close()
         with keep_exception(exc, default_logger(Side.SERVER)):
             await self.wait_closed()

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
+from adapters.shared.tls import TLSInfo, tls_info
 from wsproto_core.asynchronous import AsyncConnection, Event, Waiter
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import advance
@@ -78,10 +79,12 @@ class StructuredConnection(AsyncConnection):
     Attributes:
         runtime: the adapter's.
         transport: the stream, once there is one.
+        tls: the connection's TLS; ``None`` without, and before there is a stream.
     """
 
     runtime: Runtime
     transport: Any
+    tls: TLSInfo | None = None
     _transport: Transport
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
@@ -372,6 +375,7 @@ class StructuredConnection(AsyncConnection):
         self.transport = transport.stream
         self.local_address = transport.local_address
         self.remote_address = transport.remote_address
+        self.tls = tls_info(transport.ssl_object)
         try:
             async with self.runtime.open_tasks() as self._tasks:
                 self._held = self._writing = False

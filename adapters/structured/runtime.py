@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from socket import socket
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
@@ -101,12 +100,7 @@ class Opening(Once, ABC, Generic[T]):
             raise
         return self._opened
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
         with keep_exception(exc, self.logger):
             try:
                 await self._opened.__aexit__(exc_type, exc, traceback)

@@ -36,6 +36,7 @@ class Transport(Interface):
         writes_at_once: whether writing ever takes no waiting.
         stream: what a user knows as the stream.
         local_address, remote_address: where it leads, if that is known.
+        ssl_object: an :class:`ssl.SSLObject`, or what has its methods; ``None`` without TLS.
     """
 
     has_halves: bool
@@ -43,6 +44,7 @@ class Transport(Interface):
     stream: Any
     local_address: Any
     remote_address: Any
+    ssl_object: Any
 
     def read(self) -> bytes | None:
         """Return bytes, none at the end of the stream; ``None`` if one has to wait for them."""
@@ -100,6 +102,7 @@ class SocketTransport:
 
     has_halves = True
     writes_at_once = True
+    ssl_object = None
 
     def __init__(self, runtime: Runtime, sock: socket.socket) -> None:
         sock.setblocking(False)

@@ -1,5 +1,6 @@
 """WebSocket clients and servers on blocking sockets and threads."""
 
+from adapters.shared.tls import TLSInfo
 from wsproto_core.prepared import PreparedMessage, prepare
 
 from .broadcasting import Broadcast, broadcast
@@ -27,6 +28,7 @@ __all__ = [
     "Router",
     "Server",
     "ServerConnection",
+    "TLSInfo",
     "basic_auth_protocol_factory",
     "broadcast",
     "connect",

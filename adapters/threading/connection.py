@@ -22,10 +22,10 @@ import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any, Self
 
 from adapters.shared.sockets import prepare_socket
+from adapters.shared.tls import TLSInfo
 from wsproto_core.blocks import keep_exception
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
@@ -102,6 +102,11 @@ class Connection(Kept, BaseConnection):
         # Who waits, and who of them reads
         self._waiters: list[Waiter] = []
         self._reader: Waiter | None = None
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The connection's TLS; ``None`` without, and before its handshake is done."""
+        return None if self._tls is None else self._tls.info
 
     # Receiving
 
@@ -391,22 +396,15 @@ class Connection(Kept, BaseConnection):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             # The program ends: this is not the time to wait.
             self.abandon()
             return
         with keep_exception(exc, self.logger):
             try:
-                if isinstance(exc, GeneratorExit | None):
-                    self.close()
-                else:
-                    self.close(CloseCode.INTERNAL_ERROR)
+                code = () if isinstance(exc, GeneratorExit | None) else (CloseCode.INTERNAL_ERROR,)
+                self.close(*code)
             except BaseException:
                 self.abandon()
                 raise

@@ -15,7 +15,6 @@ import ssl as ssl_module
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
 from typing import Any, Self, Unpack
 
 from wsproto_core import auth as core_auth
@@ -320,12 +319,7 @@ class Server(BaseServer):
         self._check_not_closed()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         with keep_exception(exc, self._logger):
             self.shutdown()
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from adapters.shared.tls import TLSInfo, client_context, tls_info
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, missing_socks, socks_arguments
@@ -36,6 +37,7 @@ class TLSStream:
 
     Attributes:
         established: whether TLS's handshake is done.
+        info: what that has left; ``None`` before.
         ended: whether all that :meth:`recv` still returns is the end, or an error.
         unsent: encrypted bytes that wait to be written.
     """
@@ -55,6 +57,7 @@ class TLSStream:
         self._error: ssl.SSLError | None = None
         self._eof_sent = False
         self.established = False
+        self.info: TLSInfo | None = None
         self.unsent = b""
 
     def recv(self, size: int) -> bytes:
@@ -103,6 +106,7 @@ class TLSStream:
     def _shake_hands(self) -> None:
         if not self.established:
             self._object.do_handshake()
+            self.info = tls_info(self._object)
             self.established = True
 
     def send(self, data: BytesLike) -> int:
@@ -182,7 +186,7 @@ def secure(sock: socket.socket, connecting: Connecting) -> TLSStream | None:
     proxy = connecting.proxy
     if proxy is not None and not proxy.is_socks:
         if proxy.scheme == "https":
-            stream = start_tls(sock, connecting.proxy_ssl or True, proxy.host)
+            stream = start_tls(sock, connecting.proxy_ssl, proxy.host)
         open_tunnel(sock, stream, connecting)
     if connecting.ssl:
         stream = start_tls(stream, connecting.ssl, connecting.server_hostname)
@@ -190,9 +194,7 @@ def secure(sock: socket.socket, connecting: Connecting) -> TLSStream | None:
 
 
 def start_tls(stream: Stream, context: Any, server_hostname: str | None) -> TLSStream:
-    if context is True:
-        context = ssl.create_default_context()
-    return TLSStream(stream, context, server_hostname=server_hostname)
+    return TLSStream(stream, client_context(context), server_hostname=server_hostname)
 
 
 def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> None:

@@ -5,6 +5,7 @@ try:
 except ImportError as error:
     raise ImportError("adapters.trio needs trio: pip install 'wsproto-core[trio]'") from error
 
+from adapters.shared.tls import TLSInfo
 from adapters.structured.connection import StructuredConnection as Connection
 from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
@@ -34,6 +35,7 @@ __all__ = [
     "Serve",
     "Server",
     "ServerConnection",
+    "TLSInfo",
     "basic_auth_protocol_factory",
     "broadcast",
     "connect",

@@ -7,6 +7,7 @@ import ssl
 from typing import Any
 
 import trio
+from adapters.shared.tls import client_context
 from adapters.structured.transport import READ_SIZE, os_errors
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
@@ -34,7 +35,7 @@ async def open_stream(connecting: Connecting) -> trio.abc.Stream:
         return await open_socks(proxy, connecting.host, connecting.port)
     stream = await trio.open_tcp_stream(proxy.host, proxy.port, **tcp)
     if proxy.scheme == "https":
-        stream = await start_tls(stream, connecting.proxy_ssl or True, proxy.host)
+        stream = await start_tls(stream, connecting.proxy_ssl, proxy.host)
     await open_tunnel(stream, connecting.tunnel())
     return stream
 
@@ -77,7 +78,7 @@ async def open_tunnel(stream: trio.abc.Stream, tunnel: Tunnel) -> None:
 
 async def start_tls(
     stream: trio.abc.Stream,
-    context: ssl.SSLContext | bool,
+    context: ssl.SSLContext | bool | None,
     server_hostname: str | None,
     *,
     server_side: bool = False,
@@ -86,12 +87,11 @@ async def start_tls(
 
     Arguments:
         stream: what TLS goes over.
-        context: certificates and settings; ``True`` for a client's default.
+        context: certificates and settings; ``True`` or ``None`` for a client's default.
         server_hostname: on a client, the name that the server's certificate must have.
         server_side: whether this is the server.
     """
-    if not isinstance(context, ssl.SSLContext):
-        context = ssl.create_default_context()
+    context = client_context(context)
     secure = trio.SSLStream(stream, context, server_hostname=server_hostname, server_side=server_side)
     try:
         with os_errors():

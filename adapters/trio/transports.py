@@ -48,6 +48,12 @@ class StreamTransport(WaitingTransport):
     def __init__(self, stream: trio.abc.Stream) -> None:
         super().__init__()
         self.stream = stream
+        self.ssl_object = None
+        # TLS on a stream of the application's own may have its handshake before it.
+        if isinstance(stream, trio.SSLStream):
+            with suppress(trio.NeedHandshakeError):
+                stream.version()
+                self.ssl_object = stream
         lowest: Any = stream
         while not isinstance(lowest, trio.SocketStream) and hasattr(lowest, "transport_stream"):
             lowest = lowest.transport_stream

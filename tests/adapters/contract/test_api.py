@@ -46,6 +46,7 @@ CLASSES = {
     "Serve",
     "Server",
     "ServerConnection",
+    "TLSInfo",
 }
 
 MORE = {
@@ -228,7 +229,7 @@ def test_members(adapter: str, class_name: str) -> None:
 def test_there_are_no_other_members(adapter: str, class_name: str) -> None:
     kind = getattr(ADAPTERS[adapter], class_name)
     public = {name for name in dir(kind) if not name.startswith("_")}
-    attributes = {"local_address", "remote_address", "runtime"}
+    attributes = {"local_address", "remote_address", "runtime", "tls"}
     expected = MEMBERS[class_name].keys() | SHARED_PARTS[class_name] | MORE_MEMBERS[adapter][class_name]
     assert public - attributes == expected
 
@@ -267,11 +268,11 @@ async def test_options_of_listeners(runtime: Runtime) -> None:
 @pytest.mark.needs("sockets")
 async def test_attributes_of_connections(runtime: Runtime) -> None:
     names = {name for name, what in CONNECTION.items() if what == PROPERTY}
-    names |= {"local_address", "logger", "protocol", "remote_address", "transport"}
+    names |= {"local_address", "logger", "protocol", "remote_address", "tls", "transport"}
     async with runtime.connected() as pair:
         for websocket in pair:
             unknown = {name for name in names if getattr(websocket, name) is None}
-            assert unknown == {"close_code", "close_reason", "subprotocol"}
+            assert unknown == {"close_code", "close_reason", "subprotocol", "tls"}
 
 
 @pytest.mark.needs("sockets")
