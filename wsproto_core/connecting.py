@@ -51,6 +51,7 @@ class Connecting:
         ssl: the TLS context: ``True`` for the default one, ``None`` for none.
         server_hostname: the name that the server's certificate must have.
         proxy_ssl: the TLS context for the proxy, if its scheme is ``https``; ``None`` for the default.
+        proxy_server_hostname: the name that the proxy's certificate must have; ``None`` without a proxy.
         deadline: the time of the clock at which all of it must be done, or ``None``.
     """
 
@@ -142,4 +143,6 @@ class Connecting:
         self.ssl = stream_options.pop("ssl", None)
         self.server_hostname: str | None = stream_options.pop("server_hostname", None)
         self.proxy_ssl: Any = stream_options.pop("proxy_ssl", None)
+        proxy_name: str | None = stream_options.pop("proxy_server_hostname", None)
+        self.proxy_server_hostname = proxy_name or (None if self.proxy is None else self.proxy.host)
         self.stream_options = stream_options

@@ -54,6 +54,8 @@ _TCP_SERVER = ("family", "flags", "reuse_address", "reuse_port", "keep_alive")
 
 _TLS = ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
+_PROXY_TLS = ("proxy_ssl", "proxy_server_hostname")
+
 
 def check_path(path: SocketPath) -> str:
     """Return the path of a Unix socket as a ``str``, which every runtime takes.
@@ -141,6 +143,7 @@ STREAM_OPTIONS: dict[str, Callable[[str, Any], None]] = {
     "local_address": check_text,
     "max_threads": check_count,
     "proto": check_number,
+    "proxy_server_hostname": check_text,
     "proxy_ssl": _client_context,
     "reuse_address": check_flag,
     "reuse_port": check_flag,
@@ -235,7 +238,7 @@ def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
         _refuse(_TLS, given, "for a ws:// URI: use wss://")
     if fixed in GIVEN_STREAMS:
         _refuse(_TCP_CLIENT, given, f"together with {fixed}: it says how to connect by TCP")
-        _refuse(("proxy_ssl",), given, f"together with {fixed}: there is no proxy then")
+        _refuse(_PROXY_TLS, given, f"together with {fixed}: there is no proxy then")
     proxy = given.get("proxy", True)
     if proxy is not True:
         proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
@@ -245,7 +248,7 @@ def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
 
 def _check_proxy(proxy: Proxy | None, given: Mapping[str, Any]) -> None:
     if proxy is None or proxy.scheme != "https":
-        _refuse(("proxy_ssl",), given, f"without a proxy that is connected to by TLS: proxy is {proxy}")
+        _refuse(_PROXY_TLS, given, f"without a proxy that is connected to by TLS: proxy is {proxy}")
     if proxy is not None and proxy.is_socks:
         _refuse(_TCP_CLIENT, given, f"together with a SOCKS proxy: proxy is {proxy}")
 

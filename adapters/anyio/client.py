@@ -34,6 +34,7 @@ class AnyioConnectOptions(ConnectOptions, total=False):
     local_address: str | None
     happy_eyeballs_delay: float | None
     proxy_ssl: ssl_module.SSLContext | None
+    proxy_server_hostname: str | None
 
 
 class ClientConnection(StructuredClientConnection):
@@ -80,7 +81,8 @@ def connect(
             connected socket; ``stream``, any byte stream of anyio that leads to the server;
             ``local_address``, an IP address; ``happy_eyeballs_delay``, seconds until the next address
             of the host is tried (0.25);
-            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``.
+            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``, and
+            ``proxy_server_hostname``, the name that its certificate must have (that in the URL).
 
     Raises:
         InvalidURI: it is not a WebSocket URI.

@@ -37,7 +37,7 @@ async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
         return await open_socks(proxy, connecting.host, connecting.port)
     to_proxy: ByteStream = await SocketStream.from_socket(await connect_tcp(proxy.host, proxy.port, **tcp))
     if proxy.scheme == "https":
-        to_proxy = await start_tls(to_proxy, connecting.proxy_ssl, proxy.host)
+        to_proxy = await start_tls(to_proxy, connecting.proxy_ssl, connecting.proxy_server_hostname)
     await open_tunnel(to_proxy, connecting.tunnel())
     return to_proxy
 

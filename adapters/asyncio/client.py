@@ -43,6 +43,7 @@ class AsyncioConnectOptions(ConnectOptions, total=False):
     interleave: int | None
     all_errors: bool
     proxy_ssl: ssl_module.SSLContext | None
+    proxy_server_hostname: str | None
 
 
 class ClientConnection(Connection):
@@ -94,7 +95,7 @@ class Connect(Opening[ClientConnection]):
     def _find_call(self, options: Mapping[str, Any]) -> Callable[..., Any]:
         """Return the event loop's call, which must know the options that are not ours."""
         call = loop_call(self._call_name)
-        ours = (*ConnectOptions.__annotations__, "proxy_ssl")
+        ours = (*ConnectOptions.__annotations__, "proxy_ssl", "proxy_server_hostname")
         check_call(call, {name: value for name, value in options.items() if name not in ours})
         return call
 
@@ -165,7 +166,8 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and those of
             :meth:`asyncio.loop.create_connection`: ``ssl`` (for ``wss:``, the default context if it
             is not given), ``server_hostname``, ``sock``, ``family``, ...; and ``proxy_ssl``, the
-            TLS context for a proxy whose URL begins with ``https:``.
+            TLS context for a proxy whose URL begins with ``https:``, and ``proxy_server_hostname``,
+            the name that its certificate must have (that in the URL).
 
     Raises:
         InvalidURI: it is not a WebSocket URI.

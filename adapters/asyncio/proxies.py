@@ -84,7 +84,8 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BaseProtoco
         await loop.create_connection(lambda: protocol, sock=sock, **tls)
         return
     if proxy.scheme == "https":
-        options = options | {"ssl": client_context(connecting.proxy_ssl)}
+        context = client_context(connecting.proxy_ssl)
+        options = options | {"ssl": context, "server_hostname": connecting.proxy_server_hostname}
     else:
         options = {name: value for name, value in options.items() if name not in TLS_TIMEOUTS}
     tunnel = TunnelProtocol(connecting.tunnel())

@@ -34,6 +34,7 @@ class ThreadingConnectOptions(ConnectOptions, total=False):
     family: int
     source_address: tuple[str, int] | None
     proxy_ssl: ssl_module.SSLContext | None
+    proxy_server_hostname: str | None
 
 
 class ClientConnection(Connection):
@@ -182,7 +183,8 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``family``, such as :data:`socket.AF_INET`; ``source_address``, the pair
             of host and port to connect from; ``proxy_ssl``, the TLS context for a proxy whose URL
-            begins with ``https:``.
+            begins with ``https:``, and ``proxy_server_hostname``, the name that its certificate must
+            have (that in the URL).
 
     Raises:
         InvalidURI: it is not a WebSocket URI.

@@ -186,7 +186,7 @@ def secure(sock: socket.socket, connecting: Connecting) -> TLSStream | None:
     proxy = connecting.proxy
     if proxy is not None and not proxy.is_socks:
         if proxy.scheme == "https":
-            stream = start_tls(sock, connecting.proxy_ssl, proxy.host)
+            stream = start_tls(sock, connecting.proxy_ssl, connecting.proxy_server_hostname)
         open_tunnel(sock, stream, connecting)
     if connecting.ssl:
         stream = start_tls(stream, connecting.ssl, connecting.server_hostname)

@@ -34,6 +34,7 @@ class TrioConnectOptions(ConnectOptions, total=False):
     local_address: str | None
     happy_eyeballs_delay: float | None
     proxy_ssl: ssl_module.SSLContext | None
+    proxy_server_hostname: str | None
 
 
 class ClientConnection(StructuredClientConnection):
@@ -79,7 +80,8 @@ def connect(
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``stream``, any stream of trio that leads to the server;
             ``local_address`` and ``happy_eyeballs_delay`` of :func:`trio.open_tcp_stream`;
-            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``.
+            ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``, and
+            ``proxy_server_hostname``, the name that its certificate must have (that in the URL).
 
     Raises:
         InvalidURI: it is not a WebSocket URI.

@@ -35,7 +35,7 @@ async def open_stream(connecting: Connecting) -> trio.abc.Stream:
         return await open_socks(proxy, connecting.host, connecting.port)
     stream = await trio.open_tcp_stream(proxy.host, proxy.port, **tcp)
     if proxy.scheme == "https":
-        stream = await start_tls(stream, connecting.proxy_ssl, proxy.host)
+        stream = await start_tls(stream, connecting.proxy_ssl, connecting.proxy_server_hostname)
     await open_tunnel(stream, connecting.tunnel())
     return stream
 

@@ -99,6 +99,7 @@ CLIENT_TYPES: list[tuple[str, list[Any], list[Any]]] = [
     ("ssl_shutdown_timeout", [1, 0.5, None], ["1", True]),
     ("ssl", [True, CLIENT_CONTEXT], ["context", 1, object()]),
     ("proxy_ssl", [True, CLIENT_CONTEXT, None], ["context", 1, object()]),
+    ("proxy_server_hostname", ["localhost", None], [b"localhost", 1]),
     ("sock", [None], ["socket", 3, object()]),
     ("stream", [Stream(), OtherStream(), None], ["stream", 3, object()]),
 ]

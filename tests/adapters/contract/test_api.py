@@ -248,7 +248,9 @@ def test_connections_are_of_one_class(adapter: str) -> None:
 
 
 @on_each_adapter
-@pytest.mark.parametrize("name", ["ssl", "server_hostname", "sock", "proxy_ssl", "unknown"])
+@pytest.mark.parametrize(
+    "name", ["ssl", "server_hostname", "sock", "proxy_ssl", "proxy_server_hostname", "unknown"]
+)
 def test_options_of_streams(adapter: str, name: str) -> None:
     connect = ADAPTERS[adapter].connect
     if name == "unknown":
