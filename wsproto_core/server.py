@@ -42,6 +42,9 @@ from .typing import BytesLike, HeadersLike, Side, Subprotocol
 
 __all__ = ["ServerProtocol"]
 
+PARTING = 1.0
+"""Seconds that clients without a complete request have to leave a server that is closing."""
+
 _INTERNAL_ERROR = Response(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     body=b"Failed to open a WebSocket connection: internal server error.\n",
@@ -250,13 +253,28 @@ class ServerProtocol(Protocol):
             )
 
     def shut_down(self) -> None:
-        """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503.
+        """The server is closing: end the opening handshake, if it is not done.
 
-        Does nothing if the request has been answered.
+        A client that has sent nothing loses nothing, such as a browser that keeps a connection in
+        reserve: the stream is to be closed at once. Others get HTTP status 503. Those whose request is
+        not complete have a second to read that and to leave; so have those that have been given another
+        response before, all of which has been written.
+
+        Does nothing if the connection is open, or was.
         """
+        if self._phase is Phase.CONNECTING and not self._bytes_received:
+            self._refuse(InvalidHandshake("the server was closed before the client sent a request"))
+            self._step(Input.EXPIRED)
+            return
         if self._phase is Phase.CONNECTING:
             body = b"Failed to open a WebSocket connection: the server is shutting down.\n"
             self.reject(Response(HTTPStatus.SERVICE_UNAVAILABLE, body=body))
+            leaves = self.request is None
+        else:
+            leaves = not self._outbox.unwritten and not self._outbox.queued
+        refused = self.handshake_error is not None
+        if refused and leaves and self._phase in (Phase.REFUSED, Phase.EOF_SENT, Phase.ENDING):
+            self._timers.shorten(Timer.CLOSING, self._clock(), PARTING)
 
     def refuse_connection(self, retry_after: int = 10) -> None:
         """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503 and

@@ -50,6 +50,12 @@ class Timers:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
         self._running[timer.position] = None if period is None else (now + period, period, False)
 
+    def shorten(self, timer: Timer, now: float, period: float) -> None:
+        """Set a deadline ``period`` seconds from ``now``, unless there is one before that."""
+        running = self._running[timer.position]
+        if running is None or running[0] > now + period:
+            self.start(timer, now, period)
+
     def stop(self, timer: Timer) -> None:
         """Remove a deadline, if there is one."""
         self._running[timer.position] = None

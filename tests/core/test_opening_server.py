@@ -703,7 +703,7 @@ def test_a_hook_that_returns_after_the_client_has_gone() -> None:
         assert written(server) == b""
 
 
-@pytest.mark.parametrize("received", [b"", b"GET / HT", request()])
+@pytest.mark.parametrize("received", [b"GET / HT", request()])
 def test_shutting_down(received: bytes) -> None:
     server = server_of()
     server.receive_data(received)
@@ -714,6 +714,67 @@ def test_shutting_down(received: bytes) -> None:
     assert server.stream_action is StreamAction.SEND_EOF
     server.shut_down()
     assert written(server) == b""
+
+
+def test_shutting_down_before_the_client_has_sent_anything() -> None:
+    """A browser keeps such connections in reserve: they would hold up the server for nothing."""
+    server = server_of()
+    server.shut_down()
+    assert server.state is State.CLOSING
+    assert server.stream_action is StreamAction.ABORT
+    assert server.deadline() is None
+    assert written(server) == b""
+    assert isinstance(server.handshake_error, InvalidHandshake)
+    assert "before the client sent a request" in str(server.handshake_error)
+    server.shut_down()
+    assert server.stream_action is StreamAction.ABORT
+    server.connection_lost()
+    assert server.state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("received", "close_timeout", "seconds"),
+    [(b"GET / HT", 10, 1), (b"GET / HT", 0.3, 0.3), (b"GET / HT", None, 1), (request(), 10, 10)],
+)
+def test_time_to_leave_a_server_that_shuts_down(
+    received: bytes, close_timeout: float | None, seconds: float
+) -> None:
+    clock = Clock()
+    server = ServerProtocol(clock=clock, close_timeout=close_timeout)
+    server.receive_data(received)
+    server.shut_down()
+    assert server.deadline() == clock.now + seconds
+    assert written(server)
+    server.eof_sent()
+    clock.advance(0.1)
+    server.shut_down()
+    # By then the response has been written: nobody has to wait long.
+    left = min(seconds - 0.1, 1)
+    assert server.deadline() == pytest.approx(clock.now + left)
+    clock.advance(left)
+    server.handle_timeout()
+    assert server.stream_action is StreamAction.ABORT
+
+
+def test_shutting_down_while_a_response_is_written() -> None:
+    clock = Clock()
+    server = ServerProtocol(clock=clock, close_timeout=10)
+    server.receive_data(request())
+    server.reject(make_response(200, body=b"x" * 1000))
+    server.shut_down()
+    assert server.deadline() == clock.now + 10
+    server.data_to_send()
+    server.shut_down()
+    assert server.deadline() == clock.now + 10
+    server.data_sent()
+    server.shut_down()
+    assert server.deadline() == clock.now + 1
+    server.receive_eof()
+    server.shut_down()
+    assert server.stream_action is StreamAction.CLOSE
+    server.connection_lost()
+    server.shut_down()
+    assert server.deadline() is None
 
 
 def test_shutting_down_what_is_open() -> None:

@@ -145,6 +145,7 @@ def test_what_is_no_request() -> None:
     assert head.status == 400
     assert "x-content-type-options" not in head.headers
     server = ServerProtocol(clock=Clock(), process_response=security_header)
+    server.receive_data(b"GET / HT")
     server.shut_down()
     assert parse_head(written(server)).status == 503
 

@@ -66,6 +66,16 @@ def test_no_period_is_no_deadline() -> None:
     assert not timers.is_running(Timer.PING)
 
 
+def test_a_deadline_is_brought_nearer() -> None:
+    timers = Timers()
+    timers.shorten(Timer.CLOSING, 100, 10)
+    assert timers.next() == 110
+    timers.shorten(Timer.CLOSING, 101, 10)
+    assert timers.next() == 110
+    timers.shorten(Timer.CLOSING, 102, 1)
+    assert timers.next() == 103
+
+
 def test_stopping_what_does_not_run() -> None:
     timers = Timers()
     timers.stop(Timer.PING)
