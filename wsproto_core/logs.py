@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import sys
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from .typing import Close, Side
 if TYPE_CHECKING:
     from .connection import BaseConnection
 
-__all__ = ["ConnectionLogger", "FrameLog", "default_logger", "describe", "negotiated", "shown"]
+__all__ = ["ConnectionLogger", "FrameLog", "default_logger", "describe", "log_failure", "negotiated", "shown"]
 
 LONGEST = 200
 """Characters of a text that are shown, before those that cannot be printed are escaped."""
@@ -58,6 +59,17 @@ def describe(error: BaseException) -> str:
     if error.__cause__ is not None:
         text += f", caused by {type(error.__cause__).__name__}: {shown(error.__cause__)}"
     return text
+
+
+def log_failure(logger: Logger, message: str) -> None:
+    """Log the exception that is being handled, where nothing may be raised, at level ERROR.
+
+    A filter or a handler of the application may raise: then both exceptions are written to standard error.
+    """
+    try:
+        logger.exception(message)
+    except Exception:
+        sys.excepthook(*sys.exc_info())
 
 
 class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):

@@ -7,7 +7,8 @@ asked of the users' functions, and what is made of what they return or raise.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 from .asynchronous import AsyncConnection
@@ -23,17 +24,33 @@ from .routing import Route, Router
 from .server import ServerProtocol
 from .typing import CloseCode, State, Subprotocol
 
-__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "Handler"]
+__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "Handler", "check_plain"]
 
 Handler: TypeAlias = Callable[..., Any]
 """A function that takes a connection, or that and the request's path; asynchronous where connections are."""
 
 
+def check_plain(handler: Handler, process_request: Handler | None) -> None:
+    """Refuse coroutine functions where threads run the functions of the application.
+
+    Raises:
+        TypeError: one is given, or the handler cannot be called.
+    """
+    takes_path(handler)
+    handlers = handler.handlers if isinstance(handler, Router) else [handler]
+    functions = [("handler", each) for each in handlers]
+    for name, function in [*functions, ("process_request", process_request)]:
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name} must be a plain function, not a coroutine function: threads run it")
+
+
 class BaseServer:
     """The connections of a server, in any state.
 
+    A connection is one of them from the moment it is accepted, so that TLS's handshake belongs to it,
+    until its stream is closed and its handler has returned.
+
     Attributes:
-        connections: those there are; treat it as read-only.
         handler_takes_path: whether the handler wants the request's path as its second argument.
         closing: whether it is closed or closing.
     """
@@ -46,29 +63,63 @@ class BaseServer:
         Raises:
             TypeError: it cannot be called with a connection, nor with that and a path.
         """
-        self.connections: set[Any] = set()
         self.handler_takes_path = takes_path(handler)
         self.closing = False
-        self._admitted = 0
+        self._connections: set[Any] = set()
+        self._places_taken = 0
 
-    def admit(self, max_connections: int | None) -> bool:
-        """Count one more connection, if that is not too many; :meth:`dismiss` is to follow in the end."""
-        if max_connections is not None and self._admitted >= max_connections:
-            return False
-        self._admitted += 1
-        return True
+    @property
+    def connections(self) -> set[Any]:
+        """The connections there are, in any state: a set of one's own, which does not change."""
+        return set(self._connections)
 
-    def dismiss(self) -> None:
-        """A connection that was admitted has ended."""
-        self._admitted -= 1
+    # What connections tell their server
+
+    def _enter(self, connection: BaseServerConnection) -> None:
+        """A connection has been accepted."""
+        self._connections.add(connection)
+        self._admit(connection)
+        if self.closing:
+            connection.shut_down(None, "")
+
+    def _admit(self, connection: BaseServerConnection) -> bool:
+        """Give a connection a place under ``max_connections``, if there is one; return whether it has one.
+
+        Who got none when it was accepted may get one that has become free when its request is there.
+        """
+        limit = connection.max_connections
+        if not connection.has_place and (limit is None or self._places_taken < limit):
+            connection.has_place = True
+            self._places_taken += 1
+        return connection.has_place
+
+    def _leave(self, connection: BaseServerConnection) -> None:
+        """A connection has ended, and nobody has to wait for it."""
+        self._connections.discard(connection)
+        if connection.has_place:
+            connection.has_place = False
+            self._places_taken -= 1
+
+    def _check_may_wait(self) -> None:
+        """Refuse to wait for the server to be closed where that would be to wait for oneself.
+
+        Raises:
+            RuntimeError: the caller is one of the server's own connection handlers.
+        """
+        if any(connection._runs_here() for connection in self.connections):
+            raise RuntimeError(
+                "a connection handler cannot wait until its own server is closed: that waits for the handler "
+                "itself; call close() there, and return"
+            )
 
     def close(
         self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> None:
         """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
 
-        Clients in the opening handshake get HTTP status 503. In the handlers of open connections,
-        ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
+        Clients in the opening handshake get HTTP status 503; those that have sent nothing are closed at
+        once, and those whose request is not complete have a second to leave. In the handlers of open
+        connections, ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
 
         Arguments:
             close_connections: ``False`` leaves the open ones to their handlers.
@@ -82,34 +133,37 @@ class BaseServer:
         self.shut_down(code if close_connections else None, reason)
 
     def shut_down(self, code: int | None, reason: str) -> None:
-        """Refuse opening handshakes with HTTP status 503 and begin the closing ones.
+        """End opening handshakes and begin the closing ones.
 
         Arguments:
             code: close code for the open connections; ``None`` leaves them to their handlers.
             reason: close reason.
         """
         self.closing = True
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.shut_down(code, reason)
 
 
-class BaseServerConnection(BaseConnection):
+class BaseServerConnection(BaseConnection, ABC):
     """A server's connection.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
 
     Attributes:
+        max_connections: the option of this name.
+        has_place: whether it counts against that.
         route: on a server made by ``route``, where the request leads to; ``None`` before that is known.
     """
 
     protocol: ServerProtocol
+    has_place = False
     route: Route | None = None
 
     def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
         self.handler = handler
         self.server = server
         self._process_request = options.get("process_request")
-        self._max_connections = options.get("max_connections")
+        self.max_connections = options.get("max_connections")
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
         """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
@@ -135,6 +189,17 @@ class BaseServerConnection(BaseConnection):
         precedence over this method.
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
+
+    def _ask(self, request: Request) -> Any:
+        """Ask the application what to answer where nobody awaits; return that, or what was raised."""
+        try:
+            result = self.process_request(request.path, request.headers)
+            if inspect.iscoroutine(result):
+                result.close()
+                raise TypeError("process_request must be a plain function: nobody awaits it here")
+            return self._find_route(request) if result is None else result
+        except Exception as error:
+            return error
 
     def _find_route(self, request: Request) -> Response | None:
         """Find the handler that a request is for, or the response to give instead, if rules decide that.
@@ -162,6 +227,23 @@ class BaseServerConnection(BaseConnection):
         self.logger.error("connection handler failed", exc_info=error)
         return CloseCode.INTERNAL_ERROR
 
+    def _is_answered(self) -> bool:
+        """Whether it is too late to answer the request: it has been answered, or the client has left."""
+        return self.protocol.state is not State.CONNECTING
+
+    @abstractmethod
+    def _runs_here(self) -> bool:
+        """Whether what calls this is the connection's own handler, or a hook."""
+
+    @abstractmethod
+    def shut_down(self, code: int | None, reason: str) -> None:
+        """The server is closing: end the opening handshake, or begin the closing one.
+
+        Arguments:
+            code: close code; ``None`` leaves an open connection alone.
+            reason: close reason.
+        """
+
     def _begin_shut_down(self, code: int | None, reason: str) -> None:
         self.protocol.shut_down()
         if code is not None:
@@ -171,29 +253,35 @@ class BaseServerConnection(BaseConnection):
 class AsyncServerConnection(AsyncConnection, BaseServerConnection):
     """A server's connection on an asynchronous adapter."""
 
-    def shut_down(self, code: int | None, reason: str) -> None:
-        """The server is closing: refuse the opening handshake, or begin the closing one.
+    _hooks_done = False
+
+    @abstractmethod
+    async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
+        """Wait for something, but cancel it as soon as a condition is met.
 
         Arguments:
-            code: close code; ``None`` leaves an open connection alone.
-            reason: close reason.
+            condition: it is looked at whenever anything about the connection has changed.
+            work: what to wait for.
         """
+
+    def shut_down(self, code: int | None, reason: str) -> None:
         self._begin_shut_down(code, reason)
         self._react()
 
     async def _serve(self, request: Request) -> None:
         """Answer the request; run the handler if there is a connection; see it closed."""
-        if self.server.admit(self._max_connections):
-            try:
-                await self._answer(request)
-                if self.protocol.state is State.OPEN:
-                    await self._handle()
-            finally:
-                self.server.dismiss()
-        else:
+        if not self.server._admit(self):
             self.protocol.refuse_connection()
             self._react()
+        elif not self._is_answered():
+            await self._give_up_when(self._hooks_are_late, self._answer(request))
+            if self.protocol.state is State.OPEN:
+                await self._handle()
         await self.wait_closed()
+
+    def _hooks_are_late(self) -> bool:
+        """Whether the request was answered, or the client has left, while hooks of the application run."""
+        return self._is_answered() and not self._hooks_done
 
     async def _answer(self, request: Request) -> None:
         """Perform the opening handshake."""
@@ -206,6 +294,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
                 result = self._find_route(request)
         except Exception as error:
             result = error
+        self._hooks_done = True
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
         if self.protocol.handshake_error is None:
             self.log_open()

@@ -295,6 +295,8 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> st
     hosts = [host] if host is None or isinstance(host, str) else host
     if not isinstance(hosts, Sequence) or not all(isinstance(each, str | None) for each in hosts):
         raise TypeError(f"host must be a str, several, or None, not {host!r}")
+    if not hosts:
+        raise ValueError(f"host must not be empty: None is for all interfaces; it is {host!r}")
     check_port("port", port, least=0)
     if path:
         path = check_path(path)

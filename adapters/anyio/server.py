@@ -14,6 +14,7 @@ from adapters.structured.transport import Transport
 from anyio.abc import ByteStream, TaskStatus
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
+from wsproto_core.logs import log_failure
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
 from wsproto_core.typing import SocketPath
@@ -58,7 +59,6 @@ class Server(StructuredServer):
     As an asynchronous context manager it is closed on exit.
 
     Attributes:
-        connections: the connections there are, in any state.
         closing: whether :meth:`close` has been called.
     """
 
@@ -128,7 +128,7 @@ class Serve(StructuredServe[Server]):
                 try:
                     sock = await accept(listener)
                 except OSError:
-                    self.logger.exception("accepting a connection failed; trying again")
+                    log_failure(self.logger, "accepting a connection failed; trying again")
                     await anyio.sleep(RETRY_DELAY)
                 else:
                     handlers.start_soon(handle, sock)

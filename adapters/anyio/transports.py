@@ -38,6 +38,7 @@ RUNTIME = Runtime(
     sleep_until=anyio.sleep_until,
     checkpoint=anyio.lowlevel.checkpoint,
     checkpoint_if_cancelled=anyio.lowlevel.checkpoint_if_cancelled,
+    current_task=lambda: anyio.get_current_task().id,
     getaddrinfo=anyio.getaddrinfo,
     wait_readable=anyio.wait_readable,
     wait_writable=anyio.wait_writable,

@@ -6,20 +6,25 @@ import asyncio
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Self, Unpack
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, Self, Unpack
 
+from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from wsproto_core import auth as core_auth
+from wsproto_core.asynchronous import Waiter
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.blocks import keep_exception
 from wsproto_core.events import Event, Request
-from wsproto_core.logs import default_logger
+from wsproto_core.logs import default_logger, log_failure
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
-from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
+from wsproto_core.serving import AsyncServerConnection, BaseServer, BaseServerConnection, Handler
 from wsproto_core.stream_options import check_call, check_serve
 from wsproto_core.typing import Side, SocketPath
 
+from .accepting import Refusal, TLSHandshake
 from .connection import Connection, clock
 from .waiting import Opening, loop_call
 
@@ -32,6 +37,9 @@ __all__ = [
     "serve",
     "unix_serve",
 ]
+
+TLS_OPTIONS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
+"""Options of the event loop's TLS."""
 
 
 class AsyncioListenOptions(ServeOptions, total=False):
@@ -73,33 +81,96 @@ class ServerConnection(Connection, AsyncServerConnection):
         protocol = ServerProtocol(clock=clock(loop), date=time.time, **ours)
         super().__init__(protocol, options.get("logger"), loop)
         self._serve_for(handler, server, options)
+        self._handshaking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._stream_lost = False
+
+    # What the event loop calls
+
+    def begin_tls(self, transport: asyncio.Transport, handshake: TLSHandshake) -> None:
+        """A stream has been accepted, on which TLS's handshake is to be done.
+
+        Until that is done, the connection has the stream itself: its deadline and its server may end it.
+        """
+        self.transport = transport
+        # Its first step has its turn, also if the event loop has a factory for other kinds of tasks.
+        self._handshaking = asyncio.Task(self._shake_hands(handshake), loop=self._loop)
+        self.server._enter(self)
+        self._update_timer()
+
+    async def _shake_hands(self, handshake: TLSHandshake) -> None:
+        transport = self.transport
+        try:
+            secure = await handshake.start_tls(transport)
+        except BaseException as error:
+            transport.abort()
+            self.connection_lost(error if isinstance(error, Exception) else None)
+            if not isinstance(error, OSError):
+                raise
+        else:
+            handshake.hand_over(secure)
+        finally:
+            self._handshaking = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.server.connections.add(self)
         super().connection_made(transport)
-        if self.server.closing:
-            # It was accepted before, and has only now done its TLS handshake, say.
-            self.shut_down(None, "")
+        self.server._enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._task is None:
-            self.server.forget(self)
+        self._stream_lost = True
+        try:
+            super().connection_lost(exc)
+        finally:
+            self._leave()
 
     def _handle_event(self, event: Event) -> None:
         super()._handle_event(event)
         if isinstance(event, Request):
             self._task = self._loop.create_task(self._run(event))
 
+    # The task of the connection
+
     async def _run(self, request: Request) -> None:
         try:
             await self._serve(request)
-        except asyncio.CancelledError:
-            self.abandon()
+        except (KeyboardInterrupt, SystemExit):
             raise
+        except BaseException as error:
+            task = self._task
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            # Nobody looks at what this task raises.
+            log_failure(self.logger, "connection failed")
         finally:
-            self.server.forget(self)
+            self._task = None
+            if not self._stream_lost:
+                self.abandon()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._stream_lost and self._task is None:
+            self.server._leave(self)
+
+    def _runs_here(self) -> bool:
+        return self._task is not None and self._task is asyncio.current_task()
+
+    async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(None) as scope:
+                waiter = Waiter(condition, partial(_end_scope, scope))
+                self._waiters.append(waiter)
+                try:
+                    await work
+                finally:
+                    self._waiters.remove(waiter)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+
+
+def _end_scope(scope: asyncio.Timeout) -> None:
+    if scope.when() is None:
+        scope.reschedule(0)
 
 
 class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
@@ -140,7 +211,7 @@ class Server(BaseServer):
     As an asynchronous context manager it is closed on exit.
 
     Attributes:
-        connections: the connections there are, in any state.
+        connections: the connections there are, in any state, those in TLS's handshake too.
         listener: what accepts the connections.
         closing: whether :meth:`close` has been called.
     """
@@ -151,10 +222,9 @@ class Server(BaseServer):
         self._forgotten = asyncio.Event()
         self._close_called = asyncio.Event()
 
-    def forget(self, connection: ServerConnection) -> None:
-        """A connection is closed and its handler has returned."""
-        self.connections.discard(connection)
-        if not self.connections:
+    def _leave(self, connection: BaseServerConnection) -> None:
+        super()._leave(connection)
+        if not self._connections:
             self._forgotten.set()
 
     @property
@@ -174,12 +244,16 @@ class Server(BaseServer):
         """Accept connections until the task is cancelled or the server closed; then close it.
 
         Returns when everything is closed.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
         """
+        self._check_may_wait()
         # The listener's method of this name would wait for the connections without closing them
         # (CPython 3.12), or would not see that the server is closed (uvloop).
-        if not self.closing:
-            await self.listener.start_serving()
         try:
+            if not self.closing:
+                await self.listener.start_serving()
             await self._close_called.wait()
         except asyncio.CancelledError:
             self.close()
@@ -193,9 +267,14 @@ class Server(BaseServer):
         self.listener.close()
 
     async def wait_closed(self) -> None:
-        """Wait until the server is closed, all connections are and all handlers have returned."""
+        """Wait until the server is closed, all connections are and all handlers have returned.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
+        """
+        self._check_may_wait()
         await self.listener.wait_closed()
-        while self.connections:
+        while self._connections:
             self._forgotten.clear()
             await self._forgotten.wait()
 
@@ -224,6 +303,7 @@ class Serve(Opening[Server]):
         self._handler = handler
         self._options, self._listener_options = split_options(ServeOptions, options)
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
+        self._logger = self._options.get("logger") or default_logger(Side.SERVER)
         self._call_name = "create_server" if path is None else "create_unix_server"
         check_call(loop_call(self._call_name), self._listener_options)
         self._path = check_serve(host, port, path, self._listener_options)
@@ -234,16 +314,46 @@ class Serve(Opening[Server]):
     def _make_server(self, handler: Handler) -> Server:
         return Server(handler)
 
-    def _connection(self) -> ServerConnection:
-        connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)
-        return connection
-
     async def _open(self) -> Server:
         call = loop_call(self._call_name)
         check_call(call, self._listener_options)
-        path = () if self._path is None else (self._path or None,)
-        self._server.listener = await call(self._connection, *path, **self._listener_options)
+        options = dict(self._listener_options)
+        context = options.pop("ssl", None)
+        tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
+        bound: socket.socket | None = None
+        if self._path:
+            options["sock"] = bound = bind_unix(self._path)
+        elif self._path is None and options.get("sock") is None:
+            options["host"] = await self._look_up()
+        try:
+            self._server.listener = await call(partial(self._accept, context, tls), **options)
+        except BaseException:
+            if bound is not None:
+                bound.close()
+            raise
         return self._server
+
+    def _accept(self, context: ssl_module.SSLContext | None, tls: dict[str, Any]) -> asyncio.BaseProtocol:
+        """Return what takes a stream that was accepted."""
+        try:
+            connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)
+        except Exception:
+            # Event loops do not log that, or pause.
+            log_failure(self._logger, "connection could not be created")
+            return Refusal()
+        return connection if context is None else TLSHandshake(connection, context, tls)
+
+    async def _look_up(self) -> list[str]:
+        """Return the hosts to listen on, which event loops have different opinions about."""
+        options = self._listener_options
+        look_up = asyncio.get_running_loop().getaddrinfo
+        family, flags = options.get("family", socket.AF_UNSPEC), options.get("flags", socket.AI_PASSIVE)
+        kind = socket.SOCK_STREAM
+        found = [
+            await look_up(host, options["port"], family=family, type=kind, flags=flags)
+            for host in hosts_of(options["host"])
+        ]
+        return usable_hosts(chain.from_iterable(found))
 
 
 def serve(

@@ -62,6 +62,8 @@ class Runtime:
     sleep_until: Callable[[float], Awaitable[object]]
     checkpoint: Callable[[], Awaitable[object]]
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    current_task: Callable[[], object]
+    """Return what stands for the running task, and is equal to no other one's."""
     getaddrinfo: Callable[..., Awaitable[Any]]
     """:func:`socket.getaddrinfo`."""
     wait_readable: Callable[[socket], Awaitable[object]]

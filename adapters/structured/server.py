@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
+from adapters.shared.listening import Address, bind_tcp, bind_unix, hosts_of, listen
+from wsproto_core.asynchronous import Waiter
 from wsproto_core.connection import takes_path
-from wsproto_core.logs import default_logger, describe
+from wsproto_core.logs import default_logger, log_failure
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
 from wsproto_core.server import ServerProtocol
 from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
@@ -18,7 +20,6 @@ from wsproto_core.stream_options import check_names, check_serve
 from wsproto_core.typing import Side, SocketPath, State
 
 from .connection import StructuredConnection
-from .listening import listen, open_listener
 from .runtime import Opening, Runtime, Scope, Tasks
 from .transport import Transport
 
@@ -42,6 +43,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         protocol = ServerProtocol(clock=self.runtime.get_clock(), date=self.runtime.date, **ours)
         super().__init__(protocol, options.get("logger"))
         self._serve_for(handler, server, options)
+        self._runner: object = None
 
     async def run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
         """Open the connection, run the handler, and see it closed.
@@ -49,22 +51,12 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         Arguments:
             open_transport: gives the stream, after TLS's handshake if there is one.
         """
-        deadline = self.protocol.deadline()
-        transport: Transport | None = None
-        try:
-            with self.runtime.open_scope(math.inf if deadline is None else deadline):
-                transport = await open_transport()
-        except OSError as error:
-            self.logger.info("no connection: %s", describe(error))
+        self._runner = self.runtime.current_task()
+        transport = await self._open(open_transport)
         if transport is None:
-            self.protocol.connection_lost()
-            self._react()
             return
         async with self.runtime.open_tasks() as tasks:
             await self.start(tasks, transport)
-            if self.server.closing:
-                # It was accepted before, and has only now done its TLS handshake, say.
-                self.shut_down(None, "")
             try:
                 await self._wait_until(self._is_requested)
                 if self.protocol.state is State.CONNECTING and self.protocol.request is not None:
@@ -74,6 +66,42 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             except BaseException:
                 self.abandon()
                 raise
+
+    async def _open(self, open_transport: Callable[[], Awaitable[Transport]]) -> Transport | None:
+        """Return the stream; ``None`` if there is none in time, or before the server closes."""
+        protocol = self.protocol
+        deadline = protocol.deadline()
+        transport: Transport | None = None
+        failure: OSError | None = None
+
+        async def open_it() -> None:
+            nonlocal transport
+            transport = await open_transport()
+
+        try:
+            with self.runtime.open_scope(math.inf if deadline is None else deadline):
+                await self._give_up_when(self._is_answered, open_it())
+        except OSError as error:
+            failure = error
+        if transport is None:
+            protocol.handle_timeout()
+            protocol.connection_lost(failure)
+            self._react()
+        return transport
+
+    async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
+        with self.runtime.open_scope(math.inf) as scope:
+            if condition():
+                scope.cancel()
+            waiter = Waiter(condition, scope.cancel)
+            self._waiters.append(waiter)
+            try:
+                await work
+            finally:
+                self._waiters.remove(waiter)
+
+    def _runs_here(self) -> bool:
+        return self._runner is not None and self._runner == self.runtime.current_task()
 
     def _is_requested(self) -> bool:
         return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
@@ -85,7 +113,6 @@ class StructuredServer(BaseServer, ABC):
     As an asynchronous context manager it is closed on exit.
 
     Attributes:
-        connections: the connections there are, in any state.
         closing: whether :meth:`close` has been called.
         listeners: the runtime's, which accept the connections.
     """
@@ -108,7 +135,12 @@ class StructuredServer(BaseServer, ABC):
         return not self.closing
 
     async def serve_forever(self) -> None:
-        """Accept connections until the server is closed; return when everything is."""
+        """Accept connections until the server is closed; return when everything is.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
+        """
+        self._check_may_wait()
         await self._close_called.wait()
         await self.wait_closed()
 
@@ -119,7 +151,12 @@ class StructuredServer(BaseServer, ABC):
             self._accepting.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until the server is closed, all connections are and all handlers have returned."""
+        """Wait until the server is closed, all connections are and all handlers have returned.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
+        """
+        self._check_may_wait()
         await self._closed.wait()
 
     async def __aenter__(self) -> Self:
@@ -146,16 +183,16 @@ class StructuredServer(BaseServer, ABC):
         try:
             connection = serve._create(serve.handler, self, **serve.options)
         except Exception:
-            serve.logger.exception("connection could not be created")
+            log_failure(serve.logger, "connection could not be created")
             await serve.abort(stream)
             return
-        self.connections.add(connection)
         try:
+            self._enter(connection)
             await connection.run(partial(serve.open_transport, stream))
         except Exception:
-            serve.logger.exception("connection failed")
+            log_failure(serve.logger, "connection failed")
         finally:
-            self.connections.discard(connection)
+            self._leave(connection)
 
 
 T = TypeVar("T", bound=StructuredServer)
@@ -199,19 +236,31 @@ class StructuredServe(Opening[T], Generic[T]):
         self.path = check_serve(host, port, path, self.listener_options)
         self.ssl = self.listener_options.pop("ssl", None)
         self.sock = self.listener_options.pop("sock", None)
-        self.hosts = [host] if host is None or isinstance(host, str) else list(host)
+        self.hosts = hosts_of(host)
         self.port = port or 0
         self._create = self.options.pop("create_protocol", None) or self.create
         self.logger = self.options.get("logger") or default_logger(Side.SERVER)
 
     async def _listen(self) -> list[socket.socket]:
+        options = self.listener_options
         if self.sock is not None:
-            self.sock.setblocking(False)
-            self.sock.listen(self.listener_options.get("backlog", socket.SOMAXCONN))
-            return [self.sock]
-        if self.path is not None:
-            return [open_listener(socket.AF_UNIX, self.path, **self.listener_options)]
-        return await listen(self.runtime, self.hosts, self.port, **self.listener_options)
+            bound = [self.sock]
+        elif self.path is not None:
+            bound = [bind_unix(self.path)]
+        else:
+            bound = bind_tcp(await self._look_up(), options.get("reuse_port", False))
+        return listen(bound, options.get("backlog", socket.SOMAXCONN))
+
+    async def _look_up(self) -> list[Address]:
+        family = self.listener_options.get("family", socket.AF_UNSPEC)
+        kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+        return [
+            address
+            for host in self.hosts
+            for address in await self.runtime.getaddrinfo(
+                host, self.port, family=family, type=kind, flags=flags
+            )
+        ]
 
     @abstractmethod
     def make_listener(self, sock: socket.socket) -> Any:

@@ -1,35 +1,34 @@
 """WebSocket servers on threads.
 
 One thread accepts; each connection has one of its own, for TLS, both handshakes and its handler.
-There is a bound on these threads: while it is reached, clients wait to be accepted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
-import select
 import socket
 import ssl as ssl_module
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Self, Unpack
 
+from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
 from wsproto_core.blocks import keep_exception
+from wsproto_core.logs import log_failure
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
-from wsproto_core.routing import Router
 from wsproto_core.server import ServerProtocol
-from wsproto_core.serving import BaseServer, BaseServerConnection, Handler
+from wsproto_core.serving import BaseServer, BaseServerConnection, Handler, check_plain
 from wsproto_core.stream_options import check_names, check_serve
 from wsproto_core.typing import CloseCode, SocketPath, State
 
+from .accepting import PAUSE, Acceptor
 from .connection import Connection
-from .streams import TLSStream, listen_tcp, listen_unix
-from .waiting import Alarm
+from .streams import TLSStream
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
@@ -42,9 +41,6 @@ __all__ = [
 
 # Default of max_threads.
 MAX_THREADS = 1000
-
-# Seconds to wait when the operating system refuses something that accepting takes.
-PAUSE = 1.0
 
 # Seconds that shutdown waits, unless it is told otherwise: a closing handshake, twice over, and some more.
 SHUTDOWN = 30.0
@@ -81,14 +77,19 @@ class ServerConnection(Connection, BaseServerConnection):
         protocol = ServerProtocol(clock=time.monotonic, date=time.time, **ours)
         super().__init__(protocol, options.get("logger"))
         self._serve_for(handler, server, options)
+        self._thread = 0
+        self._hooks_run = False
+
+    def _runs_here(self) -> bool:
+        return self._thread == threading.get_ident()
+
+    def log_closed(self) -> None:
+        super().log_closed()
+        if self._hooks_run:
+            # Nothing ends them, and nobody has to wait for them: only their thread still counts.
+            self.server._leave(self)
 
     def shut_down(self, code: int | None, reason: str) -> None:
-        """The server is closing: refuse the opening handshake, or begin the closing one.
-
-        Arguments:
-            code: close code; ``None`` leaves an open connection alone.
-            reason: close reason.
-        """
         with self._lock:
             self._begin_shut_down(code, reason)
             self._react()
@@ -101,6 +102,7 @@ class ServerConnection(Connection, BaseServerConnection):
             context: for TLS.
         """
         protocol = self.protocol
+        self._thread = threading.get_ident()
         try:
             with self._lock:
                 self._start(sock, None if context is None else TLSStream(sock, context, server_side=True))
@@ -113,36 +115,29 @@ class ServerConnection(Connection, BaseServerConnection):
 
     def _answer(self) -> None:
         """Answer the request; run the handler if there is a connection; close it."""
-        admitted = self.server.admit(self._max_connections)
-        try:
-            result = self._process() if admitted else None
+        if not self.server._admit(self):
             with self._lock:
-                if admitted:
-                    self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
-                    if self.protocol.handshake_error is None:
-                        self.log_open()
-                else:
-                    self.protocol.refuse_connection()
+                self.protocol.refuse_connection()
                 self._react()
-            if self.protocol.state is State.OPEN:
-                self._handle()
-        finally:
-            if admitted:
-                self.server.dismiss()
+            return
+        result = self._process()
+        with self._lock:
+            self._hooks_run = False
+            self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+            if self.protocol.handshake_error is None:
+                self.log_open()
+            self._react()
+        if self.protocol.state is State.OPEN:
+            self._handle()
 
     def _process(self) -> Any:
         request = self.protocol.request
         assert request is not None
-        try:
-            result = self.process_request(request.path, request.headers)
-            if inspect.iscoroutine(result):
-                result.close()
-                raise TypeError("process_request must be a plain function: nobody awaits it here")
-            if result is None:
-                result = self._find_route(request)
-        except Exception as error:
-            return error
-        return result
+        with self._lock:
+            if self._is_answered():
+                return None
+            self._hooks_run = True
+        return self._ask(request)
 
     def _handle(self) -> None:
         code = CloseCode.NORMAL_CLOSURE
@@ -193,37 +188,52 @@ class Server(BaseServer):
     handler; but a connection handler must not wait for the server to be closed.
 
     Attributes:
-        connections: the connections there are, in any state.
         closing: whether :meth:`close` has been called.
     """
 
-    def __init__(self, handler: Handler, options: dict[str, Any], own_options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        options: dict[str, Any],
+        listeners: list[socket.socket],
+        context: ssl_module.SSLContext | None,
+        max_threads: int | None,
+    ) -> None:
         super().__init__(handler)
         self._handler = handler
         self._create = options.pop("create_protocol", None) or ServerConnection
         self._options = options
         self._logger = options.get("logger") or logging.getLogger("wsproto_core.server")
-        self._context: ssl_module.SSLContext | None = own_options.get("ssl")
-        self._max_threads: int | None = own_options.get("max_threads", MAX_THREADS)
-        OPTIONS["max_connections"].check("max_threads", self._max_threads)  # a count as well
-        self._listeners: list[socket.socket] = []
+        self._context = context
         self._serving = False
-        self._acceptor = threading.Thread(target=self._accept, name="wsproto-core server", daemon=True)
         self._changed = threading.Condition()
-        self._alarm = Alarm()
+        self._listeners = listeners
+        self._acceptor = Acceptor(self, listeners, max_threads)
 
     @property
     def sockets(self) -> list[socket.socket] | None:
         """The sockets that the server listens on; ``None`` once it is closed."""
         return None if self.closing else list(self._listeners)
 
-    def admit(self, max_connections: int | None) -> bool:
+    @property
+    def connections(self) -> set[ServerConnection]:
         with self._changed:
-            return super().admit(max_connections)
+            return super().connections
 
-    def dismiss(self) -> None:
+    connections.__doc__ = BaseServer.connections.__doc__
+
+    def _enter(self, connection: BaseServerConnection) -> None:
         with self._changed:
-            super().dismiss()
+            super()._enter(connection)
+
+    def _admit(self, connection: BaseServerConnection) -> bool:
+        with self._changed:
+            return super()._admit(connection)
+
+    def _leave(self, connection: BaseServerConnection) -> None:
+        with self._changed:
+            super()._leave(connection)
+            self._changed.notify_all()
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -249,7 +259,11 @@ class Server(BaseServer):
         """Accept connections until the server is closed; return when everything is.
 
         When this is interrupted, as Ctrl-C does in the main thread, the server is shut down.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
         """
+        self._check_may_wait()
         try:
             with self._changed:
                 if not self.closing:
@@ -264,16 +278,12 @@ class Server(BaseServer):
 
     def shut_down(self, code: int | None, reason: str) -> None:
         with self._changed:
-            closed = self.closing
-            super().shut_down(code, reason)
+            closed, self.closing = self.closing, True
             self._changed.notify_all()
+        # Without the lock: who has that of a connection may wait for this one.
+        super().shut_down(code, reason)
         if not closed:
-            self._alarm.ring()
-            if self._serving and threading.current_thread() is not self._acceptor:
-                # As long as it polls them, they accept.
-                self._acceptor.join(PAUSE)
-            for listener in self._listeners:
-                listener.close()
+            self._acceptor.stop()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
@@ -283,10 +293,12 @@ class Server(BaseServer):
 
         Raises:
             TimeoutError: that is not so yet.
+            RuntimeError: this is called in one of the server's own connection handlers.
         """
+        self._check_may_wait()
         with self._changed:
-            if not self._changed.wait_for(lambda: self.closing and not self.connections, timeout):
-                raise TimeoutError(f"{len(self.connections)} connections or their handlers have not ended")
+            if not self._changed.wait_for(lambda: self.closing and not self._connections, timeout):
+                raise TimeoutError(f"{len(self._connections)} connections or their handlers have not ended")
 
     def shutdown(
         self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = SHUTDOWN
@@ -300,20 +312,24 @@ class Server(BaseServer):
         Arguments:
             code, reason: see :meth:`close`.
             timeout: seconds to wait; ``None`` for any time.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers; nothing is closed.
         """
+        self._check_may_wait()
         self.close(True, code, reason)
         try:
             self.wait_closed(timeout)
         except TimeoutError:
-            for connection in list(self.connections):
+            for connection in self.connections:
                 connection.abort()
             with contextlib.suppress(TimeoutError):
                 self.wait_closed(PAUSE)
-            with self._changed:
-                if self.connections:
-                    self._logger.warning("%d connection handlers do not return", len(self.connections))
-                self.connections.clear()
-                self._changed.notify_all()
+            left = self.connections
+            if left:
+                self._logger.warning("%d connection handlers do not return", len(left))
+            for connection in left:
+                self._leave(connection)
 
     def __enter__(self) -> Self:
         self._check_not_closed()
@@ -325,51 +341,22 @@ class Server(BaseServer):
 
     # What its threads do
 
-    def _accept(self) -> None:
-        poll = select.poll()
-        for fd in [self._alarm.fd, *(listener.fileno() for listener in self._listeners)]:
-            poll.register(fd, select.POLLIN)
-        while poll.poll() and not self.closing:
-            for listener in self._listeners:
-                with self._changed:
-                    self._changed.wait_for(self._has_room)
-                try:
-                    self._begin(listener.accept()[0])
-                except (BlockingIOError, ConnectionAbortedError):
-                    pass
-                except Exception:
-                    if not self.closing:
-                        # There are too many open files or threads, say; it would be so again at once.
-                        self._logger.exception("accepting a connection failed; trying again")
-                        with self._changed:
-                            self._changed.wait_for(lambda: self.closing, PAUSE)
-
-    def _has_room(self) -> bool:
-        return self.closing or self._max_threads is None or len(self.connections) < self._max_threads
-
-    def _begin(self, sock: socket.socket) -> None:
-        """Begin with a connection that was accepted."""
+    def _accept(self) -> ServerConnection | None:
+        """Make the connection for a stream that was accepted; ``None`` if it cannot be made."""
         try:
             connection: ServerConnection = self._create(self._handler, self, **self._options)
-            thread = threading.Thread(target=self._run, args=(connection, sock), daemon=True)
-            with self._changed:
-                if self.closing:
-                    raise ConnectionAbortedError
-                thread.start()
-                self.connections.add(connection)
         except BaseException:
-            sock.close()
-            raise
+            # Whatever it is, other clients have nothing to do with it.
+            log_failure(self._logger, "connection could not be created")
+            return None
+        self._enter(connection)
+        return connection
 
     def _run(self, connection: ServerConnection, sock: socket.socket) -> None:
         try:
             connection.serve_on(sock, self._context)
         except Exception:
-            connection.logger.exception("internal error")
-        finally:
-            with self._changed:
-                self.connections.discard(connection)
-                self._changed.notify_all()
+            log_failure(connection.logger, "connection failed")
 
 
 def serve(
@@ -429,22 +416,21 @@ def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: An
     check_names(ThreadingServeOptions.__annotations__, options)
     ours, own = split_options(ServeOptions, options)
     path = check_serve(host, port, path, own)
-    handlers = handler.handlers if isinstance(handler, Router) else [handler]
-    functions = [("handler", each) for each in handlers]
-    for name, function in [*functions, ("process_request", ours.get("process_request"))]:
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(f"{name} must be a plain function, not a coroutine function: threads run it")
-    server = Server(handler, ours, own)
-    sock, backlog = own.get("sock"), own.get("backlog", 100)
+    check_plain(handler, ours.get("process_request"))
+    max_threads = own.get("max_threads", MAX_THREADS)
+    OPTIONS["max_connections"].check("max_threads", max_threads)  # a count as well
+    sock = own.get("sock")
     if sock is not None:
-        server._listeners = [sock]
+        bound = [sock]
     elif path is not None:
-        server._listeners = [listen_unix(path)]
+        bound = [bind_unix(path)]
     else:
-        server._listeners = listen_tcp(host, port, own.get("family", 0), own.get("reuse_port"))
-    for listener in server._listeners:
-        listener.setblocking(False)
-        listener.listen(backlog)
+        names, family = hosts_of(host), own.get("family", 0)
+        flags = socket.AI_PASSIVE
+        found = [socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, flags) for name in names]
+        bound = bind_tcp(chain.from_iterable(found), bool(own.get("reuse_port")))
+    listeners = listen(bound, own.get("backlog", 100))
+    server = Server(handler, ours, listeners, own.get("ssl"), max_threads)
     if own.get("start_serving", True):
         server.start_serving()
     return server

@@ -1,4 +1,4 @@
-"""Byte streams: how they are opened and listened for, and TLS.
+"""Byte streams: how they are opened, and TLS.
 
 TLS goes over any non-blocking byte stream, which may be TLS itself. An ``SSLSocket`` will not do: its
 timeout is one for all threads, its ``send`` can lock up behind a ``recv`` that waits, and one that
@@ -8,13 +8,10 @@ wraps another writes past it. Here, OpenSSL works in memory.
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import queue
 import select
 import socket
 import ssl
-import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -26,7 +23,7 @@ from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, missing_socks, socks_arguments
 from wsproto_core.typing import BytesLike
 
-__all__ = ["Stream", "TLSStream", "listen_tcp", "listen_unix", "open_stream"]
+__all__ = ["Stream", "TLSStream", "open_stream"]
 
 # Bytes encrypted or decrypted at once. A record has at most 16 KiB (RFC 8446 section 5.1).
 RECORDS = 2**16
@@ -364,51 +361,3 @@ def connect_socket(sock: socket.socket, address: Any, source: Any, timeout: floa
         sock.close()
         raise
     return sock
-
-
-# Servers
-
-
-def listen_tcp(
-    host: str | Sequence[str] | None, port: int | None, family: int, reuse_port: bool | None
-) -> list[socket.socket]:
-    """Listen on all addresses of one or several hosts; on IPv6 without IPv4, which has sockets of its own.
-
-    Raises:
-        OSError: that is not possible.
-    """
-    hosts = [host or None] if host is None or isinstance(host, str) else host
-    flags = socket.AI_PASSIVE
-    found = [socket.getaddrinfo(name, port or 0, family, socket.SOCK_STREAM, 0, flags) for name in hosts]
-    listeners: list[socket.socket] = []
-    with contextlib.ExitStack() as stack:
-        for kind, address in dict.fromkeys((address[0], address[4]) for each in found for address in each):
-            try:
-                listener = socket.create_server(address, family=kind, reuse_port=bool(reuse_port))
-            except OSError as error:
-                # A family may be known but not in use, as IPv6 in many a container.
-                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) or not listeners:
-                    raise
-            else:
-                listeners.append(stack.enter_context(listener))
-        stack.pop_all()
-    return listeners
-
-
-def listen_unix(path: str) -> socket.socket:
-    """Listen on a Unix socket, in the place of one that a program has left behind.
-
-    Raises:
-        OSError: that is not possible.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(path)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {path!r}: {error.strerror}") from error
-    return listener

@@ -13,6 +13,7 @@ from adapters.structured.server import StructuredServe, StructuredServer, Struct
 from adapters.structured.transport import Transport
 from wsproto_core import auth as core_auth
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
+from wsproto_core.logs import log_failure
 from wsproto_core.options import ServeOptions
 from wsproto_core.serving import Handler
 from wsproto_core.typing import SocketPath
@@ -56,7 +57,6 @@ class Server(StructuredServer):
     As an asynchronous context manager it is closed on exit.
 
     Attributes:
-        connections: the connections there are, in any state.
         closing: whether :meth:`close` has been called.
     """
 
@@ -126,7 +126,7 @@ class Serve(StructuredServe[Server]):
                 try:
                     stream = await listener.accept()
                 except OSError:
-                    self.logger.exception("accepting a connection failed; trying again")
+                    log_failure(self.logger, "accepting a connection failed; trying again")
                     await trio.sleep(RETRY_DELAY)
                 else:
                     handlers.start_soon(handle, stream)

@@ -35,6 +35,7 @@ RUNTIME = Runtime(
     sleep_until=trio.sleep_until,
     checkpoint=trio.lowlevel.checkpoint,
     checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+    current_task=trio.lowlevel.current_task,
     getaddrinfo=trio.socket.getaddrinfo,
     wait_readable=trio.lowlevel.wait_readable,
     wait_writable=trio.lowlevel.wait_writable,

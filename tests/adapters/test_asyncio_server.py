@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 
 import pytest
 
 from adapters.asyncio import Server, connect, serve
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST, client_context, echo, server_context, wait_closed
-from wsproto_core import ConnectionClosedOK, InvalidStatusCode
+from tests.adapters.runtimes.base import HOST, echo, wait_closed
+from wsproto_core import ConnectionClosedOK
 
 from .event_loop import turns
 
@@ -112,18 +111,3 @@ async def test_serve_forever_starts_serving(runtime: Runtime) -> None:
     serving_task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving_task
-
-
-async def test_connection_that_arrives_while_the_server_closes_gets_503(runtime: Runtime) -> None:
-    # Its TLS handshake ends after the server has been closed.
-    async with runtime.serving(echo, ssl=server_context()) as (server, uri):
-        sock = socket.create_connection((HOST, runtime.port_of(server)))
-        sock.setblocking(False)
-        # It is accepted, and waits for the TLS handshake.
-        await runtime.settle(0.1)
-        server.close()
-        with pytest.raises((InvalidStatusCode, OSError)) as raised:
-            await connect(uri, sock=sock, ssl=client_context())
-        if isinstance(raised.value, InvalidStatusCode):
-            assert raised.value.status_code == 503
-        await runtime.until(lambda: not server.connections)

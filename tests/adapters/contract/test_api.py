@@ -99,6 +99,7 @@ SERVER_CONNECTION = {
 }
 
 SERVER = {
+    "connections": PROPERTY,
     "close": "close_connections=True, code=1001, reason=''",
     "is_serving": "",
     "serve_forever": "",
@@ -120,7 +121,7 @@ WAITING = {"close", "ping", "pong", "recv", "send", "serve_forever", "wait_close
 # Members beyond those above: what a runtime has of its own, and what an adapter's parts ask of each other.
 SHARED_PARTS = {
     "Connection": {"abandon", "log_closed", "log_event", "log_open"},
-    "Server": {"admit", "dismiss", "shut_down"},
+    "Server": {"shut_down"},
 }
 MORE_MEMBERS = {
     "asyncio": {
@@ -136,7 +137,7 @@ MORE_MEMBERS = {
             "pause_writing",
             "resume_writing",
         },
-        "Server": {"start_serving", "forget"},
+        "Server": {"start_serving"},
     },
     "trio": {"Connection": {"live", "start"}, "Server": set()},
     "anyio": {"Connection": {"live", "start"}, "Server": set()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import pytest
@@ -101,13 +100,31 @@ async def test_handshakes_count(runtime: Runtime) -> None:
 
 
 @pytest.mark.needs("sockets")
-async def test_connections_that_ask_for_nothing_do_not_count(runtime: Runtime) -> None:
-    async with runtime.serving(max_connections=1) as (server, uri), contextlib.AsyncExitStack() as stack:
-        for _ in range(3):
-            await stack.enter_async_context(runtime.raw_connection(server))
-        await runtime.until(lambda: len(server.connections) == 3)
-        async with runtime.connect(uri) as client:
-            await runtime.check_echo(client)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_connections_that_have_asked_for_nothing_yet_count(runtime: Runtime, tls: bool) -> None:
+    """Otherwise they would be without limit; their deadline frees their places."""
+    options = {**runtime.server_tls(tls), "max_connections": 2, "logger": Log()}
+    client = runtime.client_tls(tls)
+    async with runtime.serving(**options) as (server, uri):
+        async with runtime.raw_connection(server), runtime.raw_connection(server):
+            await runtime.until(lambda: len(server.connections) == 2)
+            with pytest.raises(InvalidStatusCode, match="HTTP status 503"):
+                await runtime.open(uri, **client)
+        await runtime.until(lambda: not server.connections)
+        async with runtime.connect(uri, **client) as websocket:
+            await runtime.check_echo(websocket)
+
+
+@pytest.mark.needs("sockets")
+async def test_place_that_has_become_free_when_the_request_is_there(runtime: Runtime) -> None:
+    async with runtime.serving(max_connections=1) as (server, _), runtime.raw_connection(server) as first:
+        await runtime.until(lambda: len(server.connections) == 1)
+        async with runtime.raw_connection(server) as second:
+            await runtime.until(lambda: len(server.connections) == 2)
+            first.close()
+            await runtime.until(lambda: len(server.connections) == 1)
+            await second.send(request())
+            assert (await second.read_head()).status == 101
 
 
 @pytest.mark.needs("sockets")

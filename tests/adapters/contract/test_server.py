@@ -293,16 +293,15 @@ async def test_wait_closed_may_be_called_before_there_is_a_connection(runtime: R
 
 async def test_connection_in_its_handshake_gets_503(runtime: Runtime) -> None:
     async with runtime.serving() as (server, _):
-        async with runtime.raw_connection(server) as silent, runtime.raw_connection(server) as slow:
-            await slow.send(request()[:-10])
-            await runtime.until(lambda: len(server.connections) == 2)
+        async with runtime.raw_connection(server) as peer:
+            await peer.send(request()[:-10])
+            await runtime.until(lambda: server.connections)
+            await runtime.settle()
             server.close()
-            for peer in (silent, slow):
-                head = await peer.read_response()
-                assert head.status == 503
-                assert head.headers["connection"] == "close"
-                assert b"shutting down" in head.body
-                peer.close()
+            head = await peer.read_response()
+            assert head.status == 503
+            assert head.headers["connection"] == "close"
+            assert b"shutting down" in head.body
         await server.wait_closed()
 
 
@@ -324,11 +323,8 @@ async def test_connection_whose_request_is_being_processed_gets_503(runtime: Run
         with pytest.raises(InvalidStatusCode) as raised:
             await connecting.result()
         assert raised.value.status_code == 503
-        waiting = runtime.spawn(server.wait_closed)
-        await runtime.settle()
-        assert not waiting.done()
         go_on.set()
-        await waiting.result()
+        await server.wait_closed()
         assert handled == []
 
 

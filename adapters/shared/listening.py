@@ -1,0 +1,139 @@
+"""Sockets that listen, the same on every adapter.
+
+A runtime looks names up in its own way; from the addresses on, everything is here. Where the event
+loop makes the sockets, as on asyncio, it is told the addresses that can be listened on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any, TypeAlias
+
+__all__ = ["Address", "bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
+
+Address: TypeAlias = tuple[Any, Any, int, str, Any]
+"""What :func:`socket.getaddrinfo` returns for each address."""
+
+UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""Errors of addresses that a system has a name for, and no use: IPv6 in many containers."""
+
+
+def hosts_of(host: str | Sequence[str] | None) -> list[str | None]:
+    """Return what to look up for the argument ``host`` of ``serve``; ``None`` is all interfaces."""
+    return [each or None for each in ([host] if host is None or isinstance(host, str) else host)]
+
+
+def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.socket]:
+    """Bind a socket to each address; on IPv6 without IPv4, which has sockets of its own.
+
+    Arguments:
+        found: the addresses. Duplicates are dropped, and those that the system cannot use are left out.
+        reuse_port: whether other sockets may be bound to the same ports.
+
+    Raises:
+        OSError: an address is in use, or not permitted, or none can be used. Then no socket is bound.
+    """
+    with ExitStack() as stack:
+        bound = [
+            stack.enter_context(sock) for sock in _bind_usable(_distinct(found), reuse_port=bool(reuse_port))
+        ]
+        stack.pop_all()
+    return bound
+
+
+def usable_hosts(found: Iterable[Address]) -> list[str]:
+    """Return the hosts of the addresses that can be listened on, in figures, each once.
+
+    Arguments:
+        found: see :func:`bind_tcp`; the ports are not looked at.
+
+    Raises:
+        OSError: none can be used.
+    """
+    hosts: list[str] = []
+    for sock in _bind_usable((family, (host, 0, *rest)) for family, (host, _, *rest) in _distinct(found)):
+        with sock:
+            host, _, *rest = sock.getsockname()
+            # An address that is valid on a link only is nothing without that (RFC 4007 section 11).
+            hosts.append(f"{host}%{rest[1]}" if rest and rest[1] else host)
+    return list(dict.fromkeys(hosts))
+
+
+def _distinct(found: Iterable[Address]) -> Iterable[tuple[Any, Any]]:
+    return dict.fromkeys((family, address) for family, _, _, _, address in found)
+
+
+def _bind_usable(addresses: Iterable[tuple[Any, Any]], **options: bool) -> Iterator[socket.socket]:
+    unusable: OSError | None = None
+    bound = 0
+    for family, address in addresses:
+        try:
+            sock = _bind(family, address, **options)
+        except OSError as error:
+            if error.errno not in UNUSABLE:
+                raise
+            unusable = unusable or error
+        else:
+            bound += 1
+            yield sock
+    if unusable is not None and not bound:
+        raise unusable
+
+
+def _bind(family: int, address: Any, reuse_port: bool = False) -> socket.socket:
+    with ExitStack() as stack:
+        try:
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            if family != socket.AF_UNIX and os.name == "posix":
+                # On Windows, this would let another program listen on the same port.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(address)
+        except OSError as error:
+            # Some of Python's own errors have no number.
+            number = error.errno or errno.ENAMETOOLONG
+            raise OSError(number, f"cannot listen on {address!r}: {error.strerror or error}") from error
+        stack.pop_all()
+    return sock
+
+
+def bind_unix(path: str) -> socket.socket:
+    """Bind a Unix socket, in the place of one that a program has left behind.
+
+    Arguments:
+        path: where it is to be; a name that begins with NUL is one of Linux's abstract ones.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    with suppress(OSError):
+        if not path.startswith("\0") and stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    return _bind(socket.AF_UNIX, path)
+
+
+def listen(bound: list[socket.socket], backlog: int) -> list[socket.socket]:
+    """Begin to listen; the sockets do not block from now on.
+
+    Arguments:
+        bound: the sockets, which are closed if this fails.
+        backlog: how many connections may wait to be accepted.
+
+    Raises:
+        OSError: an address is in use.
+    """
+    with ExitStack() as stack:
+        for sock in bound:
+            stack.enter_context(sock)
+            sock.setblocking(False)
+            sock.listen(backlog)
+        stack.pop_all()
+    return bound
