@@ -106,7 +106,7 @@ class BaseServer:
         Raises:
             RuntimeError: the caller is one of the server's own connection handlers.
         """
-        if any(connection._runs_here() for connection in self.connections):
+        if any(connection._is_own_task() for connection in self.connections):
             raise RuntimeError(
                 "a connection handler cannot wait until its own server is closed: that waits for the handler "
                 "itself; call close() there, and return"
@@ -232,7 +232,7 @@ class BaseServerConnection(BaseConnection, ABC):
         return self.protocol.state is not State.CONNECTING
 
     @abstractmethod
-    def _runs_here(self) -> bool:
+    def _is_own_task(self) -> bool:
         """Whether what calls this is the connection's own handler, or a hook."""
 
     @abstractmethod

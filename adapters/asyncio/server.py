@@ -151,7 +151,7 @@ class ServerConnection(Connection, AsyncServerConnection):
         if self._stream_lost and self._task is None:
             self.server._leave(self)
 
-    def _runs_here(self) -> bool:
+    def _is_own_task(self) -> bool:
         return self._task is not None and self._task is asyncio.current_task()
 
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:

@@ -100,7 +100,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             finally:
                 self._waiters.remove(waiter)
 
-    def _runs_here(self) -> bool:
+    def _is_own_task(self) -> bool:
         return self._runner is not None and self._runner == self.runtime.current_task()
 
     def _is_requested(self) -> bool:

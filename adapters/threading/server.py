@@ -80,7 +80,7 @@ class ServerConnection(Connection, BaseServerConnection):
         self._thread = 0
         self._hooks_run = False
 
-    def _runs_here(self) -> bool:
+    def _is_own_task(self) -> bool:
         return self._thread == threading.get_ident()
 
     def log_closed(self) -> None:
