@@ -14,10 +14,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from wsproto_core.options import OPTIONS, USER_AGENT, CommonOptions, ConnectOptions, ServeOptions
-from wsproto_core.states import PHASES, diagram
+from wsproto_core.states import CLOSE_DEFERRED, PHASES, ClosingTimer, diagram
 from wsproto_core.statistics import Statistics
 
 DOCS = Path(__file__).parent
+
+CLOSING_TIMERS = {
+    ClosingTimer.STOP: "none",
+    ClosingTimer.START: "starts",
+    ClosingTimer.START_HALF: "starts, half of it",
+    ClosingTimer.RUN: "goes on",
+}
 
 
 def states_diagram() -> str:
@@ -33,10 +40,10 @@ def phases_table() -> str:
         cells = (
             phase.name,
             rules.state.name,
-            "count" if rules.parses else "are dropped",
+            "are dropped" if rules.over or phase is CLOSE_DEFERRED else "count",
             rules.server.name,
             rules.client.name,
-            {"stop": "none", "start": "starts", "run": "goes on"}[rules.closing_timer.value],
+            CLOSING_TIMERS[rules.closing_timer],
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -86,13 +86,7 @@ def _look(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> D
     writer = outbox.writer
     if protocol._phase is not _OPEN:
         return Delivery.CLOSED
-    if (
-        writer.sharing is None
-        or outbox.queued
-        or outbox.unwritten
-        or outbox._pong is not None
-        or writer.building
-    ):
+    if writer.sharing is None or outbox.queued or outbox.unwritten or outbox._pongs or writer.building:
         return _deliver_later(protocol, message, policy)
     writer.outdated = message.frame_for(writer.sharing).compressed or writer.outdated
     outbox.ready, outbox.outdated = writer.sharing, writer.outdated

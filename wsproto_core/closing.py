@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from .exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from .exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    PayloadTooBig,
+    ProtocolError,
+)
 from .typing import Close, CloseCode
 
 __all__ = ["Closing"]
+
+# A browser's close() sends a close frame without a code.
+_OK = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 
 
 class Closing:
@@ -15,14 +24,17 @@ class Closing:
         received: the peer's close frame, once it has been received.
         sent: ours, once it has been given.
         cause: the first thing that went wrong, if anything has.
+        deferred: the peer's close frame, or the error in its input, while it waits behind messages that
+            the application has not received yet.
     """
 
-    __slots__ = ("_received_first", "cause", "received", "sent")
+    __slots__ = ("_received_first", "cause", "deferred", "received", "sent")
 
     def __init__(self) -> None:
         self.received: Close | None = None
         self.sent: Close | None = None
         self.cause: BaseException | None = None
+        self.deferred: Close | ProtocolError | PayloadTooBig | None = None
         self._received_first: bool | None = None
 
     def receive(self, close: Close) -> None:
@@ -40,7 +52,7 @@ class Closing:
         if receiving and self.sent is not None:
             # Ours is on its way: nothing can be sent, whatever the peer will answer.
             close = self.sent
-        ok = close.code in (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
+        ok = close.code in _OK
         exception = (ConnectionClosedOK if ok else ConnectionClosedError)(
             close.code,
             close.reason,

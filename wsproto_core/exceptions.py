@@ -143,11 +143,11 @@ class ConnectionClosed(WebSocketException):
 
 
 class ConnectionClosedError(ConnectionClosed):
-    """The connection was closed with a code other than 1000 (OK) and 1001 (going away)."""
+    """The connection was closed with an error: with a code other than those of :exc:`ConnectionClosedOK`."""
 
 
 class ConnectionClosedOK(ConnectionClosed):
-    """The connection was closed with code 1000 (OK) or 1001 (going away)."""
+    """The connection was closed with code 1000 (OK), 1001 (going away) or 1005 (none in the close frame)."""
 
 
 class InvalidHandshake(WebSocketException):

@@ -41,6 +41,7 @@ class Inbox:
     """Messages and notices.
 
     Attributes:
+        collecting: whether :meth:`events` is taking messages that its caller has not seen yet.
         reader: makes the messages.
         stopped: for how long it has not wanted more, while the connection was open.
         taken: number of messages that have been taken.
@@ -64,6 +65,7 @@ class Inbox:
         "_read_limit",
         "_reading_to_end",
         "_streaming",
+        "collecting",
         "reader",
         "stopped",
         "taken",
@@ -92,6 +94,7 @@ class Inbox:
             on_stop, on_resume: called when ``wants_read`` has changed.
             clock: returns the time in seconds.
         """
+        self.collecting = False
         self.taken = 0
         self.wants_read = True
         self._options = options
@@ -149,9 +152,13 @@ class Inbox:
     def events(self) -> list[Event]:
         """Take everything, in order."""
         events = self._events()
-        while self.reader.suspended:
-            self.resume()
-            events += self._events()
+        self.collecting = True
+        try:
+            while self.reader.suspended:
+                self.resume()
+                events += self._events()
+        finally:
+            self.collecting = False
         return events
 
     def _events(self) -> list[Event]:
@@ -258,9 +265,13 @@ class Inbox:
             self._end_waits = False
             self._on_end()
 
-    def end_of_stream(self) -> bool:
-        """The stream has ended. Return whether all that came before it is parsed: if not, it waits."""
-        self._end_waits = self.reader.suspended
+    def end_of_stream(self, *, waits: bool) -> bool:
+        """The stream has ended. Return whether all that came before it has taken effect: if not, it waits.
+
+        Arguments:
+            waits: whether the peer's close frame, or an error before the end, waits itself.
+        """
+        self._end_waits = waits or self.reader.suspended
         return not self._end_waits
 
     def read_to_end(self, wants_read: bool) -> None:

@@ -1,12 +1,13 @@
 """Pings: those that wait for their pong, and those that find out whether the peer still lives. Idleness.
 
 Any byte that is received proves life, a pong is only the surest way to get one. So the deadline for
-a pong compares how many bytes had been received when the ping was sent with how many there are now,
+a pong compares how many bytes had been received when the ping was written with how many there are now,
 and nothing has to be done when bytes come in.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from .extensions.base import Extension
@@ -32,7 +33,8 @@ class Pings:
         self.shortest: float | None = None
         self._random = random
         self._limit = limit
-        self._sent: dict[bytes, float] = {}
+        # The oldest is taken first, which of a dict would take longer and longer.
+        self._sent: OrderedDict[bytes, float] = OrderedDict()
 
     @property
     def full(self) -> bool:
@@ -67,8 +69,8 @@ class Pings:
             return ()
         answered: list[tuple[bytes, float]] = []
         while not answered or answered[-1][0] != payload:
-            oldest = next(iter(self._sent))
-            answered.append((oldest, now - self._sent.pop(oldest)))
+            oldest, sent = self._sent.popitem(last=False)
+            answered.append((oldest, now - sent))
         self._measured(answered[-1][1])
         return tuple(answered)
 
@@ -86,10 +88,19 @@ class Keepalive:
     """When to send a ping, and how long to wait for a sign of life after it.
 
     Attributes:
-        queued: whether a ping of ours has not even been handed out; whoever hands it out resets this.
+        unwritten: whether a ping has been given and not been written; :meth:`written` resets this.
     """
 
-    __slots__ = ("_awaited", "_heard", "_interval", "_pings", "_suspended", "_timeout", "_timers", "queued")
+    __slots__ = (
+        "_awaited",
+        "_heard",
+        "_interval",
+        "_pings",
+        "_suspended",
+        "_timeout",
+        "_timers",
+        "unwritten",
+    )
 
     def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
         """
@@ -103,7 +114,7 @@ class Keepalive:
         self._timeout = timeout
         self._awaited = False
         self._suspended = False
-        self.queued = False
+        self.unwritten = False
         self._heard = 0
 
     def start(self, now: float) -> None:
@@ -117,20 +128,28 @@ class Keepalive:
             heard: bytes received so far.
         """
         self.start(now)
-        if self.queued:
-            # The peer does not read.
+        if self.unwritten:
+            # The peer does not read: the deadline for writing runs.
             return None
-        payload = None
-        if not self._pings.full:
-            payload = self._pings.add(None, now)
-            self.queued = True
-        # If there are too many already, any of those asks for life as well.
+        if self._pings.full:
+            # Any of the pings that are unanswered asks for a sign of life as well.
+            self.written(now, heard)
+            return None
+        self.unwritten = True
+        return self._pings.add(None, now)
+
+    def written(self, now: float, heard: int) -> None:
+        """The ping has been written: now the peer can answer it.
+
+        Arguments:
+            heard: bytes received so far.
+        """
+        self.unwritten = False
         if not self._awaited or heard != self._heard:
             self._awaited = True
             self._heard = heard
             if not self._suspended:
                 self._timers.start(Timer.PONG, now, self._timeout)
-        return payload
 
     def lives(self, heard: int) -> bool:
         """The deadline for a pong has come: whether the peer gave a sign of life meanwhile."""

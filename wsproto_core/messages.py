@@ -43,6 +43,9 @@ __all__ = ["MessageReader", "MessageWriter", "PieceConverter", "convert_message"
 MESSAGE_OVERHEAD = 64
 """Bytes that a message counts for beyond its own, while it waits to be taken."""
 
+BYTES_PER_FRAGMENT = 64
+"""Bytes of payload for each of which a message may have one fragment more than ``max_fragments``."""
+
 DECODED_AT_ONCE = 2**16
 """Bytes that an extension is asked for at once."""
 
@@ -71,7 +74,8 @@ class MessageReader:
         building: opcode of the message under construction, 0 when there is none.
         bounded: whether there is a limit on messages.
         buffered: bytes that have arrived of the message under construction and are still here.
-        closed: whether a close frame has been received; bytes after it are dropped.
+        closed: whether a close frame has been received, or what was received is wrong; bytes after that
+            are dropped.
         is_full: whether there is no room for more. Only extensions heed it, whose output may be a
             thousand times longer than their input.
         suspended: whether they have stopped; what is received meanwhile is kept for later.
@@ -130,7 +134,7 @@ class MessageReader:
             control: called with the opcode and the payload of each control frame, in order.
             max_size: bytes in a message, on the wire and after extensions.
             max_fragment_size: bytes in one frame's payload.
-            max_fragments: fragments in one message.
+            max_fragments: fragments in one message, beside one more for each 64 bytes of its payload.
             extensions: in the order in which they were negotiated.
         """
         self.messages: deque[Data] = deque()
@@ -309,10 +313,13 @@ class MessageReader:
             raise PayloadTooBig(f"message of {size} bytes exceeds the limit of {self._max_size} bytes")
 
     def _begin_data_frame(self, first: int, opcode: int) -> None:
-        self._wire_size += self._remaining
         self._fragments += 1
-        if self._max_fragments is not None and self._fragments > self._max_fragments:
-            raise PayloadTooBig(f"message of more than {self._max_fragments} fragments")
+        if self._max_fragments is not None:
+            # A large message may have many fragments, but not many tiny ones.
+            limit = self._max_fragments + self._wire_size // BYTES_PER_FRAGMENT
+            if self._fragments > limit:
+                raise PayloadTooBig(f"message of {self._wire_size} bytes in more than {limit} fragments")
+        self._wire_size += self._remaining
         if opcode:
             self.building = opcode
             for extension in self._extensions:
@@ -452,8 +459,10 @@ class MessageReader:
         self._lost = True
 
     def drop_all_but_messages(self) -> None:
-        """Forget all that is not complete; nothing more may be received."""
+        """Forget all that is not complete; what is received from now on is dropped."""
         self._forget_message()
+        self.closed = True
+        self._remaining = 0
         self._head = b""
         self._control_payload = b""
         self._backlog.clear()

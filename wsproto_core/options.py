@@ -273,8 +273,9 @@ OPTIONS: dict[str, Option] = {
     "ping_timeout": Option(
         20,
         "seconds",
-        "If nothing at all is received for this long after a ping, the connection fails with code 1011. "
-        "Also how long writing may make no progress while nothing is received.",
+        "If nothing at all is received for this long after a ping was written, the connection fails with "
+        "code 1011. "
+        "Also how long writing may make no progress, whatever is received meanwhile.",
         check_seconds,
     ),
     "max_size": Option(
@@ -309,7 +310,8 @@ OPTIONS: dict[str, Option] = {
     "max_fragments": Option(
         16384,
         "fragments",
-        "Limit on the fragments of one received message; more fail the connection with code 1009.",
+        "Limit on the fragments of one received message, beside one more for each 64 bytes of its payload; "
+        "more fail the connection with code 1009.",
         check_count,
     ),
     "max_pings": Option(

@@ -1,10 +1,10 @@
 """What is on its way out: its order, and how much of it there is.
 
 Obligations are pulled. Nothing is written here; whoever writes asks for what is to be written when
-there is room for it. So a peer that does not read cannot make this grow: of all its pings there is
-one answer to give, to the latest.
+there is room for it. So a peer that does not read cannot make this grow: while bytes are unwritten,
+only its latest ping is answered.
 
-The order is: the opening handshake, the pending pong, then messages, pings and pongs as they were
+The order is: the opening handshake, the pongs that are due, then messages, pings and pongs as they were
 given, then the close frame, and nothing after it (RFC 6455 section 5.5.1). A ping that we send never
 overtakes a message: its pong proves that what was sent before has arrived.
 """
@@ -22,6 +22,9 @@ from .statistics import Stopwatch
 
 __all__ = ["Outbox"]
 
+PONGS_KEPT = 2**16
+"""Bytes of input for whose pings the pongs are kept, beside those of one read, until they are asked for."""
+
 
 class Outbox:
     """Frames that have been given and not been written.
@@ -31,6 +34,7 @@ class Outbox:
         queued: bytes that have not been handed out.
         unwritten: bytes that have been handed out and not been written.
         bytes_sent: bytes that have been handed out so far.
+        on_ping_written: called when the ping that :meth:`time_ping` has marked has been written.
         ready: what decides how a whole message is encoded, while it is known that one can be written at
             once; ``None`` says only that it is not known. A change of phase ends it, too.
         shared: number of shared frames that were sent as messages, beside those that the writer built.
@@ -46,10 +50,14 @@ class Outbox:
         "_close_taken",
         "_marks",
         "_opening",
-        "_pong",
+        "_ping_end",
+        "_ping_queued",
+        "_pongs",
+        "_pongs_since",
         "_random",
         "blocked",
         "bytes_sent",
+        "on_ping_written",
         "outdated",
         "queued",
         "ready",
@@ -80,7 +88,12 @@ class Outbox:
         self._marks = marks
         self._opening: list[bytes] = []
         self._buffers: list[bytes] = []
-        self._pong: bytes | None = None
+        self._pongs: list[bytes] = []
+        self._pongs_since = 0
+        # Where the ping that is timed ends: in what is queued, and in all that has been handed out.
+        self._ping_queued: int | None = None
+        self._ping_end: int | None = None
+        self.on_ping_written: Callable[[], object] = bool
         self._close: bytes | None = None
         self._close_taken = False
         self.use_extensions(())
@@ -107,16 +120,30 @@ class Outbox:
         """Add a control frame."""
         self.add(self.writer.frame(FIN | opcode, payload))
 
-    def answer_ping(self, payload: bytes) -> None:
-        """Set the pong that is due, in the place of one that is due already.
+    def time_ping(self) -> None:
+        """Call :attr:`on_ping_written` when all that has been added so far has been written."""
+        self._ping_queued = self.queued
 
-        "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to
-        previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most
-        recently processed Ping frame." (section 5.5.3)
+    def answer_ping(self, payload: bytes, received: int) -> None:
+        """Add the pong that is due.
+
+        Every ping is answered, as peers may wait for each payload, as long as that takes no more room
+        than what was read at once. A peer that sends pings and does not read gets one answer: "If an
+        endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping
+        frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed Ping
+        frame." (RFC 6455 section 5.5.3)
+
+        Arguments:
+            received: bytes received so far.
         """
-        if not self._close_taken:
-            self.ready = None
-            self._pong = payload
+        if self._close_taken:
+            return
+        self.ready = None
+        if self.unwritten or (self._pongs and received - self._pongs_since > PONGS_KEPT):
+            self._pongs.clear()
+        if not self._pongs:
+            self._pongs_since = received
+        self._pongs.append(payload)
 
     def close(self, payload: bytes) -> None:
         """Set the close frame, which is the last one; there is only one."""
@@ -126,15 +153,20 @@ class Outbox:
         """Forget what has not been handed out, but for the opening handshake and the close frame."""
         self._buffers = []
         self.queued = sum(map(len, self._opening))
-        self._pong = None
+        self._pongs.clear()
+        self._ping_queued = None
 
     def take(self) -> list[bytes]:
         """Hand out everything, in order."""
-        if self._pong is not None:
-            payload, self._pong = self._pong, None
-            frame = self.writer.frame(FIN | Opcode.PONG, payload)
-            self._buffers[:0] = frame
-            self.queued += sum(map(len, frame))
+        own = self.queued
+        if self._pongs:
+            pongs, self._pongs = self._pongs, []
+            frames = [buffer for payload in pongs for buffer in self.writer.frame(FIN | Opcode.PONG, payload)]
+            self._buffers[:0] = frames
+            self.queued += sum(map(len, frames))
+        if self._ping_queued is not None:
+            self._ping_end = self.bytes_sent + self._ping_queued + self.queued - own
+            self._ping_queued = None
         if self._opening:
             self._buffers[:0] = self._opening
             self._opening = []
@@ -165,6 +197,9 @@ class Outbox:
     def written(self, count: int | None) -> None:
         """Of what was handed out, ``count`` bytes have been written; ``None``: all."""
         self.unwritten = 0 if count is None or count >= self.unwritten else self.unwritten - count
+        if self._ping_end is not None and self.bytes_sent - self.unwritten >= self._ping_end:
+            self._ping_end = None
+            self.on_ping_written()
         if not self.writable and self.queued + self.unwritten <= self._marks.low:
             self.writable = True
             self.blocked.stop()

@@ -15,9 +15,10 @@ from typing import Unpack
 
 from .closing import Closing
 from .events import Event, Failure, Fragment, Late, Ping, Pong
-from .exceptions import ConnectionClosed, InvalidState
+from .exceptions import InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
 from .frames import Opcode, control_payload, parse_close_frame, serialize_close, shorten_reason
+from .getters import Getters
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
@@ -26,15 +27,14 @@ from .options import CommonOptions, marks, resolve
 from .outbox import Outbox
 from .prepared import Message
 from .randomness import random_bytes
-from .states import CONNECTING, OPEN, PHASES, TRANSITIONS, ClosingTimer, Input, Phase
-from .statistics import Statistics, collect
+from .states import CLOSE_DEFERRED, CONNECTING, OPEN, PHASES, TRANSITIONS, ClosingTimer, Input, Phase
 from .timers import Timer, Timers
 from .typing import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
 
 __all__ = ["Protocol"]
 
 
-class Protocol:
+class Protocol(Getters):
     """A WebSocket connection without I/O. Its methods are of four kinds.
 
     *Inputs* tell what happened: :meth:`receive_data`, :meth:`receive_eof`, :meth:`connection_lost`,
@@ -132,14 +132,15 @@ class Protocol:
             options,
             masked=side is Side.SERVER,
             control=self._receive_control,
-            on_error=lambda error: self._fail(error, error.code, shorten_reason(str(error)), remote=True),
+            on_error=self._receive_error,
             on_end=self.receive_eof,
             on_stop=self._keepalive.suspend,
             on_resume=lambda: self._keepalive.resume(self._clock()),
             clock=clock,
         )
+        self._outbox.on_ping_written = self._ping_written
         self._write_timed = False
-        self._heard_at_write = 0
+        self._taken_by_events = False
         self._idleness = Idleness(self._timers)
         self._closing = Closing()
 
@@ -179,7 +180,7 @@ class Protocol:
         self._bytes_received += len(data)
         if self._phase is CONNECTING:
             self._receive_handshake(data)
-        elif self._rules.parses:
+        elif not self._rules.over:
             self._inbox.receive(data)
 
     def _receive_handshake(self, data: BytesLike) -> None:
@@ -187,7 +188,7 @@ class Protocol:
 
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""
-        if not self._inbox.end_of_stream():
+        if not self._inbox.end_of_stream(waits=self._closing.deferred is not None):
             # Its close frame may be among what was received before.
             return
         if self._phase in (OPEN, Phase.CLOSE_SENT):
@@ -207,6 +208,7 @@ class Protocol:
         """
         self._inbox.read_to_end(False)
         self._inbox.resume()
+        self._conclude()
         if self._phase in (OPEN, Phase.CLOSE_SENT):
             error = error or EOFError("the stream was closed without a close frame")
             self._set_cause(error, remote=False)
@@ -265,7 +267,7 @@ class Protocol:
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
         """
         if self._phase is not OPEN:
-            self._refuse_command()
+            self._check_open()
         outbox = self._outbox
         outbox.add(outbox.writer.message(message, text=text, fin=fin, compress=compress))
         self._messages_sent += fin
@@ -304,7 +306,7 @@ class Protocol:
             RuntimeError: too many pings are unanswered (``max_pings``).
         """
         if self._phase is not OPEN:
-            self._refuse_command()
+            self._check_open()
         wanted = None if data is None else control_payload("ping", data)
         payload = self._pings.add(wanted, self._clock())
         self._outbox.add_control(Opcode.PING, payload)
@@ -317,7 +319,7 @@ class Protocol:
             ConnectionClosed, InvalidState, ValueError: see :meth:`ping`.
         """
         if self._phase is not OPEN:
-            self._refuse_command()
+            self._check_open()
         self._outbox.add_control(Opcode.PONG, control_payload("pong", data))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
@@ -334,8 +336,8 @@ class Protocol:
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        if self._phase is CONNECTING:
-            self._refuse_command()
+        self._check_opened()
+        self._conclude()
         if self._phase is OPEN:
             self._give_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
@@ -358,8 +360,8 @@ class Protocol:
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        if self._phase is CONNECTING:
-            self._refuse_command()
+        self._check_opened()
+        self._conclude()
         self._fail(error, code, reason, remote=False)
 
     # Outputs
@@ -370,14 +372,20 @@ class Protocol:
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        return self._inbox.next_message()
+        message = self._inbox.next_message()
+        if message is None and self._phase is CLOSE_DEFERRED:
+            self._conclude()
+        return message
 
     def next_fragment(self) -> Fragment | None:
         """Take what is there of the next message; ``None`` when that is nothing yet.
 
         Memory is bounded by ``read_limit``, not by the message, from the first call on.
         """
-        return self._inbox.next_fragment()
+        fragment = self._inbox.next_fragment()
+        if fragment is None and self._phase is CLOSE_DEFERRED:
+            self._conclude()
+        return fragment
 
     def stop_waiting(self) -> None:
         """Whoever asked for a message or a piece of one has given up; nothing is lost by that."""
@@ -392,14 +400,21 @@ class Protocol:
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        return self._inbox.events() if messages else self._inbox.notices()
+        if not messages:
+            return self._inbox.notices()
+        if self._phase is CLOSE_DEFERRED and not self.undelivered:
+            self._conclude()
+        events = self._inbox.events()
+        self._taken_by_events = True
+        return events
 
     def data_to_send(self) -> list[bytes]:
         """Take the buffers to write, in order; each ends with the end of a frame or of its header.
 
         Call it only when everything that it gave before has been written.
         """
-        self._keepalive.queued = False
+        if self._phase is CLOSE_DEFERRED and self._taken_by_events and not self.undelivered:
+            self._conclude()
         return self._outbox.take()
 
     def deadline(self) -> float | None:
@@ -411,95 +426,7 @@ class Protocol:
             # Most bytes are written before anybody asks for a deadline, so that this one is rare.
             self._timers.start(Timer.WRITE, self._clock(), self._options["ping_timeout"])
             self._write_timed = True
-            self._heard_at_write = self._bytes_received
         return self._timers.next()
-
-    @property
-    def stream_action(self) -> StreamAction:
-        """What to do with the stream once everything has been written (RFC 6455 section 7.1.1).
-
-        ABORT does not wait for that.
-        """
-        return self._rules.server if self.side is Side.SERVER else self._rules.client
-
-    # Getters. Besides these: side, subprotocol, extensions, request, response, handshake_error.
-
-    @property
-    def state(self) -> State:
-        """CONNECTING, OPEN, CLOSING or CLOSED; closed means that the stream is."""
-        return self._rules.state
-
-    @property
-    def wants_read(self) -> bool:
-        """Whether to read from the stream; otherwise what was received has to be taken first."""
-        return self._inbox.wants_read
-
-    @property
-    def writable(self) -> bool:
-        """Whether to send: false from the high mark of ``write_limit`` on, until down to the low one."""
-        return self._outbox.writable
-
-    @property
-    def latency(self) -> float:
-        """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
-        return self._pings.latency
-
-    @property
-    def id(self) -> uuid.UUID:
-        """A random identifier of this connection, for logs."""
-        if self._id is None:
-            self._id = uuid.UUID(bytes=self._random(16), version=4)
-        return self._id
-
-    @property
-    def undelivered(self) -> int:
-        """How many messages wait to be taken."""
-        return len(self._inbox.reader.messages)
-
-    @property
-    def queued(self) -> int:
-        """How many bytes wait to be handed out, beside control frames that are made when they are."""
-        return self._outbox.queued
-
-    @property
-    def unwritten(self) -> int:
-        """How many bytes have been handed out and not been reported by :meth:`data_sent`."""
-        return self._outbox.unwritten
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code of RFC 6455 section 7.1.5; ``None`` before it is known.
-
-        The one that was received, 1005 if that close frame had none, 1006 without a close frame.
-        """
-        return None if self.receiving else self._closing.conclusion().code
-
-    @property
-    def close_reason(self) -> str | None:
-        """The reason of RFC 6455 section 7.1.6, or ""; ``None`` before it is known."""
-        return None if self.receiving else self._closing.conclusion().reason
-
-    @property
-    def receiving(self) -> bool:
-        """Whether messages may still come."""
-        return self._rules.parses
-
-    def close_exception(self) -> ConnectionClosed:
-        """Make the exception that tells how the connection was closed.
-
-        Raises:
-            InvalidState: it is neither closed nor failed: see :attr:`receiving`.
-        """
-        if self.receiving and self._closing.sent is None:
-            raise InvalidState(f"the connection is {self.state.value}, not closed")
-        return self._closing.exception(receiving=self.receiving)
-
-    @property
-    def statistics(self) -> Statistics:
-        """What has passed so far."""
-        return collect(
-            self._inbox, self._outbox, self._pings, self.extensions, self._messages_sent, self._bytes_received
-        )
 
     # The phases
 
@@ -511,25 +438,35 @@ class Protocol:
         self._phase = phase
         self._outbox.ready = None
         self._rules = rules = PHASES[phase]
-        timers = self._timers
-        timers.stop(Timer.OPENING)
         if rules.state is not State.OPEN:
-            for timer in (Timer.PING, Timer.PONG, Timer.WRITE, Timer.IDLE):
-                timers.stop(timer)
             self._outbox.blocked.finish()
+        if phase is not OPEN:
             # Once the stream is to be closed there is nothing to be read.
-            self._inbox.read_to_end(self.stream_action in (StreamAction.KEEP, StreamAction.SEND_EOF))
-        if not rules.parses:
+            ends = self.stream_action not in (StreamAction.KEEP, StreamAction.SEND_EOF)
+            self._inbox.read_to_end(not ends and phase is not CLOSE_DEFERRED)
+        if rules.over:
             self._inbox.end()
-        if rules.closing_timer is ClosingTimer.STOP:
+        timers = self._timers
+        timers.stop_all_but(Timer.CLOSING)
+        closing_timer = rules.closing_timer
+        if closing_timer is ClosingTimer.STOP:
             timers.stop(Timer.CLOSING)
-        elif rules.closing_timer is ClosingTimer.START or not timers.is_running(Timer.CLOSING):
-            timers.start(Timer.CLOSING, self._clock(), self._options["close_timeout"])
+        elif closing_timer is not ClosingTimer.RUN or not timers.is_running(Timer.CLOSING):
+            timeout = self._options["close_timeout"]
+            if closing_timer is ClosingTimer.START_HALF and timeout is not None:
+                timeout /= 2
+            timers.start(Timer.CLOSING, self._clock(), timeout)
 
-    def _refuse_command(self) -> None:
+    def _check_opened(self) -> None:
+        """Refuse a command while the opening handshake is not done."""
         if self._phase is CONNECTING:
             raise InvalidState("the opening handshake is not done")
-        raise self.close_exception()
+
+    def _check_open(self) -> None:
+        """Refuse a command that needs an open connection."""
+        self._check_opened()
+        if self._rules.state is not State.OPEN:
+            raise self.close_exception()
 
     def _set_cause(self, error: BaseException, *, remote: bool) -> None:
         """Remember what went wrong. The phase that it leads to knows no second error."""
@@ -550,14 +487,12 @@ class Protocol:
             payload = self._keepalive.next_ping(now, self._bytes_received)
             if payload is not None:
                 self._outbox.add_control(Opcode.PING, payload)
+                self._outbox.time_ping()
             return
         if timer is Timer.IDLE:
             self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
             return
         if timer is Timer.PONG and self._keepalive.lives(self._bytes_received):
-            return
-        if timer is Timer.WRITE and self._bytes_received != self._heard_at_write:
-            self._stop_timing_writes()
             return
         late = self._timers.forgive(timer, now)
         if late is not None:
@@ -574,10 +509,16 @@ class Protocol:
 
     def _expire_handshake(self, timer: Timer) -> None:
         """The deadline for closing, or in subclasses for opening, has passed."""
+        if self._phase is CLOSE_DEFERRED:
+            self._conclude()
+            return
         if self._phase is Phase.CLOSE_SENT:
             error = TimeoutError(f"no close frame received for {self._options['close_timeout']} seconds")
             self._set_cause(error, remote=True)
         self._step(Input.EXPIRED)
+
+    def _ping_written(self) -> None:
+        self._keepalive.written(self._clock(), self._bytes_received)
 
     def _stop_timing_writes(self) -> None:
         self._write_timed = False
@@ -587,7 +528,7 @@ class Protocol:
 
     def _receive_control(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.PING:
-            self._outbox.answer_ping(payload)
+            self._outbox.answer_ping(payload, self._bytes_received)
             self._inbox.notify(Ping(payload))
         elif opcode == Opcode.PONG:
             self._inbox.notify(Pong(payload, self._pings.answer(payload, self._clock())))
@@ -595,17 +536,50 @@ class Protocol:
             self._receive_close(parse_close_frame(payload))
 
     def _receive_close(self, close: Close) -> None:
+        if self._defer(close):
+            return
         self._closing.receive(close)
         self._inbox.notify(close)
         # "it typically echos the status code it received" (section 5.5.1)
         self._give_close(close.code, "")
         self._step(Input.CLOSE_RECEIVED)
 
+    def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
+        if not self._defer(error):
+            self._fail(error, error.code, shorten_reason(str(error)), remote=True)
+
+    def _defer(self, end: Close | ProtocolError | PayloadTooBig) -> bool:
+        """Let the peer's close frame, or an error in its input, wait behind messages, if there are any.
+
+        The application can still answer them: the answers go out before the close frame. Whoever asks
+        for more messages, or closes, makes it take effect; at the latest, half of ``close_timeout`` does.
+        """
+        waits = self.undelivered or self._inbox.collecting
+        if not waits or Input.DEFERRED not in TRANSITIONS[self._phase]:
+            return False
+        self._closing.deferred = end
+        self._taken_by_events = False
+        self._step(Input.DEFERRED)
+        self._inbox.reader.drop_all_but_messages()
+        return True
+
+    def _conclude(self) -> None:
+        """Let the close frame or the error take effect that has been deferred, if there is one."""
+        end, self._closing.deferred = self._closing.deferred, None
+        if end is None:
+            return
+        if isinstance(end, Close):
+            self._receive_close(end)
+        else:
+            self._receive_error(end)
+        self._inbox.resume()
+
     def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
         """Fail the connection, after every good message before the error."""
         if Input.ERROR not in TRANSITIONS[self._phase]:
             return
-        self._give_close(code, reason, drop=True)
+        # Of what was given before the error was found, answers to deferred messages still go out.
+        self._give_close(code, reason, drop=self._phase is not CLOSE_DEFERRED)
         self._set_cause(error, remote=remote)
         self._step(Input.ERROR)
         self._inbox.reader.drop_all_but_messages()

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from .typing import State, StreamAction
 
 __all__ = [
+    "CLOSE_DEFERRED",
     "CONNECTING",
     "OPEN",
     "PHASES",
@@ -39,6 +40,9 @@ class Phase(enum.Enum):
     """The opening handshake ended without a connection."""
     OPEN = "open"
     """Messages pass."""
+    CLOSE_DEFERRED = "close deferred"
+    """The peer's close frame, or an error in its input, waits behind messages that the application has
+    not received yet: it can still answer them."""
     CLOSE_SENT = "close sent"
     """Our close frame is given, the peer's is awaited."""
     CLOSE_EXCHANGED = "close exchanged"
@@ -56,7 +60,7 @@ class Phase(enum.Enum):
 
 
 # To look a member up in its class costs more than all the rest of asking whether it is the one.
-CONNECTING, OPEN = Phase.CONNECTING, Phase.OPEN
+CONNECTING, OPEN, CLOSE_DEFERRED = Phase.CONNECTING, Phase.OPEN, Phase.CLOSE_DEFERRED
 
 
 class Input(enum.Enum):
@@ -65,6 +69,7 @@ class Input(enum.Enum):
     ACCEPTED = "opening handshake done"
     REFUSED = "opening handshake failed"
     CLOSE_GIVEN = "close() called"
+    DEFERRED = "close frame or protocol error behind messages"
     CLOSE_RECEIVED = "close frame received"
     ERROR = "protocol error"
     EOF_SENT = "end of file sent"
@@ -90,12 +95,18 @@ TRANSITIONS: dict[Phase, dict[Input, Phase]] = {
     },
     Phase.OPEN: {
         Input.CLOSE_GIVEN: Phase.CLOSE_SENT,
+        Input.DEFERRED: Phase.CLOSE_DEFERRED,
         # The answer is given at once: "an endpoint MUST send a Close frame in response" (section 5.5.1).
         Input.CLOSE_RECEIVED: Phase.CLOSE_EXCHANGED,
         Input.ERROR: Phase.FAILED,
         Input.EOF_RECEIVED: Phase.ENDING,
         Input.STALLED: Phase.ABORTING,
         Input.LOST: Phase.CLOSED,
+    },
+    # What has been deferred takes effect: the peer's close frame or the error.
+    Phase.CLOSE_DEFERRED: {
+        Input.CLOSE_RECEIVED: Phase.CLOSE_EXCHANGED,
+        Input.ERROR: Phase.FAILED,
     },
     Phase.CLOSE_SENT: {
         Input.CLOSE_RECEIVED: Phase.CLOSE_EXCHANGED,
@@ -130,6 +141,8 @@ class ClosingTimer(enum.Enum):
     STOP = "stop"
     START = "start"
     """Start, anew if it is running."""
+    START_HALF = "start half"
+    """Start, with half of ``close_timeout``."""
     RUN = "run"
     """Go on; start if it is not running."""
 
@@ -139,8 +152,8 @@ class PhaseRules(NamedTuple):
 
     state: State
     """The state in the RFC's words."""
-    parses: bool
-    """Whether received bytes mean anything; otherwise they are counted and dropped."""
+    over: bool
+    """Whether no more messages will come: received bytes are counted and dropped."""
     closing_timer: ClosingTimer
     server: StreamAction
     """What a server does with the stream."""
@@ -151,18 +164,19 @@ class PhaseRules(NamedTuple):
 _KEEP, _SEND_EOF, _CLOSE, _ABORT = StreamAction
 
 PHASES: dict[Phase, PhaseRules] = {
-    Phase.CONNECTING: PhaseRules(State.CONNECTING, True, ClosingTimer.STOP, _KEEP, _KEEP),
+    Phase.CONNECTING: PhaseRules(State.CONNECTING, False, ClosingTimer.STOP, _KEEP, _KEEP),
     # Closing with unread input would turn the end of TCP into a reset, and what was sent last (a
     # close frame, an HTTP response) could be lost: a server ends its half and reads to the end.
-    Phase.REFUSED: PhaseRules(State.CLOSING, False, ClosingTimer.START, _SEND_EOF, _CLOSE),
-    Phase.OPEN: PhaseRules(State.OPEN, True, ClosingTimer.STOP, _KEEP, _KEEP),
-    Phase.CLOSE_SENT: PhaseRules(State.CLOSING, True, ClosingTimer.START, _KEEP, _KEEP),
-    Phase.CLOSE_EXCHANGED: PhaseRules(State.CLOSING, False, ClosingTimer.START, _SEND_EOF, _KEEP),
-    Phase.FAILED: PhaseRules(State.CLOSING, False, ClosingTimer.START, _SEND_EOF, _KEEP),
-    Phase.EOF_SENT: PhaseRules(State.CLOSING, False, ClosingTimer.RUN, _KEEP, _KEEP),
-    Phase.ENDING: PhaseRules(State.CLOSING, False, ClosingTimer.RUN, _CLOSE, _CLOSE),
-    Phase.ABORTING: PhaseRules(State.CLOSING, False, ClosingTimer.STOP, _ABORT, _ABORT),
-    Phase.CLOSED: PhaseRules(State.CLOSED, False, ClosingTimer.STOP, _CLOSE, _CLOSE),
+    Phase.REFUSED: PhaseRules(State.CLOSING, True, ClosingTimer.START, _SEND_EOF, _CLOSE),
+    Phase.OPEN: PhaseRules(State.OPEN, False, ClosingTimer.STOP, _KEEP, _KEEP),
+    Phase.CLOSE_DEFERRED: PhaseRules(State.OPEN, False, ClosingTimer.START_HALF, _KEEP, _KEEP),
+    Phase.CLOSE_SENT: PhaseRules(State.CLOSING, False, ClosingTimer.START, _KEEP, _KEEP),
+    Phase.CLOSE_EXCHANGED: PhaseRules(State.CLOSING, True, ClosingTimer.START, _SEND_EOF, _KEEP),
+    Phase.FAILED: PhaseRules(State.CLOSING, True, ClosingTimer.START, _SEND_EOF, _KEEP),
+    Phase.EOF_SENT: PhaseRules(State.CLOSING, True, ClosingTimer.RUN, _KEEP, _KEEP),
+    Phase.ENDING: PhaseRules(State.CLOSING, True, ClosingTimer.RUN, _CLOSE, _CLOSE),
+    Phase.ABORTING: PhaseRules(State.CLOSING, True, ClosingTimer.STOP, _ABORT, _ABORT),
+    Phase.CLOSED: PhaseRules(State.CLOSED, True, ClosingTimer.STOP, _CLOSE, _CLOSE),
 }
 
 

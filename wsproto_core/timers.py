@@ -60,6 +60,12 @@ class Timers:
         """Remove a deadline, if there is one."""
         self._running[timer.position] = None
 
+    def stop_all_but(self, timer: Timer) -> None:
+        """Remove all deadlines but one."""
+        kept = self._running[timer.position]
+        self._running = [None] * len(Timer)
+        self._running[timer.position] = kept
+
     def is_running(self, timer: Timer) -> bool:
         """Whether there is such a deadline."""
         return self._running[timer.position] is not None

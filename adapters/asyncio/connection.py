@@ -124,9 +124,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         await asyncio.sleep(0)
 
     async def _wait_for_input(self, pieces: bool) -> None:
-        if self._reading_paused:
-            # The message under construction may have been what stopped the reading, and asking for it
-            # may have let go on what extensions had no room for.
+        if self._reading_paused or not self.protocol.receiving:
+            # The message under construction may have been what stopped the reading, asking for it may
+            # have let go on what extensions had no room for, and let a deferred close take effect.
             self._react()
         if not self.protocol.receiving:
             await self._refuse()

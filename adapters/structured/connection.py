@@ -127,6 +127,8 @@ class StructuredConnection(AsyncConnection):
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
         if not protocol.receiving:
+            # To have asked for a message may have let a deferred close take effect.
+            self._react()
             await self._refuse()
         fed = self._fed
         self._receiving = True

@@ -154,11 +154,15 @@ both_sides = pytest.mark.parametrize("side", list(Side), ids=lambda side: side.v
 
 
 def feed(protocol: Protocol, data: bytes, chunking: Chunking = whole) -> list[Event]:
-    """Let a protocol receive data; return the events of all chunks together."""
-    events = []
+    """Let a protocol receive data; return the events of all chunks together.
+
+    A close frame or an error behind messages takes effect when more is asked for.
+    """
+    events: list[Event] = []
     for chunk in chunking(data):
         protocol.receive_data(chunk)
-        events += protocol.events()
+        while more := protocol.events():
+            events += more
     return events
 
 

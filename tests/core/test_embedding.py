@@ -1161,14 +1161,14 @@ def test_blocked_loop_is_told(driver: Driver, side: Side) -> None:
 
 
 def test_ping_flood(driver: Driver, side: Side) -> None:
-    """Only the latest ping is answered while the peer does not read; memory is bounded."""
+    """While the peer does not read, there are answers to the pings of one read; memory is bounded."""
     protocol, application, peer = connect(driver, side)
     peer.reading = False
     count = 100_000
     peer.send(b"".join(Frame(True, Opcode.PING, b"%06d" % i).serialize(peer.key) for i in range(count)))
     driver.run(lambda: len(application.events) >= count)
-    assert protocol.unwritten < SOCKET_BUFFER
-    assert application.most_unsent < SOCKET_BUFFER
+    assert protocol.unwritten < 2 * SOCKET_BUFFER
+    assert application.most_unsent < 2 * SOCKET_BUFFER
     peer.send_frame(Opcode.TEXT, b"still there?")
     driver.run(lambda: application.messages == ["still there?"])
     peer.reading = True

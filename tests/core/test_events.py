@@ -51,7 +51,9 @@ MIXED = [
 def test_everything_in_order(side: Side) -> None:
     protocol = opened(side)
     protocol.receive_data(from_peer(protocol, *MIXED))
-    assert protocol.events() == ["1", Ping(b"2"), Pong(b"4"), "3", "5", Close(1000)]
+    assert protocol.events() == ["1", Ping(b"2"), Pong(b"4"), "3", "5"]
+    # The close frame waits until the messages before it have been seen.
+    assert protocol.events() == [Close(1000)]
     assert protocol.events() == []
 
 
@@ -68,7 +70,9 @@ def test_everything_but_messages(side: Side) -> None:
     """Neither way hides what the other one gives."""
     protocol = opened(side)
     protocol.receive_data(from_peer(protocol, *MIXED))
-    assert protocol.events(messages=False) == [Ping(b"2"), Pong(b"4"), Close(1000)]
+    assert protocol.events(messages=False) == [Ping(b"2"), Pong(b"4")]
+    protocol.close()
+    assert protocol.events(messages=False) == [Close(1000)]
     assert protocol.events(messages=False) == []
     assert protocol.events() == ["1", "3", "5"]
 
@@ -80,19 +84,19 @@ def test_both_ways_at_the_same_time(side: Side) -> None:
     assert protocol.next_message() == "1"
     protocol.receive_data(from_peer(protocol, *MIXED[2:]))
     assert protocol.next_message() == "3"
-    assert protocol.events() == [Ping(b"2"), Pong(b"4"), "5", Close(1000)]
+    assert protocol.events() == [Ping(b"2"), Pong(b"4"), "5"]
     assert protocol.next_message() is None
+    assert protocol.events() == [Close(1000)]
 
 
 @both_sides
-def test_effects_do_not_wait_for_the_messages(side: Side) -> None:
-    """However many messages are undelivered, pongs, the close and a failure act at once."""
+def test_pongs_do_not_wait_for_the_messages(side: Side) -> None:
+    """However many messages are undelivered, pongs act at once."""
     protocol = opened(side)
     payload = protocol.ping()
     messages = [Frame(TEXT, b"x")] * 100
-    protocol.receive_data(from_peer(protocol, *messages, Frame(PONG, payload), Frame(CLOSE)))
-    assert protocol.close_code == 1005
-    assert protocol.events(messages=False) == [Pong(payload, ((payload, 0),)), Close(1005)]
+    protocol.receive_data(from_peer(protocol, *messages, Frame(PONG, payload)))
+    assert protocol.events(messages=False) == [Pong(payload, ((payload, 0),))]
     assert len(protocol.events()) == 100
 
 
@@ -108,8 +112,9 @@ def test_events_are_kept_for_a_while(side: Side) -> None:
         protocol.receive_data(data)
     protocol.receive_data(from_peer(protocol, Frame(TEXT, b"x"), Frame(CLOSE)))
     events = protocol.events()
-    assert len(events) == KEPT_NOTICES + 2
-    assert events[-3:] == [Ping(b"2999"), "x", Close(1005)]
+    assert len(events) == KEPT_NOTICES + 1
+    assert events[-2:] == [Ping(b"2999"), "x"]
+    assert protocol.events() == [Close(1005)]
 
 
 @both_sides

@@ -348,17 +348,13 @@ def test_no_bytes_written_are_no_progress(side: Side) -> None:
 
 @both_sides
 def test_a_write_without_progress_while_the_peer_lives(side: Side) -> None:
-    """It may be busy with sending."""
+    """A peer that sends and does not read is given up all the same."""
     clock = Clock()
     protocol = stuck(side, clock)
     assert protocol.deadline() == 1010
     clock.now = 1009
     protocol.receive_data(b"\x89")
     reach_deadline(protocol, clock)
-    assert protocol.state is State.OPEN
-    assert protocol.deadline() == 1020
-    clock.now = 1020
-    protocol.handle_timeout()
     timed_out(protocol, "no progress writing for 10 seconds", None)
 
 

@@ -115,10 +115,43 @@ def test_a_ping_is_answered(side: Side) -> None:
 
 
 @both_sides
-def test_only_the_latest_ping_is_answered(side: Side) -> None:
+def test_every_ping_is_answered_in_order(side: Side) -> None:
+    """Peers may wait for the answer to each."""
     protocol = opened(side)
     feed(protocol, from_peer(protocol, *(Frame(PING, b"%d" % number) for number in range(5))))
+    protocol.send("after")
+    assert sent(protocol) == [*(Frame(PONG, b"%d" % number) for number in range(5)), Frame(TEXT, b"after")]
+
+
+@both_sides
+def test_only_the_latest_ping_is_answered_while_bytes_are_unwritten(side: Side) -> None:
+    """RFC 6455 section 5.5.3 allows it; so a peer that does not read costs no memory."""
+    protocol = opened(side)
+    protocol.send("stuck")
+    protocol.data_to_send()
+    feed(protocol, from_peer(protocol, *(Frame(PING, b"%d" % number) for number in range(5))))
+    protocol.data_sent()
     assert sent(protocol) == [Frame(PONG, b"4")]
+
+
+@both_sides
+def test_every_ping_of_a_long_read_is_answered(side: Side) -> None:
+    """The answers take no more room than what was read, however much that was."""
+    protocol = opened(side)
+    feed(protocol, from_peer(protocol, *(Frame(PING, b"%d" % number) for number in range(20_000))))
+    assert sent(protocol) == [Frame(PONG, b"%d" % number) for number in range(20_000)]
+
+
+@both_sides
+def test_pings_while_nobody_asks_for_the_answers(side: Side) -> None:
+    """An embedder that reads and never writes keeps the answers to what was read last."""
+    protocol = opened(side)
+    pings = from_peer(protocol, *(Frame(PING, b"%05d" % number) for number in range(1000)))
+    for _ in range(100):
+        feed(protocol, pings)
+    answers = sent(protocol)
+    assert answers[-1000:] == [Frame(PONG, b"%05d" % number) for number in range(1000)]
+    assert len(answers) < 20_000
 
 
 @both_sides
@@ -155,6 +188,7 @@ def test_good_messages_come_before_a_failure(side: Side, chunking: Chunking) -> 
 def test_messages_that_are_not_taken_outlive_a_failure(side: Side) -> None:
     protocol = opened(side)
     protocol.receive_data(from_peer(protocol, Frame(TEXT, b"1"), Frame(TEXT, b"2"), Frame(0x3)))
+    protocol.close()
     assert protocol.state is State.CLOSING
     assert protocol.undelivered == 2
     assert [protocol.next_message() for _ in range(3)] == ["1", "2", None]

@@ -34,7 +34,7 @@ from wsproto_core.testing import Clock
 
 ROOT = Path(__file__).parent.parent.parent
 
-OPEN_TIMEOUT, STALL_TIMEOUT, CLOSE_TIMEOUT = 20, 5, 10
+OPEN_TIMEOUT, STALL_TIMEOUT, CLOSE_TIMEOUT = 20, 4, 10
 
 REQUEST = ClientProtocol("ws://localhost/", clock=Clock()).request.serialize()
 
@@ -96,6 +96,26 @@ class Subject:
     def error_received(self) -> None:
         self.protocol.receive_data(b"\xff\xff")
 
+    def message_received(self) -> None:
+        masked = self.side is Side.SERVER
+        self.protocol.receive_data(b"\x81\x85\0\0\0\0hello" if masked else b"\x81\x05hello")
+
+    def close_received_behind_a_message(self) -> None:
+        self.message_received()
+        self.close_received()
+
+    def error_received_behind_a_message(self) -> None:
+        self.message_received()
+        self.error_received()
+
+    def take(self) -> None:
+        """Take a message, and ask for the next one."""
+        assert self.protocol.next_message() == "hello"
+        assert self.protocol.next_message() is None
+
+    def answer(self) -> None:
+        self.protocol.send("answer")
+
     def fail(self) -> None:
         self.protocol.fail(RuntimeError("something is wrong"))
 
@@ -142,7 +162,7 @@ class Subject:
             protocol.handshake_error,
             protocol.deadline(),
             protocol.data_to_send(),
-            protocol.events(),
+            protocol.events(messages=False),
         ]
 
 
@@ -154,6 +174,7 @@ WAYS: dict[Phase, list[Action]] = {
     Phase.CONNECTING: [],
     Phase.REFUSED: [Subject.refused],
     Phase.OPEN: [Subject.accepted],
+    Phase.CLOSE_DEFERRED: [Subject.accepted, Subject.close_received_behind_a_message],
     Phase.CLOSE_SENT: [Subject.accepted, Subject.close],
     Phase.CLOSE_EXCHANGED: [Subject.accepted, Subject.close_received],
     Phase.FAILED: [Subject.accepted, Subject.fail],
@@ -167,6 +188,8 @@ INPUTS: list[tuple[Input, Action]] = [
     (Input.ACCEPTED, Subject.accepted),
     (Input.REFUSED, Subject.refused),
     (Input.CLOSE_GIVEN, Subject.close),
+    (Input.DEFERRED, Subject.close_received_behind_a_message),
+    (Input.DEFERRED, Subject.error_received_behind_a_message),
     (Input.CLOSE_RECEIVED, Subject.close_received),
     (Input.ERROR, Subject.error_received),
     (Input.ERROR, Subject.fail),
@@ -184,7 +207,7 @@ def bring(side: Side, phase: Phase) -> Subject:
         action(subject)
     subject.protocol.data_to_send()
     subject.protocol.data_sent()
-    subject.protocol.events()
+    subject.protocol.events(messages=False)
     return subject
 
 
@@ -197,12 +220,22 @@ def is_refused(side: Side, phase: Phase, action: Action) -> bool:
 
 def makes_sense(side: Side, phase: Phase, action: Action) -> bool:
     """Whether it is this action still: to a client, HTTP are no frames, and frames are no HTTP."""
+    if phase is Phase.CLOSE_DEFERRED and action is Subject.stall:
+        # Half of close_timeout is shorter.
+        return False
     if side is Side.SERVER:
         return True
     if phase is Phase.CONNECTING:
-        return action not in (Subject.close_received, Subject.error_received)
-    return action not in (Subject.accepted, Subject.refused) or not PHASES[phase].parses
+        return action not in FRAMES
+    return action not in (Subject.accepted, Subject.refused) or PHASES[phase].over
 
+
+FRAMES = (
+    Subject.close_received,
+    Subject.error_received,
+    Subject.close_received_behind_a_message,
+    Subject.error_received_behind_a_message,
+)
 
 WALK = [
     (side, phase, cause, action)
@@ -217,7 +250,17 @@ def walk_id(value: object) -> str:
     return value.__name__ if callable(value) else value.name  # type: ignore[attr-defined, no-any-return]
 
 
-def target(phase: Phase, cause: Input) -> Phase | None:
+def target(phase: Phase, cause: Input, action: Action) -> Phase | None:
+    if phase is Phase.CLOSE_DEFERRED:
+        # Nothing of the peer is parsed. What else happens makes the close frame take effect before,
+        # except that the end of the stream waits behind it.
+        if cause in (Input.CLOSE_GIVEN, Input.EXPIRED) or action is Subject.fail:
+            return Phase.CLOSE_EXCHANGED
+        return Phase.CLOSED if cause is Input.LOST else None
+    if cause is Input.DEFERRED and cause not in TRANSITIONS[phase]:
+        # Nothing can be answered any more.
+        error = action is Subject.error_received_behind_a_message
+        cause = Input.ERROR if error else Input.CLOSE_RECEIVED
     found = TRANSITIONS[phase].get(cause)
     if found is None and phase is Phase.CONNECTING:
         # All that ends other phases makes the opening handshake fail first.
@@ -230,7 +273,7 @@ def test_every_phase_can_be_reached(side: Side, phase: Phase) -> None:
     subject = bring(side, phase)
     rules = PHASES[phase]
     action = rules.server if side is Side.SERVER else rules.client
-    assert subject.view() == (rules.state, action, rules.parses)
+    assert subject.view() == (rules.state, action, not rules.over)
     assert subject.protocol._phase is phase
 
 
@@ -243,14 +286,14 @@ def test_every_input_in_every_phase(side: Side, phase: Phase, cause: Input, acti
             action(subject)
     else:
         action(subject)
-    expected = target(phase, cause)
+    expected = target(phase, cause, action)
     if expected is None:
         assert subject.snapshot() == before
         assert subject.protocol._phase is phase
     else:
         rules = PHASES[expected]
         stream_action = rules.server if side is Side.SERVER else rules.client
-        assert subject.view() == (rules.state, stream_action, rules.parses)
+        assert subject.view() == (rules.state, stream_action, not rules.over)
         assert subject.protocol._phase is expected
 
 
@@ -326,6 +369,22 @@ def stories() -> dict[str, tuple[Side, Story]]:
             ],
             "is closed": [(Subject.close_received, over)],
             "is told nonsense": [(Subject.error_received, over)],
+            "is closed behind a message": [
+                (Subject.close_received_behind_a_message, (OPEN, KEEP, True, 5)),
+                (Subject.wait, (OPEN, KEEP, True, 4)),
+                (Subject.answer, (OPEN, KEEP, True, 4)),
+                (Subject.close_received, (OPEN, KEEP, True, 4)),
+                (Subject.take, over),
+            ],
+            "is told nonsense behind a message": [
+                (Subject.error_received_behind_a_message, (OPEN, KEEP, True, 5)),
+                (Subject.wait, (OPEN, KEEP, True, 4)),
+                (Subject.take, over),
+            ],
+            "is told nonsense behind a message that is not taken": [
+                (Subject.error_received_behind_a_message, (OPEN, KEEP, True, 5)),
+                (Subject.expire, over),
+            ],
             "fails": [(Subject.fail, over)],
             "is told nonsense while closing": [
                 (Subject.close, (CLOSING, KEEP, True, 10)),
@@ -424,7 +483,7 @@ def test_no_transition_can_lead_elsewhere(
 
 COLUMNS: dict[str, Sequence[Any]] = {
     "state": list(State),
-    "parses": [True, False],
+    "over": [True, False],
     "closing_timer": list(ClosingTimer),
     "server": list(StreamAction),
     "client": list(StreamAction),
