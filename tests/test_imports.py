@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 # below its own, and from those in its own that SIDEWAYS lists. "" is the package itself.
 LAYERS = (
     ("version", "typing"),
-    ("exceptions", "timers", "statistics", "randomness", "states"),
+    ("decoding", "exceptions", "timers", "statistics", "randomness", "states"),
     ("headers", "http", "http.fields", "http.messages", "http.readers", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect", "routing"),
     ("events", "extensions", "extensions.base", "extensions.permessage_deflate", "handshake"),

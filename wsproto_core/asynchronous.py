@@ -14,9 +14,9 @@ from typing import Protocol as Interface
 
 from .blocks import keep_exception
 from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
+from .decoding import PieceConverter, convert_message
 from .events import Fragment
 from .exceptions import ConnectionClosed, ConnectionClosedOK
-from .messages import PieceConverter, convert_message
 from .options import Logger
 from .protocol import Protocol
 from .typing import BytesLike, CloseCode, Data, State

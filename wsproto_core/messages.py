@@ -16,11 +16,11 @@ the message under construction and are handed over as they come.
 
 from __future__ import annotations
 
-import codecs
 import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from .decoding import Utf8Decoder
 from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
 from .frames import (
@@ -38,7 +38,7 @@ from .frames import (
 from .prepared import Message, PreparedMessage, sharing
 from .typing import BytesLike, Data
 
-__all__ = ["MessageReader", "MessageWriter", "PieceConverter", "convert_message"]
+__all__ = ["MessageReader", "MessageWriter"]
 
 MESSAGE_OVERHEAD = 64
 """Bytes that a message counts for beyond its own, while it waits to be taken."""
@@ -51,17 +51,6 @@ DECODED_AT_ONCE = 2**16
 
 FINAL_TEXT = FIN | Opcode.TEXT
 FINAL_BINARY = FIN | Opcode.BINARY
-
-
-class _Utf8Decoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
-    """An incremental decoder that fails at the first bad byte, always."""
-
-    def decode(self, data: bytes, final: bool = False) -> str:
-        text: str = super().decode(data, final)
-        # Python's waits for the third byte of a surrogate, in case that surrogates are let pass.
-        if len(self.buffer) == 2 and self.buffer[0] == 0xED and self.buffer[1] >= 0xA0:
-            raise UnicodeDecodeError("utf-8", self.buffer, 0, 2, "surrogates are no characters")
-        return text
 
 
 class MessageReader:
@@ -168,7 +157,7 @@ class MessageReader:
         self.building = 0  # its opcode, 0 for none
         self.buffered = 0  # its bytes in the buffer
         self._lost = False  # whether it will not be delivered
-        self._decoder = _Utf8Decoder()
+        self._decoder = Utf8Decoder()
         self._buffer: io.StringIO | io.BytesIO = io.BytesIO()
         self._has_pieces = False
         self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
@@ -513,7 +502,7 @@ class MessageWriter:
         self.building = False
         self.frames = 0
         self.text = False
-        self._decoder = _Utf8Decoder()
+        self._decoder = Utf8Decoder()
         self._random = random
         self._extensions = tuple(extensions)
         self.sharing = sharing(extensions) if random is None else None
@@ -591,33 +580,3 @@ class MessageWriter:
         if self._random is None:
             return serialize_frame(first, payload)
         return serialize_frame(first, payload, self._random(4))
-
-
-def convert_message(message: Data, decode: bool | None) -> Data:
-    """Give a received message the type that the caller asks for.
-
-    Arguments:
-        decode: ``True`` for ``str``, ``False`` for ``bytes``, ``None`` for the type that it has.
-
-    Raises:
-        UnicodeDecodeError: a binary message is to be a ``str`` and is not UTF-8.
-    """
-    if decode is None:
-        return message
-    if isinstance(message, str):
-        return message if decode else message.encode()
-    return message.decode() if decode else message
-
-
-class PieceConverter:
-    """Like :func:`convert_message`, for a message in pieces."""
-
-    def __init__(self, decode: bool | None) -> None:
-        self._decode = decode
-        self._decoder = _Utf8Decoder()
-
-    def convert(self, piece: Data, final: bool) -> Data:
-        """Convert the next piece; characters that it splits move to the next one."""
-        if self._decode and isinstance(piece, bytes):
-            return self._decoder.decode(piece, final)
-        return convert_message(piece, self._decode)

@@ -29,8 +29,8 @@ from adapters.shared.tls import TLSInfo
 from wsproto_core.blocks import keep_exception
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
+from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import ConnectionClosedOK
-from wsproto_core.messages import PieceConverter, convert_message
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction

@@ -977,7 +977,7 @@ def test_row_30_a_close_reason_that_is_too_long(side: Side) -> None:
         ({"Connection": None}, InvalidUpgrade),
         ({"Connection": "close"}, InvalidUpgrade),
         ({"Sec_WebSocket_Extensions": "x-xor"}, NegotiationError),
-        ({"Sec_WebSocket_Extensions": "permessage-deflate"}, NegotiationError),
+        ({"Sec_WebSocket_Extensions": "permessage-deflate, permessage-deflate"}, NegotiationError),
         ({"Sec_WebSocket_Protocol": "chat"}, NegotiationError),
         ({"start": "HTTP/1.0 101 Switching Protocols"}, InvalidMessage),
         ({"Content_Length": "5"}, InvalidMessage),

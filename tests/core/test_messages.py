@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import apply_mask
@@ -13,8 +14,6 @@ from wsproto_core.messages import (
     MESSAGE_OVERHEAD,
     MessageReader,
     MessageWriter,
-    PieceConverter,
-    convert_message,
 )
 from wsproto_core.typing import Data, ExtensionName
 

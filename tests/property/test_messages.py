@@ -14,10 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import serialize_frame
-from wsproto_core.messages import MessageReader, MessageWriter, PieceConverter, convert_message
+from wsproto_core.messages import MessageReader, MessageWriter
 from wsproto_core.observing import Excerpt, ObservedReader, Observer
 from wsproto_core.typing import Data, ExtensionName
 

@@ -20,12 +20,12 @@ from typing import Any, Self
 
 from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, Protocol, ServerProtocol, State
 from wsproto_core.connection import BaseConnection, fragments_of, takes_path
+from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.events import Event as ProtocolEvent
 from wsproto_core.events import Pong
 from wsproto_core.exceptions import ConcurrencyError
 from wsproto_core.handshake import select_subprotocol
 from wsproto_core.http import Request
-from wsproto_core.messages import PieceConverter, convert_message
 from wsproto_core.options import ClientOptions, ConnectOptions, ServeOptions, ServerOptions, split_options
 from wsproto_core.testing import Clock, End, Link
 from wsproto_core.typing import StreamAction

@@ -1,0 +1,50 @@
+"""Text: UTF-8 in pieces, and the type in which an application asks for a message."""
+
+from __future__ import annotations
+
+import codecs
+
+from .typing import Data
+
+__all__ = ["PieceConverter", "Utf8Decoder", "convert_message"]
+
+
+class Utf8Decoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
+    """An incremental decoder that fails at the first bad byte, always."""
+
+    def decode(self, data: bytes, final: bool = False) -> str:
+        text: str = super().decode(data, final)
+        # Python's waits for the third byte of a surrogate, in case that surrogates are let pass.
+        if len(self.buffer) == 2 and self.buffer[0] == 0xED and self.buffer[1] >= 0xA0:
+            raise UnicodeDecodeError("utf-8", self.buffer, 0, 2, "surrogates are no characters")
+        return text
+
+
+def convert_message(message: Data, decode: bool | None) -> Data:
+    """Give a received message the type that the caller asks for.
+
+    Arguments:
+        decode: ``True`` for ``str``, ``False`` for ``bytes``, ``None`` for the type that it has.
+
+    Raises:
+        UnicodeDecodeError: a binary message is to be a ``str`` and is not UTF-8.
+    """
+    if decode is None:
+        return message
+    if isinstance(message, str):
+        return message if decode else message.encode()
+    return message.decode() if decode else message
+
+
+class PieceConverter:
+    """Like :func:`convert_message`, for a message in pieces."""
+
+    def __init__(self, decode: bool | None) -> None:
+        self._decode = decode
+        self._decoder = Utf8Decoder()
+
+    def convert(self, piece: Data, final: bool) -> Data:
+        """Convert the next piece; characters that it splits move to the next one."""
+        if self._decode and isinstance(piece, bytes):
+            return self._decoder.decode(piece, final)
+        return convert_message(piece, self._decode)
