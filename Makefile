@@ -5,6 +5,8 @@
 #   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
 #   make lint        format, lint and types alone
 #   make features    run the tests of the adapters' contract and write docs/features.md by their results
+#   make peers       install what of other languages the tests talk to, where there is npm and Go; tests
+#                    of what is missing are skipped
 #   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
 #                    as bench/NAME.py, most take a number of connections: see their first lines
 #   make soak        what all adapters have in common, 100 times on each runtime, half of them on busy
@@ -19,9 +21,10 @@ PYTHON ?= python3
 PROCESSES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := $(VENV)/peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all lint features bench soak clean
+.PHONY: demo test test-all lint features peers bench soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -43,6 +46,9 @@ lint: $(VENV)/.tools
 
 features: $(VENV)/.tools
 	$(BIN)/python docs/features.py -n $(PROCESSES) --dist worksteal $(ARGS)
+
+peers: $(VENV)/.tools
+	.ci/peers $(PEERS)
 
 bench: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py
