@@ -43,6 +43,7 @@ OUTPUTS = {
     "websockets-asyncio-client": ["chat 1", "Hello!", "1000 done False"],
     "websockets-legacy-client": ["Hello! True", "1000 1000 True"],
     "websockets-sync-client": ["Hello!", "no answer", "in fragments"],
+    "websockets-trio-client": ["1", "Hello!", "1000 done False"],
     "wsproto-client": ["Hello!", "closed 1000"],
 }
 
