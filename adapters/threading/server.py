@@ -301,7 +301,12 @@ class Server(BaseServer):
                 raise TimeoutError(f"{len(self._connections)} connections or their handlers have not ended")
 
     def shutdown(
-        self, code: int = CloseCode.GOING_AWAY, reason: str = "", *, timeout: float | None = SHUTDOWN
+        self,
+        code: int = CloseCode.GOING_AWAY,
+        reason: str = "",
+        *,
+        close_connections: bool = True,
+        timeout: float | None = SHUTDOWN,
     ) -> None:
         """Close the server, and wait until everything is closed and all handlers have returned.
 
@@ -311,13 +316,14 @@ class Server(BaseServer):
 
         Arguments:
             code, reason: see :meth:`close`.
+            close_connections: ``False`` leaves the open ones to their handlers, as long as there is time.
             timeout: seconds to wait; ``None`` for any time.
 
         Raises:
             RuntimeError: this is called in one of the server's own connection handlers; nothing is closed.
         """
         self._check_may_wait()
-        self.close(True, code, reason)
+        self.close(close_connections, code, reason)
         try:
             self.wait_closed(timeout)
         except TimeoutError:

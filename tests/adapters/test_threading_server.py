@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,27 @@ def test_shutdown_aborts_what_is_not_closed_in_time() -> None:
             assert server.connections
             server.shutdown(timeout=0.2)
         assert not server.connections
+
+
+def test_shutdown_leaves_connections_to_their_handlers() -> None:
+    with serve(echo, HOST, 0) as server, connect(uri_of(server)) as websocket:
+        check_echo(websocket)
+        closing = Thread(server.shutdown, close_connections=False, timeout=None)
+        while server.is_serving():
+            time.sleep(0.005)
+        check_echo(websocket)
+        assert closing.is_alive()
+        websocket.close()
+        closing.result()
+        assert websocket.close_code == 1000
+
+
+def test_shutdown_aborts_connections_that_it_has_left_for_too_long() -> None:
+    with serve(echo, HOST, 0) as server, connect(uri_of(server)) as websocket:
+        check_echo(websocket)
+        server.shutdown(close_connections=False, timeout=0.2)
+        websocket.wait_closed(DEADLINE)
+        assert websocket.close_code == 1006
 
 
 def test_wait_closed_times_out() -> None:
