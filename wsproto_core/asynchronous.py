@@ -21,7 +21,13 @@ from .options import Logger
 from .protocol import Protocol
 from .typing import BytesLike, CloseCode, Data, State
 
-__all__ = ["AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
+__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
+
+TURN = 2**16
+"""Bytes that are received, or sent, without a wait, before other tasks get a turn: see :data:`CALL`."""
+
+CALL = TURN // 64
+"""Bytes that a call counts for, beside those of its message."""
 
 
 class Event(Interface):
@@ -84,6 +90,7 @@ class AsyncConnection(BaseConnection, ABC):
         super().__init__(protocol, logger)
         self._waiters: list[Waiter] = []
         self._senders: list[object] = []
+        self._takes_left = TURN
 
     # What an adapter provides
 
@@ -155,9 +162,14 @@ class AsyncConnection(BaseConnection, ABC):
             ConcurrencyError: another task receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
+        if self._takes_left <= 0:
+            self._takes_left = TURN
+            await self._let_others_run()
         self._check_not_receiving()
         while (message := self.protocol.next_message()) is None:
             await self._wait_for_input(pieces=False)
+            self._takes_left = TURN
+        self._takes_left -= CALL + len(message)
         self._taken()
         return message if decode is None else convert_message(message, decode)
 
@@ -179,9 +191,14 @@ class AsyncConnection(BaseConnection, ABC):
         return Pieces(self, decode)
 
     async def _next_fragment(self) -> Fragment:
+        if self._takes_left <= 0:
+            self._takes_left = TURN
+            await self._let_others_run()
         self._check_not_receiving()
         while (fragment := self.protocol.next_fragment()) is None:
             await self._wait_for_input(pieces=True)
+            self._takes_left = TURN
+        self._takes_left -= CALL + len(fragment.data)
         self._react()
         return fragment
 

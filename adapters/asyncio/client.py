@@ -22,6 +22,7 @@ from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
 from .proxies import connect_by_proxy
+from .tls import open_stream
 from .waiting import Opening, loop_call, running_loop
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
@@ -125,14 +126,10 @@ class Connect(Opening[ClientConnection]):
         if connecting.proxy is not None:
             await connect_by_proxy(connecting, connection)
             return
-        if connecting.ssl:
-            options = options | {
-                "ssl": client_context(connecting.ssl),
-                "server_hostname": connecting.server_hostname,
-            }
         if options.get("path") is None and options.get("sock") is None:
             options = options | {"host": connecting.host, "port": connecting.port}
-        await call(lambda: connection, **options)
+        context = client_context(connecting.ssl) if connecting.ssl else None
+        await open_stream(call, connection, context, server_hostname=connecting.server_hostname, **options)
 
     async def __aiter__(self) -> AsyncIterator[ClientConnection]:
         async with self.reconnecting() as connections:

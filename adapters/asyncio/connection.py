@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 from weakref import WeakKeyDictionary
 
-from adapters.shared.sockets import prepare_socket
+from adapters.shared.sockets import prepare_socket, read_now
 from adapters.shared.tls import TLSInfo, tls_info
-from wsproto_core.asynchronous import AsyncConnection
+from wsproto_core.asynchronous import CALL, TURN, AsyncConnection
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.logs import describe
@@ -62,25 +63,24 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     transport: asyncio.Transport
     """The byte stream, once there is one."""
 
-    tls: TLSInfo | None = None
-    """The connection's TLS; ``None`` without, and before there is a stream."""
-
     # Whether messages go to message_received, and whether some are on their way there: as a rule not,
     # and then it takes no room in a connection.
     _called_back = False
     _delivering = False
 
+    # Whether the stream is broken: what is written would not arrive, and is not written.
+    _broken = False
+
     def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
         # First, to be near what else a broadcast needs: it pays for each part of memory that it looks at.
         self._writing_paused = False
-        self._slice: int | None = None
         super().__init__(protocol, logger)
         self._loop = loop
         self._buffer = _read_buffer(loop)
         self._dispatching = False
         self._flush_scheduled = False
         self._reading_paused = False
-        self._unwritten: list[memoryview] = []
+        self._sends_left = TURN
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
@@ -109,6 +109,12 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 raise ConcurrencyError("this connection's messages go to message_received, and nowhere else")
             super()._check_not_receiving()
 
+    @property
+    def tls(self) -> TLSInfo | None:
+        """The connection's TLS; ``None`` without, and before its handshake is done."""
+        transport = getattr(self, "transport", None)
+        return None if transport is None else tls_info(transport.get_extra_info("ssl_object"))
+
     # What the methods that wait are made of
 
     def _make_event(self) -> asyncio.Event:
@@ -121,6 +127,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         return waiter
 
     async def _let_others_run(self) -> None:
+        self._sends_left = TURN
         await asyncio.sleep(0)
 
     async def _wait_for_input(self, pieces: bool) -> None:
@@ -148,9 +155,16 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             await self._park(ready)
 
     async def __anext__(self) -> Data:
-        if not self._receiving and self.protocol.undelivered and not self._reading_paused:
+        if (
+            not self._receiving
+            and self.protocol.undelivered
+            and not self._reading_paused
+            and self._takes_left > 0
+        ):
             # One coroutine less for each message that is there.
-            return cast(Data, self.protocol.next_message())
+            message = cast(Data, self.protocol.next_message())
+            self._takes_left -= CALL + len(message)
+            return message
         return await super().__anext__()
 
     def _taken(self) -> None:
@@ -160,24 +174,26 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _write_soon(self) -> None:
         """Write what the state machine has to send, or leave that to the end of the dispatch."""
         protocol = self.protocol
-        if self._dispatching:
-            if protocol.queued >= GATHERED:
-                self._flush()
-        elif protocol.undelivered:
+        queued = protocol.queued
+        if (self._dispatching or protocol.undelivered) and queued < GATHERED:
             # More answers are to come: they share one write.
-            if not self._flush_scheduled:
+            self._sends_left -= CALL
+            if not self._dispatching and not self._flush_scheduled:
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
         else:
+            self._sends_left -= CALL + queued
             self._flush()
 
     async def _sent(self) -> None:
         self._write_soon()
         if not self.protocol.writable:
             await self._drain()
-        elif self.transport.is_closing():
-            # Writing has failed, perhaps: a task that does nothing but send must get to know it.
-            await asyncio.sleep(0)
+        if self._sends_left <= 0:
+            await self._let_others_run()
+        if self._broken:
+            # A task that does nothing but send has to get to know it.
+            await self._wait_until(lambda: not self.protocol.receiving)
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -188,9 +204,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self.transport.abort()
         elif not self.transport.is_closing():
             self.transport.close()
-            if self._slice is not None:
-                # TLS would wait for the peer to answer its own closing.
-                self.transport.abort()
 
     def abort(self) -> None:
         """Close the stream at once, whatever is under way, if there is one."""
@@ -206,13 +219,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             prepare_socket(sock)
-        # With 0, paused and resumed mean exactly: there are unwritten bytes, and there are none. TLS would
-        # stay paused for ever; and what it has passed on does not count, so it gets a slice at once.
-        ssl_object = transport.get_extra_info("ssl_object")
-        self.transport.set_write_buffer_limits(0 if ssl_object is None else 1)
-        if ssl_object is not None:
-            self.tls = tls_info(ssl_object)
-            self._slice = READ_SIZE
+        # Now paused and resumed mean exactly: there are unwritten bytes, and there are none.
+        self.transport.set_write_buffer_limits(0)
         self._react()
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -237,8 +245,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
         self._react()
-        # The other half stays open until the state machine says otherwise; TLS has no halves.
-        return self._slice is None
+        # The other half stays open until the state machine says otherwise.
+        return True
 
     def pause_writing(self) -> None:
         self._writing_paused = True
@@ -246,14 +254,15 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        if not self._unwritten:
-            self.protocol.data_sent()
+        self.protocol.data_sent()
         self._flush()
         if self._called_back:
             self._deliver()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._writing_paused = True
+        self._writing_paused = self._broken = True
+        if exc is not None:
+            self._read_rest()
         self.protocol.connection_lost(exc)
         self._react()
         self.log_closed()
@@ -315,8 +324,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         """Write what there is to write, as long as the transport takes it; then end the stream if due."""
         protocol = self.protocol
         self._flush_scheduled = False
-        if self._unwritten:
-            self._write_slices()
         while not self._writing_paused and (buffers := protocol.data_to_send()):
             self._write(buffers)
         if self._waiters:
@@ -325,43 +332,41 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._end_stream()
 
     def _write(self, buffers: list[bytes]) -> None:
-        if self._slice is not None:
-            self._unwritten.extend(memoryview(buffer) for buffer in buffers)
-            self._write_slices()
-            return
-        if len(buffers) == 1:
-            self.transport.write(buffers[0])
-        else:
-            self.transport.writelines(buffers)
-            if self.transport.get_write_buffer_size():
-                # Some versions of Python (3.12.1, 3.13.0) pause nobody in writelines, but here.
-                self.transport.set_write_buffer_limits(0)
+        self._write_to_transport(buffers)
         if not self._writing_paused:
             self.protocol.data_sent()
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        if self._slice is not None:
-            not_written(self.protocol, sum(map(len, buffers)))
-            self._write(buffers)
-        elif len(buffers) == 1:
-            self.transport.write(buffers[0])
-        else:
-            self.transport.write(b"".join(buffers))
+        self._write_to_transport(buffers)
         if self._writing_paused:
-            if self._slice is None:
-                not_written(self.protocol, self.transport.get_write_buffer_size())
+            left = sum(map(len, buffers)) if self._broken else self.transport.get_write_buffer_size()
+            not_written(self.protocol, left)
             self._update_timer()
 
-    def _write_slices(self) -> None:
-        """Write to TLS, in slices so that it can stop us."""
-        size = READ_SIZE if self._slice is None else self._slice
-        while self._unwritten and not self._writing_paused:
-            buffer = self._unwritten.pop(0)
-            if len(buffer) > size:
-                self._unwritten.insert(0, buffer[size:])
-            self.transport.write(buffer[:size])
-        if not self._writing_paused:
-            self.protocol.data_sent()
+    def _write_to_transport(self, buffers: list[bytes]) -> None:
+        transport = self.transport
+        if len(buffers) == 1:
+            transport.write(buffers[0])
+        else:
+            transport.writelines(buffers)
+            if transport.get_write_buffer_size():
+                # Some versions of Python (3.12.1, 3.13.0) pause nobody in writelines, but here.
+                transport.set_write_buffer_limits(0)
+        if transport.is_closing():
+            # It has failed: connection_lost follows. Nothing more is to be written until then.
+            self._writing_paused = self._broken = True
+
+    def _read_rest(self) -> None:
+        """Read what was received before the stream broke: it may say more than the error does."""
+        protocol = self.protocol
+        if self.transport.get_extra_info("ssl_object") is not None:
+            # TLS has done so.
+            return
+        with suppress(OSError):
+            while (
+                protocol.receiving and protocol.wants_read and (data := read_now(self.transport, READ_SIZE))
+            ):
+                protocol.receive_data(data)
 
     def _end_stream(self) -> None:
         action = self.protocol.stream_action
@@ -416,7 +421,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if protocol.state is State.CLOSED:
             return
         if self._writing_paused:
-            unwritten = self.transport.get_write_buffer_size() + sum(map(len, self._unwritten))
+            unwritten = self.transport.get_write_buffer_size()
             if unwritten < protocol.unwritten:
                 protocol.data_sent(protocol.unwritten - unwritten)
         protocol.handle_timeout()

@@ -5,30 +5,29 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import Any, cast
+from typing import cast
 
 from adapters.shared.tls import client_context
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidMessage, SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
+from .tls import TLS_OPTIONS, TLSTransport, open_stream
+
 __all__ = ["connect_by_proxy"]
 
-TLS_TIMEOUTS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
 
-
-class TunnelProtocol(asyncio.Protocol):
-    """Asks an HTTP proxy for a tunnel; then keeps the place until TLS to the server is established.
-
-    A connection would not expect to lose a stream that it has not got yet.
+class TunnelProtocol(asyncio.BufferedProtocol):
+    """Asks an HTTP proxy for a tunnel; then keeps the place until there is somebody whom it is for.
 
     Attributes:
-        opened: whether the tunnel is open, or why it is not.
-        error: what has happened since that should not have happened.
+        opened: completed when the tunnel is open, by an exception if it will not be.
+        error: why the tunnel cannot be used.
     """
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
+        self._buffer = bytearray(2**14)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.error: Exception | None = None
 
@@ -36,12 +35,15 @@ class TunnelProtocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(self._tunnel.request.serialize())
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self._buffer)
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self.opened.done():
             self._fail(InvalidMessage("expected nothing from the server before it was asked"))
             return
         try:
-            self._tunnel.receive_data(data)
+            self._tunnel.receive_data(bytes(self._buffer[:nbytes]))
         except Exception as error:
             self._fail(error)
         if self._tunnel.open and not self.opened.done():
@@ -56,9 +58,6 @@ class TunnelProtocol(asyncio.Protocol):
             self._fail(error)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if error is None and not self._tunnel.open:
-            # Not every event loop tells before, with TLS.
-            self.eof_received()
         self._fail(error or ConnectionResetError("the stream was closed while it was opened"))
 
     def _fail(self, error: Exception) -> None:
@@ -67,47 +66,47 @@ class TunnelProtocol(asyncio.Protocol):
         self.error = self.error or error
 
 
-async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BaseProtocol) -> None:
+async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BufferedProtocol) -> None:
     """Connect a protocol to the server, through the proxy; TLS included."""
     loop = asyncio.get_running_loop()
     proxy = connecting.proxy
     assert proxy is not None
     options = connecting.stream_options
     # These are meant for whatever TLS there is.
-    tls_timeouts = {name: options[name] for name in TLS_TIMEOUTS if name in options}
+    timeouts = {name: options[name] for name in TLS_OPTIONS if name in options}
+    context = client_context(connecting.ssl) if connecting.ssl else None
+    name = connecting.server_hostname
     if proxy.is_socks:
         sock = await connect_socks(proxy, connecting.host, connecting.port)
-        tls = {}
-        if connecting.ssl:
-            context = client_context(connecting.ssl)
-            tls = {"ssl": context, "server_hostname": connecting.server_hostname, **tls_timeouts}
-        await loop.create_connection(lambda: protocol, sock=sock, **tls)
+        await open_stream(
+            loop.create_connection, protocol, context, server_hostname=name, sock=sock, **timeouts
+        )
         return
-    if proxy.scheme == "https":
-        context = client_context(connecting.proxy_ssl)
-        options = options | {"ssl": context, "server_hostname": connecting.proxy_server_hostname}
-    else:
-        options = {name: value for name, value in options.items() if name not in TLS_TIMEOUTS}
     tunnel = TunnelProtocol(connecting.tunnel())
-    transport: Any
-    transport, _ = await loop.create_connection(lambda: tunnel, proxy.host, proxy.port, **options)
+    proxy_context = client_context(connecting.proxy_ssl) if proxy.scheme == "https" else None
+    options = options | {
+        "host": proxy.host,
+        "port": proxy.port,
+        "server_hostname": connecting.proxy_server_hostname,
+    }
+    transport = await open_stream(loop.create_connection, tunnel, proxy_context, **options)
     try:
         await tunnel.opened
-        if connecting.ssl:
-            context = client_context(connecting.ssl)
-            transport.resume_reading()
-            transport = await loop.start_tls(
-                transport, tunnel, context, server_hostname=connecting.server_hostname, **tls_timeouts
-            )
         if tunnel.error is not None:
             raise tunnel.error
-        transport.set_protocol(protocol)
-        if not connecting.ssl:
+        if context is None:
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
             transport.resume_reading()
+        else:
+            tls = TLSTransport(protocol, context, server_hostname=name, **timeouts)
+            transport.set_protocol(tls)
+            tls.connection_made(transport)
+            transport.resume_reading()
+            await tls.established
     except BaseException:
         transport.abort()
         raise
-    protocol.connection_made(transport)
 
 
 async def connect_socks(proxy: Proxy, host: str, port: int) -> socket.socket:

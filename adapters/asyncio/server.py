@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, cast
 
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from wsproto_core import auth as core_auth
@@ -24,8 +24,8 @@ from wsproto_core.serving import AsyncServerConnection, BaseServer, BaseServerCo
 from wsproto_core.stream_options import check_call, check_serve
 from wsproto_core.typing import Side, SocketPath
 
-from .accepting import Refusal, TLSHandshake
 from .connection import Connection, clock
+from .tls import TLS_OPTIONS, TLSTransport
 from .waiting import Opening, loop_call
 
 __all__ = [
@@ -37,9 +37,6 @@ __all__ = [
     "serve",
     "unix_serve",
 ]
-
-TLS_OPTIONS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
-"""Options of the event loop's TLS."""
 
 
 class AsyncioListenOptions(ServeOptions, total=False):
@@ -81,36 +78,10 @@ class ServerConnection(Connection, AsyncServerConnection):
         protocol = ServerProtocol(clock=clock(loop), date=time.time, **ours)
         super().__init__(protocol, options.get("logger"), loop)
         self._serve_for(handler, server, options)
-        self._handshaking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._stream_lost = False
 
     # What the event loop calls
-
-    def begin_tls(self, transport: asyncio.Transport, handshake: TLSHandshake) -> None:
-        """A stream has been accepted, on which TLS's handshake is to be done.
-
-        Until that is done, the connection has the stream itself: its deadline and its server may end it.
-        """
-        self.transport = transport
-        # Its first step has its turn, also if the event loop has a factory for other kinds of tasks.
-        self._handshaking = asyncio.Task(self._shake_hands(handshake), loop=self._loop)
-        self.server._enter(self)
-        self._update_timer()
-
-    async def _shake_hands(self, handshake: TLSHandshake) -> None:
-        transport = self.transport
-        try:
-            secure = await handshake.start_tls(transport)
-        except BaseException as error:
-            transport.abort()
-            self.connection_lost(error if isinstance(error, Exception) else None)
-            if not isinstance(error, OSError):
-                raise
-        else:
-            handshake.hand_over(secure)
-        finally:
-            self._handshaking = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -287,6 +258,13 @@ class Server(BaseServer):
             await self.wait_closed()
 
 
+class Refusal(asyncio.Protocol):
+    """No connection could be made for a stream that was accepted: it is closed at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).abort()
+
+
 class Serve(Opening[Server]):
     """What :func:`serve` returns: awaitable, and an asynchronous context manager."""
 
@@ -341,7 +319,7 @@ class Serve(Opening[Server]):
             # Event loops do not log that, or pause.
             log_failure(self._logger, "connection could not be created")
             return Refusal()
-        return connection if context is None else TLSHandshake(connection, context, tls)
+        return connection if context is None else TLSTransport(connection, context, server_side=True, **tls)
 
     async def _look_up(self) -> list[str]:
         """Return the hosts to listen on, which event loops have different opinions about."""

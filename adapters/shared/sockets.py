@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
+from typing import Any
 
-__all__ = ["UNSENT_LOW_WATERMARK", "prepare_socket"]
+__all__ = ["UNSENT_LOW_WATERMARK", "prepare_socket", "read_now"]
 
 UNSENT_LOW_WATERMARK = 2**17
 """Bytes that the operating system may hold unsent before it reports the socket as not writable."""
@@ -27,3 +28,23 @@ def prepare_socket(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LOW_WATERMARK)
+
+
+def read_now(transport: Any, size: int) -> bytes:
+    """Read, without waiting, from the socket of an event loop's transport; nothing at the end.
+
+    Arguments:
+        transport: has the socket, or something with its ``fileno``, as extra information.
+        size: bytes to read at most.
+
+    Raises:
+        OSError: there is nothing to read, or no socket, or it is broken or closed.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        raise OSError("there is no socket")
+    same = socket.socket(fileno=sock.fileno())
+    try:
+        return same.recv(size)
+    finally:
+        same.detach()
