@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 # The modules of the core, from the lowest layer to the highest. A module may import from layers
 # below its own, and from those in its own that SIDEWAYS lists. "" is the package itself.
 LAYERS = (
-    ("version", "typing"),
+    ("version", "typing", "waiting"),
     ("decoding", "exceptions", "timers", "statistics", "randomness", "states"),
     ("headers", "http", "http.fields", "http.messages", "http.readers", "uri", "frames", "closing"),
     ("auth", "proxy", "redirects", "reconnect", "routing"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, NoReturn, Self, cast
+from typing import Any, NoReturn, Self, cast
 from typing import Protocol as Interface
 
 from .blocks import keep_exception
@@ -20,8 +20,9 @@ from .exceptions import ConnectionClosed, ConnectionClosedOK
 from .options import Logger
 from .protocol import Protocol
 from .typing import BytesLike, CloseCode, Data, State
+from .waiting import Line, Waiters
 
-__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Event", "Pieces", "Waiter"]
+__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Event", "Pieces"]
 
 TURN = 2**16
 """Bytes that are received, or sent, without a wait, before other tasks get a turn: see :data:`CALL`."""
@@ -42,13 +43,6 @@ class Event(Interface):
 
 class AwaitablePong(PongWaiter, Awaitable[float], Interface):
     """What ``ping`` returns."""
-
-
-class Waiter(NamedTuple):
-    """Somebody who waits: until when, and how to wake them."""
-
-    ready: Callable[[], bool]
-    wake: Callable[[], object]
 
 
 class Pieces(AsyncIterator[Data]):
@@ -88,8 +82,8 @@ class AsyncConnection(BaseConnection, ABC):
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
-        self._waiters: list[Waiter] = []
-        self._senders: list[object] = []
+        self._waiters = Waiters()
+        self._senders = Line()
         self._takes_left = TURN
 
     # What an adapter provides
@@ -115,7 +109,10 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
-        """Wait until something is true, which is looked at whenever anything has changed."""
+        """Wait until something is true, which is looked at whenever anything has changed.
+
+        A method of the connection is better than a function made for the purpose: see :class:`.Waiters`.
+        """
 
     @abstractmethod
     async def _sent(self) -> None:
@@ -275,14 +272,21 @@ class AsyncConnection(BaseConnection, ABC):
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """Wait until nobody else is sending, in the order of arrival, and be the one who does."""
-        sender = object()
-        self._senders.append(sender)
+        event = self._make_event()
+        place = self._senders.join(event.set)
         try:
-            await self._wait_until(lambda: self._senders[0] is sender)
+            if not place.first:
+                # Whoever is sending may not get to know for long that there is nothing more to be sent.
+                self._waiters.add(self._has_ended, event.set)
+                try:
+                    await event.wait()
+                finally:
+                    self._waiters.remove(self._has_ended, event.set)
+                if not place.first:
+                    await self._refuse()
             yield
         finally:
-            self._senders.remove(sender)
-            self._wake_waiters()
+            place.leave()
 
     async def _drain(self) -> None:
         """Write, and wait until there is room for more."""
@@ -291,7 +295,7 @@ class AsyncConnection(BaseConnection, ABC):
             self._flush()
             if protocol.writable:
                 return
-            await self._wait_until(lambda: protocol.writable or not protocol.receiving)
+            await self._wait_until(self._may_write)
         raise protocol.close_exception()
 
     async def ping(self, data: Data | BytesLike | None = None) -> AwaitablePong:
@@ -382,22 +386,25 @@ class AsyncConnection(BaseConnection, ABC):
     def _is_closed(self) -> bool:
         return self.protocol.state is State.CLOSED
 
+    def _has_ended(self) -> bool:
+        return not self.protocol.receiving
+
+    def _may_write(self) -> bool:
+        return self.protocol.writable or not self.protocol.receiving
+
     async def _park(self, ready: Callable[[], bool]) -> None:
-        """Wait until :meth:`_wake_waiters` finds this waiter ready."""
+        """Wait until :meth:`_wake_waiters` finds that something is true."""
         event = self._make_event()
-        waiter = Waiter(ready, event.set)
-        self._waiters.append(waiter)
+        self._waiters.add(ready, event.set)
         try:
             await event.wait()
         finally:
-            self._waiters.remove(waiter)
+            self._waiters.remove(ready, event.set)
 
     def _wake_waiters(self) -> None:
         """Something has changed: wake those who waited for it."""
         if self._waiters:
-            for waiter in list(self._waiters):
-                if waiter.ready():
-                    waiter.wake()
+            self._waiters.wake()
 
 
 async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -167,13 +167,19 @@ class BaseBroadcast(Generic[TargetT]):
                 outbox.bytes_sent += size
                 connection._write_at_once(buffers)
                 continue
-            outcome = deliver(connection.protocol, message, policy)
+            outcome = self._try(connection, policy)
             sharing, buffers, size, compressed = message.frame
-            if type(outcome) is list:
-                connection._write_at_once(outcome)
-            elif outcome is Delivery.SKIPPED:
+            if outcome is Delivery.SKIPPED:
                 self.skipped.append(connection)
             elif outcome is Delivery.WAITING:
                 self.waiting.append(connection)
-            elif outcome is not Delivery.CLOSED:
-                connection._react()
+
+    def _try(self, connection: TargetT, policy: SlowPolicy) -> Delivery | None:
+        """Send the message on a connection; return what has become of it, unless it is being written."""
+        outcome = deliver(connection.protocol, self._message, policy)
+        if isinstance(outcome, list):
+            connection._write_at_once(outcome)
+            return None
+        if outcome is Delivery.QUEUED or outcome is Delivery.CLOSING:
+            connection._react()
+        return outcome

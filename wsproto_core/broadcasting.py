@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import Any
 
-from .asynchronous import AsyncConnection, Waiter
-from .broadcast import BaseBroadcast, SlowPolicy
+from .asynchronous import AsyncConnection, Event
+from .broadcast import BaseBroadcast, Delivery, SlowPolicy
 from .prepared import PreparedMessage
 from .typing import BytesLike, Data
 
@@ -19,30 +20,81 @@ class Broadcast(BaseBroadcast[AsyncConnection]):
     Attributes:
         skipped: open connections that do not get the message.
         waiting: connections that have yet to get it, when they have room: only while this is awaited.
+            They are in no particular order.
     """
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._serve_waiting().__await__()
 
     async def _serve_waiting(self) -> None:
-        while self.waiting:
-            event = self.waiting[0]._make_event()
-            waiters = [(slow, Waiter(_has_room(slow), event.set)) for slow in self.waiting]
-            for slow, waiter in waiters:
-                slow._waiters.append(waiter)
-            try:
-                if not any(waiter.ready() for _, waiter in waiters):
+        woken: dict[_Slow, None] = {}
+        event: Event | None = None
+
+        def wake(slow: _Slow) -> None:
+            woken[slow] = None
+            if event is not None:
+                event.set()
+
+        # In the same order as ``waiting``, always.
+        left = [_Slow(connection, index, wake) for index, connection in enumerate(self.waiting)]
+        woken.update(dict.fromkeys(left))
+        try:
+            while left:
+                if not woken:
+                    event = left[0].connection._make_event()
                     await event.wait()
-            finally:
-                for slow, waiter in waiters:
-                    slow._waiters.remove(waiter)
-            slow_ones, self.waiting = self.waiting, []
-            self._deliver(slow_ones, "wait")
+                slow, _ = woken.popitem()
+                if self._serve(slow):
+                    slow.leave()
+                    woken.pop(slow, None)
+                    # The last one takes its index, so that the others keep theirs.
+                    last = left.pop()
+                    self.waiting.pop()
+                    if last is not slow:
+                        last.index = slow.index
+                        left[last.index], self.waiting[last.index] = last, last.connection
+        finally:
+            for slow in left:
+                slow.leave()
+
+    def _serve(self, slow: _Slow) -> bool:
+        """Send the message, if it is the connection's turn and there is room; return whether that is all."""
+        if not slow.may_send():
+            return False
+        if self._try(slow.connection, "wait") is not Delivery.WAITING:
+            return True
+        slow.wait_for_room()
+        return False
 
 
-def _has_room(connection: AsyncConnection) -> Callable[[], bool]:
-    protocol = connection.protocol
-    return lambda: (protocol.writable and not connection._senders) or not protocol.receiving
+class _Slow:
+    """A connection that a message waits for, in line with those who send on it.
+
+    Attributes:
+        connection: the connection.
+        index: its place among those that wait.
+    """
+
+    def __init__(self, connection: AsyncConnection, index: int, wake: Callable[[_Slow], None]) -> None:
+        self.connection = connection
+        self.index = index
+        self._wake = partial(wake, self)
+        self._place = connection._senders.join(self._wake)
+        connection._waiters.add(connection._has_ended, self._wake)
+
+    def may_send(self) -> bool:
+        """Whether it is its turn, or there will be none."""
+        return self._place.first or self.connection._has_ended()
+
+    def wait_for_room(self) -> None:
+        self.connection._waiters.add(self.connection._may_write, self._wake)
+
+    def leave(self) -> None:
+        """Wait no more."""
+        self._place.leave()
+        waiters = self.connection._waiters
+        waiters.remove(self.connection._has_ended, self._wake)
+        waiters.remove(self.connection._may_write, self._wake)
 
 
 def broadcast(

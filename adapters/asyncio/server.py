@@ -13,7 +13,6 @@ from typing import Any, Self, Unpack, cast
 
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from wsproto_core import auth as core_auth
-from wsproto_core.asynchronous import Waiter
 from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
 from wsproto_core.blocks import keep_exception
 from wsproto_core.events import Event, Request
@@ -128,12 +127,12 @@ class ServerConnection(Connection, AsyncServerConnection):
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(None) as scope:
-                waiter = Waiter(condition, partial(_end_scope, scope))
-                self._waiters.append(waiter)
+                wake = partial(_end_scope, scope)
+                self._waiters.add(condition, wake)
                 try:
                     await work
                 finally:
-                    self._waiters.remove(waiter)
+                    self._waiters.remove(condition, wake)
         except TimeoutError:
             if not scope.expired():
                 raise

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from adapters.shared.tls import TLSInfo, tls_info
-from wsproto_core.asynchronous import AsyncConnection, Event, Waiter
+from wsproto_core.asynchronous import AsyncConnection, Event
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import advance
 from wsproto_core.events import Fragment
@@ -27,6 +27,7 @@ from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import CloseCode, Data, State, StreamAction
+from wsproto_core.waiting import Waiters, Wake
 
 from .runtime import Runtime, Scope, Tasks
 from .transport import Transport
@@ -49,6 +50,8 @@ class Pong:
     def __init__(self, connection: StructuredConnection) -> None:
         self._connection = connection
         self._result: float | Exception | None = None
+        # Apart from those of the connection: else a pong would be looked at whenever another one comes.
+        self._waiters = Waiters()
 
     def done(self) -> bool:
         """Whether awaiting it would not wait."""
@@ -56,9 +59,11 @@ class Pong:
 
     def set_result(self, latency: float) -> None:
         self._result = latency
+        self._waiters.wake()
 
     def set_exception(self, error: Exception) -> None:
         self._result = error
+        self._waiters.wake()
 
     def __await__(self) -> Generator[Any, Any, float]:
         return self._wait().__await__()
@@ -66,7 +71,7 @@ class Pong:
     async def _wait(self) -> float:
         if isinstance(self._result, ConnectionClosed):
             await self._connection._let_others_run()
-        await self._connection._wait_until(self.done)
+        await self._connection._wait_until(self.done, self._waiters)
         if isinstance(self._result, Exception):
             raise self._result
         assert self._result is not None
@@ -93,7 +98,10 @@ class StructuredConnection(AsyncConnection):
         # As long as there is no stream, it is as if somebody else read and wrote it.
         self._held = True
         self._holds = 0
+        # Those who wait and could read in the place of who does.
+        self._successors: dict[Wake, None] = {}
         self._reading: Scope | None = None
+        self._awaited: Callable[[], bool] = bool
         self._standing_in: Scope | None = None
         self._fed = 0
         self._turns_left = TURNS
@@ -169,15 +177,20 @@ class StructuredConnection(AsyncConnection):
 
     # Reading
 
-    async def _wait_until(self, ready: Callable[[], bool]) -> None:
+    async def _wait_until(self, ready: Callable[[], bool], waiters: Waiters | None = None) -> None:
         if ready():
             await self._checkpoint()
             return
         while self._held:
             if self._standing_in is not None:
                 self._standing_in.cancel()
-            await self._park(lambda: ready() or not self._held)
+            try:
+                await self._stand_by(ready, self._waiters if waiters is None else waiters)
+            except BaseException:
+                self._pass_on()
+                raise
             if ready():
+                self._pass_on()
                 return
         self._held = True
         try:
@@ -187,8 +200,25 @@ class StructuredConnection(AsyncConnection):
         finally:
             self._held = False
             self._holds += 1
-            # To those who are ready, and to one that takes over; the rest go on waiting.
+            self._pass_on()
             self._wake_waiters()
+
+    async def _stand_by(self, ready: Callable[[], bool], waiters: Waiters) -> None:
+        """Wait until something is true, or one is the next to read."""
+        event = self._make_event()
+        waiters.add(ready, event.set)
+        self._successors[event.set] = None
+        try:
+            await event.wait()
+        finally:
+            waiters.remove(ready, event.set)
+            self._successors.pop(event.set, None)
+
+    def _pass_on(self) -> None:
+        """If nobody reads, see that one of those who wait does; nobody else is woken for that."""
+        if self._successors and not self._held:
+            wake, _ = self._successors.popitem()
+            wake()
 
     async def _read(self, ready: Callable[[], bool]) -> None:
         """Read once, as soon as there is something to read; meet the deadline if that comes before."""
@@ -212,18 +242,20 @@ class StructuredConnection(AsyncConnection):
     async def _wait_readable(self, ready: Callable[[], bool]) -> None:
         deadline = self.protocol.deadline()
         with self.runtime.open_scope(math.inf if deadline is None else deadline) as reading:
-            self._reading = reading
-            # What others do may be what this one waits for.
-            waiter = Waiter(ready, reading.cancel)
-            self._waiters.append(waiter)
+            self._reading, self._awaited = reading, ready
             try:
                 if self.protocol.wants_read:
                     await self._transport.wait_readable()
                 else:
                     await self._park(lambda: self.protocol.wants_read)
             finally:
-                self._waiters.remove(waiter)
                 self._reading = None
+
+    def _wake_waiters(self) -> None:
+        # What others do may be what the one who reads waits for.
+        if self._reading is not None and self._awaited():
+            self._reading.cancel()
+        super()._wake_waiters()
 
     def _feed(self, data: bytes | None) -> None:
         if data is not None:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from adapters.shared.listening import Address, bind_tcp, bind_unix, hosts_of, listen
-from wsproto_core.asynchronous import Waiter
 from wsproto_core.connection import takes_path
 from wsproto_core.logs import default_logger, log_failure
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
@@ -93,12 +92,11 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         with self.runtime.open_scope(math.inf) as scope:
             if condition():
                 scope.cancel()
-            waiter = Waiter(condition, scope.cancel)
-            self._waiters.append(waiter)
+            self._waiters.add(condition, scope.cancel)
             try:
                 await work
             finally:
-                self._waiters.remove(waiter)
+                self._waiters.remove(condition, scope.cancel)
 
     def _is_own_task(self) -> bool:
         return self._runner is not None and self._runner == self.runtime.current_task()
