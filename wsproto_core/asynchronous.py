@@ -75,7 +75,7 @@ class AsyncConnection(BaseConnection, ABC):
     """A WebSocket connection.
 
     It is an asynchronous iterator over messages, which ends when the connection is closed with code
-    1000 or 1001 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
+    1000, 1001 or 1005 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
     asynchronous context manager it is closed on exit: with code 1000; with 1011 when an exception
     leaves the block; at once, with 1001, when the block is cancelled.
     """

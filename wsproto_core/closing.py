@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -11,10 +13,11 @@ from .exceptions import (
 )
 from .typing import Close, CloseCode
 
-__all__ = ["Closing"]
+__all__ = ["GOOD_CODES", "Closing"]
 
 # A browser's close() sends a close frame without a code.
-_OK = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
+"""The close codes of a good end."""
 
 
 class Closing:
@@ -46,13 +49,13 @@ class Closing:
         """The close code and reason of RFC 6455 sections 7.1.5 and 7.1.6, when nothing more will come."""
         return self.received or Close(CloseCode.ABNORMAL_CLOSURE)
 
-    def exception(self, *, receiving: bool) -> ConnectionClosed:
+    def exception(self, *, receiving: bool, good_codes: Collection[int]) -> ConnectionClosed:
         """Make the exception that tells it all."""
         close = self.conclusion()
         if receiving and self.sent is not None:
             # Ours is on its way: nothing can be sent, whatever the peer will answer.
             close = self.sent
-        ok = close.code in _OK
+        ok = close.code in good_codes
         exception = (ConnectionClosedOK if ok else ConnectionClosedError)(
             close.code,
             close.reason,

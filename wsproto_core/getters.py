@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from .closing import Closing
+from .closing import GOOD_CODES, Closing
 from .exceptions import ConnectionClosed, InvalidState
 from .extensions.base import Extension
 from .http import Request, Response
@@ -29,6 +29,8 @@ class Getters:
         request: the opening handshake's request, once it is there.
         response: the answer to it, once it is there.
         handshake_error: why the opening handshake failed, or ``None``.
+        good_codes: the close codes for which :meth:`close_exception` makes a :exc:`ConnectionClosedOK`:
+            1000, 1001 and 1005, unless others are set.
     """
 
     side: Side
@@ -37,6 +39,7 @@ class Getters:
     request: Request | None
     response: Response | None
     handshake_error: Exception | None
+    good_codes: Collection[int] = GOOD_CODES
     _rules: PhaseRules
     _inbox: Inbox
     _outbox: Outbox
@@ -123,7 +126,7 @@ class Getters:
         """
         if self.receiving and self._closing.sent is None:
             raise InvalidState(f"the connection is {self.state.value}, not closed")
-        return self._closing.exception(receiving=self.receiving)
+        return self._closing.exception(receiving=self.receiving, good_codes=self.good_codes)
 
     @property
     def statistics(self) -> Statistics:

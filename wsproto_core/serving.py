@@ -119,7 +119,7 @@ class BaseServer:
 
         Clients in the opening handshake get HTTP status 503; those that have sent nothing are closed at
         once, and those whose request is not complete have a second to leave. In the handlers of open
-        connections, ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000 or 1001.
+        connections, ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000, 1001 or 1005.
 
         Arguments:
             close_connections: ``False`` leaves the open ones to their handlers.

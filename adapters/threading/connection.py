@@ -75,7 +75,7 @@ class Ping(Future[float]):
 class Connection(Kept, BaseConnection):
     """A WebSocket connection. Any thread may call any method at any time.
 
-    It is an iterator over messages, which ends when the connection is closed with code 1000 or 1001
+    It is an iterator over messages, which ends when the connection is closed with code 1000, 1001 or 1005
     and raises :exc:`ConnectionClosedError` when it is closed otherwise. As a context manager it is
     closed on exit: with code 1000; with 1011 when an exception leaves the block; at once, with 1001,
     when the program ends (:exc:`KeyboardInterrupt`, :exc:`SystemExit`).

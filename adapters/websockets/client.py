@@ -19,7 +19,7 @@ from wsproto_core.typing import BytesLike, HeadersLike, Origin, SocketPath, Stat
 from wsproto_core.uri import WebSocketURI
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
-from .protocol import WebSocketCommonProtocol, listed, with_compression
+from .protocol import GOOD_CODES, WebSocketCommonProtocol, listed, with_compression
 
 __all__ = ["Connect", "WebSocketClientProtocol", "connect", "unix_connect"]
 
@@ -106,6 +106,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         self._asking = False
         running = asyncio.get_running_loop()
         protocol = DirectedProtocol(clock=clock(running), **options)
+        protocol.good_codes = GOOD_CODES
         Connection.__init__(self, protocol, options["logger"], running)
 
     async def handshake(

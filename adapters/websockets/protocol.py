@@ -22,6 +22,9 @@ __all__ = ["WebSocketCommonProtocol"]
 
 _NOT_GIVEN: Any = object()
 
+GOOD_CODES = (1000, 1001)
+"""The close codes that ``ConnectionClosedOK`` is documented for; a close frame may also be without one."""
+
 R = TypeVar("R")
 
 
@@ -104,6 +107,7 @@ class WebSocketCommonProtocol(Connection):
         running = asyncio.get_running_loop()
         side = Side.CLIENT if self.is_client else Side.SERVER
         super().__init__(Protocol(side, clock=clock(running), **options), options["logger"], running)
+        self.protocol.good_codes = GOOD_CODES
 
     def _set_up(
         self, documented: dict[str, Any], loop: asyncio.AbstractEventLoop | None, others: dict[str, Any]

@@ -21,7 +21,7 @@ from wsproto_core.serving import Handler
 from wsproto_core.typing import CloseCode, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
-from .protocol import WebSocketCommonProtocol, listed, with_compression
+from .protocol import GOOD_CODES, WebSocketCommonProtocol, listed, with_compression
 
 __all__ = ["Serve", "WebSocketServer", "WebSocketServerProtocol", "serve", "unix_serve"]
 
@@ -125,6 +125,7 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
             select_subprotocol=select_subprotocol,
             **options,
         )
+        self.protocol.good_codes = GOOD_CODES
 
     @property
     def ws_handler(self) -> Handler:
