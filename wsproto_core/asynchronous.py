@@ -356,6 +356,7 @@ class AsyncConnection(BaseConnection, ABC):
             reason: at most 123 bytes in UTF-8.
 
         Raises:
+            TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
         self.protocol.close(code, reason)

@@ -19,16 +19,15 @@ __all__ = [
 ]
 
 
-def check_seconds(name: str, value: Any) -> None:
-    """Check a duration, or ``None``."""
+def check_seconds(name: str, value: Any, *, zero: bool = False) -> None:
+    """Check a duration, or ``None``; ``zero`` allows 0, where that means not to wait."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"{name} must be a positive number of seconds, or None for no deadline, not {value!r}"
-        )
+    if not (0 < value < math.inf or (zero and value == 0)):
+        least = "0 or a positive" if zero else "a positive"
+        raise ValueError(f"{name} must be {least} number of seconds, or None for no deadline, not {value!r}")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:

@@ -39,6 +39,9 @@ Sendable: TypeAlias = (
 )
 """What ``send`` takes; on a blocking adapter, no asynchronous iterables."""
 
+LATE = 0.1
+"""Seconds from which on a deadline that is found late is worth a line in the log."""
+
 DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
 """What is sent as one message; a tuple, because a union would be built anew at each use."""
 
@@ -216,7 +219,7 @@ class BaseConnection:
             case Failure():
                 self._failure_logged = True
                 logger.error("opening handshake failed", exc_info=event.error)
-            case Late():
+            case Late() if event.seconds >= LATE:
                 logger.warning(
                     "the %s deadline was looked at %.1f seconds too late: something blocks this program",
                     event.timer.value,

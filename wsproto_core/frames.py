@@ -379,9 +379,11 @@ def serialize_close(code: int, reason: str) -> bytes:
     """Build the payload of a close frame: the reverse of :func:`parse_close`.
 
     Raises:
+        TypeError: ``code`` is not an ``int``, or ``reason`` is not a ``str``.
         ValueError: ``code`` may not stand in a close frame, or ``reason`` is longer than 123 bytes
             in UTF-8. (1005 with no reason gives the empty payload.)
     """
+    _check_close_types(code, reason)
     if code == CloseCode.NO_STATUS_RECEIVED and not reason:
         return b""
     if not check_close_code(code):
@@ -390,6 +392,14 @@ def serialize_close(code: int, reason: str) -> bytes:
     if len(encoded) > MAX_REASON:
         raise ValueError(f"close reason is {len(encoded)} bytes in UTF-8, at most {MAX_REASON} fit")
     return code.to_bytes(2, "big") + encoded
+
+
+def _check_close_types(code: object, reason: object) -> None:
+    if isinstance(code, bool) or not isinstance(code, int):
+        hint = ": the reason is the second argument" if isinstance(code, str | bytes) else ""
+        raise TypeError(f"close code must be an int, not {code!r}{hint}")
+    if not isinstance(reason, str):
+        raise TypeError(f"close reason must be a str, not {reason!r}")
 
 
 def shorten_reason(reason: str) -> str:

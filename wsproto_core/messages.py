@@ -72,6 +72,7 @@ class MessageReader:
 
     __slots__ = (
         "_backlog",
+        "_backlog_position",
         "_buffer",
         "_control",
         "_control_payload",
@@ -161,15 +162,17 @@ class MessageReader:
         self._buffer: io.StringIO | io.BytesIO = io.BytesIO()
         self._has_pieces = False
         self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
-        self._backlog = bytearray()  # what was received since they stopped
+        # What was received since they stopped, and how much of the first piece has been parsed before.
+        self._backlog: deque[bytes] = deque()
+        self._backlog_position = 0
         self.is_full: Callable[[], bool] = bool
         self.suspended = False
         self._wire_size = 0
         self._sizes_after = [0] * len(self._extensions)
         self._fragments = 0
 
-    def receive(self, data: bytes) -> None:
-        """Parse ``data``; messages and control frames that precede an error are kept.
+    def receive(self, data: bytes, position: int = 0) -> None:
+        """Parse ``data`` from ``position`` on; messages and control frames that precede an error are kept.
 
         Not to be called while ``suspended``: see :meth:`resume`.
 
@@ -177,12 +180,11 @@ class MessageReader:
             ProtocolError: the peer broke a rule.
             PayloadTooBig: a limit is exceeded; decided at the frame's header where that tells.
         """
-        position = 0
         if self._head:
             data = self._head + data
             self._head = b""
         elif self._remaining:
-            position = self._receive_payload(data, 0)
+            position = self._receive_payload(data, position)
         end = len(data)
         masked = self._masked
         max_frame = self._max_frame
@@ -224,8 +226,10 @@ class MessageReader:
                     position = stop
                     continue
             position = self._receive_frame(data, position)
-        if self.suspended:
-            self._backlog += data[position:]
+        if self.suspended and position < end:
+            # It is not copied, so that to stop and go on many times within a long input costs nothing.
+            self._backlog.appendleft(data)
+            self._backlog_position = position
 
     def resume(self, data: bytes) -> None:
         """Go on after extensions have stopped, if there is room, and parse what was kept and ``data``.
@@ -233,16 +237,16 @@ class MessageReader:
         Raises:
             ProtocolError, PayloadTooBig: see :meth:`receive`.
         """
-        self._backlog += data
+        if data:
+            self._backlog.append(data)
         if self.is_full():
             return
         self.suspended = False
         if self._decoding is not None:
             self._decode()
-        if not self.suspended:
-            data = bytes(self._backlog)
-            self._backlog.clear()
-            self.receive(data)
+        while self._backlog and not self.suspended:
+            position, self._backlog_position = self._backlog_position, 0
+            self.receive(self._backlog.popleft(), position)
 
     def _receive_frame(self, data: bytes, position: int) -> int:
         """Begin with a frame, as far as it is there; return the position after what was used."""
@@ -455,6 +459,7 @@ class MessageReader:
         self._head = b""
         self._control_payload = b""
         self._backlog.clear()
+        self._backlog_position = 0
         self._decoding = None
         self.suspended = False
 

@@ -260,8 +260,9 @@ OPTIONS: dict[str, Option] = {
         10,
         "seconds",
         "How long to wait for the peer's close frame, and again for the end of the TCP connection, so that "
-        "closing takes at most twice as long.",
-        check_seconds,
+        "closing takes at most twice as long. 0 does not wait. A close frame behind messages that the "
+        "application does not receive takes effect after half of it.",
+        lambda name, value: check_seconds(name, value, zero=True),
     ),
     "ping_interval": Option(
         20,

@@ -333,6 +333,7 @@ class Protocol(Getters):
 
         Raises:
             InvalidState: the opening handshake is not done.
+            TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
@@ -357,6 +358,7 @@ class Protocol(Getters):
 
         Raises:
             InvalidState: the opening handshake is not done.
+            TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)

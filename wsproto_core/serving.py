@@ -127,6 +127,7 @@ class BaseServer:
             reason: close reason for the open ones, at most 123 bytes in UTF-8.
 
         Raises:
+            TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)

@@ -91,7 +91,7 @@ class Timers:
         assert running is not None
         deadline, period, forgiven = running
         late = now - deadline
-        if late <= period / 2 or forgiven:
+        if late <= period / 2 or forgiven or not period:
             return None
         self._running[timer.position] = now + period, period, True
         return late

@@ -358,6 +358,7 @@ class Connection(Kept, BaseConnection):
             reason: at most 123 bytes in UTF-8.
 
         Raises:
+            TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
         with self._lock:

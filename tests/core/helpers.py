@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import tracemalloc
 from collections.abc import Callable, Iterable
 from itertools import cycle
 from typing import Any, NamedTuple
@@ -275,7 +276,19 @@ def transfer(sender: Protocol, receiver: Protocol, chunking: Chunking = whole) -
         receiver.receive_data(chunk)
 
 
-# Time and failure
+# Memory, time and failure
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """The most bytes that are allocated at the same time while a function runs."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        function()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
 
 
 def reach_deadline(protocol: Protocol, clock: Clock) -> None:

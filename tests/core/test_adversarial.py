@@ -6,7 +6,6 @@ What a client and a server have in common is tried on both, and in several chunk
 from __future__ import annotations
 
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -77,6 +76,7 @@ from .helpers import (
     opened_client,
     opened_server,
     parse_head,
+    peak_memory,
     reach_deadline,
     request,
     response,
@@ -96,18 +96,6 @@ def opened_with_extension(side: Side, extension: type[Any], **options: Any) -> P
         return opened_server(request_headers=offer, extensions=[ServerFactory(extension)], **options)
     response = {"Sec_WebSocket_Extensions": extension.name}
     return opened_client(response_headers=response, extensions=[ClientFactory(extension)], **options)
-
-
-def peak_memory(function: Callable[[], object]) -> int:
-    """The most bytes that are allocated at the same time while a function runs."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        function()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
 
 
 def count_calls(function: Callable[[], object]) -> int:

@@ -114,6 +114,26 @@ def test_compressed_after_others_that_were_not() -> None:
     assert [client.next_message() for _ in expected] == expected
 
 
+def test_one_that_is_not_compressed_after_one_that_was() -> None:
+    """The compressor still has to start anew: the peer has in its window what the compressor has not."""
+    for slow in False, True:
+        client, server = opened_pair({"compression": "deflate"}, {"compression": "deflate"})
+        own, short, long = "z" * 1000, PreparedMessage("x" * 10), PreparedMessage("y" * 1000)
+        server.send(own)
+        client.receive_data(written(server))
+        for message in (long, short):
+            if slow:
+                server.pong()  # so that it takes the longer way each time
+                client.receive_data(written(server))
+            delivery = deliver(server, message)
+            assert isinstance(delivery, list)
+            client.receive_data(b"".join(delivery))
+        server.send(own)
+        client.receive_data(written(server))
+        expected = [own, long.message, short.message, own]
+        assert [client.next_message() for _ in expected] == expected
+
+
 def test_what_is_counted() -> None:
     server = opened_server()
     before = server.statistics

@@ -82,6 +82,43 @@ def test_close_codes_that_are_refused(side: Side, code: int) -> None:
 
 
 @both_sides
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("bye",), "close code must be an int, not 'bye': the reason is the second argument"),
+        ((b"bye",), "close code must be an int, not b'bye': the reason is the second argument"),
+        ((None,), "close code must be an int, not None"),
+        ((1000.0,), "close code must be an int, not 1000.0"),
+        ((True,), "close code must be an int, not True"),
+        ((1000, b"bye"), "close reason must be a str, not b'bye'"),
+        ((1000, None), "close reason must be a str, not None"),
+    ],
+)
+def test_arguments_of_the_wrong_type(side: Side, arguments: tuple[Any, ...], message: str) -> None:
+    protocol = opened(side)
+    for command in (protocol.close, lambda *arguments: protocol.fail(RuntimeError(), *arguments)):
+        with pytest.raises(TypeError) as raised:
+            command(*arguments)
+        assert str(raised.value) == message
+    assert protocol.state is State.OPEN
+
+
+@both_sides
+def test_no_time_to_close(side: Side) -> None:
+    """close_timeout=0 waits neither for the peer's close frame nor for the end of TCP."""
+    clock = Clock()
+    protocol = opened(side, clock, close_timeout=0)
+    protocol.close()
+    assert len(sent(protocol)) == 1
+    clock.advance(0.001)
+    for _ in range(2):
+        assert protocol.deadline() is not None
+        protocol.handle_timeout()
+    assert protocol.stream_action is StreamAction.ABORT
+    assert not any(isinstance(event, Late) for event in protocol.events())
+
+
+@both_sides
 def test_close_is_idempotent(side: Side) -> None:
     protocol = opened(side)
     protocol.close(4000, "first")

@@ -49,6 +49,85 @@ def timed_out(protocol: Protocol, message: str, close: Close | None) -> None:
 
 
 @both_sides
+def test_the_deadline_starts_when_the_ping_is_written(side: Side) -> None:
+    """A ping behind much data is not there to be answered before these are written."""
+    clock = Clock()
+    protocol = opened(side, clock, ping_interval=20, ping_timeout=20, write_limit=None)
+    protocol.send(bytes(10_000_000))
+    size = sum(map(len, protocol.data_to_send()))
+    for _ in range(60):
+        clock.advance(1)
+        protocol.handle_timeout()
+        protocol.data_sent(100_000)
+        assert protocol.state is State.OPEN
+        assert protocol.deadline() is not None
+    protocol.data_sent()
+    assert protocol.unwritten == 0
+    assert size > 10_000_000
+    (frame,) = sent(protocol)
+    assert frame.opcode == PING
+    # From here on, the peer can answer.
+    written = clock.now
+    while protocol.state is State.OPEN:
+        reach_deadline(protocol, clock)
+        sent(protocol)
+    assert clock.now == written + 20
+    timed_out(protocol, "nothing received for 20 seconds after a ping", Close(1011, "keepalive ping timeout"))
+
+
+@both_sides
+def test_a_ping_among_data(side: Side) -> None:
+    """It counts as written as soon as it is: not later, with what was given after it, and not before."""
+    clock = Clock()
+    protocol = opened(side, clock, ping_interval=5, ping_timeout=3, write_limit=None)
+    header = 2 if side is Side.SERVER else 6
+    protocol.send(b"x" * 100)
+    clock.advance(5)
+    protocol.handle_timeout()
+    protocol.send(b"y" * 100)
+    protocol.receive_data(from_peer(protocol, Frame(PING, b"?")))
+    clock.advance(1)
+    protocol.data_to_send()
+    # The pong goes first, then the message, then the ping.
+    before_ping = header + 1 + header + 100 + header + 4
+    protocol.data_sent(before_ping - 1)
+    assert protocol.deadline() == 1009  # for writing
+    clock.advance(1)
+    protocol.data_sent(1)
+    clock.advance(0.5)
+    protocol.data_sent()
+    assert protocol.deadline() == 1010
+    reach_deadline(protocol, clock)
+    protocol.events(messages=False)
+    assert protocol.state is State.CLOSING
+
+
+@both_sides
+def test_a_failure_forgets_the_ping(side: Side) -> None:
+    clock = Clock()
+    protocol = opened(side, clock, ping_interval=5, ping_timeout=3)
+    clock.advance(5)
+    protocol.handle_timeout()
+    protocol.fail(RuntimeError())
+    assert [frame.opcode for frame in sent(protocol)] == [CLOSE]
+    assert protocol.deadline() == 1015
+
+
+@both_sides
+def test_many_pings_answered_one_by_one(side: Side) -> None:
+    """The oldest is found at once, however many there are and have been."""
+    protocol = opened(side, max_pings=None)
+    payloads = [protocol.ping() for _ in range(20_000)]
+    sent(protocol)
+    answered = []
+    for payload in payloads:
+        (pong,) = feed(protocol, from_peer(protocol, Frame(PONG, payload)))
+        assert isinstance(pong, Pong)
+        answered += [data for data, _ in pong.answered]
+    assert answered == payloads
+
+
+@both_sides
 def test_a_ping_every_interval(side: Side) -> None:
     clock = Clock()
     protocol = opened(side, clock, ping_interval=7, ping_timeout=None)

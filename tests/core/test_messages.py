@@ -318,6 +318,23 @@ def test_size_limit_is_inclusive() -> None:
     assert Reader(max_size=5).all(b"\x02\x03abc\x80\x02de\x82\x05abcde") == [b"abcde"] * 2
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("length", [0, 1, 124, 125])
+def test_a_length_that_is_not_in_its_shortest_form(length: int, masked: bool) -> None:
+    """RFC 6455 section 5.2: up to 125 fit in 7 bits; on the fast path, too."""
+    payload = bytes(length)
+    end = KEY + apply_mask(payload, KEY) if masked else payload
+    data = b"\x82" + bytes((masked << 7 | 126,)) + length.to_bytes(2, "big") + end
+    reader = Reader(masked=masked)
+    with pytest.raises(ProtocolError, match="shortest form"):
+        reader.receive(data)
+    assert not reader.messages
+
+
+def test_the_shortest_lengths_of_16_bits() -> None:
+    assert Reader().all(b"\x82\x7e\x00\x7e" + bytes(126)) == [bytes(126)]
+
+
 def test_size_limit_does_not_hold_for_control_frames() -> None:
     reader = Reader(max_size=1, max_fragment_size=1, masked=True)
     for piece in each_way(b"\x89\x82" + KEY + apply_mask(b"hi", KEY))[1]:

@@ -60,6 +60,7 @@ from .helpers import (
     opened_pair,
     parse_frames,
     parse_head,
+    peak_memory,
     reach_deadline,
     request,
     sent,
@@ -589,9 +590,9 @@ def test_memory_is_given_up_when_idle(side: Side, takeover: bool, bits: int) -> 
         for _ in range(count):
             exchange(sender, receiver, message, compress=True)
             passed += message
-        for turn in range(2):
-            if takeover and not turn:
-                # Messages have passed in this period.
+        for _ in range(2):
+            if takeover:
+                # Messages have passed in the period that ends, or the one before: it is not idle.
                 assert (deflate._compressor is not None) is (count == 20)
                 assert (deflate._recent != b"") is (count == 1)
             for protocol in (sender, receiver):
@@ -917,6 +918,22 @@ def test_an_error_behind_it(side: Side) -> None:
     (failure,) = protocol.events()
     assert isinstance(failure, Failure)
     assert isinstance(failure.error, InvalidPayload)
+
+
+@both_sides
+def test_a_long_input_is_not_copied_for_each_message(side: Side) -> None:
+    """What is parsed later stays where it is, however many times that stops and goes on."""
+    protocol = receiving(side, max_queue=2)
+    payload = raw(b"x" * 50)
+    data = from_peer(protocol, *[Frame(BINARY, payload, reserved=RSV1)] * 100) * 3000
+    protocol.receive_data(data)
+    assert len(data) > 1_000_000
+
+    def take() -> None:
+        for _ in range(100):
+            assert protocol.next_message() == b"x" * 50
+
+    assert peak_memory(take) < 100_000
 
 
 @both_sides

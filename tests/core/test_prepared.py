@@ -222,6 +222,17 @@ def test_the_compressor_goes_on_if_nothing_was_compressed() -> None:
     client.receive_data(data)
 
 
+def test_one_that_is_not_compressed_after_one_that_was() -> None:
+    """The compressor still has to start anew: the peer has in its window what the compressor has not."""
+    client, server = deflating()
+    own = "z" * 1000
+    messages = [own, PreparedMessage("y" * 1000), PreparedMessage("short", compress=False), own]
+    for message in messages:
+        server.send(message)
+        expected = message.message if isinstance(message, PreparedMessage) else message
+        assert received(client, server) == [expected]
+
+
 @pytest.mark.parametrize("bits", [8, 9, 10, 12, 15])
 def test_any_window(bits: int) -> None:
     """Those who agreed on a smaller window get a frame of their own."""
