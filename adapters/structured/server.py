@@ -54,6 +54,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         transport = await self._open(open_transport)
         if transport is None:
             return
+        failure: Exception | None = None
         async with self.runtime.open_tasks() as tasks:
             await self.start(tasks, transport)
             try:
@@ -62,9 +63,15 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
                     await self._serve(self.protocol.request)
                 else:
                     await self.wait_closed()
+            except Exception as error:
+                # Raised in here, it would be put into a group with nothing else in it.
+                failure = error
+                self.abandon()
             except BaseException:
                 self.abandon()
                 raise
+        if failure is not None:
+            raise failure
 
     async def _open(self, open_transport: Callable[[], Awaitable[Transport]]) -> Transport | None:
         """Return the stream; ``None`` if there is none in time, or before the server closes."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -111,3 +113,38 @@ async def test_serve_forever_starts_serving(runtime: Runtime) -> None:
     serving_task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving_task
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_serve_forever_that_is_cancelled_as_soon_as_it_has_begun(runtime: Runtime, steps: int) -> None:
+    server = await serve(echo, HOST, 0, start_serving=False)
+    task = asyncio.create_task(server.serve_forever())
+    for _ in range(1 + steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert server.closing
+    assert server.sockets is None
+
+
+ENDS_THE_PROGRAM = """
+import asyncio
+from adapters.asyncio import connect, serve
+
+async def handler(websocket):
+    raise SystemExit(3)
+
+async def main():
+    async with serve(handler, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}") as client:
+            await client.wait_closed()
+
+asyncio.run(main())
+"""
+
+
+def test_handler_that_ends_the_program() -> None:
+    result = subprocess.run([sys.executable, "-c", ENDS_THE_PROGRAM], capture_output=True, timeout=60)
+    assert result.returncode == 3, result.stderr
