@@ -118,17 +118,3 @@ async def test_client_that_leaves_within_the_handshake(runtime: Runtime, how: st
         assert isinstance(plain.stream, SocketStream)
         await runtime.until(lambda: not server.connections)
     assert not log.errors()
-
-
-async def test_task_of_the_handshake_is_cancelled(runtime: Runtime) -> None:
-    async with (
-        serve(echo, HOST, 0, ssl=server_context()) as server,
-        runtime.raw_connection(server) as peer,
-    ):
-        await runtime.until(lambda: server.connections)
-        (connection,) = server.connections
-        await runtime.settle()
-        connection._handshaking.cancel()
-        with contextlib.suppress(ConnectionResetError):
-            assert await peer.read_to_end() == b""
-        await runtime.until(lambda: not server.connections)
