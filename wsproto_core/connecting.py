@@ -7,7 +7,8 @@ is to be done when the server says to go elsewhere, is decided here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from typing import Protocol as Interface
 
@@ -111,6 +112,16 @@ class Connecting:
             # A part of the time may be spent already.
             connection.protocol.open_by(self.deadline)
         return connection
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note on an error where to it was that no connection could be opened."""
+        try:
+            yield
+        except Exception as error:
+            through = "" if self.proxy is None else f" through {self.proxy}"
+            error.add_note(f"while connecting to {self.uri}{through}")
+            raise
 
     def timed_out(self) -> HandshakeTimeout:
         """Make the exception for a stream that was not opened in time."""

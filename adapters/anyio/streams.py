@@ -9,6 +9,7 @@ from typing import cast
 
 import anyio
 from adapters.shared.tls import client_context
+from adapters.structured.connecting import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
@@ -16,7 +17,7 @@ from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
-from .sockets import connect_tcp, connect_unix
+from .transports import RUNTIME
 
 __all__ = ["open_stream", "start_tls"]
 
@@ -28,14 +29,16 @@ async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
         if options.get(given) is not None:
             return cast(socket.socket | ByteStream, options[given])
     if options.get("path") is not None:
-        return await connect_unix(options["path"])
+        return await connect_unix(RUNTIME, options["path"])
     tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
     proxy = connecting.proxy
     if proxy is None:
-        return await connect_tcp(connecting.host, connecting.port, **tcp)
+        return await connect_tcp(RUNTIME, connecting.host, connecting.port, **tcp)
     if proxy.is_socks:
         return await open_socks(proxy, connecting.host, connecting.port)
-    to_proxy: ByteStream = await SocketStream.from_socket(await connect_tcp(proxy.host, proxy.port, **tcp))
+    to_proxy: ByteStream = await SocketStream.from_socket(
+        await connect_tcp(RUNTIME, proxy.host, proxy.port, **tcp)
+    )
     if proxy.scheme == "https":
         to_proxy = await start_tls(to_proxy, connecting.proxy_ssl, connecting.proxy_server_hostname)
     await open_tunnel(to_proxy, connecting.tunnel())

@@ -22,6 +22,7 @@ from wsproto_core.uri import WebSocketURI, parse_uri
 
 from .connection import Connection, clock
 from .proxies import connect_by_proxy
+from .streams import TCP_OPTIONS, connect_tcp, connect_unix, take_tcp_options
 from .tls import open_stream
 from .waiting import Opening, loop_call, running_loop
 
@@ -97,37 +98,43 @@ class Connect(Opening[ClientConnection]):
         """Return the event loop's call, which must know the options that are not ours."""
         call = loop_call(self._call_name)
         ours = (*ConnectOptions.__annotations__, "proxy_ssl", "proxy_server_hostname")
+        if self._call_name == "create_connection":
+            ours += TCP_OPTIONS
         check_call(call, {name: value for name, value in options.items() if name not in ours})
         return call
 
     async def _open(self) -> ClientConnection:
         loop = running_loop()
         connecting = Connecting(self.uri, self.options, clock=clock(loop), environment=os.environ)
-        while True:
-            connection: ClientConnection = connecting.create(self._create)
-            try:
-                async with asyncio.timeout_at(connecting.deadline) as timeout:
-                    await self._open_stream(connecting, connection)
-                await connection.wait_opened()
-            except InvalidStatusCode as error:
-                connection.abort()
-                connecting.follow(error)
-            except BaseException as error:
-                connection.abort()
-                if isinstance(error, TimeoutError) and timeout.expired():
-                    raise connecting.timed_out() from error
-                raise
-            else:
-                return connection
+        with connecting.noting():
+            while True:
+                connection: ClientConnection = connecting.create(self._create)
+                try:
+                    async with asyncio.timeout_at(connecting.deadline) as timeout:
+                        await self._open_stream(connecting, connection)
+                    await connection.wait_opened()
+                except InvalidStatusCode as error:
+                    connection.abort()
+                    connecting.follow(error)
+                except BaseException as error:
+                    connection.abort()
+                    if isinstance(error, TimeoutError) and timeout.expired():
+                        raise connecting.timed_out() from error
+                    raise
+                else:
+                    return connection
 
     async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
-        options = connecting.stream_options
+        options = dict(connecting.stream_options)
         call = self._find_call({name: value for name, value in options.items() if name != "path"})
         if connecting.proxy is not None:
             await connect_by_proxy(connecting, connection)
             return
-        if options.get("path") is None and options.get("sock") is None:
-            options = options | {"host": connecting.host, "port": connecting.port}
+        path = options.pop("path", None)
+        if path is not None:
+            options["sock"] = await connect_unix(path)
+        elif options.get("sock") is None:
+            options["sock"] = await connect_tcp(connecting.host, connecting.port, **take_tcp_options(options))
         context = client_context(connecting.ssl) if connecting.ssl else None
         await open_stream(call, connection, context, server_hostname=connecting.server_hostname, **options)
 

@@ -12,6 +12,7 @@ from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidMessage, SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
+from .streams import connect_tcp, take_tcp_options
 from .tls import TLS_OPTIONS, TLSTransport, open_stream
 
 __all__ = ["connect_by_proxy"]
@@ -71,7 +72,7 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BufferedPro
     loop = asyncio.get_running_loop()
     proxy = connecting.proxy
     assert proxy is not None
-    options = connecting.stream_options
+    options = dict(connecting.stream_options)
     # These are meant for whatever TLS there is.
     timeouts = {name: options[name] for name in TLS_OPTIONS if name in options}
     context = client_context(connecting.ssl) if connecting.ssl else None
@@ -82,13 +83,10 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BufferedPro
             loop.create_connection, protocol, context, server_hostname=name, sock=sock, **timeouts
         )
         return
+    sock = await connect_tcp(proxy.host, proxy.port, **take_tcp_options(options))
     tunnel = TunnelProtocol(connecting.tunnel())
     proxy_context = client_context(connecting.proxy_ssl) if proxy.scheme == "https" else None
-    options = options | {
-        "host": proxy.host,
-        "port": proxy.port,
-        "server_hostname": connecting.proxy_server_hostname,
-    }
+    options |= {"sock": sock, "server_hostname": connecting.proxy_server_hostname}
     transport = await open_stream(loop.create_connection, tunnel, proxy_context, **options)
     try:
         await tunnel.opened

@@ -98,11 +98,12 @@ class StructuredConnect(Opening[T], Generic[T]):
         connecting = Connecting(
             self.uri, self.options, clock=self.runtime.get_clock(), environment=self.runtime.environment
         )
-        while True:
-            try:
-                return await self._open_once(connecting, tasks)
-            except InvalidStatusCode as error:
-                connecting.follow(error)
+        with connecting.noting():
+            while True:
+                try:
+                    return await self._open_once(connecting, tasks)
+                except InvalidStatusCode as error:
+                    connecting.follow(error)
 
     async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
         connection = connecting.create(self._create)

@@ -33,6 +33,7 @@ class ThreadingConnectOptions(ConnectOptions, total=False):
     sock: socket.socket | None
     family: int
     source_address: tuple[str, int] | None
+    happy_eyeballs_delay: float | None
     proxy_ssl: ssl_module.SSLContext | None
     proxy_server_hostname: str | None
 
@@ -103,14 +104,16 @@ class Connect(Once):
         connecting = self._connecting()
         while True:
             connection: ClientConnection = connecting.create(self._create)
-            try:
-                connection.open_on(*open_stream(connecting))
-                return connection
-            except BaseException as error:
-                connection.abort()
-                if not isinstance(error, InvalidStatusCode):
-                    raise
-                connecting.follow(error)
+            with connecting.noting():
+                stream = open_stream(connecting)
+                try:
+                    connection.open_on(*stream)
+                    return connection
+                except BaseException as error:
+                    connection.abort()
+                    if not isinstance(error, InvalidStatusCode):
+                        raise
+                    connecting.follow(error)
 
     def __enter__(self) -> ClientConnection:
         self._opened = self()
@@ -182,7 +185,8 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and these: ``ssl`` (for
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``family``, such as :data:`socket.AF_INET`; ``source_address``, the pair
-            of host and port to connect from; ``proxy_ssl``, the TLS context for a proxy whose URL
+            of host and port to connect from; ``happy_eyeballs_delay``, seconds until the next address
+            of the host is tried (0.25); ``proxy_ssl``, the TLS context for a proxy whose URL
             begins with ``https:``, and ``proxy_server_hostname``, the name that its certificate must
             have (that in the URL).
 

@@ -8,6 +8,7 @@ wraps another writes past it. Here, OpenSSL works in memory.
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import select
 import socket
@@ -17,6 +18,16 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from adapters.shared.connecting import (
+    ADDRESS_DELAY,
+    RETRY_DELAY,
+    Address,
+    begin_connect,
+    connect_failure,
+    finish_connect,
+    in_order,
+    look_up_number,
+)
 from adapters.shared.tls import TLSInfo, client_context, tls_info
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
@@ -266,10 +277,8 @@ def open_socket(connecting: Connecting) -> socket.socket:
         return connect_socks(proxy, connecting)
     target = proxy or connecting
     addresses = look_up(target.host, target.port, options.get("family", 0), connecting.deadline)
-    return connect_tcp(addresses, options.get("source_address"), connecting.deadline)
-
-
-Address: TypeAlias = tuple[Any, Any, int, str, Any]
+    delay = options.get("happy_eyeballs_delay", ADDRESS_DELAY)
+    return connect_tcp(addresses, options.get("source_address"), connecting.deadline, delay)
 
 
 def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequence[Address]:
@@ -280,11 +289,12 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
         OSError: there are none.
     """
 
-    def call(flags: int = 0) -> Sequence[Address]:
-        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, 0, flags)
+    def call() -> Sequence[Address]:
+        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
 
-    with contextlib.suppress(socket.gaierror):
-        return call(socket.AI_NUMERICHOST)
+    number = look_up_number(host, port, family)
+    if number is not None:
+        return number
     if deadline is None:
         return call()
     results: queue.SimpleQueue[Sequence[Address] | Exception] = queue.SimpleQueue()
@@ -306,28 +316,63 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
     return result
 
 
-def connect_tcp(addresses: Sequence[Address], source: Any, deadline: float | None) -> socket.socket:
-    """Connect to the first address that answers; each gets an equal share of the time that is left.
+def connect_tcp(
+    addresses: Sequence[Address], source: Any, deadline: float | None, delay: float | None = ADDRESS_DELAY
+) -> socket.socket:
+    """Connect to one of a host's addresses, as RFC 8305 says: the next is tried while one is slow.
+
+    Arguments:
+        addresses: what the name stands for.
+        source: the address to connect from; ``None`` for any.
+        deadline: when to give up; ``None`` for never.
+        delay: seconds until the next address is tried; ``None`` waits for each to fail.
 
     Raises:
-        OSError: none does. It is the first one's error, and has the others as notes.
+        TimeoutError: none has answered in time.
+        OSError: none can be connected to: see :func:`.connect_failure`.
     """
+    attempts: dict[int, tuple[socket.socket, Address]] = {}
     errors: list[OSError] = []
+    poller = select.poll()
+    untried = iter(in_order(addresses))
     try:
-        for tried, (family, kind, proto, _, address) in enumerate(addresses):
-            timeout = None
-            if deadline is not None:
-                timeout = max(0.001, deadline - time.monotonic()) / (len(addresses) - tried)
-            try:
-                return connect_socket(socket.socket(family, kind, proto), address, source, timeout)
-            except OSError as error:
-                errors.append(error)
-        for other in errors[1:]:
-            errors[0].add_note(f"and with the next address: {other}")
-        raise errors[0]
+        while True:
+            address = next(untried, None)
+            if address is not None:
+                try:
+                    sock = begin_connect(address, source)
+                except OSError as error:
+                    errors.append(error)
+                    continue
+                attempts[sock.fileno()] = sock, address
+                poller.register(sock, select.POLLOUT)
+            elif not attempts:
+                raise connect_failure(errors)
+            for fd, _ in poller.poll(_milliseconds(deadline, None if address is None else delay)):
+                poller.unregister(fd)
+                sock, tried = attempts.pop(fd)
+                try:
+                    finish_connect(sock, tried)
+                except OSError as error:
+                    sock.close()
+                    errors.append(error)
+                else:
+                    return sock
+            if deadline is not None and deadline <= time.monotonic():
+                raise TimeoutError("no address has answered in time")
     finally:
+        for sock, _ in attempts.values():
+            sock.close()
         # They refer to this frame.
         errors.clear()
+
+
+def _milliseconds(deadline: float | None, delay: float | None) -> float | None:
+    """Return how long to poll: until a deadline, but no longer than a delay in seconds."""
+    left = [] if deadline is None else [max(0.0, deadline - time.monotonic())]
+    if delay is not None:
+        left.append(delay)
+    return math.ceil(min(left) * 1000) if left else None
 
 
 def connect_unix(path: str, deadline: float | None) -> socket.socket:
@@ -338,26 +383,8 @@ def connect_unix(path: str, deadline: float | None) -> socket.socket:
     """
     while True:
         try:
-            return connect_socket(socket.socket(socket.AF_UNIX), path, None, 0.0)
+            return begin_connect((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path))
         except BlockingIOError:
-            # Too many wait to be accepted; this cannot be polled for.
             if deadline is not None and deadline <= time.monotonic():
                 raise TimeoutError(f"{path!r} does not accept the connection") from None
-            time.sleep(0.01)
-
-
-def connect_socket(sock: socket.socket, address: Any, source: Any, timeout: float | None) -> socket.socket:
-    """Connect a socket, or close it.
-
-    Raises:
-        OSError: it cannot be connected.
-    """
-    try:
-        if source is not None:
-            sock.bind(source)
-        sock.settimeout(timeout)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+            time.sleep(RETRY_DELAY)

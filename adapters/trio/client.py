@@ -79,7 +79,8 @@ def connect(
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and: ``ssl`` (for
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
             connected socket; ``stream``, any stream of trio that leads to the server;
-            ``local_address`` and ``happy_eyeballs_delay`` of :func:`trio.open_tcp_stream`;
+            ``local_address``, an IP address; ``happy_eyeballs_delay``, seconds until the next address
+            of the host is tried (0.25);
             ``proxy_ssl``, the TLS context for a proxy whose URL begins with ``https:``, and
             ``proxy_server_hostname``, the name that its certificate must have (that in the URL).
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 from typing import Any
 
 import trio
 from adapters.shared.tls import client_context
+from adapters.structured.connecting import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
+
+from .transports import RUNTIME
 
 __all__ = ["open_stream", "start_tls"]
 
@@ -23,21 +27,26 @@ async def open_stream(connecting: Connecting) -> trio.abc.Stream:
     if stream is not None:
         return stream
     if options.get("sock") is not None:
-        options["sock"].setblocking(False)
-        return trio.SocketStream(trio.socket.from_stdlib_socket(options["sock"]))
+        return make_stream(options["sock"])
     if options.get("path") is not None:
-        return await trio.open_unix_socket(options["path"])
+        return make_stream(await connect_unix(RUNTIME, options["path"]))
     tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
     proxy = connecting.proxy
     if proxy is None:
-        return await trio.open_tcp_stream(connecting.host, connecting.port, **tcp)
+        return make_stream(await connect_tcp(RUNTIME, connecting.host, connecting.port, **tcp))
     if proxy.is_socks:
         return await open_socks(proxy, connecting.host, connecting.port)
-    stream = await trio.open_tcp_stream(proxy.host, proxy.port, **tcp)
+    stream = make_stream(await connect_tcp(RUNTIME, proxy.host, proxy.port, **tcp))
     if proxy.scheme == "https":
         stream = await start_tls(stream, connecting.proxy_ssl, connecting.proxy_server_hostname)
     await open_tunnel(stream, connecting.tunnel())
     return stream
+
+
+def make_stream(sock: socket.socket) -> trio.SocketStream:
+    """Return the stream of a connected socket."""
+    sock.setblocking(False)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
 
 
 async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:

@@ -15,7 +15,6 @@ import pytest
 from anyio.streams.stapled import StapledObjectStream
 from anyio.streams.tls import TLSStream
 
-import adapters.anyio.sockets
 from adapters.anyio import ServerConnection, connect, serve, serve_stream, unix_serve
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
@@ -172,101 +171,6 @@ def test_asyncios_own_cancellation(use_uvloop: bool, tls: bool) -> None:
                 assert await client.recv() == "not lost"
 
     anyio.run(test, backend_options={"use_uvloop": use_uvloop})
-
-
-# Connecting to one of several addresses
-
-
-class Addresses:
-    """What a host's name stands for, and how connecting to each of it goes."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
-        self.hosts = hosts
-        self.tried: list[str] = []
-        self.hanging = anyio.Event()
-        self._connect = adapters.anyio.sockets.connect
-        monkeypatch.setattr(anyio, "getaddrinfo", self.getaddrinfo)
-        monkeypatch.setattr(adapters.anyio.sockets, "connect", self.connect)
-
-    async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in self.hosts]
-
-    async def connect(self, family: int, address: Any, local: Any) -> socket.socket:
-        host, port = address
-        self.tried.append(host)
-        if host == "slow":
-            await self.hanging.wait()
-        if host == "refusing":
-            raise ConnectionRefusedError("refused")
-        return await self._connect(family, (HOST, port), local)
-
-
-@pytest.mark.parametrize(
-    ("hosts", "tried"),
-    [
-        (["refusing", "good"], ["refusing", "good"]),
-        (["slow", "good"], ["slow", "good"]),
-        (["slow", "refusing", "good"], ["slow", "refusing", "good"]),
-        (["good", "slow"], ["good"]),
-    ],
-)
-async def test_the_first_address_that_answers(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, hosts: list[str], tried: list[str]
-) -> None:
-    async with runtime.serving() as (server, _):
-        addresses = Addresses(monkeypatch, *hosts)
-        async with connect(f"ws://example.com:{runtime.port_of(server)}") as client:
-            await runtime.check_echo(client)
-    assert addresses.tried == tried
-
-
-async def test_a_slow_address_can_be_waited_for(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with runtime.serving() as (server, _):
-        addresses = Addresses(monkeypatch, "slow", "good")
-        uri = f"ws://example.com:{runtime.port_of(server)}"
-        task = runtime.spawn(lambda: connect(uri, happy_eyeballs_delay=None).__aenter__())
-        await runtime.settle(0.5)
-        assert addresses.tried == ["slow"]
-        task.cancel()
-        with pytest.raises(BaseException):  # noqa: B017, PT011
-            await task.result()
-
-
-async def test_two_addresses_answer_at_once(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with runtime.serving() as (server, _):
-        addresses = Addresses(monkeypatch, "slow", "slow", "slow")
-        uri = f"ws://example.com:{runtime.port_of(server)}"
-
-        async def use() -> None:
-            async with connect(uri, happy_eyeballs_delay=0) as client:
-                await runtime.check_echo(client)
-
-        task = runtime.spawn(use)
-        await runtime.until(lambda: len(addresses.tried) == 3)
-        addresses.hanging.set()
-        await task.result()
-
-
-async def test_no_address_answers(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    Addresses(monkeypatch, "refusing")
-    with pytest.raises(OSError, match=r"connecting to example\.com port 80 failed: refused"):
-        async with connect("ws://example.com"):
-            pass
-    Addresses(monkeypatch, "refusing", "refusing")
-    with pytest.raises(OSError, match="all addresses failed") as raised:
-        async with connect("ws://example.com"):
-            pass
-    assert isinstance(raised.value.__cause__, ExceptionGroup)
-    assert len(raised.value.__cause__.exceptions) == 2
-
-
-def test_families_alternate() -> None:
-    six, four = socket.AF_INET6, socket.AF_INET
-    found = [(six, 1), (six, 2), (six, 3), (four, 1), (four, 2)]
-    expected = [(six, 1), (four, 1), (six, 2), (four, 2), (six, 3)]
-    assert adapters.anyio.sockets.interleave(found) == expected
-    found = [(four, 1), (six, 1), (six, 2)]
-    assert adapters.anyio.sockets.interleave(found) == found
 
 
 # The rest

@@ -154,8 +154,10 @@ def loop_lacks(runtime: Runtime, call: str, names: set[str]) -> set[str]:
         return set()
     import asyncio
 
+    from adapters.asyncio.streams import TCP_OPTIONS
+
     known = inspect.signature(getattr(asyncio.get_running_loop(), call)).parameters
-    return names - set(OPTIONS) - set(known) - {"proxy_ssl", "proxy_server_hostname"}
+    return names - set(OPTIONS) - set(known) - set(TCP_OPTIONS) - {"proxy_ssl", "proxy_server_hostname"}
 
 
 async def test_options_that_this_event_loop_has_not_got(runtime: Runtime) -> None:

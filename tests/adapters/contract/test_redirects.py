@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from adapters.shared import tls
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import CERTIFICATES, HOST
 from tests.ports import free_port
@@ -297,6 +298,8 @@ async def test_from_no_tls_to_tls(runtime: Runtime, monkeypatch: pytest.MonkeyPa
         # Of the default context: nobody has given another one.
         with pytest.raises(ssl.SSLCertVerificationError):
             await runtime.open(uri)
+        # As if the process had not made it yet.
+        monkeypatch.setattr(tls._default_context, "_context", None)
         monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATES / "localhost.pem"))
         async with runtime.connect(uri) as client:
             assert await client.recv() == "/new"
