@@ -1,0 +1,105 @@
+"""Time to open a connection: one deadline for all of it, whatever it is made of."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tests.adapters.runtimes import Runtime
+from tests.adapters.runtimes.base import QUIET
+from tests.adapters.runtimes.peers import RawListener
+from tests.core.helpers import response
+from wsproto_core import HandshakeTimeout
+
+pytestmark = pytest.mark.needs("sockets", "features")
+
+PART = 0.5
+"""Seconds that each of two steps takes."""
+
+DEADLINE = 0.8
+"""Seconds that are enough for one of them, and not for both."""
+
+both_streams = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+
+
+async def answer_late(runtime: Runtime, listener: RawListener) -> None:
+    """Accept a connection and its request, and answer it when it is too late."""
+    peer = await listener.accept()
+    head = await peer.read_head()
+    await runtime.sleep(PART)
+    # The client may have gone.
+    with contextlib.suppress(OSError):
+        await peer.send(response(head.headers["sec-websocket-key"]))
+
+
+async def redirect_late(runtime: Runtime, listener: RawListener, location: str) -> None:
+    peer = await listener.accept()
+    await peer.read_head()
+    await runtime.sleep(PART)
+    # The client may have gone.
+    with contextlib.suppress(OSError):
+        await peer.send(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+        peer.end()
+
+
+@both_streams
+async def test_redirect_takes_a_part_of_it(runtime: Runtime, tls: bool) -> None:
+    async with runtime.raw_listener(tls=tls) as listener:
+
+        async def serve() -> None:
+            await redirect_late(runtime, listener, "/elsewhere")
+            await answer_late(runtime, listener)
+
+        serving = runtime.spawn(serve)
+        with pytest.raises(HandshakeTimeout):
+            await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET, **runtime.client_tls(tls))
+        await serving.result()
+
+
+async def test_several_redirects_take_it_all(runtime: Runtime) -> None:
+    """The last one comes when there is no time left: it is not followed."""
+    async with runtime.raw_listener() as listener:
+
+        async def serve() -> None:
+            await redirect_late(runtime, listener, "/elsewhere")
+            await redirect_late(runtime, listener, "/elsewhere")
+
+        serving = runtime.spawn(serve)
+        with pytest.raises(HandshakeTimeout):
+            await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET)
+        await serving.result()
+
+
+async def test_tls_takes_a_part_of_it(runtime: Runtime) -> None:
+    async with runtime.raw_listener(tls=True) as listener:
+
+        async def serve() -> None:
+            # TLS's handshake begins when the stream is accepted.
+            await runtime.sleep(PART)
+            await answer_late(runtime, listener)
+
+        serving = runtime.spawn(serve)
+        with pytest.raises(HandshakeTimeout):
+            await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET, **runtime.client_tls(True))
+        await serving.result()
+
+
+async def test_proxy_takes_a_part_of_it(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
+
+        async def serve() -> None:
+            peer = await listener.accept()
+            await peer.read_head()
+            await runtime.sleep(PART)
+            await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            await peer.read_head()
+            await runtime.sleep(PART)
+
+        serving = runtime.spawn(serve)
+        host, port = listener.address
+        with pytest.raises(HandshakeTimeout):
+            await runtime.open(
+                "ws://example.com/", proxy=f"http://{host}:{port}", open_timeout=DEADLINE, **QUIET
+            )
+        await serving.result()
