@@ -34,7 +34,7 @@ LAYERS = (
     ("inbox", "keepalive", "logs", "outbox", "stream_options"),
     ("blocks", "getters"),
     ("protocol",),
-    ("broadcast", "client", "server", "connection"),
+    ("broadcast", "client", "server", "connection", "threads"),
     ("asynchronous", "connecting"),
     ("broadcasting", "serving", "reconnecting"),
     ("testing", ""),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 
 from wsproto_core.broadcast import BaseBroadcast, SlowPolicy
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.typing import BytesLike, Data
 
 from .connection import Connection
-from .waiting import SENDING
 
 __all__ = ["Broadcast", "broadcast"]
-
-PATIENCE = 0.05
-"""Seconds to wait for one slow connection before the others are looked at."""
 
 
 class Broadcast(BaseBroadcast[Connection]):
@@ -37,20 +33,35 @@ class Broadcast(BaseBroadcast[Connection]):
             TimeoutError: some of them have no room yet; they are in :attr:`waiting`.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while self.waiting:
-            slow = self.waiting[0]
-            now = time.monotonic()
-            with slow._lock, suppress(TimeoutError):
-                slow._wait_until(slow._may_send, min(now + PATIENCE, until or now + PATIENCE), "", SENDING)
-            slow_ones, self.waiting = self.waiting, []
-            self._deliver(slow_ones, "wait")
-            if self.waiting and until is not None and until <= time.monotonic():
-                raise TimeoutError(f"{len(self.waiting)} connections have no room for the message yet")
+        slow = dict.fromkeys(self.waiting)
+        self.waiting = []
+        ready: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        for connection in slow:
+            connection._call_when_ready(ready.put)
+        try:
+            while slow:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                connection = ready.get(timeout=left)
+                self._deliver([connection], "wait")
+                if self.waiting:
+                    self.waiting.pop()._call_when_ready(ready.put)
+                else:
+                    del slow[connection]
+        except queue.Empty:
+            raise TimeoutError(f"{len(slow)} connections have no room for the message yet") from None
+        finally:
+            self.waiting = list(slow)
 
     def _deliver(self, connections: Iterable[Connection], policy: SlowPolicy) -> None:
         for connection in connections:
-            with connection._lock:
-                super()._deliver([connection], policy)
+            connection._locked_or_deferred(self._deliver_to, connection, policy)
+
+    def _deliver_to(self, connection: Connection, policy: SlowPolicy) -> None:
+        if not connection._sending:
+            super()._deliver([connection], policy)
+        elif connection.open:
+            # Within a message that takes its time.
+            (self.waiting if policy == "wait" else self.skipped).append(connection)
 
 
 def broadcast(

@@ -63,9 +63,8 @@ class ClientConnection(Connection):
             InvalidHandshake: it failed.
             OSError: TLS failed.
         """
-        with self._lock:
-            self._start(sock, tls)
-            self._wait_until(lambda: self.protocol.state is not State.CONNECTING)
+        self._locked(self._start, sock, tls)
+        self._wait_for(lambda: self.protocol.state is not State.CONNECTING)
         if tls is not None and not tls.established and self._error is not None:
             raise self._error
         if self.protocol.handshake_error is not None:

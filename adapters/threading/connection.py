@@ -1,27 +1,28 @@
-"""One connection on blocking calls: moves bytes, waits, wakes.
+"""One connection on blocking calls: moves bytes.
 
 There is no thread a connection, and nothing is handed over between threads, if that can be avoided.
 
 1. Whoever waits (for a message, for room to send, for a pong, for the end) reads the socket: polls it
-   in its own thread, takes what is there, and feeds it to the state machine. If several wait, one of
-   them does it for all; that one is the *reader*. Who waits for a message is preferred, and when the
-   reader leaves, another one takes over.
+   in its own thread, takes what is there, and feeds it to the state machine. How these share the
+   reading among themselves is said in :mod:`.waiting`.
 2. While nobody waits, the keeper (:mod:`.keeper`) stands in. It also meets the deadlines, and wakes
    those whom that concerns.
-3. One lock guards everything. The socket does not block, and nobody holds the lock while waiting, so
-   that it is held for moments only. Reading and writing happen under it: therefore anybody may do
-   either at any time, and no bytes change places.
+3. One lock guards everything. The socket does not block, and nobody holds the lock while waiting or
+   while compressing and masking what is long, so that it is held for moments only. Reading and writing
+   happen under it: therefore anybody may do either at any time, and no bytes change places.
+4. What a signal interrupts and what its handler may do is said in :mod:`.waiting`, too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import Any, Self
 
 from adapters.shared.sockets import prepare_socket
@@ -30,14 +31,19 @@ from wsproto_core.blocks import keep_exception
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import BaseConnection, Sendable, fragments_of
 from wsproto_core.decoding import PieceConverter, convert_message
-from wsproto_core.exceptions import ConnectionClosedOK
+from wsproto_core.events import Fragment
+from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
+from wsproto_core.frames import serialize_close
+from wsproto_core.logs import describe
 from wsproto_core.options import Logger
+from wsproto_core.prepared import PreparedMessage
 from wsproto_core.protocol import Protocol
+from wsproto_core.threads import encode, give_up, send_encoded
 from wsproto_core.typing import BytesLike, CloseCode, Data, State, StreamAction
 
 from .keeper import Kept
 from .streams import Stream, TLSStream
-from .waiting import POLLIN, POLLOUT, RECEIVING, SENDING, SPARE, Waiter, spare
+from .waiting import MESSAGE, OTHER, REFUSALS, ROOM, TURN, Interrupted, Waiter, interrupts_a_change
 
 __all__ = ["Connection", "Ping"]
 
@@ -47,13 +53,51 @@ READ_SIZE = 2**16
 # Bytes up to which several buffers are copied into one, which is cheaper than writing each.
 JOINED = 2**16
 
+# Bytes written before others have their turn with the connection.
+WRITTEN_AT_ONCE = 2**20
 
-class Ping(Future[float]):
+# Bytes from which on a message is compressed and masked without the lock.
+LONG = 2**16
+
+NO_TURN = "not sent: the peer does not read, or another message goes on"
+
+# Bytes read when the stream is lost, where the peer may have said why: more than a system holds.
+REST = 2**23
+
+
+class Ping:
     """A ping that was sent: what :meth:`Connection.ping` returns."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__()
         self._connection = connection
+        self._latency: float | None = None
+        self._error: Exception | None = None
+        self._waiters: set[Waiter] = set()
+
+    def done(self) -> bool:
+        """Whether there is a pong, or will be none."""
+        return self._latency is not None or self._error is not None
+
+    def set_result(self, latency: float) -> None:
+        """There is a pong: for the connection."""
+        self._latency = latency
+        self._wake()
+
+    def set_exception(self, error: Exception) -> None:
+        """There will be none: for the connection."""
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            waiter.wake()
+
+    def _is_done(self, waiter: Waiter) -> bool | None:
+        if self.done():
+            self._waiters.discard(waiter)
+            return True
+        self._waiters = {each for each in self._waiters if not each.gone} | {waiter}
+        return None
 
     def wait(self, timeout: float | None = None) -> float:
         """Wait for the pong, and return the latency in seconds.
@@ -67,18 +111,24 @@ class Ping(Future[float]):
             ConnectionClosed: the connection is closed, there will be no pong.
             TimeoutError: there is none yet.
         """
-        with self._connection._lock:
-            self._connection._wait_until(self.done, _time(timeout), "no pong yet")
-        return self.result()
+        if not self.done():
+            self._connection._until(self._is_done, OTHER, _time(timeout), "no pong yet")
+        if self._error is not None:
+            raise self._error
+        assert self._latency is not None
+        return self._latency
 
 
 class Connection(Kept, BaseConnection):
-    """A WebSocket connection. Any thread may call any method at any time.
+    """A WebSocket connection. Any thread may call any method at any time, and so may a signal handler.
 
     It is an iterator over messages, which ends when the connection is closed with code 1000, 1001 or 1005
     and raises :exc:`ConnectionClosedError` when it is closed otherwise. As a context manager it is
     closed on exit: with code 1000; with 1011 when an exception leaves the block; at once, with 1001,
     when the program ends (:exc:`KeyboardInterrupt`, :exc:`SystemExit`).
+
+    An exception that a signal handler raises in the middle of a call, as Ctrl-C does, leaves no trace
+    if that call waits. In the middle of a change it aborts the connection.
 
     Attributes:
         transport: the socket, once there is one. It is non-blocking; leave reading and writing to us.
@@ -88,20 +138,12 @@ class Connection(Kept, BaseConnection):
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
-        # Signal handlers may interrupt a thread that holds it, and call methods.
-        self._lock = threading.RLock()
         self._stream: Stream | None = None
         self._tls: TLSStream | None = None
-        self._fd = -1
         self._error: OSError | None = None  # by which the stream was lost
-        self._unwritten: list[Any] = []  # buffers
-        self._blocked = False  # whether the socket takes no more
-        self._reading_paused = False
-        self._over = False  # whether there will be no more messages
-        self._fragmenting = False
-        # Who waits, and who of them reads
-        self._waiters: list[Waiter] = []
-        self._reader: Waiter | None = None
+        self._unwritten: deque[Any] = deque()  # buffers
+        self._sent_later: deque[tuple[Any, ...]] = deque()  # what signal handlers have sent within messages
+        self._returned: deque[Data] = deque()  # what was taken and could not be returned to the caller
 
     @property
     def tls(self) -> TLSInfo | None:
@@ -125,22 +167,40 @@ class Connection(Kept, BaseConnection):
             ConcurrencyError: another thread receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        protocol = self.protocol
-        until = None if timeout is None else time.monotonic() + timeout
-        self._lock.acquire()  # for less than half of what "with" costs
+        hand: list[Data] = []
         try:
-            if self._receiving:
-                self._check_not_receiving()
-            while (message := protocol.next_message()) is None:
-                self._wait_for_input(self._has_message, until)
-            if self._reading_paused:
-                self._react()
-        finally:
-            self._lock.release()
-        return message if decode is None else convert_message(message, decode)
+            if self.protocol.undelivered or self._returned or self._over:
+                self._locked(self._take, hand)
+            if not hand:
+                take = functools.partial(self._take, hand)
+                self._until(take, MESSAGE, _time(timeout), "nothing received in time")
+            return hand[0] if decode is None else convert_message(hand[0], decode)
+        except UnicodeDecodeError:
+            raise
+        except BaseException:
+            if hand:
+                # An interruption has come between taking the message and returning it.
+                self._returned.append(hand[0])
+            raise
 
-    def _has_message(self) -> bool:
-        return self.protocol.undelivered > 0 or self._over
+    def _take(self, hand: list[Data], waiter: Waiter | None = None) -> bool | None:
+        self._check_receiver(waiter)
+        message = self._returned.popleft() if self._returned else self.protocol.next_message()
+        if self._reading_paused:
+            # There may be room now. Asking may have let go on what extensions had no room for.
+            self._react()
+            if message is None:
+                message = self.protocol.next_message()
+        if message is not None:
+            hand.append(message)
+            return True
+        if self._over:
+            raise self.protocol.close_exception()
+        return None
+
+    def _check_receiver(self, waiter: Waiter | None) -> None:
+        if self._receiver is not None and self._receiver is not waiter:
+            raise ConcurrencyError("another thread is receiving from this connection already")
 
     def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Data]:
         """Receive the next message in pieces, as they arrive.
@@ -159,45 +219,40 @@ class Connection(Kept, BaseConnection):
             ConcurrencyError: another thread receives.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        protocol = self.protocol
         converter = PieceConverter(decode)
         final = False
         while not final:
-            until = _time(timeout)
-            with self._lock:
-                self._check_not_receiving()
-                while (fragment := protocol.next_fragment()) is None:
-                    self._wait_for_input(self._input_ready(), until)
-                self._react()
-            final = fragment.final
-            piece = converter.convert(fragment.data, final)
+            hand: list[Fragment] = []
+            take = functools.partial(self._take_fragment, hand)
+            try:
+                self._until(take, MESSAGE, _time(timeout), "nothing received in time")
+                final = hand[0].final
+                piece = converter.convert(hand[0].data, final)
+            except UnicodeDecodeError:
+                raise
+            except BaseException:
+                if hand:
+                    # An interruption has come, and a piece is lost: nothing may follow it.
+                    self.abort()
+                raise
             if piece:
                 yield piece
 
-    def _input_ready(self) -> Callable[[], bool]:
-        seen = self.protocol.statistics.bytes_received
-        return lambda: self._has_message() or self.protocol.statistics.bytes_received > seen
-
-    def _wait_for_input(self, ready: Callable[[], bool], until: float | None) -> None:
-        """What was asked for is not there: wait until it may be."""
-        self._receiving = True
-        try:
-            if self._reading_paused:
-                # The message under construction may have been what stopped the reading, and asking for
-                # it may have let go on what extensions had no room for.
-                self._react()
-                if self.protocol.undelivered:
-                    return
-            if self._over:
-                raise self.protocol.close_exception()
-            if not self._wait(ready, until, RECEIVING):
-                raise TimeoutError("nothing received in time")
-        except BaseException:
-            self.protocol.stop_waiting()
+    def _take_fragment(self, hand: list[Fragment], waiter: Waiter) -> bool | None:
+        self._check_receiver(waiter)
+        if self._returned:
+            hand.append(Fragment(self._returned.popleft(), True))
+            return True
+        fragment = self.protocol.next_fragment()
+        if fragment is not None or self._reading_paused:
             self._react()
-            raise
-        finally:
-            self._receiving = False
+            fragment = fragment or self.protocol.next_fragment()
+        if fragment is not None:
+            hand.append(fragment)
+            return True
+        if self._over:
+            raise self.protocol.close_exception()
+        return None
 
     def __iter__(self) -> Self:
         return self
@@ -238,76 +293,159 @@ class Connection(Kept, BaseConnection):
             TimeoutError: there was no room in time: the peer does not read.
             TypeError: the message, or an item of it, has another type.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = _time(timeout)
         kind = type(message)
         if kind is not str and kind is not bytes and (fragments := fragments_of(message)) is not None:
             if isinstance(fragments, AsyncIterable):
                 raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
             self._send_fragments(fragments, text, compress, until)
             return
-        self._lock.acquire()
         try:
-            if self._fragmenting or self._unwritten:
-                self._wait_for_turn(until)
-            self.protocol.send(message, text=text, compress=compress)  # type: ignore[arg-type]
-            self._flush()
-            if self._unwritten or self._watched:
-                self._drain(until)
-        finally:
-            self._lock.release()
+            if _size(message) >= LONG:
+                self._send_parts([message], True, text, compress, until)
+            elif self._turns or not self._locked(self._send_now, message, text, compress):
+                send = functools.partial(self._send_now, message, text, compress)
+                self._until(send, TURN, until, NO_TURN)
+        except Interrupted:
+            self._send_later(message, text, compress)
+        self._drain(until)
 
     def _send_fragments(
         self, fragments: Iterable[Any], text: bool | None, compress: bool | None, until: float | None
     ) -> None:
-        protocol = self.protocol
-        with self._lock:
-            self._wait_for_turn(until)
-            self._fragmenting = True
-        begun = False
         try:
-            for fragment in fragments:
-                with self._lock:
-                    protocol.send(fragment, text=text, fin=False, compress=compress)
-                    begun = True
-                    self._flush()
-                    self._drain(until)
-            if begun:
-                with self._lock:
-                    protocol.end_message()
-                    begun = False
-                    self._flush()
-                    self._drain(until)
-        except BaseException as error:
-            with self._lock:
-                if begun and protocol.state is State.OPEN:
-                    # Nothing else could follow on this connection.
-                    protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
-                    self._react()
-            raise
-        finally:
-            with self._lock:
-                self._fragmenting = False
-                self._notify()
+            self._send_parts(fragments, False, text, compress, until)
+        except Interrupted:
+            self._send_later(list(fragments), text, compress)
 
-    def _wait_for_turn(self, until: float | None) -> None:
-        """Wait until this thread may send."""
-        late = "not sent: the peer does not read, or another message goes on"
-        self._wait_until(self._may_send, until, late, SENDING)
+    def _send_now(
+        self, message: Any, text: bool | None, compress: bool | None, waiter: Waiter | None = None
+    ) -> bool | None:
+        if not self._may_send():
+            if self._sending == threading.get_ident():
+                raise Interrupted
+            return None
+        self.protocol.send(message, text=text, compress=compress)
+        self._flush()
+        if self._unwritten or self._watched:
+            self._update()
+        return True
 
-    def _may_send(self) -> bool:
-        protocol = self.protocol
-        return protocol.state is not State.OPEN or (protocol.writable and not self._fragmenting)
+    def _send_later(self, *arguments: Any) -> None:
+        """Send what a signal handler sends when what it has interrupted is done."""
+        self._sent_later.append(arguments)
+        self._locked_or_deferred(self._send_deferred)
 
-    def _drain(self, until: float | None) -> None:
-        """Leave to the keeper what did not fit, but wait if that is too much."""
-        if not self.protocol.writable:
-            self._wait_until(self._has_room, until, "not written yet: the peer does not read", SENDING)
-            if not self.protocol.writable:
-                raise self.protocol.close_exception()
+    def _send_deferred(self) -> None:
+        while self._sent_later and not self._sending:
+            message, text, compress = self._sent_later.popleft()
+            try:
+                if isinstance(message, list):
+                    for fragment in message:
+                        self.protocol.send(fragment, text=text, fin=False, compress=compress)
+                    self.protocol.end_message()
+                else:
+                    self.protocol.send(message, text=text, compress=compress)
+            except REFUSALS as error:
+                self.logger.debug("not sent for a signal handler: %s", describe(error))
+        self._flush()
         self._update()
 
-    def _has_room(self) -> bool:
-        return self.protocol.writable or self._over
+    def _send_parts(
+        self, parts: Iterable[Any], fin: bool, text: bool | None, compress: bool | None, until: float | None
+    ) -> None:
+        """Send a message in parts, or a long one, while others wait for their turn.
+
+        Arguments:
+            parts: the fragments, or the one message.
+            fin: whether it is the latter.
+        """
+        me = threading.get_ident()
+        if self._sending == me:
+            raise Interrupted
+        writer = self._outbox.writer
+        try:
+            self._until(self._take_turn, TURN, until, NO_TURN)
+            for part in parts:
+                self._send_part(part, fin, text, compress)
+                self._drain(until)
+            if writer.building:
+                self._locked(self._end_message)
+                self._drain(until)
+        except BaseException as error:
+            if self._sending == me and writer.building:
+                # Nothing else could follow on this connection.
+                self._locked(self._fail, error)
+            raise
+        finally:
+            if self._sending == me:
+                # No signal is handled before this, and if one is afterwards, the other call follows.
+                self._sending = 0
+                try:
+                    self._locked(self._turn_over)
+                except BaseException:
+                    self._locked(self._turn_over)
+                    raise
+
+    def _take_turn(self, waiter: Waiter) -> bool | None:
+        if not self._may_send():
+            return None
+        if self.protocol.state is not State.OPEN:
+            raise self.protocol.close_exception()
+        self._sending = waiter.thread
+        return True
+
+    def _turn_over(self) -> None:
+        self._send_deferred()
+        self._notify()
+
+    def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
+        if _size(message) < LONG:
+            self._locked(self._write_message, message, fin, text, compress)
+            return
+        try:
+            buffers = encode(self.protocol, message, text=text, fin=fin, compress=compress)
+            self._locked(self._write_encoded, buffers, fin)
+        except REFUSALS:
+            raise
+        except BaseException:
+            # What is encoded next might refer to this, which the peer does not get.
+            self.abort()
+            raise
+
+    def _write_message(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
+        self.protocol.send(message, text=text, fin=fin, compress=compress)
+        self._flush()
+        self._update()
+
+    def _write_encoded(self, buffers: list[bytes], fin: bool) -> None:
+        send_encoded(self.protocol, buffers, fin=fin)
+        self._flush()
+        self._update()
+
+    def _end_message(self) -> None:
+        self.protocol.end_message()
+        self._flush()
+        self._update()
+
+    def _fail(self, error: BaseException) -> None:
+        if self.protocol.state is State.OPEN:
+            self.protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
+            self._react()
+
+    def _drain(self, until: float | None) -> None:
+        """Leave to others what did not fit into the socket, but wait if that is too much."""
+        if not self.protocol.writable:
+            # A signal handler must not wait for what it has interrupted.
+            with contextlib.suppress(Interrupted):
+                self._until(self._has_room, ROOM, until, "not written yet: the peer does not read")
+
+    def _has_room(self, waiter: Waiter) -> bool | None:
+        if self._has_had_room(waiter):
+            return True
+        if self._over:
+            raise self.protocol.close_exception()
+        return None
 
     def ping(self, data: Data | BytesLike | None = None) -> Ping:
         """Send a ping.
@@ -323,12 +461,24 @@ class Connection(Kept, BaseConnection):
             RuntimeError: too many pings wait for their pong (``max_pings``).
             ValueError: a ping with this payload waits for its pong, or it is too long.
         """
-        with self._lock:
-            payload = self.protocol.ping(data)
-            ping = self._pings[payload] = Ping(self)
-            self._flush()
-            self._drain(None)
+        ping = Ping(self)
+        try:
+            self._locked(self._send_ping, ping, data)
+        except Interrupted:
+            self._deferred.append((self._send_ping_later, (ping, data)))
+        self._drain(None)
         return ping
+
+    def _send_ping(self, ping: Ping, data: Data | BytesLike | None) -> None:
+        self._pings[self.protocol.ping(data)] = ping
+        self._flush()
+        self._update()
+
+    def _send_ping_later(self, ping: Ping, data: Data | BytesLike | None) -> None:
+        try:
+            self._send_ping(ping, data)
+        except REFUSALS as error:
+            ping.set_exception(error)
 
     def pong(self, data: Data | BytesLike = b"") -> None:
         """Send a pong that nobody asked for, as a heartbeat in one direction.
@@ -340,10 +490,13 @@ class Connection(Kept, BaseConnection):
             ConnectionClosed: the connection is closed, or closing.
             ValueError: the payload is too long.
         """
-        with self._lock:
-            self.protocol.pong(data)
-            self._flush()
-            self._drain(None)
+        self._locked_or_deferred(self._send_pong, data)
+        self._drain(None)
+
+    def _send_pong(self, data: Data | BytesLike) -> None:
+        self.protocol.pong(data)
+        self._flush()
+        self._update()
 
     # Closing
 
@@ -361,10 +514,13 @@ class Connection(Kept, BaseConnection):
             TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
-        with self._lock:
-            self.protocol.close(code, reason)
-            self._react()
-        self.wait_closed()
+        serialize_close(code, reason)
+        if self._locked_or_deferred(self._begin_closing, code, reason) and not interrupts_a_change():
+            self.wait_closed()
+
+    def _begin_closing(self, code: int, reason: str) -> None:
+        self.protocol.close(code, reason)
+        self._react()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the connection is closed, TCP included.
@@ -375,24 +531,23 @@ class Connection(Kept, BaseConnection):
         Raises:
             TimeoutError: it is not closed yet.
         """
-        with self._lock:
-            self._wait_until(self._is_closed, _time(timeout), "the connection is not closed yet")
+        self._wait_for(self._is_closed, _time(timeout), "the connection is not closed yet")
 
     def _is_closed(self) -> bool:
         return self.protocol.state is State.CLOSED
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
-        with self._lock:
-            if self.protocol.state is State.OPEN:
-                self.protocol.close(CloseCode.GOING_AWAY)
-                self._react()
-            self._lose()
+        self._locked_or_deferred(self._abandon)
+
+    def _abandon(self) -> None:
+        if self.protocol.state is State.OPEN:
+            self._begin_closing(CloseCode.GOING_AWAY, "")
+        self._lose()
 
     def abort(self) -> None:
         """Close the stream at once, whatever is under way."""
-        with self._lock:
-            self._lose()
+        self._locked_or_deferred(self._lose)
 
     def __enter__(self) -> Self:
         return self
@@ -410,93 +565,7 @@ class Connection(Kept, BaseConnection):
                 self.abandon()
                 raise
 
-    # Waiting. From here on, whoever calls has the lock, once.
-
-    def _wait_until(
-        self, ready: Callable[[], object], until: float | None = None, late: str = "", kind: int = 0
-    ) -> None:
-        """Wait until something is so, or raise TimeoutError; see :meth:`_wait`."""
-        if not ready() and not self._wait(ready, until, kind):
-            raise TimeoutError(late)
-
-    def _wait(self, ready: Callable[[], object], until: float | None, kind: int) -> bool:
-        """Wait, without the lock, until something that is not so may have become so; return whether it may.
-
-        Meanwhile this thread reads, if no other one does, and writes, if it is waiting for that.
-
-        Arguments:
-            ready: called with the lock, by any thread; must not change anything.
-            until: the time at which to give up.
-            kind: RECEIVING if this waits for a message, SENDING if for room, or 0.
-        """
-        waiter = spare.pop() if spare else Waiter()
-        waiter.ready = ready
-        waiter.kind = kind
-        waiter.events = 0
-        self._waiters.append(waiter)
-        self._looks = 0
-        if self._left:
-            self._left = False
-            self._watch()
-        try:
-            while True:
-                reader = self._reader
-                if reader is None or (kind == RECEIVING and reader.kind != RECEIVING):
-                    self._reader = waiter
-                    if reader is not None:
-                        reader.wake()
-                waiter.events = POLLIN if self._reader is waiter and not self._reading_paused else 0
-                if kind == SENDING and self._blocked:
-                    waiter.events |= POLLOUT
-                    self._watch()
-                waiter.waiting = True
-                self._lock.release()
-                try:
-                    happened = waiter.poll(self._fd, until)
-                finally:
-                    self._lock.acquire()
-                    waiter.waiting = False
-                    if waiter.woken:
-                        waiter.silence()
-                        if self._stream is None:
-                            self._close_socket()
-                if happened:
-                    self._receive()
-                    if happened != POLLIN:
-                        self._react()
-                    elif kind == RECEIVING:
-                        return True  # to ask for the message is not dearer than to look
-                if ready():
-                    return True
-                if until is not None and until <= time.monotonic():
-                    return False
-        finally:
-            self._waiters.remove(waiter)
-            if self._reader is waiter:
-                self._reader = None
-            if self._waiters or kind == SENDING or not self._noted:
-                self._pass_on()
-            del waiter.ready
-            if len(spare) < SPARE:
-                spare.append(waiter)
-
-    def _pass_on(self) -> None:
-        """A thread has left: let another one read, and write what it did not; in the end, the keeper."""
-        if self._waiters:
-            if self._reader is None:
-                min(self._waiters, key=lambda waiter: waiter.kind != RECEIVING).wake()
-        else:
-            self._note()
-        self._watch()
-
-    def _notify(self) -> None:
-        """Wake those who have waited for what has happened."""
-        for waiter in self._waiters:
-            resumed = waiter is self._reader and not (waiter.events & POLLIN or self._reading_paused)
-            if resumed or waiter.ready():
-                waiter.wake()
-
-    # Moving bytes
+    # Moving bytes. From here on, whoever calls has the lock.
 
     def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
         """There is a stream: begin."""
@@ -511,18 +580,23 @@ class Connection(Kept, BaseConnection):
         self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
         self._react()
 
-    def _receive(self) -> None:
-        """Read what is there, and do what follows."""
+    def _receive(self, waiter: Waiter | None = None, size: int = READ_SIZE) -> None:
+        """Read what is there, and do what follows.
+
+        Arguments:
+            waiter: what the thread that does this waits by, if it waits.
+            size: the greatest number of bytes.
+        """
         protocol = self.protocol
         stream = self._stream
         if stream is None or self._reading_paused:
             return
         try:
-            data = stream.recv(READ_SIZE)
+            data = stream.recv(size)
             if data and self._tls is not None and self._tls.ended:
                 # The end has come with it, and does not make the socket readable again.
                 protocol.receive_data(data)
-                data = stream.recv(READ_SIZE)
+                data = stream.recv(size)
             if data:
                 protocol.receive_data(data)
             else:
@@ -538,8 +612,10 @@ class Connection(Kept, BaseConnection):
         held = (self._tls is not None and self._tls.unsent) or (self._unwritten and not self._blocked)
         if events or held or not protocol.wants_read:
             self._react()
-        elif len(self._waiters) > 1:
-            self._notify()
+        # Who reads has not waited for all that has come, and others may have.
+        for other in (self._receiver, self._reader):
+            if other is not None and other is not waiter:
+                other.wake()
 
     def _react(self) -> None:
         """Do what follows from any change of the state machine."""
@@ -565,13 +641,9 @@ class Connection(Kept, BaseConnection):
             if self._tls is not None:
                 self._tls.flush()
             if self._unwritten:
-                self._write(stream, self._unwritten)
-            buffers: list[Any] = self.protocol.data_to_send()
-            if buffers:
-                if len(buffers) > 1 and sum(map(len, buffers)) <= JOINED:
-                    buffers = [b"".join(buffers)]
-                self._unwritten = buffers
-                self._write(stream, buffers)
+                self._write(stream)
+            self._unwritten.extend(self.protocol.data_to_send())
+            self._write(stream)
             self._blocked = False
             if self._over:
                 self._end_stream(stream)
@@ -582,19 +654,37 @@ class Connection(Kept, BaseConnection):
         except OSError as error:
             self._lose(error)
 
-    def _write(self, stream: Stream, buffers: list[Any]) -> None:
+    def _write(self, stream: Stream) -> None:
+        buffers = self._unwritten
+        written = 0
         while buffers:
+            if len(buffers) > 1 and len(buffers[0]) < JOINED // 2:
+                self._join_buffers()
             first = buffers[0]
             count = stream.send(first)
             self.protocol.data_sent(count)
             if count == len(first):
-                del buffers[0]
+                buffers.popleft()
             else:
                 buffers[0] = memoryview(first)[count:]
+            written += count
+            if written >= WRITTEN_AT_ONCE and buffers:
+                # Others have their turn. The socket has room, and so this goes on at once.
+                raise BlockingIOError
+
+    def _join_buffers(self) -> None:
+        """Join small buffers at the beginning into one: for one system call, and one record of TLS."""
+        buffers = self._unwritten
+        pieces = [buffers.popleft()]
+        size = len(pieces[0])
+        while buffers and size + len(buffers[0]) <= JOINED:
+            size += len(buffers[0])
+            pieces.append(buffers.popleft())
+        buffers.appendleft(b"".join(pieces) if len(pieces) > 1 else pieces[0])
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
         """Write what a broadcast has for this connection, on which nothing else is under way."""
-        self._unwritten = list(buffers)
+        self._unwritten.extend(buffers)
         not_written(self.protocol, sum(map(len, buffers)))
         self._flush()
         if self._unwritten:
@@ -617,22 +707,51 @@ class Connection(Kept, BaseConnection):
         if error is not None and stream is not None:
             self._error = error
             # What came before may say more: that the peer has closed the connection, for example.
+            rest = REST
             with contextlib.suppress(OSError):
-                while protocol.wants_read and (data := stream.recv(READ_SIZE)):
+                while rest > 0 and (data := stream.recv(READ_SIZE)):
                     protocol.receive_data(data)
+                    rest -= len(data)
         if not self._is_closed():
             protocol.connection_lost(error)
-            self._unwritten, self._blocked = [], False
+            self._unwritten.clear()
+            self._blocked = False
             self._react()
             self._let_go()
             self._close_socket()
             self.log_closed()
 
+    def _tear_down(self) -> None:
+        closed = self._is_closed()
+        self._stream = None
+        self._unwritten.clear()
+        self._blocked, self._reading_paused, self._over = False, True, True
+        give_up(self.protocol, InterruptedError(f"{self._interruption} came in the middle of a change"))
+        self._fail_pings()
+        self._let_go()
+        self._wake_all()
+        self._close_socket()
+        if not closed:
+            self.log_closed()
+
     def _close_socket(self) -> None:
         """Close the socket, but not while threads poll it: the last one does it."""
-        if self._fd >= 0 and not any(waiter.waiting for waiter in self._waiters):
+        if self._fd < 0:
+            return
+        if any(waiter.asleep and waiter.events for waiter in self._waiters):
+            with contextlib.suppress(OSError):
+                self.transport.shutdown(socket.SHUT_RDWR)
+        elif self.transport.fileno() >= 0:
+            self._unwatch()
             self.transport.close()
 
 
 def _time(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
+
+
+def _size(message: Any) -> int:
+    """Return about how long a message is, before it is compressed."""
+    if isinstance(message, PreparedMessage):
+        message = message.message
+    return message.nbytes if isinstance(message, memoryview) else len(message)

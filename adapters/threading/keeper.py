@@ -8,12 +8,18 @@ connection that a thread leaves is noted once; only while some are noted does th
 now and then to see which of them have been left alone. It steps aside as soon as a thread comes
 back. Deadlines are in a heap, one a connection, and lie there until their time: only a nearer one
 than all before makes a connection call.
+
+One connection never holds up another. The keeper waits for nobody's lock: what it wants of a
+connection that somebody works on is done by that one, or tried again. It takes a bounded amount of
+bytes from each, and looks at the deadlines of all in between. Nor does anybody wait for the keeper:
+what others want of it is in a queue to which they add, and has no lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import heapq
+import itertools
 import math
 import os
 import selectors
@@ -21,27 +27,28 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from wsproto_core.connection import BaseConnection
-
-from .waiting import POLLOUT, Alarm, Waiter
+from .waiting import Alarm, Waiter, Waiting, shared_alarm
 
 __all__ = ["Kept"]
 
 # Seconds between two looks at the connections that have been left.
 PERIOD = 0.1
 
+# Seconds after which a connection is tried again that somebody works on.
+BUSY_PERIOD = 0.001
 
-class Kept(BaseConnection, ABC):
+# Bytes read at once for a connection that nobody waits for.
+SHARE = 2**14
+
+
+class Kept(Waiting, ABC):
     """The keeper's side of a connection. What has an underscore is called with the connection's lock."""
 
     transport: socket.socket
-    _lock: threading.RLock
-    _waiters: list[Waiter]
-    _blocked: bool
-    _reading_paused: bool
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -55,16 +62,18 @@ class Kept(BaseConnection, ABC):
     def abort(self) -> None: ...
 
     @abstractmethod
-    def _receive(self) -> None: ...
-
-    @abstractmethod
-    def _react(self) -> None: ...
+    def _receive(self, waiter: Waiter | None = None, size: int = ...) -> None: ...
 
     def _note(self) -> None:
         """A thread has left, and nobody waits."""
         if not self._noted and not self.closed:
             self._noted = True
             keeper().note(self)
+
+    def _come_back(self) -> None:
+        """A thread waits again."""
+        self._looks = 0
+        self._left = False
 
     def _update(self) -> None:
         """Let the keeper know what it has to do."""
@@ -76,154 +85,199 @@ class Kept(BaseConnection, ABC):
 
     def _let_go(self) -> None:
         """There is no deadline, or an earlier one."""
-        if self._deadline is not None:
-            self._deadline.connection = None
+        entry, self._deadline = self._deadline, None
+        if entry is not None:
+            keeper().drop(entry)
 
     def _watch(self) -> None:
         """Let the keeper watch the socket for what no thread does."""
         events = selectors.EVENT_READ if self._left and not self._reading_paused else 0
-        if self._blocked and not any(waiter.events & POLLOUT for waiter in self._waiters):
+        if self._blocked and self._writer is None:
             events |= selectors.EVENT_WRITE
         if events != self._watched:
-            self._watched = events
-            keeper().watch(self.transport, events, self)
+            before, self._watched = self._watched, events
+            keeper().watch(self._fd, before, events, self)
+
+    def _unwatch(self) -> None:
+        """The socket is about to be closed."""
+        if self._watched:
+            self._watched = 0
+            keeper().forget(self._fd, self)
 
     def look(self) -> bool:
         """See whether the connection has been left alone; return whether to look again."""
-        with self._lock:
-            self._looks += 1
-            if self._looks == 1:
-                return True
+        return not self._locked_if_free(self._look) or self._noted
+
+    def _look(self) -> None:
+        self._looks += 1
+        if self._looks > 1:
             self._noted = False
             self._left = not self._waiters
             self._watch()
+
+    def socket_ready(self, events: int) -> bool:
+        """The socket can be read, or written; return whether nobody works on the connection."""
+        return self._locked_if_free(self._socket_ready, events)
+
+    def _socket_ready(self, events: int) -> None:
+        if events & selectors.EVENT_READ and self._left:
+            self._receive(None, SHARE)
+        if events & selectors.EVENT_WRITE:
+            self._react()
+
+    def deadline_reached(self) -> bool:
+        """The time has come to look at the deadline; return whether to come again."""
+        if self._locked_if_free(self._meet_deadline):
             return False
+        # Whoever works on it may do so again and again, and so does this as well.
+        if not self._deferred:
+            self._deferred.append((self._meet_deadline, ()))
+        return True
 
-    def socket_ready(self, events: int) -> None:
-        """The socket can be read, or written."""
-        with self._lock:
-            if events & selectors.EVENT_READ and self._left:
-                self._receive()
-            if events & selectors.EVENT_WRITE:
-                self._react()
-
-    def deadline_reached(self) -> None:
-        """The time has come to look at the deadline."""
-        with self._lock:
-            self._deadline = None
-            deadline = self.protocol.deadline()
-            if deadline is not None and deadline <= time.monotonic():
-                # The peer is not to blame for what is there to be read.
-                self._receive()
-                self.protocol.handle_timeout()
-                self._react()
-            else:
-                self._update()
+    def _meet_deadline(self) -> None:
+        self._let_go()
+        deadline = self.protocol.deadline()
+        if deadline is not None and deadline <= time.monotonic():
+            # The peer is not to blame for what is there to be read.
+            self._receive()
+            self.protocol.handle_timeout()
+            self._react()
+        else:
+            self._update()
 
 
 class Entry:
     """A deadline in the heap; without a connection, it is to be ignored."""
 
+    __slots__ = ("connection", "when")
+
     def __init__(self, when: float, connection: Kept) -> None:
         self.when = when
         self.connection: Kept | None = connection
 
-    def __lt__(self, other: Entry) -> bool:
-        return self.when < other.when
-
 
 class Keeper:
-    """Keeps the connections of this process. Its methods may be called by any thread."""
+    """Keeps the connections of this process. Its methods without underscore may be called by any thread."""
 
     def __init__(self) -> None:
-        # Signal handlers may interrupt a thread that holds it, and close connections.
-        self._lock = threading.RLock()
         self._selector = selectors.DefaultSelector()
         self._alarm = Alarm()
         self._selector.register(self._alarm.fd, selectors.EVENT_READ)
-        self._rung = False
-        self._deadlines: list[Entry] = []
+        # Later there may be no descriptors left, and whoever waits needs one of these.
+        shared_alarm()
+        self._requests: deque[tuple[Callable[..., None], Any]] = deque()
+        # Comparing numbers calls nothing that is interrupted.
+        self._deadlines: list[tuple[float, int, Entry]] = []
+        self._numbers = itertools.count()
+        self._dropped = 0  # entries in the heap that are to be ignored
         self._left: list[Kept] = []
         self._next_look = 0.0
         self._sleeps_until = 0.0
         threading.Thread(target=self._run, name="wsproto-core keeper", daemon=True).start()
 
-    def watch(self, sock: socket.socket, events: int, connection: Kept) -> None:
+    # A selector's methods for one socket touch nothing of another one's.
+
+    def watch(self, fd: int, before: int, events: int, connection: Kept) -> None:
         """Call the connection when its socket is readable or writable; with 0, no longer."""
-        with self._lock:
-            if not events:
-                self._selector.unregister(sock)
-            elif sock in self._selector.get_map():
-                self._selector.modify(sock, events, connection)
-            else:
-                self._selector.register(sock, events, connection)
+        if not events:
+            self._selector.unregister(fd)
+        elif before:
+            self._selector.modify(fd, events, connection)
+        else:
+            self._selector.register(fd, events, connection)
+
+    def forget(self, fd: int, connection: Kept) -> None:
+        """The socket is about to be closed."""
+        key = self._selector.get_map().get(fd)
+        if key is not None and key.data is connection:
+            self._selector.unregister(fd)
 
     def call_at(self, when: float, connection: Kept) -> Entry:
-        """Call the connection at a time, unless the entry is emptied before."""
+        """Call the connection at a time, unless the entry is dropped before."""
         entry = Entry(when, connection)
-        with self._lock:
-            heapq.heappush(self._deadlines, entry)
-            self._wake_by(when)
+        self._request(when, self._push, entry)
         return entry
+
+    def drop(self, entry: Entry) -> None:
+        """Ignore an entry."""
+        entry.connection = None
+        self._requests.append((self._drop, entry))
 
     def note(self, connection: Kept) -> None:
         """A thread has left the connection: look at it now and then."""
-        with self._lock:
-            if not self._left:
-                self._next_look = time.monotonic() + PERIOD
-                self._wake_by(self._next_look)
-            self._left.append(connection)
+        self._request(time.monotonic() + PERIOD, self._add, connection)
 
-    def _wake_by(self, when: float) -> None:
-        if when < self._sleeps_until and not self._rung:
-            self._rung = True
+    def _request(self, when: float, function: Callable[..., None], argument: Any) -> None:
+        self._requests.append((function, argument))
+        # It looks at the requests after it has said until when it sleeps.
+        if when < self._sleeps_until:
             self._alarm.ring()
+
+    # In the keeper's thread
 
     def _run(self) -> None:
         while True:
+            busy = False
             for key, events in self._selector.select(self._patience()):
-                if key.data is not None:
-                    self._call(key.data, key.data.socket_ready, events)
-            with self._lock:
-                if self._rung:
-                    self._rung = False
+                if key.data is None:
                     self._alarm.silence()
+                elif not self._call(key.data, key.data.socket_ready, events):
+                    busy = True
+                self._meet_deadlines()
+            if busy:
+                time.sleep(BUSY_PERIOD)
             if self._left and self._next_look <= time.monotonic():
-                self._look()
-            while (connection := self._next_due()) is not None:
-                self._call(connection, connection.deadline_reached)
+                self._left = [each for each in self._left if self._call(each, each.look)]
+                self._next_look = time.monotonic() + PERIOD
+            self._meet_deadlines()
 
     def _patience(self) -> float | None:
         """Return for how long there is nothing to do; whoever has something earlier wakes us from now on."""
-        with self._lock:
-            self._sleeps_until = min(
-                self._next_look if self._left else math.inf,
-                self._deadlines[0].when if self._deadlines else math.inf,
-            )
+        self._take_requests()
+        self._sleeps_until = min(
+            self._next_look if self._left else math.inf,
+            self._deadlines[0][0] if self._deadlines else math.inf,
+        )
+        if self._requests:
+            return 0.0
         if self._sleeps_until == math.inf:
             return None
         return max(0.0, self._sleeps_until - time.monotonic())
 
-    def _look(self) -> None:
-        with self._lock:
-            left, self._left = self._left, []
-        stay = [connection for connection in left if self._call(connection, connection.look)]
-        with self._lock:
-            self._left += stay
+    def _take_requests(self) -> None:
+        while self._requests:
+            function, argument = self._requests.popleft()
+            function(argument)
+
+    def _push(self, entry: Entry) -> None:
+        heapq.heappush(self._deadlines, (entry.when, next(self._numbers), entry))
+
+    def _drop(self, entry: Entry) -> None:
+        # Most are dropped long before their time.
+        self._dropped += 1
+        if self._dropped > len(self._deadlines) // 2:
+            self._deadlines = [each for each in self._deadlines if each[2].connection is not None]
+            heapq.heapify(self._deadlines)
+            self._dropped = 0
+
+    def _add(self, connection: Kept) -> None:
+        if not self._left:
             self._next_look = time.monotonic() + PERIOD
+        self._left.append(connection)
 
-    def _next_due(self) -> Kept | None:
+    def _meet_deadlines(self) -> None:
+        self._take_requests()
         now = time.monotonic()
-        with self._lock:
-            while self._deadlines and (self._deadlines[0].when <= now or not self._deadlines[0].connection):
-                entry = heapq.heappop(self._deadlines)
-                if entry.connection is not None:
-                    return entry.connection
-        return None
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, entry = heapq.heappop(self._deadlines)
+            connection = entry.connection
+            if connection is not None and self._call(connection, connection.deadline_reached):
+                entry.when = now + PERIOD
+                self._push(entry)
 
-    def _call(self, connection: Kept, function: Callable[..., bool | None], *arguments: int) -> bool:
+    def _call(self, connection: Kept, function: Callable[..., bool], *arguments: int) -> bool:
         try:
-            return bool(function(*arguments))
+            return function(*arguments)
         except Exception:
             # It must not be the end of all others.
             connection.logger.exception("internal error")
@@ -239,10 +293,11 @@ _lock = threading.RLock()
 def keeper() -> Keeper:
     """Return the keeper of this process, which begins with the first connection."""
     global _keeper
-    with _lock:
-        if _keeper is None:
-            _keeper = Keeper()
-        return _keeper
+    if _keeper is None:
+        with _lock:
+            if _keeper is None:
+                _keeper = Keeper()
+    return _keeper
 
 
 def _forget() -> None:

@@ -90,9 +90,11 @@ class ServerConnection(Connection, BaseServerConnection):
             self.server._leave(self)
 
     def shut_down(self, code: int | None, reason: str) -> None:
-        with self._lock:
-            self._begin_shut_down(code, reason)
-            self._react()
+        self._locked_or_deferred(self._shut_down, code, reason)
+
+    def _shut_down(self, code: int | None, reason: str) -> None:
+        self._begin_shut_down(code, reason)
+        self._react()
 
     def serve_on(self, sock: socket.socket, context: ssl_module.SSLContext | None) -> None:
         """Live on an accepted socket until the end, in the calling thread.
@@ -104,9 +106,9 @@ class ServerConnection(Connection, BaseServerConnection):
         protocol = self.protocol
         self._thread = threading.get_ident()
         try:
-            with self._lock:
-                self._start(sock, None if context is None else TLSStream(sock, context, server_side=True))
-                self._wait_until(lambda: protocol.request or protocol.state is not State.CONNECTING)
+            tls = None if context is None else TLSStream(sock, context, server_side=True)
+            self._locked(self._start, sock, tls)
+            self._wait_for(lambda: protocol.request or protocol.state is not State.CONNECTING)
             if protocol.state is State.CONNECTING:
                 self._answer()
             self.wait_closed()
@@ -116,28 +118,31 @@ class ServerConnection(Connection, BaseServerConnection):
     def _answer(self) -> None:
         """Answer the request; run the handler if there is a connection; close it."""
         if not self.server._admit(self):
-            with self._lock:
-                self.protocol.refuse_connection()
-                self._react()
+            self._locked(self._refuse)
             return
-        result = self._process()
-        with self._lock:
-            self._hooks_run = False
-            self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
-            if self.protocol.handshake_error is None:
-                self.log_open()
-            self._react()
+        self._locked(self._respond, self._process())
         if self.protocol.state is State.OPEN:
             self._handle()
+
+    def _refuse(self) -> None:
+        self.protocol.refuse_connection()
+        self._react()
+
+    def _respond(self, result: Any) -> None:
+        self._hooks_run = False
+        self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        if self.protocol.handshake_error is None:
+            self.log_open()
+        self._react()
 
     def _process(self) -> Any:
         request = self.protocol.request
         assert request is not None
-        with self._lock:
-            if self._is_answered():
-                return None
-            self._hooks_run = True
-        return self._ask(request)
+        return self._ask(request) if self._locked(self._begin_hooks) else None
+
+    def _begin_hooks(self) -> bool:
+        self._hooks_run = not self._is_answered()
+        return self._hooks_run
 
     def _handle(self) -> None:
         code = CloseCode.NORMAL_CLOSURE

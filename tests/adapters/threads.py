@@ -55,7 +55,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def waits(connection: Any, count: int = 1) -> Callable[[], bool]:
     """Whether so many threads wait for a connection: there is no other way to know that they do."""
-    return lambda: sum(waiter.waiting for waiter in list(connection._waiters)) == count
+    return lambda: sum(waiter.asleep for waiter in list(connection._waiters)) == count
 
 
 class RawServer:
