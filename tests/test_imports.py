@@ -106,14 +106,14 @@ ADAPTER_CODE_LINES = 900
 
 # Not counted: streams.py is no part of an adapter's connections, but opens streams or is a tool for those
 # who hold one; asyncio opens streams by two modules of other names. Threads have no event loop: what stands
-# in for it is not counted either.
+# in for it is not counted either; nor is who may send, which others have from the core: asynchronous.py.
 NOT_COUNTED = {"streams.py"}
 # What is counted together of an adapter and of what it shares.
 ESSENTIALS = ("connection.py", "client.py", "server.py")
 # A facade's __init__.py is one long list of names.
 NOT_COUNTED_OF = {
     "asyncio": {"proxies.py", "tls.py"},
-    "threading": {"accepting.py", "keeper.py", "waiting.py"},
+    "threading": {"accepting.py", "keeper.py", "sending.py", "waiting.py"},
     "websockets": {"__init__.py"},
 }
 

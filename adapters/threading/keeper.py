@@ -106,7 +106,7 @@ class Kept(Waiting, ABC):
 
     def look(self) -> bool:
         """See whether the connection has been left alone; return whether to look again."""
-        return not self._locked_if_free(self._look) or self._noted
+        return not self._locked_or_left(self._look) or self._noted
 
     def _look(self) -> None:
         self._looks += 1
@@ -117,7 +117,7 @@ class Kept(Waiting, ABC):
 
     def socket_ready(self, events: int) -> bool:
         """The socket can be read, or written; return whether nobody works on the connection."""
-        return self._locked_if_free(self._socket_ready, events)
+        return self._locked_or_left(self._socket_ready, events)
 
     def _socket_ready(self, events: int) -> None:
         if events & selectors.EVENT_READ and self._left:
@@ -127,12 +127,7 @@ class Kept(Waiting, ABC):
 
     def deadline_reached(self) -> bool:
         """The time has come to look at the deadline; return whether to come again."""
-        if self._locked_if_free(self._meet_deadline):
-            return False
-        # Whoever works on it may do so again and again, and so does this as well.
-        if not self._deferred:
-            self._deferred.append((self._meet_deadline, ()))
-        return True
+        return not self._locked_or_left(self._meet_deadline)
 
     def _meet_deadline(self) -> None:
         self._let_go()

@@ -47,8 +47,10 @@ __all__ = [
     "Guarded",
     "Interrupted",
     "Kind",
+    "Ping",
     "Waiter",
     "Waiting",
+    "deadline",
 ]
 
 POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
@@ -344,7 +346,7 @@ class Guarded(BaseConnection, ABC):
                         function(*arguments)
                     except REFUSALS as error:
                         self._condition = FREE
-                        self.logger.debug("a call by a signal handler was refused: %s", describe(error))
+                        self.logger.debug("a call was refused that had been put off: %s", describe(error))
                     except BaseException as error:
                         self._condition = BROKEN
                         self._interruption = type(error).__name__
@@ -356,10 +358,15 @@ class Guarded(BaseConnection, ABC):
             if not self._condition and time.monotonic() - self._knocks[0] > PATIENCE:
                 time.sleep(GIVEN_WAY)
 
-    def _locked_if_free(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call a function with the lock, unless another thread has it; return whether it was called."""
-        # This is for the keeper, whose thread no signal interrupts.
+    def _locked_or_left(self, function: Callable[..., object], *arguments: Any) -> bool:
+        """Call a function with the lock, or leave that to the thread that has it; return whether called.
+
+        This is for the keeper, whose thread no signal interrupts. It has to try again, because the other
+        thread may have been about to leave the lock.
+        """
         if not self._lock.acquire(blocking=False):
+            if not self._deferred:
+                self._deferred.append((function, arguments))
             return False
         try:
             self._locked(function, *arguments)
@@ -621,3 +628,62 @@ class Waiting(Guarded):
     def _wake_all(self) -> None:
         for waiter in self._waiters:
             waiter.wake()
+
+
+def deadline(timeout: float | None) -> float | None:
+    """Return the time at which a timeout is over."""
+    return None if timeout is None else time.monotonic() + timeout
+
+
+class Ping:
+    """A ping that was sent: what :meth:`.Connection.ping` returns."""
+
+    def __init__(self, connection: Waiting) -> None:
+        self._connection = connection
+        self._latency: float | None = None
+        self._error: Exception | None = None
+        self._waiters: set[Waiter] = set()
+
+    def done(self) -> bool:
+        """Whether there is a pong, or will be none."""
+        return self._latency is not None or self._error is not None
+
+    def set_result(self, latency: float) -> None:
+        """There is a pong: for the connection."""
+        self._latency = latency
+        self._wake()
+
+    def set_exception(self, error: Exception) -> None:
+        """There will be none: for the connection."""
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            waiter.wake()
+
+    def _is_done(self, waiter: Waiter) -> bool | None:
+        if self.done():
+            self._waiters.discard(waiter)
+            return True
+        self._waiters = {each for each in self._waiters if not each.gone} | {waiter}
+        return None
+
+    def wait(self, timeout: float | None = None) -> float:
+        """Wait for the pong, and return the latency in seconds.
+
+        The pong proves that the peer has received everything that was sent before the ping.
+
+        Arguments:
+            timeout: seconds to wait; ``None`` for any time.
+
+        Raises:
+            ConnectionClosed: the connection is closed, there will be no pong.
+            TimeoutError: there is none yet.
+        """
+        if not self.done():
+            self._connection._until(self._is_done, OTHER, deadline(timeout), "no pong yet")
+        if self._error is not None:
+            raise self._error
+        assert self._latency is not None
+        return self._latency

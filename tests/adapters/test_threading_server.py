@@ -236,6 +236,7 @@ def test_signals(handler: str | None, number: int, returned: int) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def wait(websocket):
+            websocket.send("ready")
             try:
                 websocket.recv()
             finally:
@@ -253,6 +254,7 @@ def test_signals(handler: str | None, number: int, returned: int) -> None:
         assert process.stdout
         try:
             with connect(f"ws://127.0.0.1:{process.stdout.readline().strip()}/") as websocket:
+                assert websocket.recv(timeout=DEADLINE) == "ready"
                 process.send_signal(number)
                 with pytest.raises(ConnectionClosed):
                     websocket.recv(timeout=DEADLINE)

@@ -1,0 +1,288 @@
+"""Sending from several threads: whose turn it is, and for how long.
+
+The asynchronous adapters have this in common, in :mod:`wsproto_core.asynchronous`. Here it blocks.
+
+A message of ordinary size is sent while the connection's lock is held. One that is sent in fragments,
+or that is long, has a turn: others who send wait until it is over, while the lock is free for reading,
+control frames and closing. So compressing and masking a long message holds up nobody.
+
+What a signal handler sends while it interrupts that in its own thread is sent when that is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncIterable, Iterable
+from typing import Any
+
+from wsproto_core.connection import Sendable, fragments_of
+from wsproto_core.logs import describe
+from wsproto_core.prepared import PreparedMessage
+from wsproto_core.threads import encode, send_encoded
+from wsproto_core.typing import BytesLike, CloseCode, Data, State
+
+from .keeper import Kept
+from .waiting import REFUSALS, ROOM, TURN, Interrupted, Ping, Waiter, deadline
+
+__all__ = ["Sending"]
+
+# Bytes from which on a message is compressed and masked without the lock.
+LONG = 2**16
+
+NO_TURN = "not sent: the peer does not read, or another message goes on"
+
+
+class Sending(Kept):
+    """The methods of a connection that send."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._unwritten: deque[Any] = deque()  # buffers
+        self._sent_later: deque[tuple[Any, ...]] = deque()  # what signal handlers have sent within messages
+
+    @abstractmethod
+    def _flush(self) -> None: ...
+
+    def send(
+        self,
+        message: Sendable,
+        text: bool | None = None,
+        compress: bool | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Send a message: ``str`` as text, bytes-like as binary.
+
+        An iterable of either is sent as one message, a fragment for each item and an empty last one;
+        other messages wait until it is complete.
+
+        Waits while more than ``write_limit`` bytes are on their way. If the time is over, the message
+        has not been sent or will be sent whole; within an iterable, this or an error fails the
+        connection with code 1011.
+
+        Arguments:
+            text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
+            compress: ``True`` or ``False`` compresses this message or does not, if compression was
+                negotiated.
+            timeout: seconds to wait for room; ``None`` for any time.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            TimeoutError: there was no room in time: the peer does not read.
+            TypeError: the message, or an item of it, has another type.
+        """
+        until = deadline(timeout)
+        kind = type(message)
+        if kind is not str and kind is not bytes and (fragments := fragments_of(message)) is not None:
+            if isinstance(fragments, AsyncIterable):
+                raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
+            self._send_fragments(fragments, text, compress, until)
+            return
+        try:
+            if _size(message) >= LONG:
+                self._send_parts([message], True, text, compress, until)
+            elif self._turns or not self._locked(self._send_now, message, text, compress):
+                send = functools.partial(self._send_now, message, text, compress)
+                self._until(send, TURN, until, NO_TURN)
+        except Interrupted:
+            self._send_later(message, text, compress)
+        self._drain(until)
+
+    def _send_fragments(
+        self, fragments: Iterable[Any], text: bool | None, compress: bool | None, until: float | None
+    ) -> None:
+        try:
+            self._send_parts(fragments, False, text, compress, until)
+        except Interrupted:
+            self._send_later(list(fragments), text, compress)
+
+    def _send_now(
+        self, message: Any, text: bool | None, compress: bool | None, waiter: Waiter | None = None
+    ) -> bool | None:
+        if not self._may_send():
+            if self._sending == threading.get_ident():
+                raise Interrupted
+            return None
+        self.protocol.send(message, text=text, compress=compress)
+        self._flush()
+        if self._unwritten or self._watched:
+            self._update()
+        return True
+
+    def _send_later(self, *arguments: Any) -> None:
+        """Send what a signal handler sends when what it has interrupted is done."""
+        self._sent_later.append(arguments)
+        self._locked_or_deferred(self._send_deferred)
+
+    def _send_deferred(self) -> None:
+        while self._sent_later and not self._sending:
+            message, text, compress = self._sent_later.popleft()
+            try:
+                if isinstance(message, list):
+                    for fragment in message:
+                        self.protocol.send(fragment, text=text, fin=False, compress=compress)
+                    self.protocol.end_message()
+                else:
+                    self.protocol.send(message, text=text, compress=compress)
+            except REFUSALS as error:
+                self.logger.debug("not sent for a signal handler: %s", describe(error))
+        self._flush()
+        self._update()
+
+    def _send_parts(
+        self, parts: Iterable[Any], fin: bool, text: bool | None, compress: bool | None, until: float | None
+    ) -> None:
+        """Send a message in parts, or a long one, while others wait for their turn.
+
+        Arguments:
+            parts: the fragments, or the one message.
+            fin: whether it is the latter.
+        """
+        me = threading.get_ident()
+        if self._sending == me:
+            raise Interrupted
+        writer = self._outbox.writer
+        try:
+            self._until(self._take_turn, TURN, until, NO_TURN)
+            for part in parts:
+                self._send_part(part, fin, text, compress)
+                self._drain(until)
+            if writer.building:
+                self._locked(self._end_message)
+                self._drain(until)
+        except BaseException as error:
+            if self._sending == me and writer.building:
+                # Nothing else could follow on this connection.
+                self._locked(self._fail, error)
+            raise
+        finally:
+            if self._sending == me:
+                # No signal is handled before this, and if one is afterwards, the other call follows.
+                self._sending = 0
+                try:
+                    self._locked(self._turn_over)
+                except BaseException:
+                    self._locked(self._turn_over)
+                    raise
+
+    def _take_turn(self, waiter: Waiter) -> bool | None:
+        if not self._may_send():
+            return None
+        if self.protocol.state is not State.OPEN:
+            raise self.protocol.close_exception()
+        self._sending = waiter.thread
+        return True
+
+    def _turn_over(self) -> None:
+        self._send_deferred()
+        self._notify()
+
+    def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
+        if _size(message) < LONG:
+            self._locked(self._write_message, message, fin, text, compress)
+            return
+        try:
+            buffers = encode(self.protocol, message, text=text, fin=fin, compress=compress)
+            self._locked(self._write_encoded, buffers, fin)
+        except REFUSALS:
+            raise
+        except BaseException:
+            # What is encoded next might refer to this, which the peer does not get.
+            self.abort()
+            raise
+
+    def _write_message(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
+        self.protocol.send(message, text=text, fin=fin, compress=compress)
+        self._flush()
+        self._update()
+
+    def _write_encoded(self, buffers: list[bytes], fin: bool) -> None:
+        send_encoded(self.protocol, buffers, fin=fin)
+        self._flush()
+        self._update()
+
+    def _end_message(self) -> None:
+        self.protocol.end_message()
+        self._flush()
+        self._update()
+
+    def _fail(self, error: BaseException) -> None:
+        if self.protocol.state is State.OPEN:
+            self.protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
+            self._react()
+
+    def _drain(self, until: float | None) -> None:
+        """Leave to others what did not fit into the socket, but wait if that is too much."""
+        if not self.protocol.writable:
+            # A signal handler must not wait for what it has interrupted.
+            with contextlib.suppress(Interrupted):
+                self._until(self._has_room, ROOM, until, "not written yet: the peer does not read")
+
+    def _has_room(self, waiter: Waiter) -> bool | None:
+        if self._has_had_room(waiter):
+            return True
+        if self._over:
+            raise self.protocol.close_exception()
+        return None
+
+    def ping(self, data: Data | BytesLike | None = None) -> Ping:
+        """Send a ping.
+
+        Returns an object whose :meth:`~Ping.wait` waits for the pong and returns the latency; it may
+        be ignored.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            RuntimeError: too many pings wait for their pong (``max_pings``).
+            ValueError: a ping with this payload waits for its pong, or it is too long.
+        """
+        ping = Ping(self)
+        try:
+            self._locked(self._send_ping, ping, data)
+        except Interrupted:
+            self._deferred.append((self._send_ping_later, (ping, data)))
+        self._drain(None)
+        return ping
+
+    def _send_ping(self, ping: Ping, data: Data | BytesLike | None) -> None:
+        self._pings[self.protocol.ping(data)] = ping
+        self._flush()
+        self._update()
+
+    def _send_ping_later(self, ping: Ping, data: Data | BytesLike | None) -> None:
+        try:
+            self._send_ping(ping, data)
+        except REFUSALS as error:
+            ping.set_exception(error)
+
+    def pong(self, data: Data | BytesLike = b"") -> None:
+        """Send a pong that nobody asked for, as a heartbeat in one direction.
+
+        Arguments:
+            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or closing.
+            ValueError: the payload is too long.
+        """
+        self._locked_or_deferred(self._send_pong, data)
+        self._drain(None)
+
+    def _send_pong(self, data: Data | BytesLike) -> None:
+        self.protocol.pong(data)
+        self._flush()
+        self._update()
+
+
+def _size(message: Any) -> int:
+    """Return about how long a message is, before it is compressed."""
+    if isinstance(message, PreparedMessage):
+        message = message.message
+    return message.nbytes if isinstance(message, memoryview) else len(message)
