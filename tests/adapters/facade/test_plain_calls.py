@@ -71,8 +71,9 @@ async def test_plain_calls_come_before_the_close_frame() -> None:
     async with connected() as (client, server):
         for number in range(100):
             client.send(str(number))
-        await client.close()
+        closing = asyncio.ensure_future(client.close())
         assert [message async for message in server] == [str(number) for number in range(100)]
+        await closing
 
 
 async def test_plain_calls_in_a_handler_that_returns() -> None:
@@ -433,7 +434,7 @@ async def test_fragments_on_a_closed_connection() -> None:
             await client.send(["a"])
 
 
-async def test_connection_that_is_closed_within_fragments() -> None:
+async def test_connection_that_is_closed_within_fragments(runtime: Runtime) -> None:
     async def items() -> AsyncIterator[str]:
         yield "a"
         await asyncio.sleep(0.2)
@@ -446,6 +447,7 @@ async def test_connection_that_is_closed_within_fragments() -> None:
         await server.close()
         with pytest.raises(ConnectionClosed):
             await last
+        await runtime.until(lambda: not client._sending)
 
 
 # A close frame of the client's is sent after plain calls.
