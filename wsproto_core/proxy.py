@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from .exceptions import (
@@ -332,11 +333,17 @@ class Tunnel:
             raise InvalidProxyMessage("the proxy ended the stream before it answered") from error
 
 
-def socks_arguments(proxy: Proxy, proxy_type: Any) -> dict[str, Any]:
-    """Return the arguments for ``python_socks``' ``Proxy``, whose ``ProxyType`` is given.
+def socks_arguments(proxy: Proxy, proxy_type: Any, connect: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments for ``python_socks``' ``Proxy``.
 
     It knows neither ``socks4a`` nor ``socks5h``: these are SOCKS 4 and 5 where the proxy looks up
     host names.
+
+    Arguments:
+        proxy: the proxy.
+        proxy_type: ``python_socks``' ``ProxyType``.
+        connect: opens the stream to the proxy, in place of ``python_socks``, which tries one address of a
+            name and hides the system's error; called with ``dest_host``, ``dest_port`` and others.
     """
     username, password = proxy.user_info or (None, None)
     return {
@@ -346,6 +353,8 @@ def socks_arguments(proxy: Proxy, proxy_type: Any) -> dict[str, Any]:
         "username": username,
         "password": password,
         "rdns": proxy.scheme in ("socks4a", "socks5h"),
+        # As if this was another proxy on the way.
+        "forward": SimpleNamespace(connect=connect),
     }
 
 

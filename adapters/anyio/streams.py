@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-from typing import cast
+from typing import Any, cast
 
 import anyio
 from adapters.shared.tls import client_context
@@ -52,7 +52,11 @@ async def open_socks(proxy: Proxy, host: str, port: int) -> SocketStream:
         from python_socks.async_.anyio import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
+
+    async def connect(dest_host: str, dest_port: int, **others: Any) -> SocketStream:
+        return await SocketStream.from_socket(await connect_tcp(RUNTIME, dest_host, dest_port))
+
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
     try:
         return await socks.connect(host, port, timeout=math.inf)
     except ProxyError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import cast
+from typing import Any, cast
 
 from adapters.shared.tls import client_context
 from wsproto_core.connecting import Connecting
@@ -114,7 +114,11 @@ async def connect_socks(proxy: Proxy, host: str, port: int) -> socket.socket:
         from python_socks.async_.asyncio import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
+
+    async def connect(dest_host: str, dest_port: int, **others: Any) -> socket.socket:
+        return await connect_tcp(dest_host, dest_port)
+
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
     try:
         return await socks.connect(host, port, timeout=math.inf)
     except ProxyError as error:

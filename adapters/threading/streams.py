@@ -255,10 +255,17 @@ def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
         from python_socks.sync import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
-    left = 1e6 if connecting.deadline is None else max(0.001, connecting.deadline - time.monotonic())
+
+    def connect(dest_host: str, dest_port: int, **others: Any) -> socket.socket:
+        addresses = look_up(dest_host, dest_port, 0, connecting.deadline)
+        sock = connect_tcp(addresses, None, connecting.deadline)
+        left = connecting.deadline and max(0.001, connecting.deadline - time.monotonic())
+        sock.settimeout(left)
+        return sock
+
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
     try:
-        return socks.connect(connecting.host, connecting.port, timeout=left)
+        return socks.connect(connecting.host, connecting.port)
     except ProxyTimeoutError as error:
         raise connecting.timed_out() from error
     except ProxyError as error:

@@ -56,7 +56,11 @@ async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
         from python_socks.async_.trio import Proxy as SocksProxy
     except ImportError as error:
         raise missing_socks() from error
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType))
+
+    async def connect(dest_host: str, dest_port: int, **others: Any) -> trio.socket.SocketType:
+        return trio.socket.from_stdlib_socket(await connect_tcp(RUNTIME, dest_host, dest_port))
+
+    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
     try:
         sock = await socks.connect(host, port, timeout=math.inf)
     except ProxyError as error:

@@ -7,6 +7,7 @@ import ipaddress
 import pickle
 import traceback
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -551,9 +552,10 @@ def test_socks_arguments(scheme: str, proxy_type: str, rdns: bool) -> None:
     proxy = parse_proxy(f"{scheme}://[::1]:9050")
     assert proxy.is_socks
     expected = {"proxy_type": ProxyType[proxy_type], "host": "::1", "port": 9050, "rdns": rdns}
-    assert socks_arguments(proxy, ProxyType) == {**expected, "username": None, "password": None}
+    expected["forward"] = SimpleNamespace(connect=open)
+    assert socks_arguments(proxy, ProxyType, open) == {**expected, "username": None, "password": None}
     proxy = parse_proxy(f"{scheme}://user:pass@[::1]:9050")
-    assert socks_arguments(proxy, ProxyType) == {**expected, "username": "user", "password": "pass"}
+    assert socks_arguments(proxy, ProxyType, open) == {**expected, "username": "user", "password": "pass"}
 
 
 def test_http_is_not_socks() -> None:

@@ -16,7 +16,7 @@ import uvloop
 from tests.adapters.runtimes import Cancelled, Runtime
 from tests.adapters.runtimes.base import HOST, QUIET, Log, wait_closed
 from tests.adapters.runtimes.peers import RawServer, SocketStream
-from tests.adapters.runtimes.proxies import HTTPProxy
+from tests.adapters.runtimes.proxies import HTTPProxy, Proxy, SocksProxy
 from tests.core.helpers import CLOSE, Frame, close_payload
 from tests.ports import free_port
 from wsproto_core import HandshakeTimeout
@@ -136,13 +136,15 @@ async def test_one_of_those_that_answer_at_once(runtime: Runtime, resolve: Resol
             await runtime.check_echo(client)
 
 
-async def test_addresses_of_a_proxy(runtime: Runtime, resolve: Resolve) -> None:
-    with HTTPProxy() as proxy, silence() as address:
-        host, port = proxy.url.removeprefix("http://").split(":")
+@pytest.mark.parametrize("kind", [HTTPProxy, SocksProxy])
+async def test_addresses_of_a_proxy(runtime: Runtime, resolve: Resolve, kind: type[Proxy]) -> None:
+    with kind() as proxy, silence() as address:
+        scheme, _, authority = proxy.url.partition("://")
+        host, port = authority.split(":")
         resolve(address, (host, int(port)))
         async with (
             runtime.serving() as (_, uri),
-            runtime.connect(uri, proxy=f"http://{NAME}:1/", open_timeout=20) as client,
+            runtime.connect(uri, proxy=f"{scheme}://{NAME}:1", open_timeout=20) as client,
         ):
             await runtime.check_echo(client)
 
@@ -205,12 +207,15 @@ async def test_refused(runtime: Runtime, resolve: Resolve, count: int) -> None:
     assert log.messages(logging.INFO) == []
 
 
-async def test_refused_by_a_proxy(runtime: Runtime) -> None:
-    proxy = f"http://user:secret@{HOST}:{free_port()}"
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h", "socks4a"])
+async def test_refused_by_a_proxy(runtime: Runtime, scheme: str) -> None:
+    log = Log()
+    proxy = f"{scheme}://user:secret@{HOST}:{free_port()}"
     with pytest.raises(ConnectionRefusedError) as raised:
-        await runtime.open("ws://user:secret@example.com/path", proxy=proxy)
+        await runtime.open("ws://user:secret@example.com/path", proxy=proxy, logger=log)
     (note,) = raised.value.__notes__
     assert note == f"while connecting to ws://example.com/path through {proxy.replace('user:secret@', '')}"
+    assert log.messages(logging.INFO) == []
 
 
 async def test_name_that_does_not_exist(runtime: Runtime) -> None:
