@@ -89,9 +89,10 @@ class Link:
         self._to_ours.clear()
         for chunk in self._chunks(to_ours):
             self.ours.receive_data(chunk)
-            for event in self.ours.events():
-                self.our_events.append(event)
-                if isinstance(event, Request):
+            # A close frame behind messages takes effect when more is asked for.
+            while new := self.ours.events():
+                self.our_events += new
+                if any(isinstance(event, Request) for event in new):
                     self._answer()
         return bool(to_ours)
 

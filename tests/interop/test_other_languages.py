@@ -42,11 +42,8 @@ ANSWERS = {
 """What their servers answer to what a client of ours offers by default."""
 
 
-@contextlib.contextmanager
-def running(
-    peer: str, mode: str, compression: str | None, *arguments: str
-) -> Iterator[subprocess.Popen[str]]:
-    """A peer at work."""
+def command_of(peer: str) -> list[str]:
+    """The command that runs a peer; a test of one that is not installed is skipped."""
     if peer == "node":
         command = [find("node"), str(FOLDER / "node" / "peer.js")]
         needed = PEERS / "node_modules" / "ws"
@@ -55,6 +52,14 @@ def running(
         needed = PEERS / "gorilla"
     if not needed.exists():
         pytest.skip(f"{needed} is missing; `make peers` installs it if it can")
+    return command
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], mode: str, compression: str | None, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A peer at work."""
     environment = {**os.environ, "NODE_PATH": str(PEERS / "node_modules")}
     process = subprocess.Popen(
         [*command, mode, compression or "none", *arguments],
@@ -91,12 +96,13 @@ def test_their_server(name: str, peer: str, compression: str | None, tls: bool) 
             await client.send(["frag", "ments"])
             assert await client.recv() == "fragments"
 
-    with running(peer, "serve", compression, *([CERTIFICATE, KEY] if tls else [])) as process:
+    with running(command_of(peer), "serve", compression, *([CERTIFICATE, KEY] if tls else [])) as process:
         port = output(process).readline().strip()
         runtime.run(test(f"{'wss' if tls else 'ws'}://127.0.0.1:{port}/"))
 
 
 def test_their_client(name: str, peer: str, compression: str | None, tls: bool) -> None:
+    command = command_of(peer)
     runtime = make_runtime(name)
     closes: list[Any] = []
 
@@ -115,7 +121,7 @@ def test_their_client(name: str, peer: str, compression: str | None, tls: bool) 
             await runtime.until(lambda: not server.connections)
 
     async def talk(runtime: Runtime, uri: str) -> None:
-        with running(peer, "connect", compression, uri, *([CERTIFICATE] if tls else [])) as process:
+        with running(command, "connect", compression, uri, *([CERTIFICATE] if tls else [])) as process:
             await runtime.until(lambda: process.poll() is not None)
             assert process.returncode == 0
             seen = json.load(output(process))
