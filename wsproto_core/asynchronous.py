@@ -14,7 +14,7 @@ from typing import Protocol as Interface
 
 from .blocks import keep_exception
 from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
-from .decoding import PieceConverter, convert_message
+from .decoding import PieceConverter, check_decode, convert_message
 from .events import Fragment
 from .exceptions import ConnectionClosed, ConnectionClosedOK
 from .options import Logger
@@ -159,6 +159,7 @@ class AsyncConnection(BaseConnection, ABC):
             ConcurrencyError: another task receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
+        check_decode(decode)
         if self._takes_left <= 0:
             self._takes_left = TURN
             await self._let_others_run()

@@ -6,7 +6,7 @@ import codecs
 
 from .typing import Data
 
-__all__ = ["PieceConverter", "Utf8Decoder", "convert_message"]
+__all__ = ["PieceConverter", "Utf8Decoder", "check_decode", "convert_message"]
 
 
 class Utf8Decoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
@@ -18,6 +18,17 @@ class Utf8Decoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
         if len(self.buffer) == 2 and self.buffer[0] == 0xED and self.buffer[1] >= 0xA0:
             raise UnicodeDecodeError("utf-8", self.buffer, 0, 2, "surrogates are no characters")
         return text
+
+
+def check_decode(decode: object) -> None:
+    """Check the type in which a message is asked for, before one is taken.
+
+    Raises:
+        TypeError: it is neither a truth value nor ``None``.
+    """
+    if decode is not None and not isinstance(decode, bool):
+        hint = ": a timeout is given by its name" if isinstance(decode, int | float) else ""
+        raise TypeError(f"decode must be True, False or None, not {decode!r}{hint}")
 
 
 def convert_message(message: Data, decode: bool | None) -> Data:
@@ -40,6 +51,7 @@ class PieceConverter:
     """Like :func:`convert_message`, for a message in pieces."""
 
     def __init__(self, decode: bool | None) -> None:
+        check_decode(decode)
         self._decode = decode
         self._decoder = Utf8Decoder()
 

@@ -493,9 +493,25 @@ def split_options(
     return ours, theirs
 
 
+_ELSEWHERE = {
+    "additional_headers": "extra_headers",
+    "create_connection": "create_protocol",
+    "header": "extra_headers",
+    "heartbeat": "ping_interval",
+    "klass": "create_protocol",
+    "max_message_size": "max_size",
+    "process_exception": "reconnect_fatal",
+    "protocols": "subprotocols",
+    "ssl_context": "ssl",
+    "timeout": "open_timeout",
+}
+"""Names that options have in other libraries, which spelling does not tell."""
+
+
 def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     """Return an error message for a keyword argument that nobody knows."""
-    similar = difflib.get_close_matches(name, known, n=1)
+    here = _ELSEWHERE.get(name)
+    similar = [here] if here in known else difflib.get_close_matches(name, known, n=1)
     return f"unexpected keyword argument {name!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")
 
 

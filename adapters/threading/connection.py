@@ -27,7 +27,7 @@ from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
 from wsproto_core.blocks import keep_exception
 from wsproto_core.broadcast import not_written
-from wsproto_core.decoding import PieceConverter, convert_message
+from wsproto_core.decoding import PieceConverter, check_decode, convert_message
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.frames import serialize_close
@@ -101,6 +101,7 @@ class Connection(Sending):
             ConcurrencyError: another thread receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
+        check_decode(decode)
         hand: list[Data] = []
         try:
             if self.protocol.undelivered or self._returned or self._over:

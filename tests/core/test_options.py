@@ -169,6 +169,13 @@ def test_defaults_are_added() -> None:
     ("name", "message"),
     [
         ("max_sice", "unexpected keyword argument 'max_sice'; did you mean 'max_size'?"),
+        ("ssl_context", "unexpected keyword argument 'ssl_context'"),
+        (
+            "additional_headers",
+            "unexpected keyword argument 'additional_headers'; did you mean 'extra_headers'?",
+        ),
+        ("heartbeat", "unexpected keyword argument 'heartbeat'; did you mean 'ping_interval'?"),
+        ("timeout", "unexpected keyword argument 'timeout'; did you mean 'open_timeout'?"),
         ("opentimeout", "unexpected keyword argument 'opentimeout'; did you mean 'open_timeout'?"),
         ("klass", "unexpected keyword argument 'klass'"),
         ("origin", "unexpected keyword argument 'origin'; did you mean 'origins'?"),
