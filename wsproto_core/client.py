@@ -31,6 +31,9 @@ from .uri import WebSocketURI, parse_uri
 
 __all__ = ["ClientProtocol"]
 
+_BODY_TIMEOUT = 1.0
+"""Seconds to wait for the rest of a refusal, once its head is there: that says what matters."""
+
 
 class ClientProtocol(Protocol):
     """A client's connection without I/O. See :class:`.Protocol` for how it is driven.
@@ -43,7 +46,7 @@ class ClientProtocol(Protocol):
         uri: what is connected to.
         request: the opening handshake's request.
         response: the answer, once it is there, whatever it says. Of a refusal's body, at most
-            64 KiB are kept.
+            64 KiB are kept, and it is waited for at most a second.
     """
 
     request: Request
@@ -134,30 +137,45 @@ class ClientProtocol(Protocol):
 
     def receive_eof(self) -> None:
         if self._phase is Phase.CONNECTING:
-            try:
-                self._reading.receive_eof()
-                self._answered()
-            except EOFError as error:
-                failure = InvalidMessage(
-                    "the server ended the stream before it answered the opening handshake"
-                )
-                failure.__cause__ = error
-                self._refuse(failure)
-            except InvalidHandshake as error:
-                self._refuse(error)
+            failure = InvalidMessage(
+                f"the server ended the stream before it answered the opening handshake{self._so_far()}"
+            )
+            failure.__cause__ = EOFError("the stream ended before the end of a response's head")
+            self._end_answer(failure)
         super().receive_eof()
 
     def connection_lost(self, error: Exception | None = None) -> None:
         if self._phase is Phase.CONNECTING:
-            failure = InvalidMessage("the stream was closed before the server answered the opening handshake")
+            failure = InvalidMessage(
+                f"the stream was closed before the server answered the opening handshake{self._so_far()}"
+            )
             failure.__cause__ = error or EOFError("the stream was closed")
-            self._refuse(failure)
+            self._end_answer(failure)
         super().connection_lost(error)
+
+    def _so_far(self) -> str:
+        """Say what came that is no answer: it may tell what kind of server this is."""
+        data = self._reading.incomplete_head
+        return f"; it sent {data!r}" if data else ""
+
+    def _end_answer(self, failure: Exception) -> None:
+        """Nothing more of the answer is to come: a refusal is raised with what has come of its body."""
+        if self._reading.head is None:
+            self._refuse(failure)
+            return
+        try:
+            self._reading.receive_eof()
+            self._answered()
+        except InvalidHandshake as error:
+            self._refuse(error)
 
     def _answered(self) -> None:
         """Judge the response, if it is complete."""
         self.response = self._reading.response
         if self.response is None:
+            if self._reading.head is not None:
+                # The rest of a refusal may never come.
+                self._timers.shorten(Timer.OPENING, self._clock(), _BODY_TIMEOUT)
             return
         self._observer.response(self.response)
         if self.response.status != 101:
@@ -175,11 +193,8 @@ class ClientProtocol(Protocol):
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:
-            self.response = self._reading.head
-            if self.response is None:
-                timeout = self._options["open_timeout"]
-                self._refuse(HandshakeTimeout(f"the server did not answer within {timeout} seconds"))
-            else:
-                # All but the end of the body is there.
-                self._refuse(InvalidStatusCode(self.response.status, self.response))
+            timeout = self._options["open_timeout"]
+            self._end_answer(
+                HandshakeTimeout(f"the server did not answer within {timeout} seconds{self._so_far()}")
+            )
         super()._expire_handshake(timer)

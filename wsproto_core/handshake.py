@@ -11,6 +11,7 @@ parsed; of a header that must be there once, a second one is an error, never ign
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import os
 import re
@@ -19,12 +20,14 @@ from collections.abc import Callable, Iterable, Sequence
 from .exceptions import (
     InvalidHeader,
     InvalidHeaderValue,
+    InvalidMessage,
     InvalidOrigin,
     InvalidUpgrade,
     NegotiationError,
+    hide_user_info,
 )
 from .headers import parse_connection, parse_host, parse_subprotocol, parse_upgrade
-from .http import Headers
+from .http import Headers, Request
 from .typing import Origin, Subprotocol
 
 __all__ = [
@@ -41,10 +44,14 @@ __all__ = [
     "own_headers",
     "parse_subprotocol_offers",
     "select_subprotocol",
+    "to_origin_form",
 ]
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
+
+# RFC 9112 section 3.2.2
+_ABSOLUTE_FORM = re.compile(r"(?:http|ws)s?+://(?P<authority>[^/?]*+)(?P<resource>.*+)", re.IGNORECASE)
 
 
 def accept_key(key: str) -> str:
@@ -136,6 +143,37 @@ def check_response(headers: Headers, key: str) -> None:
     accept = _require_single(headers, "Sec-WebSocket-Accept")
     if accept != accept_key(key):
         raise InvalidHeaderValue("Sec-WebSocket-Accept", accept)
+
+
+def to_origin_form(request: Request) -> Request:
+    """Return a request with its target in origin form: a path, and a query if there is one.
+
+    The absolute form is taken apart; its authority takes the place of ``Host`` (RFC 9112 section 3.2.2).
+
+    Args:
+        request: a request whose method is neither CONNECT nor OPTIONS, which have forms of their own.
+
+    Raises:
+        InvalidMessage: the target has another form, or a fragment.
+    """
+    target = request.path
+    if "#" in target:
+        raise InvalidMessage(f"expected a request target without a fragment, got {target!r}")
+    if target.startswith("/"):
+        return request
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None:
+        raise InvalidMessage(f"expected a request target that begins with a slash, got {target!r}")
+    try:
+        parse_host(match["authority"])
+    except InvalidHeader as error:
+        shown = hide_user_info(target)
+        raise InvalidMessage(f"expected a host in the request target, got {shown!r}") from error
+    headers = request.headers.copy()
+    override_headers(headers, Headers(Host=match["authority"]))
+    resource = match["resource"]
+    path = resource if resource.startswith("/") else f"/{resource}"
+    return dataclasses.replace(request, path=path, headers=headers)
 
 
 def check_host(headers: Headers) -> None:

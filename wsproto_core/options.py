@@ -197,6 +197,8 @@ def _origins(name: str, value: Any) -> None:
     for origin in value or ():
         if not isinstance(origin, str | re.Pattern | None):
             raise TypeError(f"{name} must hold str, compiled patterns or None, not {origin!r}")
+        if isinstance(origin, re.Pattern) and not isinstance(origin.pattern, str):
+            raise TypeError(f"{name} must hold patterns of str, not of bytes: {origin!r}")
 
 
 def _sendable(name: str, headers: HeadersLike) -> None:
@@ -379,8 +381,9 @@ OPTIONS: dict[str, Option] = {
     "select_subprotocol": Option(
         None,
         "",
-        "A function of the client's and the server's subprotocols that returns one of them, or None. By "
-        "default the preferences of both have the same weight.",
+        "A function of the client's and the server's subprotocols, either of which may be none, that "
+        "returns one of the client's, or None. It may raise NegotiationError (HTTP status 400) or "
+        "AbortHandshake to refuse. By default the preferences of both have the same weight.",
         check_function,
     ),
     "user_agent_header": Option(

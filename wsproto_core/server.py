@@ -32,8 +32,9 @@ from .handshake import (
     own_headers,
     parse_subprotocol_offers,
     select_subprotocol,
+    to_origin_form,
 )
-from .http import Headers, Request, RequestReader, Response, make_response
+from .http import Headers, Request, RequestReader, Response, check_no_body, make_response
 from .options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, marks, resolve
 from .protocol import Protocol
 from .states import Input, Phase
@@ -45,6 +46,9 @@ __all__ = ["ServerProtocol"]
 PARTING = 1.0
 """Seconds that clients without a complete request have to leave a server that is closing."""
 
+_METHODS = ("GET", "HEAD")
+"""Those that may ask for something: HEAD for what GET would be answered with, if that is not WebSocket."""
+
 _INTERNAL_ERROR = Response(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     body=b"Failed to open a WebSocket connection: internal server error.\n",
@@ -55,8 +59,9 @@ class ServerProtocol(Protocol):
     """A server's connection without I/O. See :class:`.Protocol` for how it is driven.
 
     A request becomes a :class:`.Request` event, which has to be answered by :meth:`accept` or
-    :meth:`reject`. It is GET or HEAD, and need not ask for WebSocket: an HTTP response may be all
-    that is wanted. What is not even HTTP for us is answered without asking, with a
+    :meth:`reject`. It is GET or HEAD, in HTTP/1.1 or HTTP/1.0, and need not ask for WebSocket: an HTTP
+    response may be all that is wanted. Its target is a path; one in absolute form is taken apart
+    (RFC 9112 section 3.2.2). What is not even HTTP for us is answered without asking, with a
     :class:`.Failure` event. The deadline of the opening handshake runs from the construction.
 
     Attributes:
@@ -88,7 +93,8 @@ class ServerProtocol(Protocol):
         self._setup(Side.SERVER, clock, random, settings)
         self._use(settings)
         self._date = date
-        self._reading = RequestReader(head_limits(settings))
+        # A body is complained of later: another method is told first.
+        self._reading = RequestReader(head_limits(settings), body=True)
         self._early = bytearray()  # what the client sends before it has an answer
         self._early_limit = marks(settings["read_limit"], 2).high
         self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
@@ -147,14 +153,16 @@ class ServerProtocol(Protocol):
         Arguments:
             extra_headers: more headers for the response, after those of the option.
             select_subprotocol: chooses a subprotocol, if there is no option that does; given the
-                client's subprotocols and the server's.
+                client's subprotocols and the server's, each of which may be none.
 
         Returns:
             The response, with status 101 if the connection is open now.
 
         Raises:
             InvalidState: there is no request, or it has been answered, or the client has gone.
-            ValueError: a header cannot be sent.
+            ValueError: a header cannot be sent, or the chosen subprotocol was not offered.
+            Exception: whatever ``select_subprotocol`` raises; the request is not answered then.
+                :meth:`answer` makes a refusal of it.
         """
         self._check_unanswered()
         request = self.request
@@ -163,9 +171,13 @@ class ServerProtocol(Protocol):
         try:
             key = check_request(request.headers)
             if request.method != "GET":
+                return self._answer_error(_unexpected_method(request.method), HTTPStatus.METHOD_NOT_ALLOWED)
+            if self._reading.version != "1.1":
+                # "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request"
+                # (RFC 9110 section 7.8)
                 return self._answer_error(
-                    InvalidMessage(f"unexpected method {request.method!r}, expected GET"),
-                    HTTPStatus.METHOD_NOT_ALLOWED,
+                    InvalidMessage(f"expected HTTP/1.1, got HTTP/{self._reading.version}"),
+                    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
                 )
             check_origin(request.headers, self._settings["origins"])
             offered = parse_subprotocol_offers(request.headers)
@@ -333,21 +345,26 @@ class ServerProtocol(Protocol):
             self._reading.receive_data(data)
             if self._reading.request is not None:
                 self._requested(self._reading.request)
-        except (InvalidMessage, SecurityError) as error:
-            self._answer_error(error, error.status)
-        except InvalidHeader as error:
-            self._answer_error(error, HTTPStatus.BAD_REQUEST)
+        except (InvalidMessage, SecurityError, InvalidHeader) as error:
+            method = self._reading.method
+            if method is None or method in _METHODS:
+                self._answer_error(error, 400 if isinstance(error, InvalidHeader) else error.status)
+            else:
+                # Whatever else is wrong with such a request does not matter.
+                self._answer_error(_unexpected_method(method), HTTPStatus.METHOD_NOT_ALLOWED)
 
     def _requested(self, request: Request) -> None:
         """Judge the request as far as it is HTTP."""
         self.request = request
         self._observer.request(request)
-        check_host(request.headers)
-        if request.method not in ("GET", "HEAD"):
-            raise InvalidMessage(
-                f"unexpected method {request.method!r}, expected GET", HTTPStatus.METHOD_NOT_ALLOWED
-            )
-        self._inbox.notify(request)
+        if request.method not in _METHODS:
+            raise _unexpected_method(request.method)
+        check_no_body(request.headers)
+        # HTTP/1.0 does not know Host.
+        if self._reading.version == "1.1" or "Host" in request.headers:
+            check_host(request.headers)
+        self.request = to_origin_form(request)
+        self._inbox.notify(self.request)
         self._keep_early(self._reading.trailing_data)
 
     def _keep_early(self, data: BytesLike) -> None:
@@ -360,8 +377,6 @@ class ServerProtocol(Protocol):
 
     def _select(self, offered: list[Subprotocol], choose: SelectSubprotocol) -> Subprotocol | None:
         available = [Subprotocol(name) for name in self._settings["subprotocols"] or ()]
-        if not offered or not available:
-            return None
         chosen = choose(offered, available)
         if chosen is not None and chosen not in offered:
             # section 4.2.2, /subprotocol/: the client would fail the connection
@@ -388,8 +403,7 @@ class ServerProtocol(Protocol):
         headers = Headers()
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             # HEAD may ask for HTTP, but not for WebSocket (section 4.1).
-            head = self.request is not None and self.request.method == "HEAD"
-            headers["Allow"] = "GET" if head else "GET, HEAD"
+            headers["Allow"] = "GET" if self._reading.method == "HEAD" else ", ".join(_METHODS)
         elif status == HTTPStatus.UPGRADE_REQUIRED:
             headers["Upgrade"] = "websocket"
             headers["Connection"] = "Upgrade, close"
@@ -407,7 +421,7 @@ class ServerProtocol(Protocol):
         headers = self._complete(Headers(), complete.headers)
         complete = Response(complete.status, headers, complete.body, response.reason)
         # There may be no request to answer: what came was none.
-        head_only = self.request is not None and self.request.method == "HEAD"
+        head_only = self._reading.method == "HEAD"
         data = complete.serialize(head_only=head_only)
         try:
             complete, data = self._process(complete, data, head_only=head_only)
@@ -451,3 +465,7 @@ class ServerProtocol(Protocol):
             timeout = self._options["open_timeout"]
             self._refuse(HandshakeTimeout(f"the opening handshake was not done within {timeout} seconds"))
         super()._expire_handshake(timer)
+
+
+def _unexpected_method(method: str) -> InvalidMessage:
+    return InvalidMessage(f"unexpected method {method!r}, expected GET", HTTPStatus.METHOD_NOT_ALLOWED)

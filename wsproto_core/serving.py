@@ -186,8 +186,14 @@ class BaseServerConnection(BaseConnection, ABC):
     ) -> Subprotocol | None:
         """Choose a subprotocol among the client's and the server's, or ``None``.
 
-        By default the preferences of both have the same weight. The option of the same name takes
-        precedence over this method.
+        It is called for every request that is to be accepted, also if either side has none, and may
+        refuse it: :exc:`.NegotiationError` is answered with HTTP status 400, :exc:`.AbortHandshake`
+        with the response that it holds. By default the preferences of both have the same weight, and
+        nothing is refused. The option of the same name takes precedence over this method.
+
+        Arguments:
+            client_subprotocols: what the client offers, in order of preference; may be empty.
+            server_subprotocols: the option ``subprotocols``; may be empty.
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
 

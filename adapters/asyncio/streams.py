@@ -180,9 +180,13 @@ async def read_request(stream: asyncio.StreamReader) -> tuple[str, Headers]:
         ValueError: it is not a well-formed GET request (as :exc:`InvalidMessage`).
     """
     reader = RequestReader(body=True)
-    line = await _read_line(stream, reader)
-    # h11 refuses a target that is not ASCII (RFC 9112 section 3.2), which some clients send.
-    reader.receive_data(_NOT_ASCII.sub(b"?", line))
+    line = b""
+    while reader.method is None:  # there may be empty lines in front
+        line = await _read_line(stream, reader)
+        # h11 refuses a target that is not ASCII (RFC 9112 section 3.2), which some clients send.
+        reader.receive_data(_NOT_ASCII.sub(b"?", line))
+    if reader.version != "1.1":
+        raise InvalidMessage(f"expected HTTP/1.1, got HTTP/{reader.version}", 505)
     while reader.request is None:
         reader.receive_data(await _read_line(stream, reader))
     request = reader.request

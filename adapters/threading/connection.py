@@ -310,7 +310,9 @@ class Connection(Sending):
             self._handle_event(event)
         # TLS's handshake, before which nothing could be written, may have ended by what was read.
         held = (self._tls is not None and self._tls.unsent) or (self._unwritten and not self._blocked)
-        if events or held or not protocol.wants_read:
+        # The head of a refusal brings a nearer deadline for its body.
+        opening = protocol.state is State.CONNECTING
+        if events or held or opening or not protocol.wants_read:
             self._react()
         # Who reads has not waited for all that has come, and others may have.
         for other in (self._receiver, self._reader):

@@ -65,6 +65,18 @@ async def test_body_of_a_request_is_left_in_the_stream() -> None:
     assert await stream.read() == b"body"
 
 
+async def test_empty_lines_in_front_of_a_request() -> None:
+    path, _ = await read_request(stream_of(b"\r\n\n\r\n", request("GET /chat HTTP/1.1")))
+    assert path == "/chat"
+    with pytest.raises(InvalidMessage, match="expected an HTTP request, got"):
+        await read_request(stream_of(b"\r\n" * 9, request()))
+
+
+async def test_http_1_0() -> None:
+    with pytest.raises(InvalidMessage, match=r"expected HTTP/1\.1, got HTTP/1\.0"):
+        await read_request(stream_of(request("GET / HTTP/1.0")))
+
+
 async def test_path_that_is_not_ascii() -> None:
     path, _ = await read_request(stream_of(b"GET /\xe9?\xff HTTP/1.1\r\nHost: a\r\n\r\n"))
     assert path == "/\udce9?\udcff"

@@ -369,10 +369,51 @@ class TestRequestReader:
     def test_row_28_a_body_of_no_bytes(self, header: bytes) -> None:
         assert read_request([GET + header + b"\r\n\r\n"])[0] == "GET"
 
-    @pytest.mark.parametrize("version", ["1.0", "0.9", "1.2", "2.0"])
+    @pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.7"])
     def test_row_25_other_http_versions(self, version: str) -> None:
         outcome = read_request([f"GET / HTTP/{version}\r\nHost: a\r\n\r\n".encode()])
         assert outcome == (InvalidMessage, f"expected HTTP/1.1, got HTTP/{version}", 505)
+
+    @pytest.mark.parametrize("host", [b"", b"Host: a\r\n"])
+    def test_http_1_0(self, host: bytes) -> None:
+        reader = RequestReader()
+        reader.receive_data(b"GET / HTTP/1.0\r\n" + host + b"\r\n")
+        assert reader.request is not None
+        assert (reader.method, reader.version) == ("GET", "1.0")
+
+    @pytest.mark.parametrize("chunked", [one_by_one, lambda data: [data]])
+    def test_empty_lines_in_front(self, chunked: Callable[[bytes], Iterable[bytes]]) -> None:
+        lines = b"\r\n\n\r\n\r\n\n\n\r\n\r\n"
+        assert read_request(chunked(lines + GET + b"\r\nrest")) == ("GET", "/", [("Host", "a")], b"rest")
+        assert read_request(chunked(lines)) == read_request([])
+        for data in (lines + b"\r\n" + GET, lines + b"\n" + GET, b"\r\r\n" + GET, b"\r\n GET"):
+            assert read_request(chunked(data))[::2] == (InvalidMessage, 400)
+
+    def test_empty_lines_without_end_are_refused(self) -> None:
+        reader = RequestReader(NO_LIMITS)
+        for _ in range(8):
+            reader.receive_data(b"\r\n")
+        with pytest.raises(InvalidMessage, match="expected an HTTP request, got b'"):
+            reader.receive_data(b"\r\n")
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"SSH-2.0-x\r\n", b"hello\n", b"GET /\r\n", b"GET  / HTTP/1.1\r\n", b"GET / HTTP/1.1 \r\n",
+         b"GET / http/1.1\r\n", b'{"jsonrpc": "2.0"', b"<policy-file-request/>", b"GET / HTTP/2.0\r\n"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("chunked", [one_by_one, lambda data: [data]])
+    def test_the_first_line_tells(self, line: bytes, chunked: Callable[[bytes], Iterable[bytes]]) -> None:
+        shown = line.strip(b"\r\n") if line.endswith(b"\n") else line[:16]
+        message = f"malformed HTTP request: expected a line like 'GET / HTTP/1.1', got {shown!r}"
+        if line == b"GET / HTTP/2.0\r\n":
+            message = "expected HTTP/1.1, got HTTP/2.0"
+        assert read_request(chunked(line))[:2] == (InvalidMessage, message)
+
+    @pytest.mark.parametrize("data", [b"SSH-2.0-OpenSSH", b"g" * 8000, b"GET /" + b"x" * 8000])
+    def test_a_line_that_may_go_on_is_waited_for(self, data: bytes) -> None:
+        reader = RequestReader()
+        reader.receive_data(data)
+        assert reader.method is None
 
     @pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: a\r\n"])
     def test_row_24_missing_or_doubled_host(self, hosts: bytes) -> None:
@@ -425,7 +466,7 @@ class TestRequestReader:
         outcome = read_request(chunked(b"GET / HTTP/1.1\nHost: a\nX: b\tc\n\td\n\r\nrest"))
         assert outcome == ("GET", "/", [("Host", "a"), ("X", "b\tc d")], b"rest")
 
-    @pytest.mark.parametrize("data", [b"\x16\x03\x01", b"\x15", b"\r\n", b"\n", b" GET", b"\x00"])
+    @pytest.mark.parametrize("data", [b"\x16\x03\x01", b"\x15", b" GET", b"\x00"])
     def test_the_first_byte_tells(self, data: bytes) -> None:
         reader = RequestReader()
         with pytest.raises(InvalidMessage, match="expected an HTTP request, got b'") as raised:
@@ -577,7 +618,6 @@ class TestResponseReader:
                 SWITCHING + b"Content-Length: 5\r\n\r\n",
                 "no body in HTTP response with status 101, got Content-L",
             ),
-            (SWITCHING + b"Transfer-Encoding: chunked\r\n\r\n", "no body in HTTP response with status 101"),
             (b"HTTP/1.1 099 OK\r\n\r\n", "malformed HTTP response"),
             (b"HTTP/1.1 1010 OK\r\n\r\n", "malformed HTTP response"),
             (b"ICY 200 OK\r\n\r\n", "malformed HTTP response"),

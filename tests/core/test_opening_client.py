@@ -48,6 +48,7 @@ from .helpers import (
     frame,
     opened_client,
     parse_head,
+    reach_deadline,
     response,
     sent,
     written,
@@ -236,12 +237,20 @@ def test_the_response(chunking: Chunking) -> None:
         {"start": "HTTP/1.1 101 "},
         {"start": "HTTP/1.1 101 WebSocket Protocol Handshake"},
         {"Content_Length": "0"},
+        # "regardless of the header fields present" (RFC 9112 section 6.3)
+        {"Transfer_Encoding": "chunked"},
+        # none, in the way of some servers
+        {"Sec_WebSocket_Protocol": ""},
+        {"Sec_WebSocket_Extensions": ""},
+        {"Sec_WebSocket_Extensions": ["", ""], "Sec_WebSocket_Protocol": ["", ""]},
     ],
 )
 def test_responses_that_are_accepted(changes: dict[str, Any], chunking: Chunking) -> None:
     client = client_of()
-    feed(client, answer(client, **changes), chunking)
+    events = feed(client, answer(client, **changes) + frame(TEXT, b"first"), chunking)
     assert client.state is State.OPEN
+    assert (client.subprotocol, client.extensions) == (None, ())
+    assert events[1:] == ["first"]
 
 
 @any_chunking
@@ -424,7 +433,10 @@ def test_the_end_of_the_stream_before_the_response() -> None:
         (failure,) = client.events()
         assert isinstance(failure, Failure)
         assert isinstance(failure.error, InvalidMessage)
-        assert str(failure.error) == "the server ended the stream before it answered the opening handshake"
+        sent_so_far = f"; it sent {received!r}" if received else ""
+        assert str(failure.error) == (
+            f"the server ended the stream before it answered the opening handshake{sent_so_far}"
+        )
         assert isinstance(failure.error.__cause__, EOFError)
         assert client.stream_action is StreamAction.CLOSE
 
@@ -480,14 +492,117 @@ def test_the_opening_deadline_within_a_refusals_body() -> None:
     """The status is known; what is missing of the body is not worth a complaint."""
     clock = Clock()
     client = ClientProtocol(URI, clock=clock, open_timeout=3)
+    clock.advance(2.5)
     client.receive_data(response(KEY, "HTTP/1.1 403 No", **REFUSAL, Content_Length="6") + b"sorry")
-    clock.advance(3)
+    clock.advance(0.5)
     client.handle_timeout()
+    check_refusal(client, 403, b"sorry")
+
+
+def check_refusal(client: ClientProtocol, status: int, body: bytes) -> None:
     error = client.handshake_error
     assert isinstance(error, InvalidStatusCode)
-    assert error.status_code == 403
+    assert error.status_code == status
     assert error.response is client.response
-    assert client.stream_action is StreamAction.ABORT
+    assert error.response is not None
+    assert error.response.body == body
+    assert client.stream_action in (StreamAction.CLOSE, StreamAction.ABORT)
+
+
+@any_chunking
+@pytest.mark.parametrize("open_timeout", [10, 1.5, None])
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ({"Content_Length": "1000"}, b"sorry"),
+        ({"Transfer_Encoding": "chunked"}, b"5\r\nsorry\r\n"),
+        ({}, b"sorry"),
+    ],
+)
+def test_the_body_of_a_refusal_is_waited_for_a_second(
+    framing: dict[str, Any], body: bytes, open_timeout: float | None, chunking: Chunking
+) -> None:
+    clock = Clock()
+    client = ClientProtocol(URI, clock=clock, open_timeout=open_timeout)
+    data = response(KEY, "HTTP/1.1 401 No", **REFUSAL, **framing)
+    start = clock.now
+    feed(client, data, chunking)
+    for chunk in chunking(body):
+        clock.advance(0.01)
+        client.receive_data(chunk)
+    # What comes meanwhile does not make it longer.
+    assert client.deadline() == start + 1
+    clock.now = start + 0.999
+    client.handle_timeout()
+    assert client.handshake_error is None
+    clock.now = start + 1
+    client.handle_timeout()
+    check_refusal(client, 401, b"sorry")
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError("reset by peer")])
+def test_a_reset_within_a_refusals_body(error: Exception | None) -> None:
+    client = client_of()
+    client.receive_data(response(KEY, "HTTP/1.1 401 No", **REFUSAL, Content_Length="6") + b"sorry")
+    client.connection_lost(error)
+    check_refusal(client, 401, b"sorry")
+
+
+@pytest.mark.parametrize("received", [b"", b"H", b"HTTP/1.1 101"])
+def test_the_opening_deadline_tells_what_came(received: bytes) -> None:
+    clock = Clock()
+    client = ClientProtocol(URI, clock=clock, open_timeout=3)
+    client.receive_data(received)
+    reach_deadline(client, clock)
+    assert isinstance(client.handshake_error, HandshakeTimeout)
+    sent_so_far = f"; it sent {received!r}" if received else ""
+    assert str(client.handshake_error) == f"the server did not answer within 3 seconds{sent_so_far}"
+
+
+@any_chunking
+@pytest.mark.parametrize(
+    ("greeting", "shown"),
+    [
+        (b"SSH-2.0-x\r\n", "SSH-2.0-x"),
+        (b"SSH-2.0-OpenSSH_9.6p1 Debian-5\r\n", "SSH-2.0-OpenSSH_"),
+        (b"* OK IMAP4rev1 ready\r\n", "* OK IMAP4rev1 r"),
+        (b"RFB 003.008\n", "RFB 003.008"),
+        (b"sixteen bytes or more without a line", "sixteen bytes or"),
+        (b"HTTP/1.1 OK\r\n", "HTTP/1.1 OK"),
+        (b"HTTP/1.1 200OK and so on\r\n", "HTTP/1.1 200OK and so on"),
+    ],
+)
+def test_a_server_that_speaks_another_protocol_fails_at_once(
+    greeting: bytes, shown: str, chunking: Chunking
+) -> None:
+    """It waits for an answer: there will be no blank line."""
+    client = client_of()
+    (failure,) = feed(client, greeting, chunking)
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, InvalidMessage)
+    assert f"expected a line like 'HTTP/1.1 200 OK', got b'{shown}'" in str(failure.error)
+    assert client.stream_action is StreamAction.CLOSE
+
+
+def test_a_status_line_is_judged_before_the_headers() -> None:
+    client = client_of()
+    client.receive_data(b"HTTP/2.0 200 OK\r\n")
+    assert str(client.handshake_error) == "expected HTTP/1.1, got HTTP/2.0 200"
+
+
+@any_chunking
+def test_responses_without_end_that_answer_nothing(chunking: Chunking) -> None:
+    informational = b"HTTP/1.1 100 Continue\r\n\r\n"
+    client = client_of()
+    feed(client, informational * 64 + answer(client), chunking)
+    assert client.state is State.OPEN
+    client = client_of()
+    (failure,) = feed(client, informational * 64 + b"HTTP/1.1 102 Processing\r\n\r\n", chunking)
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, SecurityError)
+    assert str(failure.error) == (
+        "more than 64 HTTP responses with a status from 100 to 199 came before one that answers the request"
+    )
 
 
 def test_the_opening_deadline_seen_late() -> None:

@@ -266,6 +266,48 @@ def test_a_subprotocol_is_selected_by_a_function(option: Any, argument: Any, sel
     assert server.subprotocol == selected
 
 
+@pytest.mark.parametrize("offered", [None, "a", "a, b"])
+@pytest.mark.parametrize("available", [None, [], ["b"], ["b", "c"]])
+@pytest.mark.parametrize("where", ["option", "argument"])
+def test_a_function_is_asked_for_every_request(offered: Any, available: Any, where: str) -> None:
+    asked_for = []
+
+    def select(client: Sequence[Subprotocol], server: Sequence[Subprotocol]) -> Subprotocol | None:
+        asked_for.append((list(client), list(server)))
+        return None
+
+    server = asked(
+        offering(offered), subprotocols=available, select_subprotocol=select if where == "option" else None
+    )
+    server.answer(None, **({"select_subprotocol": select} if where == "argument" else {}))
+    assert server.state is State.OPEN
+    assert asked_for == [(offered.split(", ") if offered else [], available or [])]
+
+
+@pytest.mark.parametrize("offered", [None, "a"])
+@pytest.mark.parametrize("available", [None, ["b"]])
+def test_a_function_refuses_clients_that_do_not_offer_what_it_wants(offered: Any, available: Any) -> None:
+    def select(client: Sequence[Subprotocol], server: Sequence[Subprotocol]) -> Subprotocol | None:
+        if "b" in client:
+            return Subprotocol("b")
+        raise NegotiationError("the subprotocol b is needed")
+
+    server = asked(offering(offered), subprotocols=available, select_subprotocol=select)
+    server.answer(None)
+    head = refused(server, NegotiationError, 400)
+    assert head.body == b"Failed to open a WebSocket connection: the subprotocol b is needed.\n"
+    # It may select what only the client knows.
+    server = asked(offering("b"), subprotocols=available, select_subprotocol=select)
+    server.answer(None)
+    assert server.subprotocol == "b"
+
+
+def test_a_function_selects_something_for_a_client_that_offers_nothing() -> None:
+    server = asked(subprotocols=["a"], select_subprotocol=lambda client, server: server[0])
+    with pytest.raises(ValueError, match="select_subprotocol chose 'a', which the client did not offer"):
+        server.accept()
+
+
 def test_a_function_selects_what_was_not_offered() -> None:
     server = asked(offering("a, b"), subprotocols=["a", "b", "c"], select_subprotocol=wrong)
     with pytest.raises(ValueError, match="select_subprotocol chose 'c', which the client did not offer"):
@@ -434,7 +476,6 @@ def test_requests_that_are_refused_when_they_are_accepted(
     [
         (request("POST /chat HTTP/1.1"), InvalidMessage, 405),
         (request("get /chat HTTP/1.1"), InvalidMessage, 405),
-        (request("GET /chat HTTP/1.0"), InvalidMessage, 505),
         (request("GET /chat HTTP/2.0"), InvalidMessage, 505),
         (request(Host=None), InvalidMessage, 400),
         (request(Host=""), InvalidHeaderFormat, 400),

@@ -401,6 +401,10 @@ def test_origins() -> None:
     for value in ([b"https://example.com"], [1]):
         with pytest.raises(TypeError, match="origins must hold str, compiled patterns or None, not"):
             check("origins", value)
+    # It would match no request, but fail for each.
+    pattern = re.compile(b"https://.*")
+    with pytest.raises(TypeError, match="origins must hold patterns of str, not of bytes"):
+        check("origins", ["https://example.com", pattern])
 
 
 def test_compression() -> None:

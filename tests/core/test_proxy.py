@@ -484,7 +484,9 @@ def test_the_proxy_refuses(status: int, chunking: Chunking) -> None:
     [
         (b"\x05\x00", "from the proxy: expected an HTTP response, got b'\\x05'"),
         (b"\x15\x03\x03", "which looks like TLS"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "from the proxy: malformed HTTP response"),
+        (b"SSH-2.0-OpenSSH\r\n", "from the proxy: malformed HTTP response"),
+        (b"x" * 65536, "from the proxy: malformed HTTP response"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 65, "more than 64 HTTP responses with a status from 100 to 199"),
         (b"HTTP/2.0 200 OK\r\n\r\n", "expected HTTP/1.1, got HTTP/2.0"),
         (b"HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "control character in HTTP response"),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 129 + b"\r\n", "HTTP response has more than 128 headers"),
@@ -504,7 +506,7 @@ def test_malformed_answers(answer: bytes, message: str, chunking: Chunking) -> N
     [
         b"HTTP/1.1 200 OK\r\nA: " + b"x" * 65536,
         b"HTTP/1.1 200 OK\r\n" + b"A: 0123456789012345678901234567890123456789\r\n" * 1600,
-        b"x" * 65536,
+        b"HTTP/1.1 200 " + b"x" * 65536,
         b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 100 Continue\r\nA: " + b"x" * 65536,
     ],
 )

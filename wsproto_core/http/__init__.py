@@ -5,7 +5,7 @@ Values of headers are ``str`` that hold ASCII; other bytes are represented with 
 
 from .fields import Headers, MultipleValuesError
 from .messages import Request, Response, make_response
-from .readers import HeadLimits, RequestReader, ResponseReader
+from .readers import HeadLimits, RequestReader, ResponseReader, check_no_body
 
 __all__ = [
     "HeadLimits",
@@ -15,5 +15,6 @@ __all__ = [
     "RequestReader",
     "Response",
     "ResponseReader",
+    "check_no_body",
     "make_response",
 ]
