@@ -248,6 +248,34 @@ def poll(sock: socket.socket, events: int, connecting: Connecting) -> None:
         raise connecting.timed_out()
 
 
+class TimedSocket:
+    """A blocking socket whose calls end by one deadline, however many they are: for python-socks.
+
+    Attributes:
+        socket: the socket.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: float | None) -> None:
+        self.socket = sock
+        self._deadline = deadline
+        self.close = sock.close
+
+    def recv(self, size: int) -> bytes:
+        self._set_timeout()
+        return self.socket.recv(size)
+
+    def sendall(self, data: bytes) -> None:
+        self._set_timeout()
+        self.socket.sendall(data)
+
+    def _set_timeout(self) -> None:
+        if self._deadline is not None:
+            # 0 would mean not to block.
+            self.socket.settimeout(max(0.001, self._deadline - time.monotonic()))
+        else:
+            self.socket.settimeout(None)
+
+
 def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
     """Connect through a SOCKS proxy."""
     try:
@@ -256,16 +284,14 @@ def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
     except ImportError as error:
         raise missing_socks() from error
 
-    def connect(dest_host: str, dest_port: int, **others: Any) -> socket.socket:
+    def connect(dest_host: str, dest_port: int, **others: Any) -> TimedSocket:
         addresses = look_up(dest_host, dest_port, 0, connecting.deadline)
-        sock = connect_tcp(addresses, None, connecting.deadline)
-        left = connecting.deadline and max(0.001, connecting.deadline - time.monotonic())
-        sock.settimeout(left)
-        return sock
+        return TimedSocket(connect_tcp(addresses, None, connecting.deadline), connecting.deadline)
 
     socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
     try:
-        return socks.connect(connecting.host, connecting.port)
+        timed: Any = socks.connect(connecting.host, connecting.port)
+        return timed.socket  # type: ignore[no-any-return]
     except ProxyTimeoutError as error:
         raise connecting.timed_out() from error
     except ProxyError as error:

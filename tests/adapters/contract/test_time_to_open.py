@@ -85,6 +85,32 @@ async def test_tls_takes_a_part_of_it(runtime: Runtime) -> None:
         await serving.result()
 
 
+async def test_socks_proxy_that_answers_by_the_byte(runtime: Runtime) -> None:
+    """Each byte is in time, and all of them are not (RFC 1928 section 6)."""
+    answered: list[int] = []
+
+    async def serve() -> None:
+        peer = await listener.accept()
+        await peer.read()
+        await peer.send(b"\x05\x00")
+        await peer.read()
+        with contextlib.suppress(OSError):
+            for byte in b"\x05\x00\x00\x03\xff" + bytes(257):
+                await peer.send(bytes([byte]))
+                answered.append(byte)
+                await runtime.sleep(0.1)
+
+    async with runtime.raw_listener() as listener:
+        serving = runtime.spawn(serve)
+        host, port = listener.address
+        with pytest.raises(HandshakeTimeout):
+            await runtime.open(
+                "ws://127.0.0.1:9/", proxy=f"socks5://{host}:{port}", open_timeout=DEADLINE, **QUIET
+            )
+        await serving.result()
+    assert len(answered) < 200
+
+
 async def test_proxy_takes_a_part_of_it(runtime: Runtime) -> None:
     async with runtime.raw_listener() as listener:
 
