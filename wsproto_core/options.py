@@ -255,7 +255,8 @@ OPTIONS: dict[str, Option] = {
         10,
         "seconds",
         "How long opening the connection may take in all: on a client from the name lookup to the end of "
-        "the opening handshake, on a server from the accepted TCP connection on.",
+        "the opening handshake, on a server from the accepted TCP connection on, TLS's handshake and "
+        "process_request included.",
         check_seconds,
     ),
     "close_timeout": Option(
@@ -435,8 +436,8 @@ OPTIONS: dict[str, Option] = {
     "max_connections": Option(
         None,
         "connections",
-        "How many connections a server has at most; a request beyond is answered with HTTP status 503 and "
-        "Retry-After, while the server goes on accepting.",
+        "How many connections a server has at most, those in the opening handshake included; a request "
+        "beyond is answered with HTTP status 503 and Retry-After, while the server goes on accepting.",
         check_count,
     ),
     "process_request": Option(
@@ -444,7 +445,8 @@ OPTIONS: dict[str, Option] = {
         "",
         "A function or coroutine function of the request's path and headers that returns None to go on with "
         "the opening handshake, or the HTTP response to give instead: a Response or a triple of status, "
-        "headers and body. It counts against open_timeout.",
+        "headers and body. It is cancelled (on threads: left to itself) when open_timeout is over or the "
+        "client has left.",
         check_function,
     ),
 }
