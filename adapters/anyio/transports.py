@@ -29,6 +29,7 @@ def get_clock() -> Callable[[], float]:
 
 RUNTIME = Runtime(
     check_running=partial(check_running, "adapters.anyio", "asyncio", "trio"),
+    stream_methods=("receive", "send", "aclose", "extra"),
     make_event=anyio.Event,
     open_tasks=anyio.create_task_group,
     open_scope=lambda deadline: anyio.CancelScope(deadline=deadline),

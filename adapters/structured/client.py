@@ -89,6 +89,8 @@ class StructuredConnect(Opening[T], Generic[T]):
         self.logger = options.get("logger") or default_logger(Side.CLIENT)
         # To refuse, before there is an event loop, what it would refuse.
         Connecting(self.uri, self.options, clock=float, environment=self.runtime.environment)
+        if options.get("stream") is not None:
+            self.runtime.check_stream(options["stream"])
 
     @abstractmethod
     async def open_transport(self, connecting: Connecting) -> Transport:

@@ -49,6 +49,8 @@ class Runtime:
 
     check_running: Callable[[], object]
     """Raise :exc:`RuntimeError` if another runtime runs the caller."""
+    stream_methods: tuple[str, ...]
+    """What its streams of bytes have."""
     make_event: Callable[[], Event]
     open_tasks: Callable[[], AbstractAsyncContextManager[Any]]
     """Open a nursery or task group."""
@@ -70,6 +72,16 @@ class Runtime:
     wait_writable: Callable[[socket], Awaitable[object]]
     notify_closing: Callable[[socket], object]
     """A socket is about to be closed: let go those who wait for it."""
+
+    def check_stream(self, stream: object) -> None:
+        """Refuse what is no stream of this runtime, but of another one, say.
+
+        Raises:
+            TypeError: it is none.
+        """
+        if not all(hasattr(stream, method) for method in self.stream_methods):
+            methods = ", ".join(self.stream_methods)
+            raise TypeError(f"stream must have the methods of the runtime's own ({methods}), not {stream!r}")
 
 
 class Opening(Once, ABC, Generic[T]):

@@ -290,6 +290,7 @@ class StructuredServe(Opening[T], Generic[T]):
     async def serve_stream(self, stream: Any) -> None:
         """Serve a client whose stream was opened in another way."""
         self.runtime.check_running()
+        self.runtime.check_stream(stream)
         await self.make_server(self.handler, self.runtime, [])._handle(self, stream)
 
     async def _open(self, tasks: Tasks) -> T:

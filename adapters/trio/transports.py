@@ -26,6 +26,7 @@ __all__ = ["RUNTIME", "StreamTransport", "make_transport"]
 
 RUNTIME = Runtime(
     check_running=partial(check_running, "adapters.trio", "trio"),
+    stream_methods=("receive_some", "send_all", "aclose"),
     make_event=trio.Event,
     open_tasks=trio.open_nursery,
     open_scope=lambda deadline: trio.CancelScope(deadline=deadline),
