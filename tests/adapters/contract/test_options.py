@@ -283,7 +283,7 @@ async def test_stream_and_another_way(runtime: Runtime) -> None:
         return
 
     class Stream:
-        send_all = receive_some = send = receive = None
+        send_all = receive_some = send = receive = aclose = extra = None
 
     with sockets() as (sock, _):
         for other, value in {"sock": sock, "host": HOST, "port": 9}.items():
