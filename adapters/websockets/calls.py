@@ -21,7 +21,7 @@ class Called(Coroutine[Any, Any, T]):
     It is no coroutine of Python's own, because of those Python complains when nobody awaits them.
     """
 
-    __slots__ = ("_dropped", "_rest")
+    __slots__ = ("_begun", "_dropped", "_rest")
 
     def __init__(self, rest: Coroutine[Any, Any, T], dropped: Callable[[], object] | None = None) -> None:
         """
@@ -31,29 +31,32 @@ class Called(Coroutine[Any, Any, T]):
         """
         self._rest = rest
         self._dropped = dropped
+        self._begun = False
 
     def __await__(self) -> Generator[Any, Any, T]:
-        self._dropped = None
-        return (yield from self._rest.__await__())
+        self._begun = True
+        return self._rest.__await__()
 
     __iter__ = __await__  # for ``yield from`` in generators that are coroutines
 
     def send(self, value: Any) -> Any:
         """Go on; for the task that this is made."""
-        self._dropped = None
+        self._begun = True
         return self._rest.send(value)
 
     def throw(self, *error: Any) -> Any:
         """Go on with an exception; for the task that this is made."""
-        self._dropped = None
+        self._begun = True
         return self._rest.throw(*error)
 
     def close(self) -> None:
         """Give up what is left."""
-        self._dropped = None
+        self._begun = True
         self._rest.close()
 
     def __del__(self) -> None:
-        self._rest.close()
-        if self._dropped is not None:
-            self._dropped()
+        if not self._begun:
+            # Python complains of coroutines that are neither begun nor closed.
+            self._rest.close()
+            if self._dropped is not None:
+                self._dropped()

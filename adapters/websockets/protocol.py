@@ -272,7 +272,8 @@ class WebSocketCommonProtocol(Connection):
             # Whoever awaits it gets to know it then, as from any coroutine.
             return Called(again(), self._not_heard)
         self._write_soon()
-        return Called(self._room_after(result))
+        # Most calls return nothing, and then there is nothing to return after the waiting.
+        return Called(cast(Any, self._sent()) if result is None else self._room_after(result))
 
     def _runs_here(self) -> bool:
         """Whether this is called where the event loop runs: from other threads, nothing is done at once."""
