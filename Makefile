@@ -57,6 +57,8 @@ bench: $(VENV)/.tools
 	$(BIN)/python bench/threading_round_trip.py
 	$(BIN)/python bench/compression_settings.py 100
 	$(BIN)/python bench/idle_connections.py 1000
+	$(BIN)/python bench/fairness.py 1024
+	$(BIN)/python bench/growth.py
 
 soak: $(VENV)/.tools
 	$(BIN)/python -m tests.adapters.contract.soak --runs $(or $(RUNS),100) \

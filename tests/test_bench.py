@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,16 @@ LITTLE = {
     "bomb": [],
     "broadcast": ["100", "2"],
     "compression_settings": ["3", "no compression", "the defaults"],
+    "fairness": ["1024"],
+    "growth": [],
     "idle_connections": ["3", "256"],
     "structured_round_trip": ["10"],
     "threading_round_trip": ["10"],
 }
 """By script, its arguments."""
+
+LIMITED = ("fairness", "growth")
+"""Those that measure each adapter and have limits."""
 
 MARKDOWN = ("bomb", "broadcast", "compression_settings", "idle_connections")
 """Those that print tables for the documentation."""
@@ -37,9 +43,9 @@ def test_all_are_tried_and_run_by_make() -> None:
     assert set(re.findall(r"python bench/(\w+)\.py", makefile)) == scripts
 
 
-def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, *options: str, more: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *options, BENCH / f"{name}.py", *LITTLE[name]],
+        [sys.executable, *options, BENCH / f"{name}.py", *LITTLE[name], *more],
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -58,16 +64,49 @@ def test_benchmark_for_the_documentation(name: str) -> None:
     assert all(re.search(r"\d", line) for line in table if not line.startswith(("|--", table[0])))
 
 
-@pytest.mark.parametrize("name", sorted(set(LITTLE) - set(MARKDOWN)))
+@pytest.mark.parametrize("name", sorted(set(LITTLE) - {*MARKDOWN, *LIMITED}))
 def test_benchmark(name: str) -> None:
     done = run(name)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"\d\.\d", done.stdout)) > 2
 
 
-def test_the_bomb_is_measured() -> None:
-    """A limit that is not kept is noticed."""
-    code = "import bomb; bomb.LIMIT = 1000; bomb.main(128 * 2**20)"
+@pytest.mark.parametrize("adapter", ["asyncio", "threading"])
+def test_others_get_their_turn(adapter: str) -> None:
+    done = run("fairness", more=[adapter])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(f"\n| {adapter} ") >= 5
+
+
+@pytest.mark.parametrize("place", ["asyncio", "uvloop", "threading"])
+def test_work_is_in_proportion(place: str) -> None:
+    done = run("growth", more=[f"{place}: "])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(f"\n| {place}: ") >= 3
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "import bomb; bomb.LIMIT = 1000; bomb.main(128 * 2**20)",
+            r"the peak rose by [\d.]+ times max_size",
+        ),
+        (
+            "import fairness; fairness.BYTES = 1000; fairness.main(64, 'asyncio')",
+            r"others do not get their turn: asyncio, bytes of pongs; asyncio, bytes of pongs on TLS; ",
+        ),
+        (
+            "import growth; growth.CALLS = 1.5; growth.ATTEMPTS = 1; growth.main('asyncio: tasks')",
+            r"more than in proportion: asyncio: tasks that wait to send",
+        ),
+        (
+            "import growth; growth.TIME = 0.5; growth.ATTEMPTS = 1; growth.main('core: fragments')",
+            r"more than in proportion: core: fragments of a message",
+        ),
+    ],
+)
+def test_limits_that_are_not_kept_are_noticed(code: str, said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=BENCH,
@@ -77,4 +116,4 @@ def test_the_bomb_is_measured() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 1
-    assert re.search(r"the peak rose by [\d.]+ times max_size", done.stderr)
+    assert re.search(said, done.stderr)
