@@ -4,7 +4,7 @@ werkzeug matches text that has been decoded, and answers in URLs. What is done h
 make such text of a request without an ambiguity for attackers to use, and to make HTTP responses of
 what comes back. werkzeug is an optional dependency, imported when a :class:`Router` is made.
 
-Three decisions:
+Four decisions:
 
 - A path that does not decode to UTF-8, or in which a slash or a control character is encoded, is
   refused. Decoded, ``%2F`` would be a separator for the rules, while for a proxy in front, which may
@@ -14,14 +14,20 @@ Three decisions:
   10.2.2). That is right behind a proxy that ends TLS or changes ``Host``; and clients that know
   ``http:`` only follow it as well as those that know ``ws:`` only. One that leaves the origin has the
   scheme ``ws`` or ``wss``, unless a rule spells out another.
+- werkzeug matches a rule by regular expressions that backtrack. With two converters among which text
+  can be divided in several ways, as in ``/<name>-<version>.zip``, that takes time that grows with the
+  square of the path's length, with three with its cube. So such a rule is for paths up to a length that
+  bounds the steps. Longer ones are matched by a map without it.
 - Rules are never changed. If none of a map has ``websocket=True``, all are for WebSocket; else those
   that have it, so that an HTTP application may share the map.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
@@ -33,7 +39,7 @@ from .http import Request, Response, make_response
 from .typing import HeadersLike
 
 if TYPE_CHECKING:
-    from werkzeug.routing import Map, MapAdapter, Rule, RuleFactory
+    from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
 
 __all__ = ["Route", "Router", "Rules", "make_router"]
 
@@ -43,20 +49,22 @@ Rules: TypeAlias = "Map | Iterable[RuleFactory]"
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _SECURE = {"http": False, "https": True, "ws": False, "wss": True}
 
-# RFC 9112 section 3.2: the origin form, or the absolute form.
-_TARGET = re.compile(
-    r"(?:(?:http|ws)s?://(?P<host>[^/?]*+))?+(?P<path>[^?]*+)(?:\?(?P<query>.*+))?+",
-    re.IGNORECASE | re.DOTALL,
-)
 _URL = re.compile(r"(?:([a-z]++)://([^/?#]*+))?+(.*+)", re.IGNORECASE | re.DOTALL)
 _NOT_PERCENT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
-_CONVERTER = re.compile(r"<([a-zA-Z_][a-zA-Z0-9_]*)[(:]")
+# A converter with its arguments and its variable, or what stands between those.
+_PIECE = re.compile(
+    r"<(?:(?P<converter>[a-zA-Z_][a-zA-Z0-9_]*)(?:\(.*?\))?:)?[a-zA-Z_][a-zA-Z0-9_]*>|(?P<literal>[^<]+)"
+)
 _PORT = re.compile(r":[0-9]+\Z")
 # RFC 3986 section 3.4
 _QUERY_CHARACTERS = "!$&'()*+,/:;=?@%"
 _VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
+
+MAX_STEPS = 2**17
+"""Ways to divide a path among the converters of a rule, which are tried one by one: 512 characters for
+two converters, 93 for three."""
 
 T = TypeVar("T")
 
@@ -125,6 +133,7 @@ class Router:
             raise ValueError("server_name must be given if rules have subdomains: it tells what these are of")
         for rule in rules:
             self._check(rule)
+        self._maps = _maps_by_length(self.url_map)
 
     @property
     def handlers(self) -> list[Callable[..., Any]]:
@@ -152,7 +161,7 @@ class Router:
 
         try:
             path, query = self._parse_target(request)
-            adapters = self._bind(self.get_host(request))
+            adapters = self._bind(self.get_host(request), path)
         except (BadHost, InvalidHeader, ValueError):
             return _refuse(
                 400,
@@ -184,17 +193,14 @@ class Router:
         return self.not_found(request)
 
     def get_host(self, request: Request) -> str:
-        """Return the host that a request is for, with its port: ``Host``, or what the target says.
+        """Return the host that a request is for, with its port: ``Host``.
 
         Override it if a proxy tells the host in another header.
 
         Raises:
             InvalidHeader, ValueError: there is none, or more than one.
         """
-        match = _TARGET.fullmatch(request.path)
-        assert match is not None
-        # "MUST ignore the received Host header field" for the absolute form (RFC 9112 section 3.2.2)
-        hosts = request.headers.get_all("Host") if match["host"] is None else [match["host"]]
+        hosts = request.headers.get_all("Host")
         if len(hosts) != 1:
             raise InvalidHeader("Host")
         return hosts[0]
@@ -217,11 +223,7 @@ class Router:
 
     def _parse_target(self, request: Request) -> tuple[str, str]:
         """Take the path, decoded, and the query from a request's target."""
-        match = _TARGET.fullmatch(request.path)
-        assert match is not None
-        path: str = match["path"]
-        if match["host"] is not None and not path:
-            path = "/"
+        path, _, query = request.path.partition("?")
         if not path.startswith("/"):
             raise ValueError("expected a path that begins with a slash")
         if _NOT_PERCENT_ENCODED.search(path) or "%2f" in path.lower():
@@ -229,15 +231,17 @@ class Router:
         decoded = unquote_to_bytes(path).decode("utf-8", "strict")
         if _CONTROL_CHARACTER.search(decoded):
             raise ValueError("expected no control characters")
-        return decoded, quote(match["query"] or "", safe=_QUERY_CHARACTERS, errors="surrogateescape")
+        return decoded, quote(query, safe=_QUERY_CHARACTERS, errors="surrogateescape")
 
-    def _bind(self, host_header: str) -> list[MapAdapter]:
-        """Say for which hosts a rule is to be sought, in order."""
+    def _bind(self, host_header: str, path: str) -> list[MapAdapter]:
+        """Say for which hosts a rule is to be sought, in order, and among which rules."""
         name, port = parse_host(host_header.lower())
         # A dot at the end says that the name is complete.
         name = name.removesuffix(".")
         host = build_host(name, port or _DEFAULT_PORTS[self.url_scheme], self.url_scheme == "wss")
-        bind = functools.partial(self.url_map.bind, url_scheme=self.url_scheme)
+        length = max(len(path), len(host))
+        url_map = next(url_map for longest, url_map in self._maps if length <= longest)
+        bind = functools.partial(url_map.bind, url_scheme=self.url_scheme)
         if self._by_host:
             without_port = _PORT.sub("", host)
             # A rule without a port is for all of them.
@@ -276,8 +280,8 @@ class Router:
             raise ValueError(f"{where} must have a host: with host_matching=True it matches nothing without")
         if rule.host and not self._by_host:
             raise ValueError(f"{where} has the host {rule.host!r}: that needs a Map with host_matching=True")
-        converters = map(self.url_map.converters.get, _CONVERTER.findall(rule.rule))
-        if sum(converter is not None and not converter.part_isolating for converter in converters) > 2:
+        pieces = [piece for pattern in _patterns(rule.rule, self.url_map) for piece in pattern]
+        if sum(not isinstance(piece, str) and not piece.part_isolating for piece in pieces) > 2:
             raise ValueError(
                 f"{where} must have at most two converters that match slashes, since the time to match it "
                 "grows with the length of the path to the power of their number"
@@ -294,6 +298,117 @@ class Router:
             _check_handler(where, rule.endpoint, sorted(rule.arguments))
         elif isinstance(rule.redirect_to, str):
             _check_target(where, rule.redirect_to, rule.arguments)
+
+
+def _maps_by_length(url_map: Map) -> list[tuple[float, Map]]:
+    """Return maps, each with the longest path that it is for, in ascending order.
+
+    The first one is the map itself. The others lack the rules that would take too many steps.
+    """
+    rules = [
+        (rule, min(_longest_path(text or "", url_map) for text in (rule.rule, rule.host, rule.subdomain)))
+        for rule in url_map.iter_rules()
+    ]
+    first, *others = sorted({*(longest for _, longest in rules), math.inf})
+    return [(first, url_map)] + [
+        (length, _copy_map(url_map, [rule for rule, longest in rules if longest >= length]))
+        for length in others
+    ]
+
+
+def _copy_map(url_map: Map, rules: Iterable[Rule]) -> Map:
+    """Return a map that is like another one, but has some of its rules only."""
+    from werkzeug.routing import Map
+
+    copies = [copy.copy(rule) for rule in rules]
+    for rule in copies:
+        rule.map = None  # type: ignore[assignment]  # to be bound to the new one
+    return Map(
+        copies,
+        default_subdomain=url_map.default_subdomain,
+        strict_slashes=url_map.strict_slashes,
+        merge_slashes=url_map.merge_slashes,
+        redirect_defaults=url_map.redirect_defaults,
+        converters=url_map.converters,
+        host_matching=url_map.host_matching,
+    )
+
+
+def _longest_path(text: str, url_map: Map) -> float:
+    """Return the length of the longest path that is matched with this rule, or this host, in few steps."""
+    count = max(_count_undecided(pattern) for pattern in _patterns(text, url_map))
+    if count < 2:
+        # One takes as many steps as the path has characters.
+        return math.inf
+    length = count
+    while math.comb(length + 1, count) <= MAX_STEPS:
+        length += 1
+    return length
+
+
+def _patterns(text: str, url_map: Map) -> list[list[str | type[BaseConverter]]]:
+    """Take a rule apart into what werkzeug makes one regular expression of each.
+
+    These are its segments; from the first one with a converter that matches slashes on, all of the rest.
+    """
+    pattern: list[str | type[BaseConverter]] = []
+    patterns = [pattern]
+    isolating = True
+    for match in _PIECE.finditer(text):
+        literal = match["literal"]
+        if literal is None:
+            converter = url_map.converters[match["converter"] or "default"]
+            isolating = isolating and converter.part_isolating
+            pattern.append(converter)
+        elif isolating:
+            end, *segments = literal.split("/")
+            pattern += [end] if end else []
+            for segment in segments:
+                pattern = [segment] if segment else []
+                patterns.append(pattern)
+        else:
+            pattern.append(literal)
+    return patterns
+
+
+def _count_undecided(pattern: list[str | type[BaseConverter]]) -> int:
+    """Count the converters whose values can begin or end in several places, which are all tried."""
+    from werkzeug.routing import PathConverter, UnicodeConverter
+
+    isolating = all(isinstance(piece, str) or piece.part_isolating for piece in pattern)
+    count = 0
+    for index, piece in enumerate(pattern):
+        if isinstance(piece, str):
+            continue
+        before, after = pattern[:index], pattern[index + 1 :]
+        takes_the_rest = not after and (piece is PathConverter or (piece is UnicodeConverter and isolating))
+        begins_once = not before or _ends_at(piece, before[-1], -1)
+        ends_once = piece is not PathConverter and (not after or _ends_at(piece, after[0], 0))
+        count += not (takes_the_rest or (begins_once and ends_once))
+    return count
+
+
+def _ends_at(converter: type[BaseConverter], neighbour: str | type[BaseConverter], character: int) -> bool:
+    """Whether a converter's value cannot go on into what stands beside it.
+
+    Converters of an application's own may have any regular expression.
+    """
+    from werkzeug.routing import (
+        AnyConverter,
+        FloatConverter,
+        IntegerConverter,
+        UnicodeConverter,
+        UUIDConverter,
+    )
+
+    if converter in (AnyConverter, UUIDConverter):
+        # There are a few values only, or all have the same length.
+        return True
+    if not isinstance(neighbour, str):
+        return False
+    if converter is UnicodeConverter:
+        return neighbour[character] == "/"
+    return converter in (IntegerConverter, FloatConverter) and not neighbour[character].isdigit()
 
 
 def make_router(
