@@ -46,12 +46,10 @@ class Called(Coroutine[Any, Any, T]):
 
     def throw(self, *error: Any) -> Any:
         """Go on with an exception; for the task that this is made."""
-        self._begun = True
         return self._rest.throw(*error)
 
     def close(self) -> None:
         """Give up what is left."""
-        self._begun = True
         self._rest.close()
 
     def __del__(self) -> None:
