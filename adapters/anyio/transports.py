@@ -12,6 +12,7 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 from adapters.shared.runtimes import check_running
+from adapters.shared.sockets import prepare_socket
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, SocketTransport, Transport, WaitingTransport, os_errors
 from anyio.abc import ByteStream, SocketAttribute
@@ -56,6 +57,9 @@ class StreamTransport(WaitingTransport):
         self.ssl_object = stream.extra(TLSAttribute.ssl_object, None)
         self.local_address = stream.extra(SocketAttribute.local_address, None)
         self.remote_address = stream.extra(SocketAttribute.remote_address, None)
+        sock = stream.extra(SocketAttribute.raw_socket, None)
+        if sock is not None:
+            prepare_socket(sock)
 
     async def _receive(self) -> bytes:
         with os_errors():
