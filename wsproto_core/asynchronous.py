@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Self, cast
 from typing import Protocol as Interface
 
 from .blocks import keep_exception
-from .connection import BaseConnection, PongWaiter, Sendable, fragments_of
+from .connection import BaseConnection, PongWaiter, Sendable, fragments_of, payload_size
 from .decoding import PieceConverter, check_decode, convert_message
 from .events import Fragment
 from .exceptions import ConnectionClosed, ConnectionClosedOK
@@ -84,7 +84,7 @@ class AsyncConnection(BaseConnection, ABC):
         super().__init__(protocol, logger)
         self._waiters = Waiters()
         self._senders = Line()
-        self._takes_left = TURN
+        self._takes_left = self._sends_left = TURN
 
     # What an adapter provides
 
@@ -239,6 +239,7 @@ class AsyncConnection(BaseConnection, ABC):
                 async with self._turn():
                     await self._drain()
             self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
+            self._sends_left -= payload_size(message)
         except ConnectionClosed:
             await self._let_others_run()
             raise
@@ -255,6 +256,7 @@ class AsyncConnection(BaseConnection, ABC):
                 async for fragment in fragments:
                     await self._drain()
                     protocol.send(fragment, text=text, fin=False, compress=compress)
+                    self._sends_left -= payload_size(fragment)
                     begun = True
                     await self._sent()
                 if begun:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
+from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
@@ -25,7 +26,15 @@ from .protocol import Protocol
 from .statistics import Statistics
 from .typing import BytesLike, State, Subprotocol
 
-__all__ = ["BaseConnection", "PongWaiter", "Sendable", "advance", "fragments_of", "takes_path"]
+__all__ = [
+    "BaseConnection",
+    "PongWaiter",
+    "Sendable",
+    "advance",
+    "fragments_of",
+    "payload_size",
+    "takes_path",
+]
 
 
 Sendable: TypeAlias = (
@@ -258,10 +267,17 @@ def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
     )
 
 
-def advance(buffers: list[memoryview], count: int) -> None:
+def payload_size(message: Any) -> int:
+    """Return about how many bytes a message has that is sent whole, or a fragment."""
+    if isinstance(message, PreparedMessage):
+        return message.frame.size
+    return message.nbytes if isinstance(message, memoryview) else len(message)
+
+
+def advance(buffers: deque[memoryview], count: int) -> None:
     """Drop the first ``count`` bytes of what is to be written: they have been."""
     while buffers and count >= len(buffers[0]):
-        count -= len(buffers.pop(0))
+        count -= len(buffers.popleft())
     if count:
         buffers[0] = buffers[0][count:]
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import anyio
 from adapters.shared.tls import client_context
-from adapters.structured.connecting import connect_tcp, connect_unix
+from adapters.structured.streams import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream

@@ -80,7 +80,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._dispatching = False
         self._flush_scheduled = False
         self._reading_paused = False
-        self._sends_left = TURN
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
@@ -174,15 +173,13 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _write_soon(self) -> None:
         """Write what the state machine has to send, or leave that to the end of the dispatch."""
         protocol = self.protocol
-        queued = protocol.queued
-        if (self._dispatching or protocol.undelivered) and queued < GATHERED:
+        self._sends_left -= CALL
+        if (self._dispatching or protocol.undelivered) and protocol.queued < GATHERED:
             # More answers are to come: they share one write.
-            self._sends_left -= CALL
             if not self._dispatching and not self._flush_scheduled:
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
         else:
-            self._sends_left -= CALL + queued
             self._flush()
 
     async def _sent(self) -> None:

@@ -14,12 +14,13 @@ to a task that ends when everything is written, so that a cancelled ``send`` cut
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
 from adapters.shared.tls import TLSInfo, tls_info
-from wsproto_core.asynchronous import AsyncConnection, Event
+from wsproto_core.asynchronous import CALL, TURN, AsyncConnection, Event
 from wsproto_core.broadcast import not_written
 from wsproto_core.connection import advance
 from wsproto_core.events import Fragment
@@ -36,9 +37,6 @@ __all__ = ["Pong", "StructuredConnection"]
 
 PATIENCE = 0.1
 """Seconds without a reader after which the keeper stands in."""
-
-TURNS = 64
-"""Calls that found what they wanted, after which other tasks get a turn."""
 
 LAST_WORDS = 0.05
 """Seconds that writing may go on when there is no more time, on streams that must not be cut short."""
@@ -104,8 +102,8 @@ class StructuredConnection(AsyncConnection):
         self._awaited: Callable[[], bool] = bool
         self._standing_in: Scope | None = None
         self._fed = 0
-        self._turns_left = TURNS
-        self._unwritten: list[memoryview] = []
+        self._reads_left = TURN
+        self._unwritten: deque[memoryview] = deque()
         self._writing = True
         self._writing_rest: Scope | None = None
         self._stop_writing = math.inf
@@ -120,16 +118,17 @@ class StructuredConnection(AsyncConnection):
         return Pong(self)
 
     async def _let_others_run(self) -> None:
+        self._sends_left = self._reads_left = TURN
         await self.runtime.checkpoint()
 
     async def recv(self, decode: bool | None = None) -> Data:
-        await self._checkpoint()
+        await self.runtime.checkpoint_if_cancelled()
         return await super().recv(decode)
 
     recv.__doc__ = AsyncConnection.recv.__doc__
 
     async def _next_fragment(self) -> Fragment:
-        await self._checkpoint()
+        await self.runtime.checkpoint_if_cancelled()
         return await super()._next_fragment()
 
     async def _wait_for_input(self, pieces: bool) -> None:
@@ -156,19 +155,14 @@ class StructuredConnection(AsyncConnection):
         self._wake_waiters()
 
     async def _sent(self) -> None:
+        self._sends_left -= CALL
         self._react()
         if not self.protocol.writable:
             await self._drain()
-        await self._checkpoint()
-
-    async def _checkpoint(self) -> None:
-        """Notice a cancellation; once in a while, let other tasks run."""
-        self._turns_left -= 1
-        if self._turns_left:
+        if self._sends_left > 0:
             await self.runtime.checkpoint_if_cancelled()
         else:
-            self._turns_left = TURNS
-            await self.runtime.checkpoint()
+            await self._let_others_run()
 
     def abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -179,7 +173,7 @@ class StructuredConnection(AsyncConnection):
 
     async def _wait_until(self, ready: Callable[[], bool], waiters: Waiters | None = None) -> None:
         if ready():
-            await self._checkpoint()
+            await self._read_more()
             return
         while self._held:
             if self._standing_in is not None:
@@ -236,8 +230,16 @@ class StructuredConnection(AsyncConnection):
         else:
             self._feed(data)
         self._react()
-        if not waited:
-            await self._checkpoint()
+        if not waited or self._reads_left <= 0:
+            await self._read_more()
+
+    async def _read_more(self) -> None:
+        """Notice a cancellation; after so many calls, or so much that was read, let other tasks run."""
+        self._reads_left -= CALL
+        if self._reads_left > 0:
+            await self.runtime.checkpoint_if_cancelled()
+        else:
+            await self._let_others_run()
 
     async def _wait_readable(self, ready: Callable[[], bool]) -> None:
         deadline = self.protocol.deadline()
@@ -260,6 +262,8 @@ class StructuredConnection(AsyncConnection):
     def _feed(self, data: bytes | None) -> None:
         if data is not None:
             self._fed += 1
+            # Also a stream on which one has to wait may have it all at once, and for long.
+            self._reads_left -= len(data)
             if data:
                 self.protocol.receive_data(data)
             else:
@@ -303,7 +307,7 @@ class StructuredConnection(AsyncConnection):
         try:
             while not self._is_closed():
                 if not self._unwritten:
-                    self._unwritten = [memoryview(buffer) for buffer in protocol.data_to_send()]
+                    self._unwritten.extend(map(memoryview, protocol.data_to_send()))
                     if not self._unwritten:
                         return protocol.stream_action is StreamAction.KEEP
                 count = self._transport.write(self._unwritten)
@@ -316,7 +320,7 @@ class StructuredConnection(AsyncConnection):
         return True
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        self._unwritten = [memoryview(buffer) for buffer in buffers]
+        self._unwritten.extend(map(memoryview, buffers))
         not_written(self.protocol, sum(map(len, buffers)))
         self._flush()
         if self._unwritten:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 from typing import Protocol as Interface
 
@@ -19,8 +21,8 @@ __all__ = ["READ_SIZE", "SocketTransport", "Transport", "WaitingTransport", "add
 READ_SIZE = 2**16
 """Bytes read at once."""
 
-WRITE_SIZE = 2**16
-"""Bytes given at once to a stream that does not tell how far it has come."""
+WRITE_SIZE = 2**14
+"""Bytes given at once to a stream that does not tell how far it has come: a record of TLS."""
 
 MAX_BUFFERS = 64
 """Buffers written at once; systems have a limit of their own."""
@@ -52,7 +54,7 @@ class Transport(Interface):
     async def wait_readable(self) -> object:
         """Wait until there is something to read. Cancelling it loses nothing."""
 
-    def write(self, buffers: list[memoryview]) -> int:
+    def write(self, buffers: deque[memoryview]) -> int:
         """Write what takes no waiting; return how many bytes that was."""
 
     async def wait_writable(self) -> object:
@@ -97,6 +99,21 @@ def addresses(sock: Any) -> tuple[Any, Any]:
         return sock.getsockname(), None
 
 
+def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
+    """Return what the buffers begin with, without a look at the rest.
+
+    Arguments:
+        size: how many bytes, if there are as many.
+    """
+    parts: list[memoryview] = []
+    for buffer in buffers:
+        parts.append(buffer[:size])
+        size -= len(parts[-1])
+        if not size:
+            break
+    return b"".join(parts)
+
+
 class SocketTransport:
     """A socket of our own, which is read and written without waiting whenever that is possible."""
 
@@ -121,11 +138,11 @@ class SocketTransport:
         with os_errors():
             await self._runtime.wait_readable(self._sock)
 
-    def write(self, buffers: list[memoryview]) -> int:
+    def write(self, buffers: deque[memoryview]) -> int:
         try:
             if len(buffers) == 1 or not hasattr(self._sock, "sendmsg"):
                 return self._sock.send(buffers[0])
-            return self._sock.sendmsg(buffers[:MAX_BUFFERS])
+            return self._sock.sendmsg(islice(buffers, MAX_BUFFERS))
         except BlockingIOError:
             return 0
 
@@ -181,10 +198,10 @@ class WaitingTransport(ABC):
         if self._received is None:
             self._received = await self._receive()
 
-    def write(self, buffers: list[memoryview]) -> int:
+    def write(self, buffers: deque[memoryview]) -> int:
         sent, self._sent = self._sent, 0
         if not sent:
-            self._to_send = b"".join(buffers)[:WRITE_SIZE]
+            self._to_send = first_bytes(buffers, WRITE_SIZE)
         return sent
 
     async def wait_writable(self) -> None:

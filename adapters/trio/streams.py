@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 from adapters.shared.tls import client_context
-from adapters.structured.connecting import connect_tcp, connect_unix
+from adapters.structured.streams import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
 from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError

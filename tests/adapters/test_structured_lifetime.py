@@ -192,7 +192,8 @@ async def test_a_cancelled_call_is_cancelled_whatever_there_is_to_do(runtime: Ru
 
 
 async def test_messages_that_are_there_let_others_run(runtime: Runtime) -> None:
-    count = 256
+    # Others run before the next call after 64 of them.
+    count = 4 * 64 + 1
     turns = [0]
 
     async def others() -> None:

@@ -1,0 +1,122 @@
+"""Floods: a peer that sends without a pause lets others run, after each 64 KiB, whatever it sends."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+
+from tests.adapters.runtimes import Cancelled, Runtime
+from tests.adapters.runtimes.base import wait_closed
+from tests.core.helpers import CONTINUATION, PING, PONG, TEXT, Frame
+from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
+
+# Threads take turns by themselves.
+pytestmark = [pytest.mark.needs("sockets"), pytest.mark.needs("coroutines")]
+
+AT_ONCE = 2**18
+"""Bytes that may be read without letting others run: 64 KiB, and a few reads more; libuv likes several."""
+
+FLOOD = 2**20
+"""Bytes that come without a pause: the system holds many of them."""
+
+FLOODS = {
+    "pongs": [Frame(PONG, bytes(14))],
+    "pings": [Frame(PING, bytes(14))],
+    "fragments": [Frame(CONTINUATION, bytes(14), fin=False)],
+    "pongs and messages": [Frame(PONG, bytes(14))] * 100 + [Frame(TEXT, b"x")],
+}
+
+
+class Watcher:
+    """Another task, which looks at how much a connection reads between two of its turns."""
+
+    def __init__(self, runtime: Runtime, connection: Any) -> None:
+        self._runtime = runtime
+        self._connection = connection
+        self.most = 0
+        self._done = False
+
+    async def run(self) -> None:
+        before = self._connection.statistics.bytes_received
+        while not self._done:
+            received = self._connection.statistics.bytes_received
+            self.most = max(self.most, received - before)
+            before = received
+            await self._runtime.sleep(0)
+
+    def finish(self) -> None:
+        self._done = True
+
+    @property
+    def at_once(self) -> int:
+        """Bytes read between two turns at most."""
+        # trio lets all that can run do so in an order of its own: this task first, then last.
+        return self.most if "trio" not in self._runtime.name else self.most // 2
+
+
+async def receive(websocket: Any) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await websocket.recv()
+
+
+@pytest.mark.parametrize(
+    ("flood", "tls", "received"),
+    [*[(flood, False, True) for flood in FLOODS], ("pongs", True, True), ("pongs", False, False)],
+)
+async def test_others_run_meanwhile(runtime: Runtime, flood: str, tls: bool, received: bool) -> None:
+    options = {"max_fragments": None, "max_size": None, "max_queue": None, "read_limit": None}
+    async with runtime.raw_server(tls=tls, **options) as (peer, client):
+        if flood == "fragments":
+            await peer.send(Frame(TEXT, b"", fin=False))
+        data = b"".join(map(peer.build, FLOODS[flood]))
+        data *= FLOOD // len(data)
+        end = client.statistics.bytes_received + FLOOD // 2
+        watcher = Watcher(runtime, client)
+        watching = runtime.spawn(watcher.run)
+        receiving = runtime.spawn(receive if received else wait_closed, client)
+        sending = runtime.spawn(peer.send, data)
+        await runtime.until(lambda: client.statistics.bytes_received >= end)
+        watcher.finish()
+        await watching.result()
+        sending.cancel()
+        with contextlib.suppress(Cancelled):
+            await sending.result()
+        # Nobody has read the answers to pings.
+        peer.reset()
+        await receiving.result()
+        assert 0 < watcher.at_once <= AT_ONCE
+
+
+async def test_others_run_while_a_server_sends_nothing_but_interim_responses(runtime: Runtime) -> None:
+    async def flood() -> None:
+        peer = await listener.accept()
+        await peer.read_head()
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await peer.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)
+
+    async with runtime.raw_listener() as listener:
+        flooding = runtime.spawn(flood)
+        clients: list[Any] = []
+
+        def create(*args: Any, **options: Any) -> Any:
+            clients.append(runtime.ClientConnection(*args, **options))
+            return clients[-1]
+
+        connecting = runtime.spawn(open_in_vain, runtime, listener.uri, create)
+        await runtime.until(lambda: clients)
+        watcher = Watcher(runtime, clients[0])
+        watching = runtime.spawn(watcher.run)
+        await connecting.result()
+        watcher.finish()
+        await watching.result()
+        await flooding.result()
+        assert 0 < watcher.at_once <= AT_ONCE
+
+
+async def open_in_vain(runtime: Runtime, uri: str, create: Any) -> None:
+    with pytest.raises(InvalidHandshake):
+        await runtime.open(uri, create_protocol=create, open_timeout=1.0)
