@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Unpack
+from typing import NamedTuple, Unpack
 
 from .events import Failure
 from .exceptions import (
@@ -20,7 +20,7 @@ from .exceptions import (
     NegotiationError,
     SecurityError,
 )
-from .extensions.base import accept_offers
+from .extensions.base import Extension, accept_offers
 from .extensions.permessage_deflate import DEFAULT_SERVER, NAME
 from .handshake import (
     build_response,
@@ -41,7 +41,7 @@ from .states import Input, Phase
 from .timers import Timer
 from .typing import BytesLike, HeadersLike, Side, Subprotocol
 
-__all__ = ["ServerProtocol"]
+__all__ = ["Answer", "ServerProtocol"]
 
 PARTING = 1.0
 """Seconds that clients without a complete request have to leave a server that is closing."""
@@ -53,6 +53,22 @@ _INTERNAL_ERROR = Response(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     body=b"Failed to open a WebSocket connection: internal server error.\n",
 )
+
+
+class Answer(NamedTuple):
+    """An answer to the opening handshake's request that has been made, and not been given."""
+
+    response: Response
+    data: bytes
+    """The response as it is sent."""
+    error: InvalidHandshake | None = None
+    """Why there is no connection; ``None`` for status 101."""
+    remote: bool = False
+    """Whether that is the client's fault."""
+    failures: tuple[Failure, ...] = ()
+    """Errors of the application, in order."""
+    extensions: Sequence[Extension] = ()
+    subprotocol: Subprotocol | None = None
 
 
 class ServerProtocol(Protocol):
@@ -168,59 +184,7 @@ class ServerProtocol(Protocol):
         request = self.request
         if request is None:
             raise InvalidState("there is no request yet")
-        try:
-            key = check_request(request.headers)
-            if request.method != "GET":
-                return self._answer_error(_unexpected_method(request.method), HTTPStatus.METHOD_NOT_ALLOWED)
-            if self._reading.version != "1.1":
-                # "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request"
-                # (RFC 9110 section 7.8)
-                return self._answer_error(
-                    InvalidMessage(f"expected HTTP/1.1, got HTTP/{self._reading.version}"),
-                    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
-                )
-            check_origin(request.headers, self._settings["origins"])
-            offered = parse_subprotocol_offers(request.headers)
-            offers = request.headers.get_all("Sec-WebSocket-Extensions")
-            extension_header, extensions = accept_offers(offers, self._factories)
-        except InvalidUpgrade as error:
-            return self._answer_error(error, HTTPStatus.UPGRADE_REQUIRED)
-        except InvalidOrigin as error:
-            return self._answer_error(error, HTTPStatus.FORBIDDEN)
-        except InvalidHeader as error:
-            wrong_version = error.name == "Sec-WebSocket-Version"
-            status = HTTPStatus.UPGRADE_REQUIRED if wrong_version else HTTPStatus.BAD_REQUEST
-            return self._answer_error(error, status)
-        except NegotiationError as error:
-            return self._answer_error(error, HTTPStatus.INTERNAL_SERVER_ERROR)
-        subprotocol = self._select(offered, self._settings["select_subprotocol"] or select_subprotocol)
-
-        headers = Headers()
-        build_response(headers, key)
-        if extension_header is not None:
-            headers["Sec-WebSocket-Extensions"] = extension_header
-        if subprotocol is not None:
-            headers["Sec-WebSocket-Protocol"] = subprotocol
-        extra = Headers(self._extra_headers(request))
-        extra.update(extra_headers)
-        check_extra_headers(extra)
-        response = Response(101, self._complete(headers, extra))
-        data = response.serialize()
-        try:
-            response, data = self._process(response, data)
-        except Exception as error:
-            self._processing_failed(error)
-            return self.reject(_INTERNAL_ERROR)
-        self._outbox.open(data)
-        self.response = response
-        self._observer.response(response)
-        del self._reading
-        self._open(extensions, subprotocol)
-        early = bytes(self._early)
-        self._early.clear()
-        # Frames may follow the request in the same segment.
-        self._inbox.receive(early)
-        return response
+        return self._give(self._accepting(request, extra_headers, select_subprotocol))
 
     def answer(self, result: object, *, select_subprotocol: SelectSubprotocol = select_subprotocol) -> None:
         """Do what ``process_request`` returned or raised: :meth:`accept`, :meth:`reject`, or nothing.
@@ -236,33 +200,44 @@ class ServerProtocol(Protocol):
                 or an exception.
             select_subprotocol: see :meth:`accept`.
         """
-        if self._phase is not Phase.CONNECTING:
-            return
+        if self._phase is Phase.CONNECTING:
+            self.give_answer(self.prepare_answer(result, select_subprotocol=select_subprotocol))
+
+    def prepare_answer(
+        self, result: object, *, select_subprotocol: SelectSubprotocol = select_subprotocol
+    ) -> Answer:
+        """Make the answer that :meth:`answer` gives, for :meth:`give_answer`; it changes nothing.
+
+        The functions of the application are called here, so that a program with threads need not hold
+        a lock meanwhile: other inputs and commands are allowed before the answer is given.
+
+        Arguments:
+            result, select_subprotocol: see :meth:`answer`.
+
+        Raises:
+            InvalidState: there is no request.
+        """
+        request = self.request
+        if request is None:
+            raise InvalidState("there is no request yet")
         try:
             try:
-                self._follow(result, select_subprotocol)
+                return self._follow(result, request, select_subprotocol)
             except AbortHandshake as abort:
-                self.reject(make_response(abort.status, abort.headers, abort.body))
+                return self._rejecting(make_response(abort.status, abort.headers, abort.body))
             except NegotiationError as error:
-                self._answer_error(error, HTTPStatus.BAD_REQUEST)
+                return self._refusing(error, HTTPStatus.BAD_REQUEST)
         except Exception as error:
-            self._inbox.notify(Failure(error, remote=False))
-            self.reject(_INTERNAL_ERROR)
+            return self._failing(error, self._rejecting(_INTERNAL_ERROR))
 
-    def _follow(self, result: object, select_subprotocol: SelectSubprotocol) -> None:
-        if isinstance(result, Exception):
-            raise result
-        if result is None:
-            self.accept(select_subprotocol=select_subprotocol)
-        elif isinstance(result, Response):
-            self.reject(result)
-        elif isinstance(result, tuple) and len(result) == 3:
-            self.reject(make_response(*result))
-        else:
-            raise TypeError(
-                "process_request must return None, a Response or a tuple of status, headers and body, "
-                f"not {type(result).__name__}"
-            )
+    def give_answer(self, answer: Answer) -> None:
+        """Give the answer that was prepared, unless the request has been answered or the client has gone.
+
+        Arguments:
+            answer: what :meth:`prepare_answer` returned.
+        """
+        if self._phase is Phase.CONNECTING:
+            self._give(answer)
 
     def shut_down(self) -> None:
         """The server is closing: end the opening handshake, if it is not done.
@@ -318,14 +293,7 @@ class ServerProtocol(Protocol):
             ValueError: the response cannot be sent.
         """
         self._check_unanswered()
-        if response.status < 200:
-            raise ValueError(f"an opening handshake cannot be rejected with HTTP status {response.status}")
-        response = self._respond(response)
-        self.handshake_error = InvalidHandshake(
-            f"the request was answered with HTTP status {response.status}"
-        )
-        self._step(Input.REFUSED)
-        return response
+        return self._give(self._rejecting(response))
 
     # How it is done
 
@@ -348,10 +316,10 @@ class ServerProtocol(Protocol):
         except (InvalidMessage, SecurityError, InvalidHeader) as error:
             method = self._reading.method
             if method is None or method in _METHODS:
-                self._answer_error(error, 400 if isinstance(error, InvalidHeader) else error.status)
+                self._give(self._refusing(error, 400 if isinstance(error, InvalidHeader) else error.status))
             else:
                 # Whatever else is wrong with such a request does not matter.
-                self._answer_error(_unexpected_method(method), HTTPStatus.METHOD_NOT_ALLOWED)
+                self._give(self._refusing(_unexpected_method(method), HTTPStatus.METHOD_NOT_ALLOWED))
 
     def _requested(self, request: Request) -> None:
         """Judge the request as far as it is HTTP."""
@@ -398,7 +366,71 @@ class ServerProtocol(Protocol):
         override_headers(headers, extra)
         return headers
 
-    def _answer_error(self, error: InvalidHandshake, status: int) -> Response:
+    # Answers: what makes one changes nothing
+
+    def _follow(self, result: object, request: Request, select_subprotocol: SelectSubprotocol) -> Answer:
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
+            return self._accepting(request, (), select_subprotocol)
+        if isinstance(result, Response):
+            return self._rejecting(result)
+        if isinstance(result, tuple) and len(result) == 3:
+            return self._rejecting(make_response(*result))
+        raise TypeError(
+            "process_request must return None, a Response or a tuple of status, headers and body, "
+            f"not {type(result).__name__}"
+        )
+
+    def _accepting(
+        self, request: Request, extra_headers: HeadersLike, select_subprotocol: SelectSubprotocol
+    ) -> Answer:
+        """Accept a request, or refuse what is wrong."""
+        try:
+            key = check_request(request.headers)
+            if request.method != "GET":
+                return self._refusing(_unexpected_method(request.method), HTTPStatus.METHOD_NOT_ALLOWED)
+            if self._reading.version != "1.1":
+                # "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request"
+                # (RFC 9110 section 7.8)
+                return self._refusing(
+                    InvalidMessage(f"expected HTTP/1.1, got HTTP/{self._reading.version}"),
+                    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
+                )
+            check_origin(request.headers, self._settings["origins"])
+            offered = parse_subprotocol_offers(request.headers)
+            offers = request.headers.get_all("Sec-WebSocket-Extensions")
+            extension_header, extensions = accept_offers(offers, self._factories)
+        except InvalidUpgrade as error:
+            return self._refusing(error, HTTPStatus.UPGRADE_REQUIRED)
+        except InvalidOrigin as error:
+            return self._refusing(error, HTTPStatus.FORBIDDEN)
+        except InvalidHeader as error:
+            wrong_version = error.name == "Sec-WebSocket-Version"
+            status = HTTPStatus.UPGRADE_REQUIRED if wrong_version else HTTPStatus.BAD_REQUEST
+            return self._refusing(error, status)
+        except NegotiationError as error:
+            return self._refusing(error, HTTPStatus.INTERNAL_SERVER_ERROR)
+        subprotocol = self._select(offered, self._settings["select_subprotocol"] or select_subprotocol)
+
+        headers = Headers()
+        build_response(headers, key)
+        if extension_header is not None:
+            headers["Sec-WebSocket-Extensions"] = extension_header
+        if subprotocol is not None:
+            headers["Sec-WebSocket-Protocol"] = subprotocol
+        extra = Headers(self._extra_headers(request))
+        extra.update(extra_headers)
+        check_extra_headers(extra)
+        response = Response(101, self._complete(headers, extra))
+        data = response.serialize()
+        try:
+            response, data = self._process(response, data)
+        except Exception as error:
+            return self._failing(error, self._rejecting(_INTERNAL_ERROR, process=False))
+        return Answer(response, data, extensions=extensions, subprotocol=subprotocol)
+
+    def _refusing(self, error: InvalidHandshake, status: int) -> Answer:
         """Answer a request that is wrong with the status that tells it."""
         headers = Headers()
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -411,12 +443,22 @@ class ServerProtocol(Protocol):
             headers["Sec-WebSocket-Version"] = "13"
         # What the client sent is shown with repr() in the message: it cannot be taken for markup of ours.
         body = f"Failed to open a WebSocket connection: {error}.\n"
-        response = self._respond(Response(status, headers, body.encode(errors="backslashreplace")))
-        self._refuse(error)
-        return response
+        answer = self._responding(Response(status, headers, body.encode(errors="backslashreplace")))
+        return answer._replace(error=error, remote=True)
 
-    def _respond(self, response: Response) -> Response:
-        """Send a response other than 101, completed to what HTTP wants of one."""
+    def _rejecting(self, response: Response, *, process: bool = True) -> Answer:
+        if response.status < 200:
+            raise ValueError(f"an opening handshake cannot be rejected with HTTP status {response.status}")
+        answer = self._responding(response, process=process)
+        error = InvalidHandshake(f"the request was answered with HTTP status {answer.response.status}")
+        return answer._replace(error=error)
+
+    def _failing(self, error: Exception, answer: Answer) -> Answer:
+        """Tell of an error of the application before anything else."""
+        return answer._replace(failures=(Failure(error, remote=False), *answer.failures))
+
+    def _responding(self, response: Response, *, process: bool = True) -> Answer:
+        """Answer with a response other than 101, completed to what HTTP wants of one."""
         complete = make_response(response.status, response.headers, response.body)
         headers = self._complete(Headers(), complete.headers)
         complete = Response(complete.status, headers, complete.body, response.reason)
@@ -424,14 +466,12 @@ class ServerProtocol(Protocol):
         head_only = self._reading.method == "HEAD"
         data = complete.serialize(head_only=head_only)
         try:
-            complete, data = self._process(complete, data, head_only=head_only)
+            if process:
+                complete, data = self._process(complete, data, head_only=head_only)
         except Exception as error:
-            self._processing_failed(error)
-            return self._respond(_INTERNAL_ERROR)
-        self.response = complete
-        self._observer.response(complete)
-        self._outbox.open(data)
-        return complete
+            # It is not asked again.
+            return self._failing(error, self._responding(_INTERNAL_ERROR, process=False))
+        return Answer(complete, data)
 
     def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
         """Let ``process_response`` alter a response, and check what it makes of it."""
@@ -455,10 +495,26 @@ class ServerProtocol(Protocol):
             )
         return altered, altered.serialize(head_only=head_only)
 
-    def _processing_failed(self, error: Exception) -> None:
-        """Tell of an error of ``process_response``, which is not asked again."""
-        self._settings["process_response"] = None
-        self._inbox.notify(Failure(error, remote=False))
+    def _give(self, answer: Answer) -> Response:
+        """Give an answer, which decides what becomes of the connection."""
+        for failure in answer.failures:
+            self._inbox.notify(failure)
+        self.response = answer.response
+        self._observer.response(answer.response)
+        self._outbox.open(answer.data)
+        if answer.error is None:
+            del self._reading
+            self._open(answer.extensions, answer.subprotocol)
+            early = bytes(self._early)
+            self._early.clear()
+            # Frames may follow the request in the same segment.
+            self._inbox.receive(early)
+        elif answer.remote:
+            self._refuse(answer.error)
+        else:
+            self.handshake_error = answer.error
+            self._step(Input.REFUSED)
+        return answer.response
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:

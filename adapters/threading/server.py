@@ -21,7 +21,7 @@ from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
 from wsproto_core.blocks import keep_exception
 from wsproto_core.logs import log_failure
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
-from wsproto_core.server import ServerProtocol
+from wsproto_core.server import Answer, ServerProtocol
 from wsproto_core.serving import BaseServer, BaseServerConnection, Handler, check_plain
 from wsproto_core.stream_options import check_names, check_serve
 from wsproto_core.typing import CloseCode, SocketPath, State
@@ -120,7 +120,13 @@ class ServerConnection(Connection, BaseServerConnection):
         if not self.server._admit(self):
             self._locked(self._refuse)
             return
-        self._locked(self._respond, self._process())
+        if self._locked(self._begin_hooks):
+            request = self.protocol.request
+            assert request is not None
+            # Without the lock: nothing of the application holds up the deadline, or the end.
+            result = self._ask(request)
+            answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
+            self._locked(self._respond, answer)
         if self.protocol.state is State.OPEN:
             self._handle()
 
@@ -128,17 +134,12 @@ class ServerConnection(Connection, BaseServerConnection):
         self.protocol.refuse_connection()
         self._react()
 
-    def _respond(self, result: Any) -> None:
+    def _respond(self, answer: Answer) -> None:
         self._hooks_run = False
-        self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
+        self.protocol.give_answer(answer)
         if self.protocol.handshake_error is None:
             self.log_open()
         self._react()
-
-    def _process(self) -> Any:
-        request = self.protocol.request
-        assert request is not None
-        return self._ask(request) if self._locked(self._begin_hooks) else None
 
     def _begin_hooks(self) -> bool:
         self._hooks_run = not self._is_answered()

@@ -372,3 +372,38 @@ def test_file_that_is_no_socket(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"cannot listen on .*file"):
         unix_serve(echo, str(path))
     assert path.exists()
+
+
+# Functions of the application that do not return
+
+
+@pytest.mark.parametrize(
+    "name", ["process_request", "select_subprotocol", "extra_headers", "process_response"]
+)
+def test_function_that_does_not_return(name: str) -> None:
+    """Its connection ends at the deadline, and does not count any more; nobody waits for it."""
+    begun, go_on, returned = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(*args: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(DEADLINE)
+            returned.set()
+        return None
+
+    options: Any = {name: hang, "open_timeout": 0.5, "close_timeout": 0.5, "max_connections": 1}
+    try:
+        with serve(echo, HOST, 0, **options) as server:
+            with pytest.raises(InvalidHandshake), connect(uri_of(server)):
+                raise AssertionError
+            assert begun.is_set()
+            while server.connections:
+                time.sleep(0.01)
+            with connect(uri_of(server)) as websocket:
+                check_echo(websocket)
+            server.close()
+            server.wait_closed(DEADLINE)
+            assert not returned.is_set()
+    finally:
+        go_on.set()
+    assert returned.wait(DEADLINE)

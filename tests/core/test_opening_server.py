@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -742,6 +742,40 @@ def test_a_hook_that_returns_after_the_client_has_gone() -> None:
         server.answer(result)
         assert server.events() == []
         assert written(server) == b""
+
+
+def test_an_answer_that_is_prepared_and_given() -> None:
+    """What asks the application changes nothing, so that anything else may happen meanwhile."""
+    for result, status in ((None, 101), (Response(404), 404), (OSError(), 500)):
+        server = asked()
+        answer = server.prepare_answer(result)
+        assert server.state is State.CONNECTING
+        assert server.response is None
+        assert (server.events(), server.data_to_send()) == ([], [])
+        server.give_answer(answer)
+        assert parse_head(written(server)).status == status
+        assert server.response is answer.response
+        assert [type(event) for event in server.events()] == [Failure] * (status == 500)
+        server.give_answer(answer)
+        assert written(server) == b""
+
+
+@pytest.mark.parametrize("event", [ServerProtocol.connection_lost, ServerProtocol.shut_down])
+def test_an_answer_that_comes_too_late(event: Callable[[ServerProtocol], None]) -> None:
+    server = asked()
+    answer = server.prepare_answer(None)
+    event(server)
+    server.events()
+    written(server)
+    before = server.state, server.response
+    server.give_answer(answer)
+    assert (server.state, server.response) == before
+    assert written(server) == b""
+
+
+def test_no_answer_without_a_request() -> None:
+    with pytest.raises(InvalidState, match="there is no request yet"):
+        server_of().prepare_answer(None)
 
 
 @pytest.mark.parametrize("received", [b"GET / HT", request()])
