@@ -1,4 +1,4 @@
-"""Unix sockets: paths that are `str`, `bytes` or `os.PathLike`."""
+"""Paths of Unix sockets: `str`, `bytes` or `os.PathLike`."""
 
 from __future__ import annotations
 
