@@ -421,3 +421,11 @@ async def test_time_before_a_redirect_counts() -> None:
         # The second answer would be in time, if the time began anew.
         with pytest.raises(HandshakeTimeout, match=r"within 0\.6 seconds"):
             await websockets.connect(uri, open_timeout=0.6)
+
+
+async def test_connect_object_is_for_one_use() -> None:
+    async with serving(echo) as (_, uri):
+        connecting = websockets.connect(uri)
+        async with connecting:
+            with pytest.raises(RuntimeError):
+                await connecting

@@ -615,3 +615,15 @@ async def test_handler_gets_connection_closed_when_the_client_goes() -> None:
         error = await ended
     assert (error.code, error.reason) == (4000, "reason")
     assert isinstance(error, ConnectionClosedError)
+
+
+async def test_waiting_for_the_server_in_its_own_handler() -> None:
+    told = asyncio.Event()
+
+    async def handler(websocket: Any, path: str) -> None:
+        with pytest.raises(RuntimeError, match="handler"):
+            await websocket.ws_server.wait_closed()
+        told.set()
+
+    async with serving(handler) as (_, uri), websockets.connect(uri):
+        await told.wait()
