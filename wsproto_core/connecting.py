@@ -16,7 +16,7 @@ from .client import ClientProtocol
 from .exceptions import HandshakeTimeout, InvalidStatusCode
 from .options import ConnectOptions, head_limits, resolve, split_options
 from .proxy import Proxy, Tunnel, choose_proxy
-from .redirects import Redirects
+from .redirects import Redirects, note_trust
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 from .uri import WebSocketURI, parse_uri
 
@@ -84,6 +84,7 @@ class Connecting:
         settings = resolve(ConnectOptions, ours)
         first = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
         self._fixed = check_connect(first, options)
+        note_trust(options.get("ssl"))
         self._redirects = Redirects(first, settings["max_redirects"], fixed=self._fixed)
         self._timeout = settings["open_timeout"]
         self.deadline = None if self._timeout is None else clock() + self._timeout

@@ -414,8 +414,9 @@ OPTIONS: dict[str, Option] = {
     "max_redirects": Option(
         MAX_REDIRECTS,
         "redirects",
-        "How many redirects a client follows; 0 for none, None for any number. Credentials do not go to "
-        "another origin, and none leads from wss: to ws:.",
+        "How many redirects a client follows; 0 for none, None for any number. Credentials and the "
+        "TLS client certificate do not go to another origin, Origin and other extra_headers do; and none "
+        "leads from wss: to ws:.",
         lambda name, value: check_count(name, value, least=0),
     ),
     "reconnect_delays": Option(

@@ -2,8 +2,9 @@
 
 A redirect makes a client connect where a server tells it to. Three rules keep that harmless: it is
 followed a limited number of times; it never leads from ``wss:`` to ``ws:``; and what was meant for
-one origin (credentials, cookies, the name that a certificate is checked against) is not given to
-another, nor does it come back when a later redirect leads to the first origin again.
+one origin (credentials, cookies, the client's TLS certificate, the name that a server's certificate is
+checked against) is not given to another, nor does it come back when a later redirect leads to the first
+origin again. ``Origin`` and all other headers go along, as with other clients.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from .exceptions import (
     InvalidHandshake,
@@ -27,7 +30,14 @@ from .exceptions import (
 from .http import Headers, Response
 from .uri import WebSocketURI, parse_uri
 
-__all__ = ["MAX_REDIRECTS", "Redirects", "resolve_reference", "same_origin"]
+__all__ = [
+    "MAX_REDIRECTS",
+    "Redirects",
+    "note_trust",
+    "resolve_reference",
+    "same_origin",
+    "without_certificate",
+]
 
 MAX_REDIRECTS = 10
 
@@ -47,6 +57,9 @@ _REFERENCE = re.compile(
 )
 
 OptionsT = TypeVar("OptionsT", bound=Mapping[str, Any])
+
+_trusts_its_own: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Of TLS contexts, whether they hold certificates to trust before their first handshake."""
 
 
 class Redirects:
@@ -132,7 +145,8 @@ class Redirects:
         """Return the options to connect to :attr:`uri` with: those that were given, or fewer.
 
         To another origin go no ``Authorization``, ``Cookie``, ``Host`` and ``Proxy-Authorization``
-        in ``extra_headers``; and its certificate is not checked against the given ``server_hostname``.
+        in ``extra_headers``; its certificate is not checked against the given ``server_hostname``; and
+        ``ssl`` is a context that has no certificate of ours: see :func:`without_certificate`.
 
         Arguments:
             given: the application's options, ours and those of the runtime's call alike.
@@ -140,12 +154,56 @@ class Redirects:
         if not self.left_origin:
             return given
         options = {name: value for name, value in given.items() if name != "server_hostname"}
+        if options.get("ssl") not in (None, True):
+            options["ssl"] = without_certificate(options["ssl"])
         if options.get("extra_headers"):
             extra = Headers(options["extra_headers"])
             options["extra_headers"] = Headers(
                 (name, value) for name, value in extra.raw_items() if name.lower() not in _FOR_ONE_ORIGIN
             )
         return cast(OptionsT, options)
+
+
+def note_trust(context: Any) -> None:
+    """Remember whether a client's TLS context has certificates to trust of its own.
+
+    Call it before the first handshake: that one adds certificates which it has found in a directory.
+
+    Arguments:
+        context: an :class:`ssl.SSLContext`; ``True`` or ``None`` for the default one.
+    """
+    if context not in (None, True) and context not in _trusts_its_own:
+        with suppress(AttributeError, TypeError):  # it may be a context of another kind
+            _trusts_its_own[context] = bool(context.cert_store_stats()["x509"])
+
+
+def without_certificate(context: Any) -> Any:
+    """Return a TLS context that verifies as another one does, but presents no certificate.
+
+    What a context presents cannot be taken from it, nor asked for. So a new one is made, with the
+    versions, the ciphers, the verification and the trusted certificates of the other one, as far as that
+    tells them: certificates in a directory are not among these. The system's certificates are trusted if
+    the other one held none before its first handshake. ALPN protocols and the like are left behind.
+
+    Arguments:
+        context: an :class:`ssl.SSLContext` for a client.
+    """
+    other = type(context)(context.protocol)
+    other.check_hostname = False  # or verify_mode could not be lowered
+    for name in ("options", "minimum_version", "maximum_version", "verify_flags", "verify_mode"):
+        setattr(other, name, getattr(context, name))
+    other.check_hostname = context.check_hostname
+    other.hostname_checks_common_name = context.hostname_checks_common_name
+    # Those of TLS 1.3 are not chosen by this call.
+    ciphers = [each["name"] for each in context.get_ciphers() if not each["name"].startswith("TLS_")]
+    if ciphers:
+        other.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
+    trusted = context.get_ca_certs(binary_form=True)
+    if trusted:
+        other.load_verify_locations(cadata=b"".join(trusted))
+    if not _trusts_its_own.get(context, bool(trusted)):
+        other.load_default_certs()
+    return other
 
 
 def same_origin(one: WebSocketURI, other: WebSocketURI) -> bool:
