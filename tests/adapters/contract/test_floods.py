@@ -35,15 +35,17 @@ class Watcher:
     def __init__(self, runtime: Runtime, connection: Any) -> None:
         self._runtime = runtime
         self._connection = connection
+        self._before = connection.statistics.bytes_received
         self.most = 0
         self._done = False
 
     async def run(self) -> None:
-        before = self._connection.statistics.bytes_received
-        while not self._done:
+        done = False
+        while not done:
+            done = self._done
             received = self._connection.statistics.bytes_received
-            self.most = max(self.most, received - before)
-            before = received
+            self.most = max(self.most, received - self._before)
+            self._before = received
             await self._runtime.sleep(0)
 
     def finish(self) -> None:
@@ -100,15 +102,16 @@ async def test_others_run_while_a_server_sends_nothing_but_interim_responses(run
 
     async with runtime.raw_listener() as listener:
         flooding = runtime.spawn(flood)
-        clients: list[Any] = []
+        watchers: list[Watcher] = []
 
         def create(*args: Any, **options: Any) -> Any:
-            clients.append(runtime.ClientConnection(*args, **options))
-            return clients[-1]
+            client = runtime.ClientConnection(*args, **options)
+            watchers.append(Watcher(runtime, client))
+            return client
 
         connecting = runtime.spawn(open_in_vain, runtime, listener.uri, create)
-        await runtime.until(lambda: clients)
-        watcher = Watcher(runtime, clients[0])
+        await runtime.until(lambda: watchers)
+        (watcher,) = watchers
         watching = runtime.spawn(watcher.run)
         await connecting.result()
         watcher.finish()
