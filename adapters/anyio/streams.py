@@ -17,7 +17,7 @@ from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
-from .transports import RUNTIME
+from .transports import RUNTIME, LowerStream
 
 __all__ = ["open_stream", "start_tls"]
 
@@ -36,9 +36,7 @@ async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
         return await connect_tcp(RUNTIME, connecting.host, connecting.port, **tcp)
     if proxy.is_socks:
         return await open_socks(proxy, connecting.host, connecting.port)
-    to_proxy: ByteStream = await SocketStream.from_socket(
-        await connect_tcp(RUNTIME, proxy.host, proxy.port, **tcp)
-    )
+    to_proxy: ByteStream = LowerStream(await connect_tcp(RUNTIME, proxy.host, proxy.port, **tcp))
     if proxy.scheme == "https":
         to_proxy = await start_tls(to_proxy, connecting.proxy_ssl, connecting.proxy_server_hostname)
     await open_tunnel(to_proxy, connecting.tunnel())
@@ -97,10 +95,9 @@ async def start_tls(
         server_side: whether this is the server.
     """
     context = client_context(context)
-    plain: ByteStream | None = None
+    plain = LowerStream(stream) if isinstance(stream, socket.socket) else stream
     try:
         with os_errors(anyio.EndOfStream):
-            plain = await SocketStream.from_socket(stream) if isinstance(stream, socket.socket) else stream
             # A close of TLS's own says no more than a close frame does.
             return await TLSStream.wrap(
                 plain,
@@ -110,10 +107,7 @@ async def start_tls(
                 standard_compatible=False,
             )
     except BaseException as error:
-        if plain is not None:
-            await anyio.aclose_forcefully(plain)
-        elif isinstance(stream, socket.socket):
-            stream.close()
+        await anyio.aclose_forcefully(plain)
         if isinstance(error, anyio.EndOfStream):
             raise ConnectionResetError("the stream ended within TLS's handshake") from error
         raise

@@ -5,20 +5,28 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 from adapters.shared.runtimes import check_running
 from adapters.shared.sockets import prepare_socket
 from adapters.structured.runtime import Runtime
-from adapters.structured.transport import READ_SIZE, SocketTransport, Transport, WaitingTransport, os_errors
+from adapters.structured.transport import (
+    READ_SIZE,
+    SocketTransport,
+    Transport,
+    WaitingTransport,
+    addresses,
+    os_errors,
+)
 from anyio.abc import ByteStream, SocketAttribute
-from anyio.streams.tls import TLSAttribute
+from anyio.streams.tls import TLSAttribute, TLSStream
 
-__all__ = ["RUNTIME", "StreamTransport", "make_transport"]
+__all__ = ["RUNTIME", "LowerStream", "StreamTransport", "make_transport"]
 
 
 def get_clock() -> Callable[[], float]:
@@ -48,12 +56,76 @@ RUNTIME = Runtime(
 )
 
 
+class LowerStream(ByteStream):
+    """A socket that TLS goes over. That writing to it fails is not told to TLS, which would not be read then.
+
+    What the peer has sent before it left, its close frame first of all, is still to be decrypted. A
+    stream of anyio's own would not even read it on asyncio.
+
+    Attributes:
+        error: what went wrong in writing, if anything did: nothing has been written since.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._addresses = addresses(sock)
+        self.error: OSError | None = None
+
+    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
+        while True:
+            try:
+                data = self._socket.recv(max_bytes)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+            else:
+                break
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await anyio.lowlevel.checkpoint()
+        left = memoryview(item)
+        try:
+            while left and self.error is None:
+                try:
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:
+                    await anyio.wait_writable(self._socket)
+        except OSError as error:
+            self.error = error
+
+    async def send_eof(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        if self._socket.fileno() >= 0:
+            anyio.notify_closing(self._socket)
+            self._socket.close()
+        await anyio.lowlevel.checkpoint()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        local, remote = self._addresses
+        return {
+            SocketAttribute.family: lambda: self._socket.family,
+            SocketAttribute.local_address: lambda: local,
+            SocketAttribute.remote_address: lambda: remote,
+            SocketAttribute.raw_socket: lambda: self._socket,
+        }
+
+
 class StreamTransport(WaitingTransport):
     """Any byte stream of anyio. Writing to it always waits, and must not be cancelled."""
 
     def __init__(self, stream: ByteStream) -> None:
         super().__init__()
         self.stream = stream
+        lowest: Any = stream
+        while isinstance(lowest, TLSStream):
+            lowest = lowest.transport_stream
+        self._lower = lowest if isinstance(lowest, LowerStream) else None
         self.ssl_object = stream.extra(TLSAttribute.ssl_object, None)
         self.local_address = stream.extra(SocketAttribute.local_address, None)
         self.remote_address = stream.extra(SocketAttribute.remote_address, None)
@@ -75,6 +147,8 @@ class StreamTransport(WaitingTransport):
             except anyio.EndOfStream as error:
                 # TLS has been ended by the peer.
                 raise OSError("the stream has ended") from error
+            if self._lower is not None and self._lower.error is not None:
+                raise self._lower.error
 
     async def aclose(self) -> None:
         with os_errors():

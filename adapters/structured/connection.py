@@ -42,6 +42,10 @@ LAST_WORDS = 0.05
 """Seconds that writing may go on when there is no more time, on streams that must not be cut short."""
 
 
+LAST_READS = 1.0
+"""Seconds that reading may go on when writing has failed, on streams that have to be waited for."""
+
+
 class Pong:
     """The answer to a ping, to be awaited, any number of times: the latency in seconds."""
 
@@ -107,6 +111,7 @@ class StructuredConnection(AsyncConnection):
         self._writing = True
         self._writing_rest: Scope | None = None
         self._stop_writing = math.inf
+        self._write_error: OSError | None = None
         self._ending = False
 
     # What the methods that wait are made of
@@ -225,7 +230,7 @@ class StructuredConnection(AsyncConnection):
                 # Also after the deadline: what is there goes first, or the peer is blamed for it.
                 data = self._transport.read() if protocol.wants_read else None
         except OSError as error:
-            protocol.connection_lost(error)
+            protocol.connection_lost(self._write_error or error)
             waited = True
         else:
             self._feed(data)
@@ -266,8 +271,10 @@ class StructuredConnection(AsyncConnection):
             self._reads_left -= len(data)
             if data:
                 self.protocol.receive_data(data)
-            else:
+            elif self._write_error is None:
                 self.protocol.receive_eof()
+            else:
+                self.protocol.connection_lost(self._write_error)
         # Also if there is always more to read: a peer must not put off the deadline by sending.
         self.protocol.handle_timeout()
 
@@ -336,6 +343,7 @@ class StructuredConnection(AsyncConnection):
                 try:
                     await self._write_more()
                 except OSError as error:
+                    await self._read_rest(error)
                     self._lose(error)
         self._writing_rest = None
         self._writing = False
@@ -354,6 +362,17 @@ class StructuredConnection(AsyncConnection):
         else:
             await transport.aclose()
             self.protocol.connection_lost()
+
+    async def _read_rest(self, error: OSError) -> None:
+        """Writing has failed: read what has come before, on a stream that has to be waited for."""
+        if self._transport.writes_at_once:
+            return
+        self._write_error = error
+        with self.runtime.open_scope(self.runtime.get_clock()() + LAST_READS):
+            await self._wait_until(self._has_read_all)
+
+    def _has_read_all(self) -> bool:
+        return not (self.protocol.receiving and self.protocol.wants_read)
 
     def _lose(self, error: OSError) -> None:
         """Nothing can be written any more. What came before may say more than the error does."""

@@ -15,7 +15,7 @@ from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import SocksError
 from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
-from .transports import RUNTIME
+from .transports import RUNTIME, LowerStream
 
 __all__ = ["open_stream", "start_tls"]
 
@@ -105,7 +105,8 @@ async def start_tls(
         server_side: whether this is the server.
     """
     context = client_context(context)
-    secure = trio.SSLStream(stream, context, server_hostname=server_hostname, server_side=server_side)
+    lower = LowerStream(stream)
+    secure = trio.SSLStream(lower, context, server_hostname=server_hostname, server_side=server_side)
     try:
         with os_errors():
             await secure.do_handshake()

@@ -22,7 +22,7 @@ from adapters.structured.transport import (
     os_errors,
 )
 
-__all__ = ["RUNTIME", "StreamTransport", "make_transport"]
+__all__ = ["RUNTIME", "LowerStream", "StreamTransport", "make_transport"]
 
 RUNTIME = Runtime(
     check_running=partial(check_running, "adapters.trio", "trio"),
@@ -44,12 +44,46 @@ RUNTIME = Runtime(
 )
 
 
+class LowerStream(trio.abc.Stream):
+    """What TLS goes over. That writing to it fails is not told to TLS, which would not be read any more then.
+
+    What the peer has sent before it left, its close frame first of all, is still to be decrypted.
+
+    Attributes:
+        transport_stream: the stream itself.
+        error: what went wrong in writing, if anything did: nothing has been written since.
+    """
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.transport_stream = stream
+        self.error: trio.BrokenResourceError | None = None
+
+    async def send_all(self, data: Any) -> None:
+        if self.error is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self.transport_stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            self.error = error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.transport_stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> Any:
+        return await self.transport_stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.transport_stream.aclose()
+
+
 class StreamTransport(WaitingTransport):
     """Any stream of trio. Writing to it always waits, and must not be cancelled."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         super().__init__()
         self.stream = stream
+        self._lower: LowerStream | None = None
         self.ssl_object = None
         # TLS on a stream of the application's own may have its handshake before it.
         if isinstance(stream, trio.SSLStream):
@@ -59,6 +93,8 @@ class StreamTransport(WaitingTransport):
         lowest: Any = stream
         while not isinstance(lowest, trio.SocketStream) and hasattr(lowest, "transport_stream"):
             lowest = lowest.transport_stream
+            if isinstance(lowest, LowerStream):
+                self._lower = lowest
         sock = getattr(lowest, "socket", None)
         self.local_address = self.remote_address = None
         if sock is not None:
@@ -77,6 +113,8 @@ class StreamTransport(WaitingTransport):
     async def _send(self, data: bytes) -> None:
         with os_errors():
             await self.stream.send_all(data)
+            if self._lower is not None and self._lower.error is not None:
+                raise self._lower.error
 
     async def aclose(self) -> None:
         with os_errors():
