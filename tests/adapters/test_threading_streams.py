@@ -94,6 +94,11 @@ def test_source_address() -> None:
             assert websocket.local_address[0] == "127.0.0.3"
 
 
+def test_source_address_of_another_family() -> None:
+    with pytest.raises(OSError, match="family"):
+        connect(f"ws://{HOST}:{free_port()}/", source_address=("::1", 0))()
+
+
 def test_unix_socket_that_does_not_accept(tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
