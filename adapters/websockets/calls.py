@@ -7,12 +7,24 @@ and what is left is something that may be awaited and need not be.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
-__all__ = ["Called"]
+__all__ = ["Called", "coroutine_function"]
 
 T = TypeVar("T")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Coroutine[Any, Any, Any]])
+
+
+def coroutine_function(function: FunctionT) -> FunctionT:
+    """Mark a function that returns a coroutine, for those who ask: ``unittest.mock`` makes a fake of it."""
+    if sys.version_info >= (3, 12):
+        return inspect.markcoroutinefunction(function)
+    function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined, unused-ignore]
+    return function
 
 
 class Called(Coroutine[Any, Any, T]):

@@ -19,7 +19,7 @@ from wsproto_core.typing import BytesLike, HeadersLike, Origin, SocketPath, Stat
 from wsproto_core.uri import WebSocketURI
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
-from .protocol import GOOD_CODES, WebSocketCommonProtocol, listed, with_compression
+from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
 
 __all__ = ["Connect", "WebSocketClientProtocol", "connect", "unix_connect"]
 
@@ -86,15 +86,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             others: the other arguments of :class:`.WebSocketCommonProtocol`.
         """
         options = self._set_up(
-            {
-                "ping_interval": ping_interval,
-                "ping_timeout": ping_timeout,
-                "close_timeout": close_timeout,
-                "max_size": max_size,
-                "max_queue": max_queue,
-                "read_limit": read_limit,
-                "write_limit": write_limit,
-            },
+            documented(locals()),
             loop,
             others,
         )
@@ -203,13 +195,8 @@ class Connect(asyncio_client.Connect):
         self._factory = take_create_protocol(kwds, create_protocol, WebSocketClientProtocol)
         self._legacy_recv = take_legacy_recv(kwds)
         options: Any = {
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
+            **documented(locals()),
             "close_timeout": take_close_timeout(kwds, close_timeout),
-            "max_size": max_size,
-            "max_queue": max_queue,
-            "read_limit": read_limit,
-            "write_limit": write_limit,
             "compression": compression,
             "origin": origin,
             "extensions": listed(extensions),

@@ -15,7 +15,7 @@ from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import BytesLike, Data, Side
 
-from .calls import Called
+from .calls import Called, coroutine_function
 from .older_names import check_loop, deprecated, take_close_timeout, take_legacy_recv
 
 __all__ = ["WebSocketCommonProtocol"]
@@ -26,6 +26,23 @@ GOOD_CODES = (1000, 1001)
 """The close codes that ``ConnectionClosedOK`` is documented for; a close frame may also be without one."""
 
 R = TypeVar("R")
+
+
+DOCUMENTED = (
+    "ping_interval",
+    "ping_timeout",
+    "close_timeout",
+    "max_size",
+    "max_queue",
+    "read_limit",
+    "write_limit",
+)
+"""The options that clients, servers and all connections have in writing."""
+
+
+def documented(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Choose these options among a function's arguments, which are its ``locals()``."""
+    return {name: arguments[name] for name in DOCUMENTED}
 
 
 class WebSocketCommonProtocol(Connection):
@@ -85,15 +102,7 @@ class WebSocketCommonProtocol(Connection):
             others: more options of :data:`wsproto_core.OPTIONS`.
         """
         options = self._set_up(
-            {
-                "ping_interval": ping_interval,
-                "ping_timeout": ping_timeout,
-                "close_timeout": close_timeout,
-                "max_size": max_size,
-                "max_queue": max_queue,
-                "read_limit": read_limit,
-                "write_limit": write_limit,
-            },
+            documented(locals()),
             loop,
             {
                 "host": host,
@@ -110,13 +119,13 @@ class WebSocketCommonProtocol(Connection):
         self.protocol.good_codes = GOOD_CODES
 
     def _set_up(
-        self, documented: dict[str, Any], loop: asyncio.AbstractEventLoop | None, others: dict[str, Any]
+        self, options: dict[str, Any], loop: asyncio.AbstractEventLoop | None, others: dict[str, Any]
     ) -> dict[str, Any]:
         """Set the attributes that arguments become; return the options for the connection."""
         if loop is not None:
             deprecated("loop", "leave it out, the running event loop is used")
         check_loop(loop)
-        documented["close_timeout"] = take_close_timeout(others, documented["close_timeout"])
+        options["close_timeout"] = take_close_timeout(others, options["close_timeout"])
         self.legacy_recv = take_legacy_recv(others)
         self._sending: set[asyncio.Task[Any]] = set()
         self._unheard = False  # whether nobody awaited what would have told that the connection is closed
@@ -127,10 +136,10 @@ class WebSocketCommonProtocol(Connection):
             if value is not None:
                 deprecated(name, f"leave it out, {replacement} tells")
                 self._place[name] = value
-        for name, value in documented.items():
+        for name, value in options.items():
             setattr(self, name, value)
         logger = others.pop("logger", None) or logging.getLogger(self._logger_name)
-        return {"compression": None, **documented, **others, "logger": logger}
+        return {"compression": None, **options, **others, "logger": logger}
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -180,6 +189,7 @@ class WebSocketCommonProtocol(Connection):
         except ConnectionClosedOK:
             raise StopAsyncIteration from None
 
+    @coroutine_function
     def send(
         self,
         message: Sendable = _NOT_GIVEN,
@@ -224,6 +234,7 @@ class WebSocketCommonProtocol(Connection):
         task.add_done_callback(self._sending.discard)
         return Called(_result_of(task))
 
+    @coroutine_function
     def ping(self, data: Data | BytesLike | None = None) -> Coroutine[Any, Any, AwaitablePong]:
         """Send a ping. Awaiting what is returned gives a future that the pong completes.
 
@@ -239,6 +250,7 @@ class WebSocketCommonProtocol(Connection):
         """
         return self._act(partial(self._begin_ping, data), partial(super().ping, data))
 
+    @coroutine_function
     def pong(self, data: Data | BytesLike = b"") -> Coroutine[Any, Any, None]:
         """Send a pong that nobody asked for, as a heartbeat in one direction.
 

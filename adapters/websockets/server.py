@@ -21,7 +21,7 @@ from wsproto_core.serving import Handler
 from wsproto_core.typing import CloseCode, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
-from .protocol import GOOD_CODES, WebSocketCommonProtocol, listed, with_compression
+from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
 
 __all__ = ["Serve", "WebSocketServer", "WebSocketServerProtocol", "serve", "unix_serve"]
 
@@ -101,15 +101,7 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
             others: the other arguments of :class:`.WebSocketCommonProtocol`.
         """
         options = self._set_up(
-            {
-                "ping_interval": ping_interval,
-                "ping_timeout": ping_timeout,
-                "close_timeout": close_timeout,
-                "max_size": max_size,
-                "max_queue": max_queue,
-                "read_limit": read_limit,
-                "write_limit": write_limit,
-            },
+            documented(locals()),
             loop,
             others,
         )
@@ -273,13 +265,8 @@ class Serve(asyncio_server.Serve):
             # For create_server this is any free port.
             port = 0
         options: Any = {
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
+            **documented(locals()),
             "close_timeout": take_close_timeout(kwds, close_timeout),
-            "max_size": max_size,
-            "max_queue": max_queue,
-            "read_limit": read_limit,
-            "write_limit": write_limit,
             "compression": compression,
             "origins": listed(origins),
             "extensions": listed(extensions),

@@ -8,6 +8,7 @@ import threading
 import types
 from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -176,6 +177,12 @@ async def test_overriding() -> None:
 
     async with serving(handler, create_protocol=Shouting) as (_, uri), connect(uri) as client:
         assert await client.recv() == "HELLO"
+
+
+@pytest.mark.parametrize("name", ["send", "ping", "pong", "recv", "close"])
+async def test_fakes_of_a_connection_can_be_awaited(name: str) -> None:
+    fake = AsyncMock(spec=WebSocketServerProtocol)
+    assert await getattr(fake, name)("x") is not None
 
 
 # Other threads
