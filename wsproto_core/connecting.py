@@ -18,7 +18,7 @@ from .options import ConnectOptions, head_limits, resolve, split_options
 from .proxy import Proxy, Tunnel, choose_proxy
 from .redirects import Redirects, note_trust
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
-from .uri import WebSocketURI, parse_uri
+from .uri import WebSocketURI, parse_uri, without_zone
 
 __all__ = ["Connecting"]
 
@@ -151,10 +151,14 @@ class Connecting:
         self.proxy: Proxy | None = choose_proxy(
             self.options.pop("proxy", True), destination, self._environment, fixed=by_stream
         )
+        if self.proxy is not None:
+            self.host = without_zone(self.host)
         stream_options = complete_tls(self.uri, stream_options)
         self.ssl = stream_options.pop("ssl", None)
         self.server_hostname: str | None = stream_options.pop("server_hostname", None)
         self.proxy_ssl: Any = stream_options.pop("proxy_ssl", None)
         proxy_name: str | None = stream_options.pop("proxy_server_hostname", None)
-        self.proxy_server_hostname = proxy_name or (None if self.proxy is None else self.proxy.host)
+        self.proxy_server_hostname = proxy_name or (
+            None if self.proxy is None else without_zone(self.proxy.host)
+        )
         self.stream_options = stream_options

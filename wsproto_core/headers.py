@@ -289,14 +289,16 @@ def build_host(host: str, port: int, secure: bool) -> str:
     """Build a ``Host`` header (RFC 6455 section 4.1).
 
     Args:
-        host: host name or address, an IPv6 address without brackets.
+        host: host name or address, an IPv6 address without brackets. A zone identifier of such an
+            address is left out of the header (RFC 6874 section 4).
         port: TCP port; left out of the header when it is the scheme's default.
         secure: whether the scheme is ``wss``, of which the default port is 443, or ``ws``: 80.
 
     Raises:
         ValueError: the host or the port is not valid.
     """
-    header = f"[{host}]" if ":" in host else host
+    # The name of an interface is of no use to others.
+    header = f"[{host.partition('%')[0]}]" if ":" in host else host
     if port != (443 if secure else 80):
         header = f"{header}:{port}"
     try:

@@ -28,7 +28,7 @@ from .exceptions import (
 from .headers import build_authorization_basic
 from .http import Headers, HeadLimits, Request, ResponseReader
 from .typing import BytesLike
-from .uri import FORBIDDEN, WebSocketURI, parse_authority
+from .uri import FORBIDDEN, WebSocketURI, host_in_uri, parse_authority, without_zone
 
 __all__ = [
     "Proxy",
@@ -79,7 +79,7 @@ class Proxy:
     user_info: tuple[str, str] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = host_in_uri(self.host)
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
@@ -247,7 +247,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host)
+        return ipaddress.ip_address(without_zone(host))
     except ValueError:
         return None
 
@@ -285,8 +285,7 @@ class Tunnel:
         if proxy.is_socks:
             raise ValueError(f"expected an HTTP proxy, got {str(proxy)!r}")
         # The port is always there (RFC 9112 section 3.2.3), and Host is the same (RFC 9110 section 7.2).
-        host = f"[{uri.host}]" if ":" in uri.host else uri.host
-        target = f"{host}:{uri.port}"
+        target = f"{host_in_uri(without_zone(uri.host))}:{uri.port}"
         headers = Headers(Host=target)
         if user_agent_header is not None:
             headers["User-Agent"] = user_agent_header

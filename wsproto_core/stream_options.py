@@ -17,7 +17,7 @@ from .checks import check_count, check_flag, check_number, check_port, check_sec
 from .options import OPTIONS, unknown_option
 from .proxy import Proxy, parse_proxy
 from .typing import SocketPath
-from .uri import WebSocketURI
+from .uri import WebSocketURI, without_zone
 
 __all__ = [
     "GIVEN_STREAMS",
@@ -344,4 +344,4 @@ def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("ssl must not be given for a ws:// URI: use wss://")
     if not uri.secure:
         return given
-    return {"ssl": True, **given, "server_hostname": given.get("server_hostname") or uri.host}
+    return {"ssl": True, **given, "server_hostname": given.get("server_hostname") or without_zone(uri.host)}

@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from .exceptions import InvalidURI
 
-__all__ = ["Authority", "WebSocketURI", "parse_authority", "parse_uri"]
+__all__ = ["Authority", "WebSocketURI", "host_in_uri", "parse_authority", "parse_uri", "without_zone"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -30,9 +30,11 @@ _URI = re.compile(
 )
 _AUTHORITY = re.compile(
     r"(?:(?P<user_info>[^@\[\]\\<>^`{|}\"]*+)@)?+"
-    r"(?P<host>\[[0-9A-Fa-f:.]++\]|[^@:\[\]]*+)"
+    r"(?P<host>\[[0-9A-Fa-f:.]++(?:%[-A-Za-z0-9._~%]*+)?+\]|[^@:\[\]]*+)"
     r"(?::(?P<port>[0-9]*+))?+"
 )
+# RFC 6874 section 2
+_ZONE = re.compile(r"%25((?:[-A-Za-z0-9._~]|%[0-9A-Fa-f]{2})++)")
 _HOST_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 # Surrogates are no characters; the other ranges are the C0 controls, space, DEL and the C1 controls.
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
@@ -48,7 +50,8 @@ class WebSocketURI:
     Attributes:
         secure: whether the scheme is ``wss``: WebSocket over TLS.
         host: lower-case host name (in the ASCII form of IDNA when it has other characters), or IP
-            address; an IPv6 address is without brackets.
+            address; an IPv6 address is without brackets, and with its zone identifier if it has one
+            (``fe80::1%eth0``), which means something on this machine only.
         port: TCP port, also when it is the scheme's default.
         resource_name: path, and query if there is one; never empty, and ASCII only.
         user_info: ``(username, password)``, percent-decoded, when the URI has user information.
@@ -62,7 +65,7 @@ class WebSocketURI:
 
     def __str__(self) -> str:
         scheme = "wss" if self.secure else "ws"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = host_in_uri(self.host)
         port = "" if self.port == _DEFAULT_PORTS[scheme] else f":{self.port}"
         return f"{scheme}://{host}{port}{self.resource_name}"
 
@@ -147,11 +150,12 @@ def parse_authority(text: str) -> Authority:
 
 def _parse_host(text: str) -> str:
     if text.startswith("["):
+        address, percent, zone = text[1:-1].partition("%")
         try:
-            ipaddress.IPv6Address(text[1:-1])
+            ipaddress.IPv6Address(address)
         except ValueError:
             raise ValueError(f"expected an IPv6 address in brackets, got {text!r}") from None
-        return text[1:-1].lower()
+        return address.lower() + (f"%{_parse_zone(percent + zone)}" if percent else "")
     if len(text) > _MAX_HOST:
         raise ValueError(f"expected a host name of at most {_MAX_HOST} characters, got {len(text)}")
     try:
@@ -162,6 +166,28 @@ def _parse_host(text: str) -> str:
     if not _HOST_NAME.fullmatch(host):
         raise ValueError(f"expected a host name or address, got {text!r}")
     return host
+
+
+def _parse_zone(text: str) -> str:
+    """Parse what follows an IPv6 address: a zone identifier (RFC 6874 section 2), in its case."""
+    match = _ZONE.fullmatch(text)
+    zone = "" if match is None else unquote(match[1], errors="replace")
+    if not zone or any(character not in _VISIBLE_ASCII for character in zone):
+        raise ValueError(f"expected a zone identifier as in '[fe80::1%25eth0]', got {text!r}")
+    return zone
+
+
+def without_zone(host: str) -> str:
+    """Return a host as another machine knows it: without the zone identifier of an IPv6 address."""
+    return host.partition("%")[0] if ":" in host else host
+
+
+def host_in_uri(host: str) -> str:
+    """Return a host as it stands in a URI: an IPv6 address is in brackets, its zone percent-encoded."""
+    if ":" not in host:
+        return host
+    address, percent, zone = host.partition("%")
+    return f"[{address}%25{quote(zone, safe='')}]" if percent else f"[{address}]"
 
 
 def _parse_port(digits: str | None) -> int | None:

@@ -79,3 +79,18 @@ def test_proxies() -> None:
     opening = connecting("wss://example.com/", proxy="http://proxy:3128", user_agent_header="mine")
     assert opening.tunnel().request.path == "example.com:443"
     assert opening.tunnel().request.headers["User-Agent"] == "mine"
+
+
+def test_zone_identifier() -> None:
+    """It says where to connect to, and nothing else: no other machine knows it (RFC 6874 section 4)."""
+    uri = "wss://[fe80::1%25eth0]:8443/"
+    direct = connecting(uri)
+    assert (direct.host, direct.port, direct.server_hostname) == ("fe80::1%eth0", 8443, "fe80::1")
+    assert ClientProtocol(direct.uri, clock=Clock()).request.headers["Host"] == "[fe80::1]:8443"
+    direct.follow(redirect("/new"))
+    assert direct.host == "fe80::1%eth0"
+    proxied = connecting(uri, proxy="https://[fe80::2%25eth0]:3128")
+    assert proxied.proxy is not None
+    assert (proxied.proxy.host, proxied.proxy_server_hostname) == ("fe80::2%eth0", "fe80::2")
+    assert (proxied.host, proxied.server_hostname) == ("fe80::1", "fe80::1")
+    assert proxied.tunnel().request.path == "[fe80::1]:8443"

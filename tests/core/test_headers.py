@@ -247,6 +247,8 @@ def test_row_24_parse_host_malformed(header: str, error: str, position: int) -> 
         (("example.com", 443, True), "example.com"),
         (("example.com", 80, True), "example.com:80"),
         (("::1", 8080, True), "[::1]:8080"),
+        (("fe80::1%eth0", 80, False), "[fe80::1]"),
+        (("fe80::1%eth0", 81, False), "[fe80::1]:81"),
     ],
 )
 def test_build_host(arguments: tuple[str, int, bool], header: str) -> None:

@@ -52,6 +52,7 @@ WSS = parse_uri("wss://server.example.com/chat")
         ("proxy:/", Proxy("http", "proxy", 80)),
         ("127.0.0.1:3128", Proxy("http", "127.0.0.1", 3128)),
         ("http://[::1]:3128", Proxy("http", "::1", 3128)),
+        ("http://[fe80::1%25eth0]:3128", Proxy("http", "fe80::1%eth0", 3128)),
         ("http://bücher.example:1", Proxy("http", "xn--bcher-kva.example", 1)),
         ("http://user:pass@proxy", Proxy("http", "proxy", 80, ("user", "pass"))),
         ("user:pass@proxy:3128", Proxy("http", "proxy", 3128, ("user", "pass"))),
@@ -136,6 +137,7 @@ def test_no_error_shows_user_information(url: str) -> None:
 
 
 def test_a_proxy_as_text_has_no_user_information() -> None:
+    assert str(Proxy("http", "fe80::1%eth0", 3128)) == "http://[fe80::1%25eth0]:3128"
     proxy = Proxy("https", "::1", 443, ("user", "s3cr3t"))
     assert str(proxy) == "https://[::1]:443"
     assert repr(proxy) == "Proxy(scheme='https', host='::1', port=443)"
@@ -340,6 +342,11 @@ def test_no_proxy_in_the_environment(name: str) -> None:
         ("[::1]", "::1", True),
         ("[::1]:80", "::1", True),
         ("[::1]:81", "::1", False),
+        ("fe80::1", "fe80::1%eth0", True),
+        ("[fe80::1]:80", "fe80::1%eth0", True),
+        ("[fe80::1%25eth1]", "fe80::1%eth0", True),
+        ("fe80::/10", "fe80::1%eth0", True),
+        ("fe80::2", "fe80::1%eth0", False),
         ("::1", "::2", False),
         ("2001:DB8::1", "2001:db8:0::1", True),
         ("127.0.0.1", "::1", False),
@@ -407,6 +414,7 @@ HTTP = Proxy("http", "proxy", 3128)
         (WS, "server.example.com:80"),
         (WSS, "server.example.com:443"),
         (parse_uri("wss://[2001:db8::1]:8443/"), "[2001:db8::1]:8443"),
+        (parse_uri("wss://[fe80::1%25eth0]:8443/"), "[fe80::1]:8443"),
         (parse_uri("ws://user:s3cr3t@bücher.example/"), "xn--bcher-kva.example:80"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wsproto_core.exceptions import InvalidURI
 from wsproto_core.headers import build_host, parse_host
-from wsproto_core.uri import WebSocketURI, parse_uri
+from wsproto_core.uri import WebSocketURI, parse_uri, without_zone
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,10 @@ from wsproto_core.uri import WebSocketURI, parse_uri
         ("ws://127.0.0.1:65535/", WebSocketURI(False, "127.0.0.1", 65535, "/")),
         ("ws://[::1]/", WebSocketURI(False, "::1", 80, "/")),
         ("wss://[2001:DB8::1]:8443/", WebSocketURI(True, "2001:db8::1", 8443, "/")),
+        # RFC 6874
+        ("ws://[fe80::1%25eth0]/", WebSocketURI(False, "fe80::1%eth0", 80, "/")),
+        ("wss://[FE80::1%25Wi-Fi_2.0~]:8443/x", WebSocketURI(True, "fe80::1%Wi-Fi_2.0~", 8443, "/x")),
+        ("ws://[fe80::1%25a%2Fb%25c]/", WebSocketURI(False, "fe80::1%a/b%c", 80, "/")),
         ("ws://my_host.example.com./", WebSocketURI(False, "my_host.example.com.", 80, "/")),
         ("ws://user:pass@localhost/", WebSocketURI(False, "localhost", 80, "/", ("user", "pass"))),
         ("ws://:@localhost/", WebSocketURI(False, "localhost", 80, "/", ("", ""))),
@@ -76,7 +80,20 @@ def test_the_fields_are_those_of_the_seeds_in_their_order() -> None:
         ("ws://[::1]evil/", r"expected \[username:password@\]host\[:port\]"),
         ("ws://evil[::1]/", r"expected \[username:password@\]host\[:port\]"),
         ("ws://[::1/", r"expected \[username:password@\]host\[:port\]"),
-        ("ws://[fe80::1%25eth0]/", r"expected \[username:password@\]host\[:port\]"),
+        ("ws://[fe80::1%eth0]/", r"expected a zone identifier as in '\[fe80::1%25eth0\]', got '%eth0'"),
+        ("ws://[fe80::1%]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25eth%]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25%00]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25%20]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25%C3%A9]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25%FF]/", "expected a zone identifier"),
+        ("ws://[fe80::1%25eth0@b]/", r"expected \[username:password@\]host\[:port\]"),
+        ("ws://[fe80::1%25eth0%5D]:x/", r"expected \[username:password@\]host\[:port\]"),
+        ("ws://[fe80::%25eth0::1]/", r"expected \[username:password@\]host\[:port\]"),
+        ("ws://[v1.a%25eth0]/", r"expected \[username:password@\]host\[:port\]"),
+        ("ws://[127.0.0.1%25eth0]/", "expected an IPv6 address in brackets"),
+        ("ws://localhost%25eth0/", "expected a host name or address"),
         ("ws://[1::2::3]/", r"expected an IPv6 address in brackets, got '\[1::2::3\]'"),
         ("ws://a:b:c@evil@localhost/", r"expected \[username:password@\]host\[:port\]"),
         ("ws://evil.com\\:x@localhost/", r"expected \[username:password@\]host\[:port\]"),
@@ -105,6 +122,8 @@ def test_parse_uri_says_what_was_expected(uri: str, message: str) -> None:
         (WebSocketURI(True, "localhost", 443, "/a?b"), "wss://localhost/a?b"),
         (WebSocketURI(False, "localhost", 443, "/"), "ws://localhost:443/"),
         (WebSocketURI(True, "::1", 80, "/"), "wss://[::1]:80/"),
+        (WebSocketURI(False, "fe80::1%eth0", 80, "/"), "ws://[fe80::1%25eth0]/"),
+        (WebSocketURI(False, "fe80::1%a/b%c", 80, "/"), "ws://[fe80::1%25a%2Fb%25c]/"),
         (WebSocketURI(False, "localhost", 80, "/", ("user", "secret")), "ws://localhost/"),
     ],
 )
@@ -191,6 +210,13 @@ def test_what_is_built_of_parts_is_parsed_into_them(
     assert parse_uri(str(parsed)) == dataclasses.replace(parsed, user_info=None)
 
 
+@given(st.ip_addresses(v=6), st.text("aB0-._~/%@[]?#", min_size=1, max_size=9))
+def test_any_zone_identifier(address: object, zone: str) -> None:
+    uri = WebSocketURI(False, f"{address}%{zone}", 8080, "/")
+    assert parse_uri(str(uri)) == uri
+    assert parse_host(build_host(uri.host, uri.port, uri.secure)) == (str(address), 8080)
+
+
 @given(st.text() | st.text("ws:/@[]?#%.a1\xfc").map(lambda text: "ws://" + text))
 def test_arbitrary_text_is_a_uri_or_refused(uri: str) -> None:
     with suppress(InvalidURI):
@@ -199,7 +225,7 @@ def test_arbitrary_text_is_a_uri_or_refused(uri: str) -> None:
         assert parsed.resource_name.isascii()
         assert 1 <= parsed.port <= 65535
         # What was accepted can be sent.
-        assert parse_host(build_host(parsed.host, parsed.port, parsed.secure))[0] == parsed.host
+        assert parse_host(build_host(parsed.host, parsed.port, parsed.secure))[0] == without_zone(parsed.host)
 
 
 def test_what_is_no_text() -> None:
