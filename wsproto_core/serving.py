@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from .asynchronous import AsyncConnection
 from .connection import BaseConnection, takes_path
 from .events import Request
-from .exceptions import ConnectionClosed
+from .exceptions import ConnectionClosed, InvalidHandshake
 from .frames import serialize_close
 from .handshake import select_subprotocol
 from .http import Headers, Response
@@ -238,6 +238,11 @@ class BaseServerConnection(BaseConnection, ABC):
         """Whether it is too late to answer the request: it has been answered, or the client has left."""
         return self.protocol.state is not State.CONNECTING
 
+    def _tell_if_late(self, result: object) -> None:
+        """Log what a hook has raised when it is too late for an answer, which would tell it."""
+        if self._is_answered() and isinstance(result, Exception) and not isinstance(result, InvalidHandshake):
+            self.logger.error("opening handshake failed", exc_info=result)
+
     @abstractmethod
     def _is_own_task(self) -> bool:
         """Whether what calls this is the connection's own handler, or a hook."""
@@ -302,6 +307,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         except Exception as error:
             result = error
         self._hooks_done = True
+        self._tell_if_late(result)
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
         if self.protocol.handshake_error is None:
             self.log_open()

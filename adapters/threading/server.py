@@ -125,6 +125,7 @@ class ServerConnection(Connection, BaseServerConnection):
             assert request is not None
             # Without the lock: nothing of the application holds up the deadline, or the end.
             result = self._ask(request)
+            self._tell_if_late(result)
             answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
             self._locked(self._respond, answer)
         if self.protocol.state is State.OPEN:

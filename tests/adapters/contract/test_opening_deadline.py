@@ -186,6 +186,30 @@ async def test_hook_with_a_timeout_of_its_own(runtime: Runtime) -> None:
     assert log.errors() == [("opening handshake failed", TimeoutError)]
 
 
+async def test_hook_that_fails_when_it_is_too_late(runtime: Runtime) -> None:
+    """No answer tells of that; so it is logged."""
+    begun, go_on = runtime.event(), runtime.event()
+
+    async def process_request(path: str, headers: Headers) -> Any:
+        begun.set()
+        try:
+            await go_on.wait()
+        finally:
+            raise ZeroDivisionError
+
+    log = Log()
+    options = {"process_request": process_request, "open_timeout": None, "logger": log}
+    async with runtime.serving(**options) as (server, uri):
+        connecting = runtime.spawn(runtime.open, uri)
+        await begun.wait()
+        server.close()
+        with pytest.raises(InvalidStatusCode, match="HTTP status 503"):
+            await connecting.result()
+        go_on.set()
+        await runtime.until(log.errors)
+    assert log.errors() == [("opening handshake failed", ZeroDivisionError)]
+
+
 async def test_hook_that_takes_its_time(runtime: Runtime) -> None:
     async def process_request(path: str, headers: Headers) -> Any:
         await runtime.sleep(0.3)
