@@ -71,7 +71,7 @@ def test_benchmark(name: str) -> None:
     assert len(re.findall(r"\d\.\d", done.stdout)) > 2
 
 
-@pytest.mark.parametrize("adapter", ["asyncio", "threading"])
+@pytest.mark.parametrize("adapter", ["asyncio", "uvloop", "threading"])
 def test_others_get_their_turn(adapter: str) -> None:
     done = run("fairness", more=[adapter])
     assert done.returncode == 0, done.stdout + done.stderr

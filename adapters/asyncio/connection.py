@@ -28,6 +28,7 @@ from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.typing import CloseCode, Data, State, StreamAction
 
+from .reading import read_in_next_turn, reads_on
 from .waiting import Wakeup
 
 __all__ = ["Connection", "clock"]
@@ -80,6 +81,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._dispatching = False
         self._flush_scheduled = False
         self._reading_paused = False
+        self._reads_on = reads_on(loop)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup = Wakeup(loop)
@@ -238,6 +240,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._update_reading()
         else:
             self._react()
+        if self._reads_on and nbytes == READ_SIZE:
+            read_in_next_turn(self._loop, self.transport, lambda: not self._reading_paused)
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()

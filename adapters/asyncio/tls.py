@@ -20,6 +20,8 @@ from typing import Any, cast
 from adapters.shared.sockets import read_now
 from wsproto_core.typing import BytesLike
 
+from .reading import read_in_next_turn, reads_on
+
 __all__ = ["TLS_OPTIONS", "TLSTransport", "open_stream"]
 
 TLS_OPTIONS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
@@ -66,7 +68,8 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             ssl_shutdown_timeout: of no effect: nobody waits for the peer's end of TLS.
         """
         super().__init__()
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._reads_on = reads_on(loop)
         self.established: asyncio.Future[None] = loop.create_future()
         # Not everybody waits for it.
         self.established.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -104,8 +107,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         if not self._ended:
-            self._incoming.write(self.get_buffer(-1)[:nbytes])
+            buffer = self.get_buffer(-1)
+            self._incoming.write(buffer[:nbytes])
             self._proceed()
+            if self._reads_on and nbytes == len(buffer):
+                read_in_next_turn(self._loop, self._transport, lambda: self._reading)
 
     def eof_received(self) -> bool:
         self._incoming.write_eof()
@@ -300,7 +306,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._reading = True
         self._transport.resume_reading()
         # There may be something left that has come in.
-        asyncio.get_running_loop().call_soon(self._proceed)
+        self._loop.call_soon(self._proceed)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._transport.set_write_buffer_limits(high, low)
