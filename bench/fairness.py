@@ -32,14 +32,15 @@ from peers import ADAPTERS, HOST, OPTIONS, at_work, cut, drain, frame, open_peer
 from adapters.threading import serve as serve_threads
 from wsproto_core import ConnectionClosed
 
-BYTES = 2**19
-"""Bytes of a flood between two turns: what a few reads bring. TLS reads 256 KiB at once on asyncio."""
+BYTES = 2**18
+"""Bytes of a flood between two turns: 64 KiB and the read that exceeds them, before one and after the other,
+as trio orders its tasks by chance."""
 
 KEEPALIVE = 0.1
 """Seconds between pings of the connections on threads: the keeper has to do with each of them often."""
 
 CALLS = 128
-"""Calls between two turns: 64 before one and 64 after the other, as trio orders its tasks by chance."""
+"""Calls between two turns: 64 before one and 64 after the other."""
 
 FLOODED = 5
 """How many connections are flooded on threads."""

@@ -30,6 +30,8 @@ LITTLE = {
 LIMITED = ("fairness", "growth")
 """Those that measure each adapter and have limits."""
 
+ADAPTERS = ("asyncio", "uvloop", "trio", "threading", "anyio-asyncio", "anyio-trio")
+
 MARKDOWN = ("bomb", "broadcast", "compression_settings", "idle_connections")
 """Those that print tables for the documentation."""
 
@@ -71,14 +73,14 @@ def test_benchmark(name: str) -> None:
     assert len(re.findall(r"\d\.\d", done.stdout)) > 2
 
 
-@pytest.mark.parametrize("adapter", ["asyncio", "uvloop", "threading"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_others_get_their_turn(adapter: str) -> None:
     done = run("fairness", more=[adapter])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(f"\n| {adapter} ") >= 5
 
 
-@pytest.mark.parametrize("place", ["asyncio", "uvloop", "threading"])
+@pytest.mark.parametrize("place", ["core", *ADAPTERS])
 def test_work_is_in_proportion(place: str) -> None:
     done = run("growth", more=[f"{place}: "])
     assert done.returncode == 0, done.stdout + done.stderr
