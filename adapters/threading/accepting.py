@@ -38,7 +38,8 @@ class Acceptor:
         self._listeners = listeners
         self._max_threads = max_threads
         self._threads = 0
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._alarm = Alarm()
         self._thread = threading.Thread(target=self._run, name="wsproto-core server", daemon=True)
 
@@ -48,7 +49,7 @@ class Acceptor:
 
     def stop(self) -> None:
         """The server is closing: accept no more, and close the listeners."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
         self._alarm.ring()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
@@ -63,7 +64,7 @@ class Acceptor:
             poll.register(fd, select.POLLIN)
         while poll.poll() and not self._server.closing:
             for listener in self._listeners:
-                with self._changed:
+                with self._lock:
                     self._changed.wait_for(self._has_room)
                 try:
                     sock, _ = listener.accept()
@@ -82,7 +83,7 @@ class Acceptor:
         """Tell of what the operating system refuses, and wait: it would do so again at once."""
         if not self._server.closing:
             log_failure(self._server._logger, "accepting a connection failed; trying again")
-            with self._changed:
+            with self._lock:
                 self._changed.wait_for(lambda: self._server.closing, PAUSE)
 
     def _begin(self, sock: socket.socket) -> None:
@@ -90,7 +91,7 @@ class Acceptor:
         if connection is None:
             sock.close()
             return
-        with self._changed:
+        with self._lock:
             self._threads += 1
         try:
             threading.Thread(target=self._serve, args=(connection, sock), daemon=True).start()
@@ -107,7 +108,7 @@ class Acceptor:
             self._end(connection)
 
     def _end(self, connection: ServerConnection) -> None:
-        with self._changed:
+        with self._lock:
             self._threads -= 1
             self._changed.notify_all()
         self._server._leave(connection)

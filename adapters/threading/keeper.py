@@ -100,9 +100,9 @@ class Kept(Waiting, ABC):
 
     def _unwatch(self) -> None:
         """The socket is about to be closed."""
-        if self._watched:
-            self._watched = 0
-            keeper().forget(self._fd, self)
+        # After an interruption it may be watched, whatever is noted here.
+        self._watched = 0
+        keeper().forget(self._fd, self)
 
     def look(self) -> bool:
         """See whether the connection has been left alone; return whether to look again."""

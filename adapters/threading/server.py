@@ -213,7 +213,9 @@ class Server(BaseServer):
         self._logger = options.get("logger") or logging.getLogger("wsproto_core.server")
         self._context = context
         self._serving = False
-        self._changed = threading.Condition()
+        # To enter a condition is a call in Python, after which an interruption would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._listeners = listeners
         self._acceptor = Acceptor(self, listeners, max_threads)
 
@@ -224,21 +226,21 @@ class Server(BaseServer):
 
     @property
     def connections(self) -> set[ServerConnection]:
-        with self._changed:
+        with self._lock:
             return super().connections
 
     connections.__doc__ = BaseServer.connections.__doc__
 
     def _enter(self, connection: BaseServerConnection) -> None:
-        with self._changed:
+        with self._lock:
             super()._enter(connection)
 
     def _admit(self, connection: BaseServerConnection) -> bool:
-        with self._changed:
+        with self._lock:
             return super()._admit(connection)
 
     def _leave(self, connection: BaseServerConnection) -> None:
-        with self._changed:
+        with self._lock:
             super()._leave(connection)
             self._changed.notify_all()
 
@@ -252,7 +254,7 @@ class Server(BaseServer):
         Raises:
             RuntimeError: the server is closed.
         """
-        with self._changed:
+        with self._lock:
             self._check_not_closed()
             if not self._serving:
                 self._serving = True
@@ -272,7 +274,7 @@ class Server(BaseServer):
         """
         self._check_may_wait()
         try:
-            with self._changed:
+            with self._lock:
                 if not self.closing:
                     self.start_serving()
                 # A signal that comes just before a thread begins to wait does not end the waiting.
@@ -284,7 +286,7 @@ class Server(BaseServer):
         self.wait_closed()
 
     def shut_down(self, code: int | None, reason: str) -> None:
-        with self._changed:
+        with self._lock:
             closed, self.closing = self.closing, True
             self._changed.notify_all()
         # Without the lock: who has that of a connection may wait for this one.
@@ -303,7 +305,7 @@ class Server(BaseServer):
             RuntimeError: this is called in one of the server's own connection handlers.
         """
         self._check_may_wait()
-        with self._changed:
+        with self._lock:
             if not self._changed.wait_for(lambda: self.closing and not self._connections, timeout):
                 raise TimeoutError(f"{len(self._connections)} connections or their handlers have not ended")
 

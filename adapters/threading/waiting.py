@@ -296,6 +296,7 @@ class Guarded(BaseConnection, ABC):
             Interrupted: this thread is in such a call already, which a signal handler has interrupted.
         """
         knock = 0.0
+        entered = False
         try:
             if self._condition:
                 knock = time.monotonic()
@@ -303,6 +304,7 @@ class Guarded(BaseConnection, ABC):
             with self._lock:
                 if self._condition:
                     self._enter_again()
+                entered = True
                 self._condition = BUSY
                 try:
                     result = function(*arguments)
@@ -317,46 +319,37 @@ class Guarded(BaseConnection, ABC):
         finally:
             if knock:
                 self._knocks.remove(knock)
-            if self._condition or self._deferred or self._knocks:
+            # After the lock: what others put off until then has been done, or is seen here.
+            if entered and (self._condition or self._deferred or self._knocks):
                 self._attend()
         return result
 
     def _enter_again(self) -> None:
         if self._condition == BUSY:
             raise Interrupted
-        self._repair()
-
-    def _repair(self) -> None:
         # It stays broken until this is done.
         self._tear_down()
-        self._condition = FREE
 
     def _attend(self) -> None:
         """After a call with the lock: do what was put off, and give way to others."""
         while self._deferred or self._condition == BROKEN:
-            with self._lock:
-                if self._condition == BUSY:
-                    return  # a signal handler does this: the call that it has interrupted will do it
-                if self._condition == BROKEN:
-                    self._repair()
-                elif self._deferred:
-                    self._condition = BUSY
-                    try:
-                        function, arguments = self._deferred.popleft()
-                        function(*arguments)
-                    except REFUSALS as error:
-                        self._condition = FREE
-                        self.logger.debug("a call was refused that had been put off: %s", describe(error))
-                    except BaseException as error:
-                        self._condition = BROKEN
-                        self._interruption = type(error).__name__
-                        raise
-                    else:
-                        self._condition = FREE
+            try:
+                self._locked(self._do_deferred)
+            except Interrupted:
+                # A signal handler does this: the call that it has interrupted will do it.
+                return
         # Python's locks know no queue: who comes back at once takes it before those who have to wake.
         with suppress(IndexError):
             if not self._condition and time.monotonic() - self._knocks[0] > PATIENCE:
                 time.sleep(GIVEN_WAY)
+
+    def _do_deferred(self) -> None:
+        while self._deferred:
+            function, arguments = self._deferred.popleft()
+            try:
+                function(*arguments)
+            except REFUSALS as error:
+                self.logger.debug("a call was refused that had been put off: %s", describe(error))
 
     def _locked_or_left(self, function: Callable[..., object], *arguments: Any) -> bool:
         """Call a function with the lock, or leave that to the thread that has it; return whether called.
@@ -392,12 +385,9 @@ def interrupts_a_change() -> bool:
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code in _CHANGING:
+        if frame.f_code is Guarded._locked.__code__:
             return True
     return False
-
-
-_CHANGING = (Guarded._locked.__code__, Guarded._attend.__code__)
 
 
 class Waiting(Guarded):
@@ -514,18 +504,18 @@ class Waiting(Guarded):
         reader = self._reader
         if (
             reader is None
-            # A signal handler waits, and the thread that it interrupts cannot read meanwhile.
+            # A signal handler waits, and what it interrupts in this thread cannot read meanwhile, nor write.
             or reader.thread == waiter.thread
             or (waiter.kind == MESSAGE and reader.kind != MESSAGE)
         ):
             self._reader = waiter
         events = POLLIN if waiter is self._reader and not self._reading_paused else 0
-        if self._blocked and waiter.kind in (TURN, ROOM):
-            writer = self._writer
-            if writer is None or writer is waiter or writer.thread == waiter.thread:
-                self._writer = waiter
-                events |= POLLOUT
-        elif waiter is self._writer:
+        writer = self._writer
+        suspended = writer is not None and writer.thread == waiter.thread
+        if self._blocked and (suspended or (writer is None and waiter.kind in (TURN, ROOM))):
+            self._writer = waiter
+            events |= POLLOUT
+        elif waiter is writer:
             self._writer = None
         waiter.arm(events)
         self._watch()
