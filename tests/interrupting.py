@@ -7,6 +7,11 @@ an exception that it raises comes out at that place, as one that a signal handle
 
 from __future__ import annotations
 
+import contextlib
+import enum
+import selectors
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -17,10 +22,18 @@ from typing import Any, Self
 import adapters.threading
 import wsproto_core
 
-# What is interrupted: not what tests, nor the standard library, nor what reports to a log.
-PLACES = tuple(
-    str(Path(package.__file__ or "").parent) + "/" for package in (adapters.threading, wsproto_core)
+# What is interrupted, with what it calls of the standard library; not threads' own locks, nor logging.
+PLACES = (
+    str(Path(adapters.threading.__file__ or "").parent) + "/",
+    str(Path(wsproto_core.__file__ or "").parent) + "/",
 )
+CALLED = tuple(str(module.__file__) for module in (contextlib, enum, selectors, socket, ssl))
+
+
+def is_place(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename.startswith(CALLED):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(PLACES)
 
 
 class Interruption:
@@ -49,7 +62,7 @@ class Interruption:
         sys.setprofile(None)
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
-        if event not in ("call", "c_return") or not frame.f_code.co_filename.startswith(PLACES):
+        if event not in ("call", "c_return") or not is_place(frame):
             return
         if self._number == 0:
             sys.setprofile(None)

@@ -130,9 +130,13 @@ class TLSStream:
             try:
                 self._shake_hands()
                 self._accepted = self._object.write(data[:RECORDS])
-            finally:
+            except ssl.SSLError:
+                # Not for an interruption, which must come out.
                 self.unsent += self._outgoing.read()
                 self.flush()
+                raise
+            self.unsent += self._outgoing.read()
+            self.flush()
         count, self._accepted = self._accepted, 0
         return count
 

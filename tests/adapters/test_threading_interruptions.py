@@ -148,6 +148,7 @@ class Call:
         sent: the messages that were sent, or begun to be.
         received: those that were received.
         interrupted: whether there were so many places.
+        raised: whether the exception of the signal handler has come out.
     """
 
     def __init__(
@@ -159,14 +160,20 @@ class Call:
     ) -> None:
         self.sent: list[str] = []
         self.received: list[str] = []
+        self.raised = False
         self._client = client
         self._interruption = Interruption(number, lambda: handler(client))
         Thread(self._run, scenario).result()
         self.interrupted = self._interruption.happened
 
     def _run(self, scenario: Scenario) -> None:
-        with self._interruption, contextlib.suppress(KeyboardInterrupt, ConnectionClosed):
-            scenario(self._client, self.sent, self.received)
+        try:
+            with self._interruption:
+                scenario(self._client, self.sent, self.received)
+        except KeyboardInterrupt:
+            self.raised = True
+        except ConnectionClosed:
+            pass
 
     def receive_rest(self) -> None:
         """Receive until there is an end of the connection or of the messages."""
@@ -221,6 +228,7 @@ def test_exception_anywhere(scenario: Scenario, tls: bool) -> None:
     with raw_server() as (other_peer, _):
         survived = 0
         for peer, client, call in calls(scenario, tls, SCENARIOS.index(scenario), interrupt):
+            assert call.raised == call.interrupted
             survived += client.open
             end = ["end"] if client.open else []
             call.receive_rest()
@@ -304,3 +312,30 @@ def test_others_have_their_turn_after_an_exception_anywhere() -> None:
             peer.end()
             assert peer.received == (["ab", "other"] if others else [])
         others.clear()
+
+
+class Full:
+    """A stream that takes nothing."""
+
+    def send(self, data: object) -> int:
+        raise BlockingIOError
+
+
+def test_exception_within_tls_comes_out() -> None:
+    """It is not hidden by what the stream below says of itself."""
+    with connected(tls=True) as (_, client):
+        number = 0
+        interrupted = True
+        while interrupted:
+            assert client._tls is not None
+            client._tls._stream, stream = Full(), client._tls._stream  # type: ignore[assignment]
+            with (
+                pytest.raises((KeyboardInterrupt, BlockingIOError)) as caught,
+                Interruption(number, interrupt) as interruption,
+            ):
+                client._tls.send(b"x")
+            interrupted = interruption.happened
+            assert interrupted == (caught.type is KeyboardInterrupt)
+            client._tls._stream, client._tls.unsent, client._tls._accepted = stream, b"", 0
+            number += 1
+        assert number > 5
