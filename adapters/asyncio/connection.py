@@ -69,6 +69,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     _called_back = False
     _delivering = False
 
+    # Whether messages have been taken that may have been what stopped the reading.
+    _reaction_scheduled = False
+
     # Whether the stream is broken: what is written would not arrive, and is not written.
     _broken = False
 
@@ -169,8 +172,14 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         return await super().__anext__()
 
     def _taken(self) -> None:
-        if self._reading_paused:
-            self._react()
+        if self._reading_paused and not self._reaction_scheduled:
+            # Once for all messages that are taken in this turn: their answers share one write.
+            self._reaction_scheduled = True
+            self._loop.call_soon(self._react_to_taking)
+
+    def _react_to_taking(self) -> None:
+        self._reaction_scheduled = False
+        self._react()
 
     def _write_soon(self) -> None:
         """Write what the state machine has to send, or leave that to the end of the dispatch."""

@@ -34,7 +34,9 @@ async def test_end_of_tcp_that_fails_since_the_peer_has_reset_it(runtime: Runtim
         def connection_made(self, transport: Any) -> None:
             super().connection_made(Transport(transport))
 
-    async with runtime.serving(wait_closed, create_protocol=Connection) as (server, _):
+    # There is no deadline either: nothing else would close the stream.
+    options = {"create_protocol": Connection, "close_timeout": None}
+    async with runtime.serving(wait_closed, **options) as (server, _):
         for data in (Frame(CLOSE, close_payload(1000)), b"\xff\xff"):
             async with runtime.raw_client(server) as peer:
                 await peer.send(data)
