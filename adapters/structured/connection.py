@@ -105,6 +105,7 @@ class StructuredConnection(AsyncConnection):
         self._reading: Scope | None = None
         self._awaited: Callable[[], bool] = bool
         self._standing_in: Scope | None = None
+        self._napping: Scope | None = None
         self._fed = 0
         self._reads_left = TURN
         self._unwritten: deque[memoryview] = deque()
@@ -285,7 +286,9 @@ class StructuredConnection(AsyncConnection):
             holds = self._holds
             deadline = self.protocol.deadline()
             nap = clock() + PATIENCE
-            await self.runtime.sleep_until(nap if deadline is None else min(nap, deadline))
+            with self.runtime.open_scope(math.inf if deadline is None else deadline) as self._napping:
+                await self.runtime.sleep_until(nap)
+            self._napping = None
             if not self._held:
                 if holds == self._holds or clock() < nap:
                     await self._stand_in()
@@ -329,10 +332,8 @@ class StructuredConnection(AsyncConnection):
     def _write_at_once(self, buffers: list[bytes]) -> None:
         self._unwritten.extend(map(memoryview, buffers))
         not_written(self.protocol, sum(map(len, buffers)))
+        # What cannot be written at once has a deadline, by the task that writes it.
         self._flush()
-        if self._unwritten:
-            # There is a deadline now.
-            self._react()
 
     async def _write_rest(self) -> None:
         """Write the rest, then end the stream if it is time."""
@@ -398,15 +399,16 @@ class StructuredConnection(AsyncConnection):
         self._wake_waiters()
 
     def _move_deadline(self) -> None:
-        """See that who reads meets a deadline that has come nearer."""
-        if self._reading is None:
+        """See that who reads, or the keeper, meets a deadline that has come nearer."""
+        scope = self._napping if self._reading is None else self._reading
+        if scope is None:
             return
         if self._is_closed():
-            self._reading.cancel()
+            scope.cancel()
             return
         deadline = self.protocol.deadline()
-        if deadline is not None and deadline < self._reading.deadline:
-            self._reading.deadline = deadline
+        if deadline is not None and deadline < scope.deadline:
+            scope.deadline = deadline
 
     async def start(self, tasks: Tasks, transport: Transport) -> None:
         """Begin to live among these tasks.
