@@ -9,9 +9,10 @@
 #                    of what is missing are skipped
 #   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
 #                    as bench/NAME.py, most take a number of connections: see their first lines
-#   make soak        what all adapters have in common, 100 times on each runtime, half of them on busy
-#                    processors, up to the first failure: three hours, on two of them;
-#                    RUNS=3 RUNTIMES="trio threading" for fewer, ARGS="--first 51" to go on
+#   make soak        peers that leave while messages are streamed, and interrupted threads, ten thousand
+#                    times each; then what all adapters have in common, 100 times on each runtime, half of
+#                    them on busy processors; up to the first failure: five hours, on two of them;
+#                    RUNS=3 RUNTIMES="trio threading" for fewer, ARGS="--first 51" to go on with the last part
 #   make clean       remove what these commands made
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=4
@@ -22,6 +23,8 @@ PROCESSES ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := $(VENV)/peers
+RUNS ?= 100
+SOAKED = $(if $(RUNTIMES),--runtimes '$(RUNTIMES)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-all lint features peers bench soak clean
@@ -61,8 +64,9 @@ bench: $(VENV)/.tools
 	$(BIN)/python bench/growth.py
 
 soak: $(VENV)/.tools
-	$(BIN)/python -m tests.adapters.contract.soak --runs $(or $(RUNS),100) \
-		$(if $(RUNTIMES),--runtimes '$(RUNTIMES)') $(ARGS)
+	$(BIN)/python -m tests.soak.streaming --runs $(RUNS)00 $(SOAKED)
+	$(BIN)/python -m tests.soak.interruptions --runs $(RUNS)00 $(SOAKED)
+	$(BIN)/python -m tests.adapters.contract.soak --runs $(RUNS) $(SOAKED) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info htmlcov .coverage .coverage.*

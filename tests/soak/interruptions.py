@@ -7,7 +7,7 @@ another thread must go on, and another connection of the process must be as good
 
 ``tests/adapters/test_threading_interruptions.py`` does the same at each place in turn.
 
-Usage: python -m tests.soak.interruptions [--runs N] [--seed N]
+Usage: python -m tests.soak.interruptions [--runs N] [--seed N] [--runtimes "NAME ..."]
 """
 
 from __future__ import annotations
@@ -168,7 +168,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000, help="interruptions of each kind (10000)")
     parser.add_argument("--seed", type=int, default=None, help="of the random points")
+    parser.add_argument("--runtimes", default="threading", help="nothing is done without threading")
     options = parser.parse_args()
+    if "threading" not in options.runtimes.split():
+        return
     seed = options.seed if options.seed is not None else time.time_ns()
     print(f"seed {seed}")
     source = random.Random(seed)

@@ -168,7 +168,7 @@ def main() -> int:
     names = [name for name, kind in RUNTIMES.items() if SOCKETS in kind.abilities]
     parser.add_argument("--runtimes", default=" ".join(names), help="which (default: all with sockets)")
     options = parser.parse_args()
-    for name in options.runtimes.split():
+    for name in (name for name in options.runtimes.split() if name in names):
         for tls in (False, True):
             for scenario in SCENARIOS:
                 case = f"{name}, {'TLS' if tls else 'plain'}, {scenario.__name__.replace('_', ' ')}"
