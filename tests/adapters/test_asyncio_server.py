@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from adapters.asyncio import Server, connect, serve
+from adapters.asyncio import Server, ServerConnection, connect, serve
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, echo, wait_closed
-from wsproto_core import ConnectionClosedOK
+from wsproto_core import ConnectionClosedOK, Event, Headers, InvalidStatusCode, Request
 
 from .event_loop import turns
 
@@ -148,3 +148,23 @@ asyncio.run(main())
 def test_handler_that_ends_the_program() -> None:
     result = subprocess.run([sys.executable, "-c", ENDS_THE_PROGRAM], capture_output=True, timeout=60)
     assert result.returncode == 3, result.stderr
+
+
+async def test_server_that_closes_when_a_request_has_just_come(runtime: Runtime) -> None:
+    """Before anybody has been asked about it: nobody is."""
+    asked: list[str] = []
+
+    class Closing(ServerConnection):
+        def _handle_event(self, event: Event) -> None:
+            super()._handle_event(event)
+            if isinstance(event, Request):
+                self.server.close()
+
+        def process_request(self, path: str, request_headers: Headers) -> None:
+            asked.append(path)
+
+    async with serve(echo, HOST, 0, create_protocol=Closing) as server:
+        with pytest.raises(InvalidStatusCode, match="HTTP status 503"):
+            await connect(runtime.uri_of(server))
+        await server.wait_closed()
+    assert asked == []
