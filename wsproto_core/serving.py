@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .asynchronous import AsyncConnection
@@ -18,8 +18,8 @@ from .exceptions import ConnectionClosed, InvalidHandshake
 from .frames import serialize_close
 from .handshake import select_subprotocol
 from .http import Headers, Response
-from .logs import describe
-from .options import ServeOptions
+from .logs import describe, log_failure
+from .options import Logger, ServeOptions
 from .routing import Route, Router
 from .server import ServerProtocol
 from .typing import CloseCode, State, Subprotocol
@@ -72,6 +72,19 @@ class BaseServer:
     def connections(self) -> set[Any]:
         """The connections there are, in any state: a set of one's own, which does not change."""
         return set(self._connections)
+
+    def _make(
+        self, create: Callable[..., Any], handler: Handler, options: Mapping[str, Any], logger: Logger
+    ) -> Any | None:
+        """Make the connection for a stream that was accepted; ``None`` if that fails, which is logged."""
+        try:
+            connection = create(handler, self, **options)
+            if not isinstance(connection, BaseServerConnection):
+                raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
+        except Exception:
+            log_failure(logger, "connection could not be created")
+            return None
+        return connection
 
     # What connections tell their server
 

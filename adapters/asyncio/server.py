@@ -312,13 +312,13 @@ class Serve(Opening[Server]):
 
     def _accept(self, context: ssl_module.SSLContext | None, tls: dict[str, Any]) -> asyncio.BaseProtocol:
         """Return what takes a stream that was accepted."""
-        try:
-            connection: ServerConnection = self._create_protocol(self._handler, self._server, **self._options)
-        except Exception:
-            # Event loops do not log that, or pause.
-            log_failure(self._logger, "connection could not be created")
+        server = self._server
+        # Event loops do not log what goes wrong there, or pause.
+        connection = server._make(self._create_protocol, self._handler, self._options, self._logger)
+        if connection is None:
             return Refusal()
-        return connection if context is None else TLSTransport(connection, context, server_side=True, **tls)
+        protocol: asyncio.BaseProtocol = connection
+        return protocol if context is None else TLSTransport(connection, context, server_side=True, **tls)
 
     async def _look_up(self) -> list[str]:
         """Return the hosts to listen on, which event loops have different opinions about."""

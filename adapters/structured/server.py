@@ -185,10 +185,8 @@ class StructuredServer(BaseServer, ABC):
 
     async def _handle(self, serve: StructuredServe[Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
-        try:
-            connection = serve._create(serve.handler, self, **serve.options)
-        except Exception:
-            log_failure(serve.logger, "connection could not be created")
+        connection = self._make(serve._create, serve.handler, serve.options, serve.logger)
+        if connection is None:
             await serve.abort(stream)
             return
         try:

@@ -201,7 +201,7 @@ class Server(BaseServer):
     def __init__(
         self,
         handler: Handler,
-        options: dict[str, Any],
+        options: Any,
         listeners: list[socket.socket],
         context: ssl_module.SSLContext | None,
         max_threads: int | None,
@@ -358,13 +358,14 @@ class Server(BaseServer):
 
     def _accept(self) -> ServerConnection | None:
         """Make the connection for a stream that was accepted; ``None`` if it cannot be made."""
+        connection: ServerConnection | None = None
         try:
-            connection: ServerConnection = self._create(self._handler, self, **self._options)
+            connection = self._make(self._create, self._handler, self._options, self._logger)
         except BaseException:
-            # Whatever it is, other clients have nothing to do with it.
+            # Whatever ends a program otherwise: other clients have nothing to do with it.
             log_failure(self._logger, "connection could not be created")
-            return None
-        self._enter(connection)
+        if connection is not None:
+            self._enter(connection)
         return connection
 
     def _run(self, connection: ServerConnection, sock: socket.socket) -> None:

@@ -127,24 +127,30 @@ async def test_close_that_raises(runtime: Runtime, tls: bool) -> None:
 @plain_or_tls
 async def test_connection_that_cannot_be_created(runtime: Runtime, tls: bool) -> None:
     log = Log()
-    faulty = True
+    results: list[Any] = [KeyError("configuration"), None, object()]
+    if runtime.name == "threading":
+        # Elsewhere, this ends the program.
+        results.append(SystemExit(1))
+    errors = [TypeError if not isinstance(each, BaseException) else type(each) for each in results]
 
     def create(*args: Any, **options: Any) -> Any:
-        if faulty:
-            raise KeyError("configuration")
-        return runtime.ServerConnection(*args, **options)
+        if not results:
+            return runtime.ServerConnection(*args, **options)
+        result = results.pop(0)
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     options = {"create_protocol": create, "logger": log, **runtime.server_tls(tls)}
     async with runtime.serving(**options) as (server, uri):
-        for _ in range(3):
+        for _ in errors:
             async with runtime.raw_connection(server) as peer:
                 with contextlib.suppress(ConnectionError):
                     assert await peer.read_to_end() == b""
-        faulty = False
         async with runtime.connect(uri, **runtime.client_tls(tls)) as client:
             await runtime.check_echo(client)
     # Accepting has not failed, and does not pause.
-    assert log.errors() == [("connection could not be created", KeyError)] * 3
+    assert log.errors() == [("connection could not be created", error) for error in errors]
 
 
 class Broken(Log):
