@@ -13,6 +13,10 @@ import pytest
 from .runtimes import Runtime, make_runtime
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(*abilities): what a test of the contract needs of a runtime")
+
+
 @pytest.fixture(params=["asyncio", "uvloop"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     return make_runtime(request.param)

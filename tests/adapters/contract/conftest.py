@@ -21,10 +21,6 @@ CHOSEN = os.environ.get("RUNTIMES", " ".join(RUNTIMES)).split()
 assert set(CHOSEN) <= set(RUNTIMES), f"RUNTIMES must be some of: {' '.join(RUNTIMES)}"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(*abilities): what a test needs of a runtime")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         runtime = runtime_of(item)
