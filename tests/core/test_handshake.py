@@ -130,6 +130,17 @@ def test_row_23_requests_that_are_accepted(changes: dict[str, str | list[str] | 
         ({"Sec_WebSocket_Key": ""}, InvalidHeaderValue, "Sec-WebSocket-Key"),
         ({"Sec_WebSocket_Key": KEY.rstrip("=")}, InvalidHeaderValue, "Sec-WebSocket-Key"),
         ({"Sec_WebSocket_Key": KEY + KEY}, InvalidHeaderValue, "Sec-WebSocket-Key"),
+        # 15 bytes, and 17
+        (
+            {"Sec_WebSocket_Key": base64.b64encode(b"x" * 15).decode()},
+            InvalidHeaderValue,
+            "Sec-WebSocket-Key",
+        ),
+        (
+            {"Sec_WebSocket_Key": base64.b64encode(b"x" * 17).decode()},
+            InvalidHeaderValue,
+            "Sec-WebSocket-Key",
+        ),
         ({"Sec_WebSocket_Key": "!" + KEY}, InvalidHeaderValue, "Sec-WebSocket-Key"),
         ({"Sec_WebSocket_Key": KEY[:-4] + "\udcff==="}, InvalidHeaderValue, "Sec-WebSocket-Key"),
         ({"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25j"}, InvalidHeaderValue, "Sec-WebSocket-Key"),

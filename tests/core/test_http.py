@@ -687,6 +687,20 @@ class TestResponseReader:
         assert reader.response is not None
         assert reader.response.body == b"x" * 5000
 
+    @pytest.mark.parametrize("framing", [b"", b"Content-Length: 9\r\n", b"Transfer-Encoding: chunked\r\n"])
+    def test_a_body_that_is_as_long_as_is_wanted(self, framing: bytes) -> None:
+        reader = ResponseReader(max_body=5)
+        reader.receive_data(b"HTTP/1.1 500 Oops\r\n" + framing + b"\r\n")
+        reader.receive_data(b"5\r\nabcde" if b"chunked" in framing else b"abcde")
+        assert reader.response is not None
+        assert reader.response.body == b"abcde"
+
+    @pytest.mark.parametrize(("status", "ends"), [(199, False), (200, True), (299, True), (300, False)])
+    def test_a_tunnel_begins_with_the_head_of_a_success(self, status: int, ends: bool) -> None:
+        reader = ResponseReader(tunnel=True)
+        reader.receive_data(b"HTTP/1.1 %d OK\r\nContent-Length: 1\r\n\r\n" % status)
+        assert (reader.response is not None) is ends
+
     def test_row_31_an_endless_chunk_header(self) -> None:
         head = b"HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
         # Without end, and of a form that takes h11's regular expression quadratic time.

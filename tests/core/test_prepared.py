@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from wsproto_core.extensions.permessage_deflate import (
 )
 from wsproto_core.prepared import PreparedMessage
 
-from .deflate import TAIL
+from .deflate import TAIL, largest_distance
 from .helpers import (
     BINARY,
     RSV1,
@@ -56,6 +57,20 @@ def received(client: Protocol, server: Protocol) -> list[Data]:
 
 
 # What is sent
+
+
+def test_the_window_is_the_one_that_is_used_and_not_the_one_that_is_allowed() -> None:
+    block = random.Random(1).randbytes(300)
+    for size, window in ((None, 12), (14, 14)):
+        client = ClientPerMessageDeflateFactory(client_max_window_bits=True)
+        server = ServerPerMessageDeflateFactory(server_max_window_bits=size)
+        _, sender = opened_pair({"extensions": [client]}, {"extensions": [server]})
+        for distance in (2**window - 400, 2**window + 400):
+            message = block + random.Random(distance).randbytes(distance - len(block)) + block
+            sender.send(PreparedMessage(message, compress=True))
+            (frame,) = sent(sender)
+            assert frame.reserved == RSV1
+            assert (largest_distance(frame.payload) > 2000) is (distance < 2**window)
 
 
 @both_sides

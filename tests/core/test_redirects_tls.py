@@ -86,8 +86,9 @@ def test_it_verifies_as_the_given_one(changes: dict[str, Any]) -> None:
 
 def test_ciphers() -> None:
     context = context_of()
-    context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+    context.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256:@SECLEVEL=1")
     other = without_certificate(context)
+    assert other.security_level == context.security_level == 1
     assert [each["name"] for each in other.get_ciphers()] == [each["name"] for each in context.get_ciphers()]
 
 
