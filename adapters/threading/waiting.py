@@ -88,7 +88,13 @@ class Interrupted(ConcurrencyError):
 
 
 class Alarm:
-    """A descriptor that becomes readable when somebody rings."""
+    """A descriptor that becomes readable when somebody rings.
+
+    Raises:
+        OSError: none can be had.
+    """
+
+    fd = _write = -1
 
     def __init__(self) -> None:
         if hasattr(os, "eventfd"):
@@ -109,7 +115,7 @@ class Alarm:
             os.read(self.fd, 4096)
 
     def __del__(self) -> None:
-        for fd in {self.fd, self._write}:
+        for fd in {self.fd, self._write} - {-1}:
             os.close(fd)
 
 

@@ -1,0 +1,233 @@
+"""How many descriptors blocking connections need, and what happens when there are none left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from typing import Any
+
+import pytest
+
+import adapters.threading.waiting
+from adapters.threading import connect, serve
+from adapters.threading.keeper import keeper
+from adapters.threading.waiting import ALARMS, POLLIN, SharedAlarm, Waiter
+from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
+from wsproto_core import ConnectionClosed
+
+from .test_threading_keeper import run
+from .threads import HOST, Thread, raw_server, until, waits
+
+COUNT = 150
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd" if os.path.exists("/proc/self/fd") else "/dev/fd"))
+
+
+def test_a_connection_has_one() -> None:
+    """Also while a thread waits for it, at either end; besides, there is a bounded number of alarms."""
+
+    def handler(websocket: Any) -> None:
+        for message in websocket:
+            websocket.send(message)
+
+    keeper()
+    before = descriptors()
+    with serve(handler, HOST, 0) as server, contextlib.ExitStack() as stack:
+        assert server.sockets
+        uri = f"ws://{HOST}:{server.sockets[0].getsockname()[1]}/"
+        clients = [stack.enter_context(connect(uri)) for _ in range(COUNT)]
+        receiving = [Thread(client.recv) for client in clients]
+        for client in clients:
+            until(waits(client))
+        for connection in server.connections:
+            until(waits(connection))
+        assert descriptors() - before <= 2 * COUNT + ALARMS + 10
+        for client in clients:
+            client.send("a")
+        assert [each.result() for each in receiving] == ["a"] * COUNT
+
+
+def test_waiters_that_share_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is woken when it is meant; others that are woken with it go on waiting."""
+    monkeypatch.setattr(adapters.threading.waiting, "_alarms", [SharedAlarm()])
+    monkeypatch.setattr(adapters.threading.waiting, "_spare", [])
+    monkeypatch.setattr(adapters.threading.waiting, "ALARMS", 1)
+    with contextlib.ExitStack() as stack:
+        pairs = [stack.enter_context(raw_server()) for _ in range(10)]
+        receiving = [Thread(client.recv) for _, client in pairs]
+        for _, client in pairs:
+            until(waits(client))
+        for number in range(0, 10, 2):
+            pairs[number][1].abort()
+            with pytest.raises(ConnectionClosed):
+                receiving[number].result()
+        for number in range(1, 10, 2):
+            assert receiving[number].is_alive()
+            peer, _ = pairs[number]
+            peer.send(Frame(TEXT, b"a"))
+            assert receiving[number].result() == "a"
+    alarm = adapters.threading.waiting._alarms[0]
+    until(lambda: not alarm.called)
+
+
+def test_alarm_does_not_wait_for_who_is_gone() -> None:
+    """An interruption may prevent a thread from answering."""
+    ours, theirs = socket.socketpair()
+    alarm = SharedAlarm()
+    waiters = [Waiter(), Waiter()]
+    for waiter in waiters:
+        waiter._poll.unregister(waiter._alarm.fd)
+        waiter._poll.register(alarm.fd, POLLIN)
+        waiter._alarm = alarm
+        waiter.begin(0)
+        waiter.arm(POLLIN)
+    waiters[0].wake()
+    waiters[0].gone = True
+    with ours, theirs:
+        assert waiters[1].sleep(ours.fileno(), None) == 0
+        assert not alarm.called
+        theirs.send(b"a")
+        assert waiters[1].sleep(ours.fileno(), None) == POLLIN
+
+
+def test_without_any_left_connections_are_well() -> None:
+    """What needs a new one fails, and nothing else: threads wait, messages and pings pass, ends are seen."""
+    output = run(
+        """
+        import resource, socket, threading, time
+        from adapters.threading import connect, serve
+
+        def echo(websocket):
+            for message in websocket:
+                websocket.send(message)
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        with serve(echo, "127.0.0.1", 0, ping_interval=0.5, ping_timeout=20) as server:
+            uri = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            clients = [connect(uri, ping_interval=0.5, ping_timeout=20)() for _ in range(60)]
+            taken = []
+            try:
+                while True:
+                    taken.append(socket.socket())
+            except OSError:
+                pass
+            try:
+                connect(uri)()
+            except OSError as error:
+                print("connect:", error.strerror)
+
+            def receive(client):
+                received.append(client.recv(timeout=20))
+
+            for _ in range(3):
+                received = []
+                threads = [threading.Thread(target=receive, args=(client,)) for client in clients]
+                for thread in threads:
+                    thread.start()
+                for client in clients:
+                    client.send("a")
+                for thread in threads:
+                    thread.join()
+                assert received == ["a"] * len(clients), received
+                time.sleep(0.5)
+            for client in clients:
+                client.ping().wait(20)
+                assert client.open
+            for each in taken:
+                each.close()
+            with connect(uri) as client:
+                client.send("b")
+                print(client.recv(timeout=20))
+            for client in clients:
+                client.close()
+        """
+    )
+    assert output == "connect: Too many open files\nb\n"
+
+
+# The descriptor of a connection that is closed
+
+
+def test_socket_is_not_closed_while_a_thread_polls_it() -> None:
+    """The descriptor may be another connection's by then: it is closed by the thread, when it is awake."""
+    with raw_server() as (peer, client):
+        receiving = Thread(client.recv)
+        until(waits(client))
+
+        def abort() -> int:
+            client._lose()
+            # The peer sees the end at once, nevertheless.
+            assert peer.socket.recv(1) == b""
+            return client.transport.fileno()
+
+        assert client._locked(abort) >= 0
+        with pytest.raises(ConnectionClosed):
+            receiving.result()
+        until(lambda: client.transport.fileno() == -1)
+
+
+def test_socket_is_closed_when_the_signal_handler_has_returned() -> None:
+    with raw_server() as (peer, client):
+
+        def close(*args: object) -> None:
+            client.close()
+            closed.append(client.closed)
+
+        closed: list[bool] = []
+        previous = signal.signal(signal.SIGALRM, close)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            answering = Thread(
+                lambda: (
+                    peer.read_frame(),
+                    peer.send(Frame(CLOSE, close_payload(1000))),  # type: ignore[func-returns-value]
+                    peer.socket.close(),  # type: ignore[func-returns-value]
+                )
+            )
+            with pytest.raises(ConnectionClosed):
+                client.recv()
+            answering.result()
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+        assert closed == [True]
+        assert client.transport.fileno() == -1
+
+
+def test_keeper_forgets_a_socket_before_it_is_closed() -> None:
+    with raw_server() as (peer, client):
+        until(lambda: client._left)
+        fd = client.transport.fileno()
+        assert fd in keeper()._selector.get_map()
+        client.abort()
+        assert fd not in keeper()._selector.get_map()
+        assert peer.socket.recv(1) == b""
+
+
+@pytest.fixture
+def no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "eventfd", fail, raising=False)
+    monkeypatch.setattr(os, "pipe", fail)
+    monkeypatch.setattr(adapters.threading.waiting, "_spare", [])
+
+
+@pytest.mark.usefixtures("no_alarm")
+def test_alarms_that_cannot_be_made_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    with raw_server() as (peer, client):
+        peer.send(Frame(PING, b"a"))
+        assert peer.read_frame() == Frame(PONG, b"a")
+        threads = [Thread(client.wait_closed) for _ in range(3)]
+        until(waits(client, 3))
+        client.abort()
+        for thread in threads:
+            thread.result()
+    monkeypatch.setattr(adapters.threading.waiting, "_alarms", [])
+    with pytest.raises(OSError, match="Too many open files"):
+        Waiter()
