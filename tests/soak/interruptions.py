@@ -19,6 +19,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from adapters.threading import ClientConnection
 from tests.adapters.test_threading_interruptions import (
@@ -47,7 +48,7 @@ class Conversation:
     def __init__(self, client: ClientConnection) -> None:
         self._client = client
         self.sent: list[str] = []
-        self.received: list[str] = []
+        self.received: list[Any] = []
 
     def send(self) -> None:
         for number in itertools.count():
@@ -66,11 +67,11 @@ class Conversation:
 
     def receive(self) -> None:
         while True:
-            self.received.append(str(self._client.recv()))
+            self.received.append(self._client.recv())
 
     def echo(self) -> None:
         while True:
-            message = str(self._client.recv())
+            message = self._client.recv()
             self.received.append(message)
             self.sent.append(message)
             self._client.send(message)

@@ -1,0 +1,206 @@
+"""Growth: work grows with the number of threads, messages and connections, not with its square."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import adapters.threading
+from adapters.threading import connect, serve
+from adapters.threading.broadcasting import Broadcast
+from adapters.threading.connection import Connection
+from adapters.threading.keeper import keeper
+from adapters.threading.waiting import Waiter, Waiting
+from tests.core.helpers import BINARY, CLOSE, PONG, Frame, close_payload
+from wsproto_core import ConnectionClosed
+
+from .threads import DEADLINE, HOST, Thread, raw_server, until, waits
+
+COUNT = 30
+
+RATIO = 3.0
+"""How much more work there may be for twice as many: it is 4 if each looks at all others."""
+
+
+class Counter:
+    """How often methods have been called, by any thread."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.count = 0
+
+    def watch(self, owner: type[Any], name: str) -> None:
+        function = getattr(owner, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            self.count += 1
+            return function(*args, **options)
+
+        self._monkeypatch.setattr(owner, name, call)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """Counts how often a waiter is looked at or woken, or looks itself."""
+    counter = Counter(monkeypatch)
+    counter.watch(Waiter, "wake")
+    counter.watch(Waiting, "_again")
+    return counter
+
+
+def check_growth(counter: Counter, work: Callable[[int], None]) -> None:
+    counts = []
+    for count in (COUNT, 2 * COUNT):
+        counter.count = 0
+        work(count)
+        counts.append(counter.count)
+    assert counts[1] < RATIO * counts[0], counts
+
+
+def test_threads_that_send(looks: Counter) -> None:
+    def work(count: int) -> None:
+        with raw_server(write_limit=2**12) as (peer, client):
+            first = Thread(client.send, b"x" * 2**16)
+            until(waits(client))
+            threads = [Thread(client.send, b"x" * 2**13) for _ in range(count)]
+            until(waits(client, count + 1))
+            for length in [2**16] + [2**13] * count:
+                assert peer.read_frame() == Frame(BINARY, b"x" * length)
+            for thread in (first, *threads):
+                thread.result()
+
+    check_growth(looks, work)
+
+
+def test_threads_that_send_when_the_connection_is_closed(looks: Counter) -> None:
+    def work(count: int) -> None:
+        with raw_server(write_limit=2**12) as (_, client):
+            threads = [Thread(client.send, b"x" * 2**16) for _ in range(count)]
+            until(waits(client, count))
+            client.abort()
+            for thread in threads:
+                with pytest.raises(ConnectionClosed):
+                    thread.result()
+
+    check_growth(looks, work)
+
+
+def test_threads_that_wait_for_pongs(looks: Counter) -> None:
+    def work(count: int) -> None:
+        with raw_server() as (peer, client):
+            pings = [client.ping(b"%d" % number) for number in range(count)]
+            threads = [Thread(ping.wait) for ping in pings]
+            until(waits(client, count))
+            for number, thread in enumerate(threads):
+                peer.send(Frame(PONG, b"%d" % number))
+                thread.result()
+
+    check_growth(looks, work)
+
+
+def test_threads_that_wait_for_the_end(looks: Counter) -> None:
+    def work(count: int) -> None:
+        with raw_server() as (peer, client):
+            threads = [Thread(client.wait_closed) for _ in range(count)]
+            until(waits(client, count))
+            for _ in range(count):
+                peer.send(Frame(PONG))
+            peer.send(Frame(CLOSE, close_payload(1000)))
+            peer.socket.close()
+            for thread in threads:
+                thread.result()
+
+    check_growth(looks, work)
+
+
+def test_broadcast_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each slow connection is looked at when it has room, in whatever order they have."""
+    counter = Counter(monkeypatch)
+    counter.watch(Broadcast, "_deliver_to")
+    counter.watch(Waiting, "_pass_turn_on")
+
+    def work(count: int) -> None:
+        accepted: list[Connection] = []
+        finish = threading.Event()
+
+        def handler(websocket: Any) -> None:
+            accepted.append(websocket)
+            finish.wait(DEADLINE)
+
+        with serve(handler, HOST, 0, compression=None, write_limit=2**12, ping_interval=None) as server:
+            assert server.sockets
+            uri = f"ws://{HOST}:{server.sockets[0].getsockname()[1]}/"
+            options: dict[str, Any] = {"compression": None, "max_queue": None, "read_limit": None}
+            clients = [connect(uri, max_size=None, ping_interval=None, **options)() for _ in range(count)]
+            until(lambda: len(accepted) == count)
+            for connection in accepted:
+                # As if it were slow.
+                connection._sending = 1
+            counter.count = 0
+            waiting = adapters.threading.broadcast(accepted, b"a", "wait")
+            assert len(waiting.waiting) == count
+            thread = Thread(waiting.wait, DEADLINE)
+            until(lambda: all(connection._when_ready for connection in accepted))
+            for connection in reversed(accepted):
+                connection._sending = 0
+                connection._locked(connection._turn_over)
+            thread.result()
+            assert not waiting.waiting
+            for client in clients:
+                assert client.recv(timeout=DEADLINE) == b"a"
+            finish.set()
+            for client in clients:
+                client.close()
+
+    check_growth(counter, work)
+
+
+def test_many_small_messages_that_wait() -> None:
+    """They are written together: their number is no matter, only their size."""
+    with raw_server(write_limit=10**7, compression=None) as (peer, client):
+        sizes: list[int] = []
+
+        class Stream:
+            def send(self, data: Any) -> int:
+                sizes.append(len(data))
+                return client.transport.send(data)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(client.transport, name)
+
+        client._stream = Stream()  # type: ignore[assignment]
+        client.send(b"x" * 2**18)
+        until(lambda: client._blocked)
+        count = 20_000
+        for _ in range(count):
+            client.send(b"x")
+        sizes.clear()
+        assert peer.read_frame() == Frame(BINARY, b"x" * 2**18)
+        for _ in range(count):
+            assert peer.read_frame() == Frame(BINARY, b"x")
+        # A small buffer takes a part of each write, so that some are written more than once.
+        assert len(sizes) < count / 20
+
+
+def test_closed_connections_are_forgotten() -> None:
+    """Their deadlines are far away, and yet take no memory."""
+    keeper()
+    references = []
+    for _ in range(200):
+        with raw_server(ping_interval=1000, open_timeout=1000) as (_, client):
+            references.append(weakref.ref(client))
+            assert client._deadline is not None
+        del client
+    # The last of them do it, in the keeper's thread.
+    until(lambda: len(keeper()._deadlines) < 100)
+
+    def are_gone() -> bool:
+        gc.collect()
+        return not any(reference() for reference in references)
+
+    until(are_gone)
