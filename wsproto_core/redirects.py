@@ -196,8 +196,7 @@ def without_certificate(context: Any) -> Any:
     other.hostname_checks_common_name = context.hostname_checks_common_name
     # Those of TLS 1.3 are not chosen by this call.
     ciphers = [each["name"] for each in context.get_ciphers() if not each["name"].startswith("TLS_")]
-    if ciphers:
-        other.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
+    other.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
     trusted = context.get_ca_certs(binary_form=True)
     if trusted:
         other.load_verify_locations(cadata=b"".join(trusted))

@@ -131,6 +131,11 @@ def test_steps_are_bounded(text: str, pieces: list[Piece], undecided: int) -> No
                 assert steps_of(pieces, path) <= allowed, (unit, end)
 
 
+def test_converters_with_a_few_values_do_not_count() -> None:
+    for text in ("/<any(a,b):x><uuid:y>,<z>.png", "/<any(a,b):x>-<any(c):y>-<z>.png", "/<uuid:x><y>.png"):
+        assert Router([rule(text)])._maps[0][0] == math.inf
+
+
 def test_what_is_counted() -> None:
     """The counter sees what grows."""
     pieces = RULES["/<x>,<y>,<z>.png"][0]
