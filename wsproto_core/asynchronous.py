@@ -407,8 +407,7 @@ class AsyncConnection(BaseConnection, ABC):
 
     def _wake_waiters(self) -> None:
         """Something has changed: wake those who waited for it."""
-        if self._waiters:
-            self._waiters.wake()
+        self._waiters.wake()
 
 
 async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:

@@ -39,6 +39,8 @@ class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
 
     def wake(self) -> None:
         """Something has changed: wake those for whom it is true."""
+        if not self:
+            return
         for ready in list(self):
             if ready():
                 for wake in self.pop(ready):

@@ -146,7 +146,7 @@ class StructuredConnection(AsyncConnection):
         fed = self._fed
         self._receiving = True
         # To have asked for a message may have made room for more of it.
-        self._wake_waiters()
+        self._waiters.wake()
         try:
             await self._wait_until(
                 lambda: bool(protocol.undelivered) or not protocol.receiving or (pieces and fed != self._fed)
@@ -158,7 +158,7 @@ class StructuredConnection(AsyncConnection):
             self._receiving = False
 
     def _taken(self) -> None:
-        self._wake_waiters()
+        self._waiters.wake()
 
     async def _sent(self) -> None:
         self._sends_left -= CALL
@@ -201,7 +201,7 @@ class StructuredConnection(AsyncConnection):
             self._held = False
             self._holds += 1
             self._pass_on()
-            self._wake_waiters()
+            self._waiters.wake()
 
     async def _stand_by(self, ready: Callable[[], bool], waiters: Waiters) -> None:
         """Wait until something is true, or one is the next to read."""
@@ -263,7 +263,7 @@ class StructuredConnection(AsyncConnection):
         # What others do may be what the one who reads waits for.
         if self._reading is not None and self._awaited():
             self._reading.cancel()
-        super()._wake_waiters()
+        self._waiters.wake()
 
     def _feed(self, data: bytes | None) -> None:
         if data is not None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any
+from typing import Any, NoReturn
 from typing import Protocol as Interface
 
 from adapters.shared.sockets import prepare_socket
@@ -84,11 +84,18 @@ def os_errors(*others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, (OSError, *others)):
+        if isinstance(error, others):
             raise
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        raise OSError(repr(error)) from error
+        raise_os_error(error)
+
+
+def raise_os_error(error: Exception) -> NoReturn:
+    """Raise what the system said, of what a runtime or a stream raised."""
+    if isinstance(error, OSError):
+        raise error
+    if isinstance(error.__cause__, OSError):
+        raise error.__cause__ from None
+    raise OSError(repr(error)) from error
 
 
 def addresses(sock: Any) -> tuple[Any, Any]:
@@ -135,8 +142,10 @@ class SocketTransport:
             return None
 
     async def wait_readable(self) -> None:
-        with os_errors():
+        try:
             await self._runtime.wait_readable(self._sock)
+        except Exception as error:
+            raise_os_error(error)
 
     def write(self, buffers: deque[memoryview]) -> int:
         try:
@@ -147,8 +156,10 @@ class SocketTransport:
             return 0
 
     async def wait_writable(self) -> None:
-        with os_errors():
+        try:
             await self._runtime.wait_writable(self._sock)
+        except Exception as error:
+            raise_os_error(error)
 
     def send_eof(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
