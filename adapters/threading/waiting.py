@@ -224,7 +224,9 @@ class Waiter:
             fd: the socket; without ``events``, it is left alone.
             until: the time at which to give up.
         """
-        timeout = DAY if until is None else max(0.0, min(until - time.monotonic(), DAY))
+        timeout = SECOND if self.thread == _main_thread else DAY
+        if until is not None:
+            timeout = max(0.0, min(until - time.monotonic(), timeout))
         if not self.events:
             self._gate.acquire(timeout=timeout)
             return 0
@@ -264,13 +266,18 @@ class Waiter:
             self.woken = False
 
 
-# poll() has a bound on the time. Who is woken by nothing looks, and sleeps on.
-DAY = 86400.0
+# Seconds that a thread sleeps at once: then it looks, and sleeps on. A signal that comes just before the
+# main thread falls asleep does not wake it. For the others, it is only that poll has a bound on the time.
+SECOND, DAY = 1.0, 86400.0
+
+_main_thread = threading.main_thread().ident
 
 _spare: list[Waiter] = []
 
 
 def _forget() -> None:
+    global _main_thread
+    _main_thread = threading.get_ident()
     # A child process shares the descriptors: it could be woken in its parent's place.
     _spare.clear()
     _alarms.clear()
@@ -548,8 +555,10 @@ class Waiting(Guarded):
         waiter.answer()
         # An interruption may come in between: each step can be done again.
         self._waiters.pop(waiter, None)
-        self._turns.pop(waiter, None)
-        self._rooms.pop(waiter, None)
+        if waiter.kind == TURN:
+            self._turns.pop(waiter, None)
+        elif waiter.kind == ROOM:
+            self._rooms.pop(waiter, None)
         self._threads.discard(waiter.thread)
         if waiter is self._receiver:
             self._receiver = None
@@ -558,7 +567,8 @@ class Waiting(Guarded):
             self._wake_first(self._rooms or self._turns)
         if waiter is self._reader:
             self._reader = None
-            self._pass_reading_on()
+            if self._waiters:
+                self._pass_reading_on()
         if waiter.kind == TURN:
             self._pass_turn_on()
         if not self._waiters:

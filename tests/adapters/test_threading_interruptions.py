@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from adapters.threading import ClientConnection, connect
 from adapters.threading.connection import Ping
+from adapters.threading.waiting import POLLIN, Waiter
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 from tests.interrupting import Interruption, interrupt
 from wsproto_core import ConnectionClosed
@@ -339,3 +341,16 @@ def test_exception_within_tls_comes_out() -> None:
             client._tls._stream, client._tls.unsent, client._tls._accepted = stream, b"", 0
             number += 1
         assert number > 5
+
+
+@pytest.mark.parametrize("events", [0, POLLIN])
+def test_signal_that_comes_just_before_the_main_thread_sleeps(events: int) -> None:
+    """It does not wake the thread, whose handlers run when it looks: that is now and then."""
+    assert threading.current_thread() is threading.main_thread()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        waiter = Waiter()
+        waiter.begin(0)
+        waiter.arm(events)
+        # Without a timeout, and nobody wakes it.
+        assert waiter.sleep(ours.fileno(), None) == 0

@@ -126,14 +126,16 @@ def test_thread_that_cannot_be_started(
 
 
 def test_shutdown_leaves_a_handler_to_itself_that_does_not_return(caplog: pytest.LogCaptureFixture) -> None:
-    finish = threading.Event()
+    started, finish = threading.Event(), threading.Event()
 
     def handler(websocket: ServerConnection) -> None:
+        started.set()
         finish.wait(DEADLINE)
 
     server = serve(handler, HOST, 0)
     serving = Thread(server.serve_forever)
     with connect(uri_of(server)) as websocket:
+        assert started.wait(DEADLINE)
         server.shutdown(timeout=0.2)
         websocket.wait_closed(DEADLINE)
     assert "1 connection handlers do not return" in caplog.messages
