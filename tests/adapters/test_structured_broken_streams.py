@@ -1,4 +1,4 @@
-"""TLS on trio and anyio: ends without TLS's own close, and writing that fails."""
+"""Streams of trio and anyio that break: the end of TLS without its own close, and writing that fails."""
 
 from __future__ import annotations
 
@@ -52,17 +52,35 @@ async def test_an_end_without_tls_own_after_the_closing_handshake_is_no_error(ru
     assert log.errors() == []
 
 
-async def test_what_made_writing_fail_is_the_cause(runtime: Runtime) -> None:
-    async with runtime.raw_server(tls=True) as (peer, client):
+with_tls = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+
+
+async def send_until_closed(websocket: Any) -> None:
+    while True:
+        await websocket.send("x" * 100)
+
+
+@with_tls
+async def test_what_made_writing_fail_is_the_cause(runtime: Runtime, tls: bool) -> None:
+    async with runtime.raw_server(tls=tls) as (peer, client):
         await client.send("unread")
         await peer.send(Frame(TEXT, b"last words"))
         peer.close()
-
-        async def send() -> None:
-            while True:
-                await client.send("x" * 100)
-
         with pytest.raises(ConnectionClosedError) as raised:
-            await send()
+            await send_until_closed(client)
         assert isinstance(raised.value.__cause__, ConnectionResetError | BrokenPipeError)
         assert await client.recv() == "last words"
+
+
+@with_tls
+async def test_what_came_before_writing_failed_is_read(runtime: Runtime, tls: bool) -> None:
+    for _ in range(5):
+        async with runtime.raw_server(tls=tls) as (peer, client):
+            await client.send("unread")
+            await peer.send(Frame(CLOSE, close_payload(1008)))
+            peer.close()
+            # Nobody has read yet: the first to get to know is who writes.
+            with pytest.raises(ConnectionClosedError) as raised:
+                await send_until_closed(client)
+            assert raised.value.code == client.close_code == 1008
+            await client.wait_closed()
