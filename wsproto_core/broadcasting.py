@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any
 
-from .asynchronous import AsyncConnection, Event
+from .asynchronous import AsyncConnection
 from .broadcast import BaseBroadcast, Delivery, SlowPolicy
 from .prepared import PreparedMessage
 from .typing import BytesLike, Data
@@ -27,13 +27,14 @@ class Broadcast(BaseBroadcast[AsyncConnection]):
         return self._serve_waiting().__await__()
 
     async def _serve_waiting(self) -> None:
+        if not self.waiting:
+            return
         woken: dict[_Slow, None] = {}
-        event: Event | None = None
+        event = self.waiting[0]._make_event()
 
         def wake(slow: _Slow) -> None:
             woken[slow] = None
-            if event is not None:
-                event.set()
+            event.set()
 
         # In the same order as ``waiting``, always.
         left = [_Slow(connection, index, wake) for index, connection in enumerate(self.waiting)]

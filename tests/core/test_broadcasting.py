@@ -127,6 +127,14 @@ def test_each_gets_it_when_it_has_room() -> None:
     assert task.done
 
 
+def test_without_slow_connections_nobody_is_waited_for() -> None:
+    (connection,) = make(1)
+    connection.take()
+    assert Task(broadcast([connection], "hello", "wait")).done
+    connection.take()
+    assert connection.payloads == [b"hello"]
+
+
 def test_two_broadcasts_and_a_sender_keep_their_order() -> None:
     (connection,) = make(1)
     first = Task(broadcast([connection], "first", "wait"))
