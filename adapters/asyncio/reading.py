@@ -30,5 +30,6 @@ def read_in_next_turn(
         if wanted() and not transport.is_closing():
             transport.resume_reading()
 
-    transport.pause_reading()
-    loop.call_soon(read_on)
+    if not transport.is_closing():
+        transport.pause_reading()
+        loop.call_soon(read_on)

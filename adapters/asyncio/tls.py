@@ -200,9 +200,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._ended = True
         except ssl.SSLError as error:
             self._fail(error)
+        # What the protocol does with the bytes may end the other half, too.
+        eof = self._ended and self._error is None
         if count:
             self._protocol.buffer_updated(count)
-        if self._ended and self._error is None:
+        if eof:
             self._tell_eof()
         return more
 
