@@ -304,7 +304,7 @@ class Connection(Sending):
         except BlockingIOError:
             pass
         except OSError as error:
-            self._lose(error)
+            self._fail_stream(error)
         events = protocol.events(messages=False)
         for event in events:
             self._handle_event(event)
@@ -354,7 +354,7 @@ class Connection(Sending):
         except BlockingIOError:
             self._blocked = True
         except OSError as error:
-            self._lose(error)
+            self._fail_stream(error)
 
     def _write(self, stream: Stream) -> None:
         buffers = self._unwritten
@@ -401,6 +401,12 @@ class Connection(Sending):
             self.protocol.eof_sent()
         elif action is StreamAction.CLOSE:
             self._lose()
+
+    def _fail_stream(self, error: OSError) -> None:
+        if error.errno is None:
+            # It is not the system's: a signal handler has raised it, TimeoutError perhaps.
+            raise error
+        self._lose(error)
 
     def _lose(self, error: OSError | None = None) -> None:
         """Close the stream."""

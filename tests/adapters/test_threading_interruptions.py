@@ -172,7 +172,7 @@ class Call:
         try:
             with self._interruption:
                 scenario(self._client, self.sent, self.received)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TimeoutError):
             self.raised = True
         except ConnectionClosed:
             pass
@@ -249,6 +249,22 @@ def test_exception_anywhere(scenario: Scenario, tls: bool) -> None:
         assert survived > 1
         other_peer.send(Frame(PING, b"a"))
         assert other_peer.read_frame() == Frame(PONG, b"a")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_exception_that_resembles_an_error_of_the_stream(tls: bool) -> None:
+    """It comes out, as any other."""
+
+    def handle(client: ClientConnection) -> None:
+        raise TimeoutError
+
+    for peer, client, call in calls(echo, tls, 0, handle):
+        assert call.raised == call.interrupted
+        call.receive_rest()
+        check_subsequence(call.received, MESSAGES)
+        client.abort()
+        peer.end()
+        check_subsequence(peer.received, call.sent)
 
 
 @parametrize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ class Failing:
         self.recv = stream.recv
 
     def send(self, data: object) -> int:
-        raise BrokenPipeError
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     def flush(self) -> None:
         pass
