@@ -224,12 +224,12 @@ class StructuredConnection(AsyncConnection):
         """Read once, as soon as there is something to read; meet the deadline if that comes before."""
         protocol = self.protocol
         try:
-            data = self._transport.read() if protocol.wants_read else None
+            data = self._read_now()
             waited = data is None
             if data is None:
                 await self._wait_readable(ready)
                 # Also after the deadline: what is there goes first, or the peer is blamed for it.
-                data = self._transport.read() if protocol.wants_read else None
+                data = self._read_now()
         except OSError as error:
             protocol.connection_lost(self._write_error or error)
             waited = True
@@ -239,10 +239,16 @@ class StructuredConnection(AsyncConnection):
         if not waited or self._reads_left <= 0:
             await self._read_more()
 
+    def _read_now(self) -> bytes | None:
+        """Read what takes no waiting, up to where others are to have a turn."""
+        if not self.protocol.wants_read:
+            return None
+        return self._transport.read(max(self._reads_left, CALL))
+
     async def _read_more(self) -> None:
         """Notice a cancellation; after so many calls, or so much that was read, let other tasks run."""
         self._reads_left -= CALL
-        if self._reads_left > 0:
+        if self._reads_left >= CALL:
             await self.runtime.checkpoint_if_cancelled()
         else:
             await self._let_others_run()

@@ -48,8 +48,12 @@ class Transport(Interface):
     remote_address: Any
     ssl_object: Any
 
-    def read(self) -> bytes | None:
-        """Return bytes, none at the end of the stream; ``None`` if one has to wait for them."""
+    def read(self, size: int = READ_SIZE) -> bytes | None:
+        """Return bytes, none at the end of the stream; ``None`` if one has to wait for them.
+
+        Arguments:
+            size: how many at most; more, if they are in memory already.
+        """
 
     async def wait_readable(self) -> object:
         """Wait until there is something to read. Cancelling it loses nothing."""
@@ -135,9 +139,9 @@ class SocketTransport:
         self.local_address, self.remote_address = addresses(sock)
         prepare_socket(sock)
 
-    def read(self) -> bytes | None:
+    def read(self, size: int = READ_SIZE) -> bytes | None:
         try:
-            return self._sock.recv(READ_SIZE)
+            return self._sock.recv(size)
         except BlockingIOError:
             return None
 
@@ -201,7 +205,7 @@ class WaitingTransport(ABC):
     async def _send(self, data: bytes) -> object:
         """Send bytes, and wait until they are sent."""
 
-    def read(self) -> bytes | None:
+    def read(self, size: int = READ_SIZE) -> bytes | None:
         received, self._received = self._received, None
         return received
 
