@@ -200,11 +200,11 @@ class Server(BaseServer):
     @property
     def sockets(self) -> list[socket.socket] | None:
         """The sockets that the server listens on; ``None`` once it is closed."""
-        return list(self.listener.sockets) or None
+        return None if self.closing else list(self.listener.sockets) or None
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
-        return self.listener.is_serving()
+        return not self.closing and self.listener.is_serving()
 
     async def start_serving(self) -> None:
         """Begin to accept connections, if ``start_serving=False`` was given."""
@@ -234,7 +234,15 @@ class Server(BaseServer):
     def shut_down(self, code: int | None, reason: str) -> None:
         super().shut_down(code, reason)
         self._close_called.set()
-        self.listener.close()
+        loop = self.listener.get_loop()
+        if not isinstance(loop, asyncio.SelectorEventLoop):
+            self.listener.close()
+            return
+        # What has been accepted in this turn becomes a stream in the next one, and asyncio would forget
+        # its socket if the listener was closed by then.
+        for sock in self.listener.sockets:
+            loop.remove_reader(sock.fileno())
+        loop.call_soon(self.listener.close)
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.

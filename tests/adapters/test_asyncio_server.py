@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import subprocess
 import sys
 
@@ -168,3 +170,20 @@ async def test_server_that_closes_when_a_request_has_just_come(runtime: Runtime)
             await connect(runtime.uri_of(server))
         await server.wait_closed()
     assert asked == []
+
+
+@pytest.mark.parametrize("turns_before", range(4))
+async def test_server_that_closes_when_it_has_just_accepted(runtime: Runtime, turns_before: int) -> None:
+    """The stream is closed, in whichever turn of the event loop that happens."""
+    loop = asyncio.get_running_loop()
+    async with serve(echo, HOST, 0) as server:
+        close = server.close
+        for _ in range(turns_before):
+            close = functools.partial(loop.call_soon, close)
+        async with runtime.raw_connection(server) as peer:
+            close()
+            with contextlib.suppress(ConnectionResetError):
+                assert await peer.read_to_end() == b""
+            await server.wait_closed()
+            assert server.sockets is None
+            assert not server.is_serving()
