@@ -80,7 +80,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._unwritten: BytesLike = b""  # not encrypted yet
         self._reading = True
         self._ended = False  # whether nothing more is to be decrypted
-        self._eof_due = False
         self._eof_told = False
         self._error: Exception | None = None
         self._timeout: asyncio.TimerHandle | None = None
@@ -160,8 +159,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             while self._reading and not self._ended and self._read():
                 pass
             self._write()
-            if self._eof_due:
-                self.write_eof()
 
     def _shake_hands(self) -> None:
         try:
@@ -271,9 +268,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._transport.can_write_eof()
 
     def write_eof(self) -> None:
-        self._eof_due = not self.established.done()
-        if self._eof_due:
-            return
         self._say_goodbye()
         # What comes now means nothing, but that it ends.
         self._ended = True

@@ -55,8 +55,8 @@ async def test_what_is_no_tls_any_more(runtime: Runtime) -> None:
     assert log.errors() == []
 
 
-async def test_refused_before_the_handshake(runtime: Runtime) -> None:
-    # The answer waits for TLS, and so does the end of the stream.
+async def test_refused_because_there_are_too_many(runtime: Runtime) -> None:
+    # The answer comes within TLS.
     options = {**QUIET, "max_connections": 1, **runtime.server_tls(True)}
     async with runtime.serving(echo, **options) as (server, _), runtime.raw_client(server, tls=True):
         refused = RawClient(await runtime.raw_stream(server, tls=True))
