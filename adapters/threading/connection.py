@@ -19,6 +19,7 @@ import contextlib
 import functools
 import socket
 import ssl
+import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import Self
@@ -121,14 +122,18 @@ class Connection(Sending):
     def _take(self, hand: list[Data], waiter: Waiter | None = None) -> bool | None:
         self._check_receiver(waiter)
         message = self._returned.popleft() if self._returned else self.protocol.next_message()
-        if self._reading_paused:
+        if self._reading_paused and (message is None or self.protocol.wants_read):
             # There may be room now. Asking may have let go on what extensions had no room for.
             self._react()
             if message is None:
                 message = self.protocol.next_message()
         if message is not None:
+            # Records of TLS are dear: answers to messages that came together share them.
+            more = self.protocol.undelivered and self._tls is not None
+            self._gathers = threading.get_ident() if more else 0
             hand.append(message)
             return True
+        self._write_gathered()
         if self._over:
             raise self.protocol.close_exception()
         return None

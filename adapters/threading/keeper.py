@@ -41,6 +41,9 @@ PERIOD = 0.1
 # Seconds after which a connection is tried again that somebody works on.
 BUSY_PERIOD = 0.001
 
+# Seconds for which answers wait for others that are to be written with them.
+GATHERING = 0.01
+
 # Bytes read at once for a connection that nobody waits for.
 SHARE = 2**14
 
@@ -57,9 +60,13 @@ class Kept(Waiting, ABC):
         self._left = False  # whether it is to read
         self._watched = 0  # for what it watches the socket
         self._deadline: Entry | None = None
+        self._writes_soon = False  # whether it is to write what waits for more
 
     @abstractmethod
     def abort(self) -> None: ...
+
+    @abstractmethod
+    def _write_gathered(self) -> None: ...
 
     @abstractmethod
     def _receive(self, waiter: Waiter | None = None, size: int = ...) -> None: ...
@@ -82,6 +89,12 @@ class Kept(Waiting, ABC):
             self._let_go()
             self._deadline = keeper().call_at(deadline, self)
         self._watch()
+
+    def _write_soon(self) -> None:
+        """Let the keeper write what waits for more, unless that is done before."""
+        if not self._writes_soon:
+            self._writes_soon = True
+            keeper().call_at(time.monotonic() + GATHERING, self)
 
     def _let_go(self) -> None:
         """There is no deadline, or an earlier one."""
@@ -130,6 +143,9 @@ class Kept(Waiting, ABC):
         return not self._locked_or_left(self._meet_deadline)
 
     def _meet_deadline(self) -> None:
+        if self._writes_soon:
+            self._writes_soon = False
+            self._write_gathered()
         self._let_go()
         deadline = self.protocol.deadline()
         if deadline is not None and deadline <= time.monotonic():

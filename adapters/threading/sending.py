@@ -6,6 +6,9 @@ A message of ordinary size is sent while the connection's lock is held. One that
 or that is long, has a turn: others who send wait until it is over, while the lock is free for reading,
 control frames and closing. So compressing and masking a long message holds up nobody.
 
+On TLS, answers to messages that came together are written together: when the thread that receives has
+taken the last of them, or waits for more, at 64 KiB, and by the keeper after some milliseconds.
+
 What a signal handler sends while it interrupts that in its own thread is sent when that is done.
 """
 
@@ -33,6 +36,9 @@ __all__ = ["Sending"]
 # Bytes from which on a message is compressed and masked without the lock.
 LONG = 2**16
 
+# Bytes at which answers to messages that came together wait for no more.
+GATHERED = 2**16
+
 NO_TURN = "not sent: the peer does not read, or another message goes on"
 
 
@@ -43,6 +49,7 @@ class Sending(Kept):
         super().__init__(*args)
         self._unwritten: deque[Any] = deque()  # buffers
         self._sent_later: deque[tuple[Any, ...]] = deque()  # what signal handlers have sent within messages
+        self._gathers = 0  # the thread that has more messages to answer, so that its answers wait
 
     @abstractmethod
     def _flush(self) -> None: ...
@@ -107,11 +114,27 @@ class Sending(Kept):
             if self._sending == threading.get_ident():
                 raise Interrupted
             return None
-        self.protocol.send(message, text=text, compress=compress)
+        protocol = self.protocol
+        protocol.send(message, text=text, compress=compress)
+        if (
+            self._gathers == threading.get_ident()
+            and protocol.queued < GATHERED
+            and protocol.writable
+            and not self._unwritten
+        ):
+            self._write_soon()
+            return True
         self._flush()
         if self._unwritten or self._watched:
             self._update()
         return True
+
+    def _write_gathered(self) -> None:
+        """Write the answers that have waited for others."""
+        self._gathers = 0
+        if self.protocol.queued:
+            self._flush()
+            self._update()
 
     def _send_later(self, *arguments: Any) -> None:
         """Send what a signal handler sends when what it has interrupted is done."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 import pytest
 
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, QUIET, client_context, echo
 from tests.adapters.runtimes.peers import RawClient, SocketStream, TLSStream
-from tests.core.helpers import KEY, TEXT, Frame, request
+from tests.core.helpers import CLOSE, KEY, TEXT, Frame, close_payload, request
 
-# A blocking call has nobody who would write later.
-pytestmark = [pytest.mark.needs("sockets"), pytest.mark.needs("coroutines")]
+pytestmark = pytest.mark.needs("sockets")
 
 HEADER = 5
 APPLICATION_DATA = 23
@@ -58,3 +58,38 @@ async def test_answers_to_messages_that_came_together(runtime: Runtime) -> None:
             # One, if it were not for turns and for what else has to be done at a time.
             assert stream.records() <= count // 10
             await peer.finish()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
+async def test_an_answer_does_not_wait_for_the_next(runtime: Runtime, tls: bool) -> None:
+    """Although there are more messages to be answered, and the handler is busy with something else."""
+    go_on = runtime.event()
+
+    async def handler(websocket: Any) -> None:
+        for _ in range(3):
+            await websocket.send(await websocket.recv())
+            await go_on.wait()
+
+    async with (
+        runtime.serving(handler, **QUIET, **runtime.server_tls(tls)) as (server, _),
+        runtime.raw_client(server, tls=tls) as peer,
+    ):
+        frames = [Frame(TEXT, b"%d" % number) for number in range(3)]
+        await peer.send(*frames)
+        assert await peer.read_frame() == frames[0]
+        go_on.set()
+        assert [await peer.read_frame(), await peer.read_frame()] == frames[1:]
+
+
+async def test_answers_before_the_end_of_a_block(runtime: Runtime) -> None:
+    """What was sent is written before the close frame, whatever is undelivered."""
+    async with runtime.raw_server(tls=True) as (peer, client):
+        frames = [Frame(TEXT, b"%d" % number) for number in range(3)]
+        await peer.send(*frames)
+        await client.send(await client.recv())
+        closing = runtime.spawn(client.close)
+        assert await peer.read_frame() == frames[0]
+        assert (await peer.read_frame()).opcode == CLOSE
+        await peer.send(Frame(CLOSE, close_payload(1000)))
+        peer.end()
+        await closing.result()
