@@ -1,6 +1,6 @@
-"""Peak memory for a message that would inflate to a thousand times its size:  python bench/bomb.py
+"""Peak memory for a message that would inflate a thousandfold:  python bench/bomb.py [MEBIBYTES]
 
-Half a megabyte that would become half a gigabyte is received in reads of 64 KiB, by a server and by a
+Half a megabyte that would become MEBIBYTES (512) is received in reads of 64 KiB, by a server and by a
 client, as binary and as text, by somebody who waits for the whole message and by nobody. Each case has
 a process of its own, whose peak is reset before. The limit is what ``max_size`` is by default. Ends
 with an error if the connection does not, or if more than twice the limit was needed.
@@ -96,5 +96,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["measure", side, wanted]:
             print(json.dumps(measure(Side(side), wanted == "1")))
+        case [mebibytes]:
+            main(int(mebibytes) * 2**20)
         case _:
             main(512 * 2**20)

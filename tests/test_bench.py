@@ -16,7 +16,7 @@ BENCH = ROOT / "bench"
 TIMEOUT = 100
 
 LITTLE = {
-    "bomb": [],
+    "bomb": ["128"],
     "broadcast": ["100", "2"],
     "compression_settings": ["3", "no compression", "the defaults"],
     "fairness": ["1024"],
