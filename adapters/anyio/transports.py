@@ -21,6 +21,7 @@ from adapters.structured.transport import (
     Transport,
     WaitingTransport,
     addresses,
+    close_socket,
     os_errors,
 )
 from anyio.abc import ByteStream, SocketAttribute
@@ -100,9 +101,7 @@ class LowerStream(ByteStream):
         self._socket.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        if self._socket.fileno() >= 0:
-            anyio.notify_closing(self._socket)
-            self._socket.close()
+        await close_socket(RUNTIME, self._socket)
         await anyio.lowlevel.checkpoint()
 
     @property

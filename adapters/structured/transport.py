@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 from abc import ABC, abstractmethod
@@ -16,7 +17,15 @@ from adapters.shared.sockets import prepare_socket
 
 from .runtime import Runtime
 
-__all__ = ["READ_SIZE", "SocketTransport", "Transport", "WaitingTransport", "addresses", "os_errors"]
+__all__ = [
+    "READ_SIZE",
+    "SocketTransport",
+    "Transport",
+    "WaitingTransport",
+    "addresses",
+    "close_socket",
+    "os_errors",
+]
 
 READ_SIZE = 2**16
 """Bytes read at once."""
@@ -110,6 +119,23 @@ def addresses(sock: Any) -> tuple[Any, Any]:
         return sock.getsockname(), None
 
 
+async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
+    """Close a socket that somebody may wait for.
+
+    Who waits for it, on anyio, gives up the number of its descriptor when they are next at work. Another
+    socket must not have got that number before, or nobody would be told when that one can be read.
+    """
+    if sock.fileno() < 0:
+        return
+    runtime.notify_closing(sock)
+    try:
+        with runtime.open_scope(math.inf) as scope:
+            scope.shield = True
+            await runtime.checkpoint()
+    finally:
+        sock.close()
+
+
 def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
     """Return what the buffers begin with, without a look at the rest.
 
@@ -178,8 +204,7 @@ class SocketTransport:
             # Nothing lingers in the system's buffers.
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._runtime.notify_closing(self._sock)
-        self._sock.close()
+        await close_socket(self._runtime, self._sock)
 
 
 class WaitingTransport(ABC):
