@@ -44,7 +44,6 @@ SIDEWAYS = {
     "http": {"headers", "http.fields", "http.messages", "http.readers"},
     "http.messages": {"http.fields"},
     "http.readers": {"http.fields", "http.messages"},
-    "states": {"timers"},
     "messages": {"prepared"},
     "extensions": {"extensions.base", "extensions.permessage_deflate"},
     "extensions.permessage_deflate": {"extensions.base"},
