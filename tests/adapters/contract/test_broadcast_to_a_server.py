@@ -1,4 +1,4 @@
-"""Broadcasting to all connections of a server, of which some come and some go meanwhile."""
+"""Broadcasts to all connections of a server: some come and some go meanwhile."""
 
 from __future__ import annotations
 

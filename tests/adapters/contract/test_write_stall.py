@@ -1,4 +1,4 @@
-"""A peer that does not read is given up, whatever it sends meanwhile."""
+"""Write stalls: a peer that does not read is given up, whatever it sends meanwhile."""
 
 from __future__ import annotations
 
