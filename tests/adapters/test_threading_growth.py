@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 import weakref
@@ -103,13 +104,19 @@ def test_threads_that_wait_for_pongs(looks: Counter) -> None:
     check_growth(looks, work)
 
 
+def has_received(client: Connection, pongs: int) -> bool:
+    return client.statistics.frames_received >= pongs
+
+
 def test_threads_that_wait_for_the_end(looks: Counter) -> None:
     def work(count: int) -> None:
         with raw_server() as (peer, client):
             threads = [Thread(client.wait_closed) for _ in range(count)]
             until(waits(client, count))
-            for _ in range(count):
+            for number in range(count):
+                # One by one, or it would depend on the time how many are looked at together.
                 peer.send(Frame(PONG))
+                until(functools.partial(has_received, client, number + 1))
             peer.send(Frame(CLOSE, close_payload(1000)))
             peer.socket.close()
             for thread in threads:
