@@ -12,12 +12,11 @@ import socket
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, TypeAlias
+from typing import Any
 
-__all__ = ["Address", "bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
+from .connecting import Address
 
-Address: TypeAlias = tuple[Any, Any, int, str, Any]
-"""What :func:`socket.getaddrinfo` returns for each address."""
+__all__ = ["bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
 
 UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """Errors of addresses that a system has a name for, and no use: IPv6 in many containers."""

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
-from adapters.shared.listening import Address, bind_tcp, bind_unix, hosts_of, listen
+from adapters.shared.connecting import Address
+from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
 from wsproto_core.connection import takes_path
 from wsproto_core.logs import default_logger, log_failure
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
