@@ -160,9 +160,9 @@ def match_path(number: int, running: Any) -> None:
     """A path that a rule with several converters may divide in many ways."""
     from werkzeug.routing import Map, Rule
 
+    from adapters.shared.routing import make_router
     from wsproto_core import Headers
     from wsproto_core.http import Request
-    from wsproto_core.routing import make_router
 
     rules = Map([Rule("/<x>,<y>,<z>.png", endpoint=lambda websocket, x, y, z: None)])
     router, _ = make_router(rules, None, None, None)

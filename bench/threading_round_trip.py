@@ -30,7 +30,7 @@ from typing import Any
 
 from adapters.threading import connect
 from wsproto_core.frames import Frame, Opcode
-from wsproto_core.server import ServerProtocol
+from wsproto_core.handshake.server import ServerProtocol
 
 MESSAGE = b"x" * 256
 ANSWER = Frame(True, Opcode.BINARY, MESSAGE).serialize()

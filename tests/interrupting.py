@@ -45,7 +45,7 @@ class Interruption:
 
     def __init__(self, number: int, handler: Callable[[], Any]) -> None:
         """
-        Arguments:
+        Args:
             number: of the place, from 0 on.
             handler: what is done there, like a signal handler; it may raise.
         """

@@ -3,7 +3,9 @@
 Begin with :class:`ServerProtocol` and :class:`ClientProtocol`.
 """
 
-from .client import ClientProtocol
+from ._moved import install as _install_earlier_names
+from .connect.proxy import Proxy, parse_proxy
+from .connect.reconnect import ReconnectPolicy, exponential_delays, is_fatal
 from .events import Close, Event, Failure, Fragment, Late, Ping, Pong
 from .exceptions import (
     ConcurrencyError,
@@ -25,19 +27,20 @@ from .exceptions import (
     WebSocketException,
 )
 from .frames import CloseCode, Opcode
+from .handshake.client import ClientProtocol
+from .handshake.server import ServerProtocol
 from .http import Headers, Request, Response, make_response
+from .http.uri import WebSocketURI, parse_uri
 from .options import OPTIONS
 from .prepared import PreparedMessage, prepare
 from .protocol import Protocol
-from .proxy import Proxy, parse_proxy
-from .reconnect import ReconnectPolicy, exponential_delays, is_fatal
-from .server import ServerProtocol
 from .statistics import Statistics
-from .typing import Data, Origin, Side, State, StreamAction, Subprotocol
-from .uri import WebSocketURI, parse_uri
+from .types import Data, Origin, Side, State, StreamAction, Subprotocol
 from .version import VERSION
 
 __version__ = VERSION
+
+_install_earlier_names()
 
 __all__ = [
     "OPTIONS",

@@ -17,7 +17,7 @@ from .outbox import Outbox
 from .prepared import PreparedMessage
 from .protocol import Protocol
 from .states import Phase
-from .typing import BytesLike, CloseCode, Data
+from .types import BytesLike, CloseCode, Data
 
 __all__ = ["BaseBroadcast", "Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
 
@@ -61,7 +61,7 @@ def deliver(
     There is no room for it while the connection is not :attr:`~.Protocol.writable`. Nor is there within
     a message that is being sent in fragments; the connection is not closed for that, but skipped.
 
-    Arguments:
+    Args:
         policy: what to do when there is no room; see :func:`check_policy`.
 
     Returns:

@@ -11,7 +11,7 @@ from .exceptions import (
     PayloadTooBig,
     ProtocolError,
 )
-from .typing import Close, CloseCode
+from .types import Close, CloseCode
 
 __all__ = ["GOOD_CODES", "Closing"]
 

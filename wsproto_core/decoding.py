@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from .typing import Data
+from .types import Data
 
 __all__ = ["PieceConverter", "Utf8Decoder", "check_decode", "convert_message"]
 
@@ -34,7 +34,7 @@ def check_decode(decode: object) -> None:
 def convert_message(message: Data, decode: bool | None) -> Data:
     """Give a received message the type that the caller asks for.
 
-    Arguments:
+    Args:
         decode: ``True`` for ``str``, ``False`` for ``bytes``, ``None`` for the type that it has.
 
     Raises:

@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from .http import Request, Response
 from .timers import Timer
-from .typing import Close, Data
+from .types import Close, Data
 
 __all__ = ["Close", "Event", "Failure", "Fragment", "Late", "Ping", "Pong", "Request", "Response"]
 

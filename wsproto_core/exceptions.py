@@ -43,12 +43,11 @@ from __future__ import annotations
 import copyreg
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from .typing import Close, CloseCode, HeadersLike
-
-if TYPE_CHECKING:
-    from .http import Response
+from .http.headers import HeadersLike
+from .http.messages import Response
+from .types import Close, CloseCode
 
 __all__ = [
     "AbortHandshake",

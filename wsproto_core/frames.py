@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
-from .typing import BytesLike, Close, CloseCode, Data
+from .types import BytesLike, Close, CloseCode, Data
 
 __all__ = [
     "Close",
@@ -158,7 +158,7 @@ def parse_frame_header(data: bytes, position: int = 0) -> FrameHeader | None:
 def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: int = 0) -> None:
     """Check all that the first two bytes of a frame tell.
 
-    Arguments:
+    Args:
         masked: whether the frame must be masked, i.e. whether a client sent it.
         reserved_bits: the reserved bits that negotiated extensions use.
 
@@ -251,7 +251,7 @@ def parse_frame(
 ) -> tuple[Frame, int] | None:
     """Parse the frame that ``data`` begins with.
 
-    Arguments:
+    Args:
         mask: whether the frame must be masked, i.e. whether a client sent it.
         max_size: bytes that the payload may have; ``None`` for no limit.
         reserved_bits: the reserved bits that may be set in a data frame, as they stand in its first byte.

@@ -14,7 +14,7 @@ from .keepalive import Pings
 from .outbox import Outbox
 from .states import PhaseRules
 from .statistics import Statistics, collect
-from .typing import Side, State, StreamAction, Subprotocol
+from .types import Side, State, StreamAction, Subprotocol
 
 __all__ = ["Getters"]
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
+from .limits import watermarks
 from .observing import NOBODY, Observer, make_reader
-from .options import CommonOptions, marks
+from .options import CommonOptions
 from .statistics import Stopwatch
-from .typing import Data
+from .types import Data
 
 __all__ = ["Inbox"]
 
@@ -85,7 +86,7 @@ class Inbox:
         clock: Callable[[], float],
     ) -> None:
         """
-        Arguments:
+        Args:
             options: of them ``max_size``, ``max_fragments``, ``max_queue`` and ``read_limit``.
             masked: whether frames must be masked, i.e. whether a client sends them.
             control: called with the opcode and the payload of each control frame, in order.
@@ -100,8 +101,8 @@ class Inbox:
         self._options = options
         self._masked = masked
         self._control = control
-        self._max_queue = marks(options["max_queue"], 2)
-        self._read_limit = marks(options["read_limit"], 2)
+        self._max_queue = watermarks(options["max_queue"], 2)
+        self._read_limit = watermarks(options["read_limit"], 2)
         self._on_error = on_error
         self._on_end = on_end
         self._on_stop = on_stop
@@ -268,7 +269,7 @@ class Inbox:
     def end_of_stream(self, *, waits: bool) -> bool:
         """The stream has ended. Return whether all that came before it has taken effect: if not, it waits.
 
-        Arguments:
+        Args:
             waits: whether the peer's close frame, or an error before the end, waits itself.
         """
         self._end_waits = waits or self.reader.suspended

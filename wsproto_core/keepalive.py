@@ -104,7 +104,7 @@ class Keepalive:
 
     def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
         """
-        Arguments:
+        Args:
             interval: seconds between pings; ``None`` for none.
             timeout: seconds without a sign of life; ``None`` for any number.
         """
@@ -124,7 +124,7 @@ class Keepalive:
     def next_ping(self, now: float, heard: int) -> bytes | None:
         """It is time for a ping: return its payload, or ``None`` if one more would tell nothing.
 
-        Arguments:
+        Args:
             heard: bytes received so far.
         """
         self.start(now)
@@ -141,7 +141,7 @@ class Keepalive:
     def written(self, now: float, heard: int) -> None:
         """The ping has been written: now the peer can answer it.
 
-        Arguments:
+        Args:
             heard: bytes received so far.
         """
         self.unwritten = False

@@ -36,7 +36,7 @@ from .frames import (
     serialize_frame,
 )
 from .prepared import Message, PreparedMessage, sharing
-from .typing import BytesLike, Data
+from .types import BytesLike, Data
 
 __all__ = ["MessageReader", "MessageWriter"]
 
@@ -119,7 +119,7 @@ class MessageReader:
         extensions: Sequence[Extension] = (),
     ) -> None:
         """
-        Arguments:
+        Args:
             masked: whether frames must be masked, i.e. whether a client sends them.
             control: called with the opcode and the payload of each control frame, in order.
             max_size: bytes in a message, on the wire and after extensions.
@@ -500,7 +500,7 @@ class MessageWriter:
         self, *, random: Callable[[int], bytes] | None = None, extensions: Sequence[Extension] = ()
     ) -> None:
         """
-        Arguments:
+        Args:
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
             extensions: in the order in which they were negotiated.
         """
@@ -518,7 +518,7 @@ class MessageWriter:
     ) -> list[bytes]:
         """Return the frame for a message, or for the next fragment of one.
 
-        Arguments:
+        Args:
             text: whether it is sent as text; ``None``: ``str`` as text, bytes-like as binary.
             fin: whether it is whole, or its last fragment.
             compress: whether it is to be compressed; ``None`` leaves it to the extensions.

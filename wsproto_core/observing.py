@@ -13,7 +13,7 @@ from .extensions.base import Extension
 from .frames import FIN, RESERVED_BITS, Opcode, apply_mask
 from .http import Request, Response
 from .messages import MessageReader, MessageWriter
-from .typing import BytesLike
+from .types import BytesLike
 
 __all__ = ["NOBODY", "Excerpt", "ObservedReader", "ObservedWriter", "Observer"]
 
@@ -46,7 +46,7 @@ class Observer:
     def frame_received(self, first: int, payload: Excerpt) -> None:
         """A frame has arrived, as a whole; what is wrong with its header is found before.
 
-        Arguments:
+        Args:
             first: the frame's first byte: FIN, the reserved bits, the opcode.
             payload: unmasked, as it came.
         """
@@ -57,7 +57,7 @@ class Observer:
     def frame_sent(self, first: int, payload: Excerpt, original: Excerpt) -> None:
         """A frame has been made, and is sent unless the connection fails before.
 
-        Arguments:
+        Args:
             first: the frame's first byte.
             payload: before it is masked.
             original: before extensions encoded it; the same if none did.
@@ -102,7 +102,7 @@ class ObservedReader(MessageReader):
 
     def __init__(self, observer: Observer, **settings: Any) -> None:
         """
-        Arguments:
+        Args:
             observer: whom to tell.
             settings: see :class:`MessageReader`.
         """
@@ -146,7 +146,7 @@ class ObservedWriter(MessageWriter):
 
     def __init__(self, observer: Observer, **settings: Any) -> None:
         """
-        Arguments:
+        Args:
             observer: whom to tell.
             settings: see :class:`MessageWriter`.
         """

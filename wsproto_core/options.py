@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
 
 from .checks import check_count, check_function, check_port, check_seconds, check_text
+from .connect.proxy import Proxy, parse_proxy
+from .connect.reconnect import Delays
+from .connect.redirects import MAX_REDIRECTS
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
-from .headers import build_subprotocol
-from .http import Headers, HeadLimits, Response
-from .proxy import Proxy, parse_proxy
-from .reconnect import Delays
-from .redirects import MAX_REDIRECTS
-from .typing import HeadersLike, Origin, Subprotocol
+from .http import Headers, Response
+from .http.grammar import build_subprotocol
+from .http.headers import HeadersLike
+from .limits import HeadLimits, Pair
+from .types import Origin, Subprotocol
 from .version import VERSION
 
 __all__ = [
@@ -33,13 +35,11 @@ __all__ = [
     "ClientOptions",
     "CommonOptions",
     "ConnectOptions",
-    "Marks",
     "NegotiationOptions",
     "Option",
     "ServeOptions",
     "ServerOptions",
     "head_limits",
-    "marks",
     "resolve",
     "split_options",
     "unknown_option",
@@ -48,7 +48,6 @@ __all__ = [
 USER_AGENT = f"wsproto-core/{VERSION} Python/{platform.python_version()}"
 """Default of ``user_agent_header`` and ``server_header``."""
 
-Pair: TypeAlias = tuple[int | None, int | None]
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
 SelectSubprotocol: TypeAlias = Callable[[Sequence[Subprotocol], Sequence[Subprotocol]], Subprotocol | None]
@@ -458,7 +457,7 @@ T = TypeVar("T", bound=CommonOptions | NegotiationOptions)
 def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
     """Check options and add the defaults of those that are not given.
 
-    Arguments:
+    Args:
         declared: the ``TypedDict`` whose options are known.
         given: options by name.
 
@@ -519,21 +518,6 @@ def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     here = _ELSEWHERE.get(name)
     similar = [here] if here in known else difflib.get_close_matches(name, known, n=1)
     return f"unexpected keyword argument {name!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")
-
-
-class Marks(NamedTuple):
-    """A high-water mark, at which to stop, and a low one, at which to resume."""
-
-    high: float
-    low: float
-
-
-def marks(value: int | Pair | None, divisor: int) -> Marks:
-    """Return the marks that an option asks for; by default the low one is a part of the high one."""
-    high, low = value if isinstance(value, tuple) else (value, None)
-    if high is None:
-        return Marks(math.inf, math.inf)
-    return Marks(high, high // divisor if low is None else low)
 
 
 def head_limits(options: CommonOptions) -> HeadLimits:

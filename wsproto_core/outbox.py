@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from .extensions.base import Extension
 from .frames import FIN, Opcode
+from .limits import Watermarks
 from .observing import NOBODY, Observer, make_writer
-from .options import Marks
 from .prepared import Sharing
 from .statistics import Stopwatch
 
@@ -68,10 +68,10 @@ class Outbox:
     )
 
     def __init__(
-        self, random: Callable[[int], bytes] | None, marks: Marks, clock: Callable[[], float]
+        self, random: Callable[[int], bytes] | None, marks: Watermarks, clock: Callable[[], float]
     ) -> None:
         """
-        Arguments:
+        Args:
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
             marks: of bytes that wait to be written.
             clock: returns the time in seconds.
@@ -133,7 +133,7 @@ class Outbox:
         frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed Ping
         frame." (RFC 6455 section 5.5.3)
 
-        Arguments:
+        Args:
             received: bytes received so far.
         """
         if self._close_taken:

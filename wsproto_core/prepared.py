@@ -20,7 +20,7 @@ from .exceptions import InvalidState
 from .extensions.base import Extension
 from .extensions.permessage_deflate import PerMessageDeflate
 from .frames import FIN, Opcode, prepare_data, serialize_frame
-from .typing import BytesLike, Data
+from .types import BytesLike, Data
 
 if TYPE_CHECKING:
     from .messages import MessageWriter
@@ -35,7 +35,7 @@ class Sharing:
 
     def __init__(self, bits: int, threshold: int, settings: tuple[tuple[str, Any], ...]) -> None:
         """
-        Arguments:
+        Args:
             bits: window of the compression; 0 for none.
             threshold: bytes below which a message is not compressed, unless that is asked for.
             settings: those of the compressor.
@@ -116,7 +116,7 @@ class PreparedMessage:
         self, message: Data | BytesLike, *, text: bool | None = None, compress: bool | None = None
     ) -> None:
         """
-        Arguments:
+        Args:
             message: ``str`` is sent as text, bytes-like as binary.
             text: ``True`` or ``False`` forces text or binary.
             compress: ``True`` or ``False`` compresses it or does not, where compression was negotiated;

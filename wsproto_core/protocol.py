@@ -22,14 +22,15 @@ from .getters import Getters
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
+from .limits import watermarks
 from .observing import NOBODY, Observer
-from .options import CommonOptions, marks, resolve
+from .options import CommonOptions, resolve
 from .outbox import Outbox
 from .prepared import Message
 from .randomness import random_bytes
 from .states import CLOSE_DEFERRED, CONNECTING, OPEN, PHASES, TRANSITIONS, ClosingTimer, Input, Phase
 from .timers import Timer, Timers
-from .typing import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
+from .types import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
 
 __all__ = ["Protocol"]
 
@@ -68,8 +69,8 @@ class Protocol(Getters):
     what was taken may have made room to read, and the end of the stream has events of its own.
 
     This class itself is for a byte stream that has been opened for WebSocket in another way, for
-    example by HTTP/2 (RFC 8441): it begins open. :class:`~.client.ClientProtocol` and
-    :class:`~.server.ServerProtocol` begin with the opening handshake.
+    example by HTTP/2 (RFC 8441): it begins open. :class:`~.handshake.client.ClientProtocol` and
+    :class:`~.handshake.server.ServerProtocol` begin with the opening handshake.
     """
 
     _observer = NOBODY
@@ -85,7 +86,7 @@ class Protocol(Getters):
         **options: Unpack[CommonOptions],
     ) -> None:
         """
-        Arguments:
+        Args:
             side: whether this is the server or the client.
             clock: returns the time in seconds; any origin, never going back.
             random: a strong source of bytes (RFC 6455 section 10.3), given their number; ``None``
@@ -123,7 +124,7 @@ class Protocol(Getters):
         self._bytes_received = 0
         self._messages_sent = 0
         keys = self._random if side is Side.CLIENT else None
-        self._outbox = Outbox(keys, marks(options["write_limit"], 4), clock)
+        self._outbox = Outbox(keys, watermarks(options["write_limit"], 4), clock)
         self._pings = Pings(self._random, options["max_pings"])
         self._keepalive = Keepalive(
             self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
@@ -203,7 +204,7 @@ class Protocol(Getters):
 
         When a write fails, there may be something left to read: read to the end before.
 
-        Arguments:
+        Args:
             error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
         """
         self._inbox.read_to_end(False)
@@ -217,7 +218,7 @@ class Protocol(Getters):
     def data_sent(self, count: int | None = None) -> None:
         """Bytes that were handed out have been written.
 
-        Arguments:
+        Args:
             count: how many, as far as all of them have not been; ``None`` for all.
         """
         self._outbox.written(count)
@@ -252,7 +253,7 @@ class Protocol(Getters):
     ) -> None:
         """Send a message: ``str`` as text, bytes-like as binary (RFC 6455 section 5.6), or a prepared one.
 
-        Arguments:
+        Args:
             text: ``True`` or ``False`` forces text or binary.
             fin: ``False`` for a fragment that is not the last one; the next call continues the
                 message, and its type must be the same.
@@ -294,7 +295,7 @@ class Protocol(Getters):
     def ping(self, data: Data | BytesLike | None = None) -> bytes:
         """Send a ping (RFC 6455 section 5.5.2), after all messages given before.
 
-        Arguments:
+        Args:
             data: its payload, at most 125 bytes; ``None`` for four random bytes.
 
         Returns:
@@ -327,7 +328,7 @@ class Protocol(Getters):
 
         Does nothing if the connection is closing or closed already.
 
-        Arguments:
+        Args:
             code: 1000 to 1003, 1007 to 1014, 3000 to 4999; 1005 for a close frame without a code.
             reason: at most 123 bytes in UTF-8.
 
@@ -351,7 +352,7 @@ class Protocol(Getters):
         What has not been handed out is dropped, received bytes mean nothing any more. Does nothing if
         the connection has failed or is closed.
 
-        Arguments:
+        Args:
             error: the cause, for :exc:`ConnectionClosed`.
             code: for the close frame, unless one has been given before.
             reason: at most 123 bytes in UTF-8.
@@ -396,7 +397,7 @@ class Protocol(Getters):
     def events(self, *, messages: bool = True) -> list[Event]:
         """Take everything that happened since the last call, in order.
 
-        Arguments:
+        Args:
             messages: ``False`` leaves the messages to :meth:`next_message`.
 
         Raises:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from .typing import State, StreamAction
+from .types import State, StreamAction
 
 __all__ = [
     "CLOSE_DEFERRED",

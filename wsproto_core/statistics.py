@@ -77,7 +77,7 @@ class Stopwatch:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """
-        Arguments:
+        Args:
             clock: returns the time in seconds.
         """
         self._clock = clock

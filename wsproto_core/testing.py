@@ -27,14 +27,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
-from .client import ClientProtocol
 from .events import Event
 from .exceptions import InvalidState
+from .handshake.client import ClientProtocol
+from .handshake.server import ServerProtocol
 from .http import Request
 from .options import ClientOptions, ServerOptions
 from .protocol import Protocol
-from .server import ServerProtocol
-from .typing import State, StreamAction
+from .types import State, StreamAction
 
 __all__ = ["Chunk", "Clock", "End", "Link", "connect"]
 
@@ -328,7 +328,7 @@ class Link(Generic[ClientT, ServerT]):
         on_event: OnEvent | None = None,
     ) -> None:
         """
-        Arguments:
+        Args:
             client: made with ``clock``, as is ``server``.
             latency: seconds that bytes take from one end to the other.
             chunk: the sizes of reads.
@@ -360,7 +360,7 @@ class Link(Generic[ClientT, ServerT]):
     def run(self, seconds: float | None = None, *, max_steps: int = MAX_STEPS) -> None:
         """Serve both ends.
 
-        Arguments:
+        Args:
             seconds: for so long; deadlines are met. With ``None``, as long as anything is under way,
                 without waiting for deadlines: those of the keepalive never end.
             max_steps: when to give up.
@@ -399,13 +399,13 @@ def connect(
 ) -> Link[ClientProtocol, ServerProtocol]:
     """Make a client and a server, and open the connection between them.
 
-    Arguments:
+    Args:
         clock: a new one by default.
         random: a source of masking keys and the like for both, such as ``Random(1).randbytes``.
 
-    The others are those of :class:`~.client.ClientProtocol`, :class:`~.server.ServerProtocol` and
-    :class:`Link`. The events of the opening handshake are dropped; the protocols have its
-    ``request`` and ``response``.
+    The others are those of :class:`~.handshake.client.ClientProtocol`,
+    :class:`~.handshake.server.ServerProtocol` and :class:`Link`. The events of the opening handshake are
+    dropped; the protocols have its ``request`` and ``response``.
 
     Raises:
         InvalidHandshake: why the client's opening handshake failed.

@@ -52,7 +52,7 @@ def give_up(protocol: Protocol, error: Exception) -> None:
     It cannot be known what was done and what was not. So nothing is parsed and nothing is sent any
     more; messages that are complete can still be taken. This may be called more than once.
 
-    Arguments:
+    Args:
         error: the cause, for :exc:`.ConnectionClosed`.
     """
     inbox = protocol._inbox

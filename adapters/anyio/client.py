@@ -6,6 +6,8 @@ import socket
 import ssl as ssl_module
 from typing import Unpack
 
+from adapters.shared.connecting import Connecting
+from adapters.shared.stream_options import check_path
 from adapters.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
@@ -13,10 +15,8 @@ from adapters.structured.client import (
 )
 from adapters.structured.transport import Transport
 from anyio.abc import ByteStream, TaskGroup
-from wsproto_core.connecting import Connecting
 from wsproto_core.options import ConnectOptions
-from wsproto_core.stream_options import check_path
-from wsproto_core.typing import SocketPath
+from wsproto_core.types import SocketPath
 
 from .streams import open_stream, start_tls
 from .transports import RUNTIME, StreamTransport, make_transport
@@ -73,7 +73,7 @@ def connect(
     task group and has to be closed. When a connection's block, or its task group, is cancelled, it is
     closed at once.
 
-    Arguments:
+    Args:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
         task_group: where the connection lives, if it is awaited.
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and: ``ssl`` (for
@@ -105,7 +105,7 @@ def unix_connect(
 ) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 
-    Arguments:
+    Args:
         path: the socket's path.
         uri: for the opening handshake and TLS.
         task_group: see :func:`connect`.
@@ -133,7 +133,7 @@ def reconnect(uri: str, **options: Unpack[AnyioConnectOptions]) -> Reconnect:
 
     Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
 
-    Arguments:
+    Args:
         uri: see :func:`connect`.
         options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
 

@@ -6,9 +6,9 @@ import ssl as ssl_module
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Unpack, overload
 
+from adapters.shared.routing import Router, Rules, make_router
 from anyio.abc import TaskStatus
-from wsproto_core.routing import Router, Rules, make_router
-from wsproto_core.typing import SocketPath
+from wsproto_core.types import SocketPath
 
 from .server import AnyioListenOptions, Serve, serve, unix_serve
 
@@ -64,7 +64,7 @@ def route(
 
     Which requests lead where is said at :func:`~wsproto_core.routing.make_router`.
 
-    Arguments:
+    Args:
         url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
         host, port, task_status, options: see :func:`serve`.
 
@@ -88,7 +88,7 @@ def unix_route(
 ) -> Any:
     """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
 
-    Arguments:
+    Args:
         url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
         path, task_status, options: see :func:`unix_serve`.
     """

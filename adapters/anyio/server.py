@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Unpack, overload
 
 import anyio
+from adapters.shared import authentication as core_auth
+from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
+from adapters.shared.logs import log_failure
+from adapters.shared.serving import Handler
 from adapters.structured.runtime import Tasks
 from adapters.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 from adapters.structured.transport import Transport
 from anyio.abc import ByteStream, TaskStatus
-from wsproto_core import auth as core_auth
-from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
-from wsproto_core.logs import log_failure
 from wsproto_core.options import ServeOptions
-from wsproto_core.serving import Handler
-from wsproto_core.typing import SocketPath
+from wsproto_core.types import SocketPath
 
 from .sockets import accept
 from .streams import start_tls
@@ -98,7 +98,7 @@ def basic_auth_protocol_factory(
         auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
         async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
 
-    Arguments:
+    Args:
         realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
         create_protocol: makes the connection object; a subclass of
             :class:`BasicAuthWebSocketServerProtocol`, say.
@@ -189,7 +189,7 @@ def serve(
     cancelled. The handlers run in a task group of the server's. When its block is left, the connections
     are closed with code 1001; when it is cancelled, at once.
 
-    Arguments:
+    Args:
         handler: an asynchronous function that is run for each connection, given the connection, or
             the connection and the request's path. When it returns, the connection is closed with code
             1000; when it raises, with 1011, and the exception is logged.
@@ -216,7 +216,7 @@ def unix_serve(
 ) -> Any:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 
-    Arguments:
+    Args:
         handler: see :func:`serve`.
         path: the socket's path; ``None`` if ``sock`` is given.
         task_status: see :func:`serve`.
@@ -229,7 +229,7 @@ def unix_serve(
 async def serve_stream(handler: Handler, stream: ByteStream, **options: Unpack[ServeOptions]) -> None:
     """Serve the client at the other end of any byte stream of anyio; return when the connection is closed.
 
-    Arguments:
+    Args:
         handler: see :func:`serve`.
         stream: it is closed in the end.
         options: those of :data:`wsproto_core.OPTIONS` that a server has.

@@ -8,14 +8,14 @@ import ssl
 from typing import Any, cast
 
 import anyio
+from adapters.shared.connecting import Connecting
 from adapters.shared.tls import client_context
 from adapters.structured.streams import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
-from wsproto_core.connecting import Connecting
+from wsproto_core.connect.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 from wsproto_core.exceptions import SocksError
-from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
 from .transports import RUNTIME, LowerStream
 
@@ -88,7 +88,7 @@ async def start_tls(
 ) -> TLSStream:
     """Do TLS's handshake, or close the stream.
 
-    Arguments:
+    Args:
         stream: what TLS goes over.
         context: certificates and settings; ``True`` or ``None`` for a client's default.
         server_hostname: on a client, the name that the server's certificate must have.

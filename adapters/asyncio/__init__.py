@@ -1,7 +1,7 @@
 """WebSocket clients and servers on asyncio, and on uvloop."""
 
+from adapters.shared.broadcast import Broadcast, broadcast
 from adapters.shared.tls import TLSInfo
-from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect

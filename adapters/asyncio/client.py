@@ -10,15 +10,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Unpack
 
+from adapters.shared.connecting import Connecting
+from adapters.shared.reconnect import AsyncReconnecting
+from adapters.shared.stream_options import check_call, check_path, check_reconnect
 from adapters.shared.tls import client_context
-from wsproto_core.client import ClientProtocol
-from wsproto_core.connecting import Connecting
 from wsproto_core.exceptions import InvalidStatusCode
+from wsproto_core.handshake.client import ClientProtocol
+from wsproto_core.http.uri import WebSocketURI, parse_uri
 from wsproto_core.options import ClientOptions, ConnectOptions, split_options
-from wsproto_core.reconnecting import AsyncReconnecting
-from wsproto_core.stream_options import check_call, check_path, check_reconnect
-from wsproto_core.typing import SocketPath, State
-from wsproto_core.uri import WebSocketURI, parse_uri
+from wsproto_core.types import SocketPath, State
 
 from .connection import Connection, clock
 from .proxies import connect_by_proxy
@@ -55,7 +55,7 @@ class ClientConnection(Connection):
 
     def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
         """
-        Arguments:
+        Args:
             uri: a WebSocket URI.
             options: see :data:`wsproto_core.OPTIONS`.
         """
@@ -165,7 +165,7 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
 
     ``await connect(...)`` returns the connection as well; it then has to be closed.
 
-    Arguments:
+    Args:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and those of
             :meth:`asyncio.loop.create_connection`: ``ssl`` (for ``wss:``, the default context if it
@@ -190,7 +190,7 @@ def unix_connect(
 ) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 
-    Arguments:
+    Args:
         path: the socket's path.
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
@@ -215,7 +215,7 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
     ``async for websocket in connect(...)`` does the same, but a connection may stay open for a while
     when such a loop is left.
 
-    Arguments:
+    Args:
         uri: see :func:`connect`.
         options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
 

@@ -18,15 +18,15 @@ from contextlib import suppress
 from typing import cast
 from weakref import WeakKeyDictionary
 
+from adapters.shared.asynchronous import CALL, TURN, AsyncConnection
+from adapters.shared.logs import describe
 from adapters.shared.sockets import prepare_socket, read_now
 from adapters.shared.tls import TLSInfo, tls_info
-from wsproto_core.asynchronous import CALL, TURN, AsyncConnection
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
-from wsproto_core.logs import describe
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
-from wsproto_core.typing import CloseCode, Data, State, StreamAction
+from wsproto_core.types import CloseCode, Data, State, StreamAction
 
 from .reading import read_in_next_turn, reads_on
 from .waiting import Wakeup
@@ -103,7 +103,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         If it raises, the exception is logged, the connection fails with code 1011, and it is not called
         again. :exc:`ConnectionClosed` is no error, but ends the calls as well.
 
-        Arguments:
+        Args:
             message: ``str`` for text, ``bytes`` for binary.
         """
 

@@ -7,10 +7,10 @@ import math
 import socket
 from typing import Any, cast
 
+from adapters.shared.connecting import Connecting
 from adapters.shared.tls import client_context
-from wsproto_core.connecting import Connecting
+from wsproto_core.connect.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 from wsproto_core.exceptions import InvalidMessage, SocksError
-from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
 from .streams import connect_tcp, take_tcp_options
 from .tls import TLS_OPTIONS, TLSTransport, open_stream

@@ -22,7 +22,7 @@ def read_in_next_turn(
 ) -> None:
     """Stop reading for the rest of this turn of the loop.
 
-    Arguments:
+    Args:
         wanted: whether to go on then; otherwise somebody else resumes the reading.
     """
 

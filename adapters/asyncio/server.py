@@ -11,17 +11,17 @@ from functools import partial
 from itertools import chain
 from typing import Any, Self, Unpack, cast
 
+from adapters.shared import authentication as core_auth
+from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
+from adapters.shared.blocks import keep_exception
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
-from wsproto_core import auth as core_auth
-from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
-from wsproto_core.blocks import keep_exception
+from adapters.shared.logs import default_logger, log_failure
+from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection, Handler
+from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
-from wsproto_core.logs import default_logger, log_failure
+from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
-from wsproto_core.server import ServerProtocol
-from wsproto_core.serving import AsyncServerConnection, BaseServer, BaseServerConnection, Handler
-from wsproto_core.stream_options import check_call, check_serve
-from wsproto_core.typing import Side, SocketPath
+from wsproto_core.types import Side, SocketPath
 
 from .connection import Connection, clock
 from .tls import TLS_OPTIONS, TLSTransport
@@ -67,7 +67,7 @@ class ServerConnection(Connection, AsyncServerConnection):
 
     def __init__(self, handler: Handler, server: Server, **options: Unpack[ServeOptions]) -> None:
         """
-        Arguments:
+        Args:
             handler: what :func:`serve` was given.
             server: the server that this connection belongs to.
             options: see :data:`wsproto_core.OPTIONS`.
@@ -164,7 +164,7 @@ def basic_auth_protocol_factory(
         auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
         async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
 
-    Arguments:
+    Args:
         realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
         create_protocol: makes the connection object; a subclass of
             :class:`BasicAuthWebSocketServerProtocol`, say.
@@ -360,7 +360,7 @@ def serve(
 
     ``await serve(...)`` returns the server as well; it then has to be closed.
 
-    Arguments:
+    Args:
         handler: a coroutine function that is run for each connection, given the connection, or the
             connection and the request's path. When it returns, the connection is closed with code
             1000; when it raises, with 1011, and the exception is logged.
@@ -381,7 +381,7 @@ def unix_serve(
 ) -> Serve:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 
-    Arguments:
+    Args:
         handler: see :func:`serve`.
         path: the socket's path; ``None`` if ``sock`` is given.
         options: see :func:`serve`.

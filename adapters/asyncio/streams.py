@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from adapters.shared.connecting import (
+from adapters.shared.addresses import (
     ADDRESS_DELAY,
     RETRY_DELAY,
     Address,
@@ -24,7 +24,8 @@ from adapters.shared.connecting import (
 )
 from wsproto_core.exceptions import InvalidMessage, SecurityError
 from wsproto_core.frames import Frame, missing_bytes, parse_frame
-from wsproto_core.http import Headers, RequestReader, ResponseReader
+from wsproto_core.http import Headers
+from wsproto_core.http.reading import RequestReader, ResponseReader
 
 __all__ = [
     "TCP_OPTIONS",
@@ -75,7 +76,7 @@ async def connect_tcp(
     asyncio's own call does so only if it is told to, and raises errors of another class if there are
     several; uvloop's does not at all.
 
-    Arguments:
+    Args:
         host: a name or an address.
         port: the TCP port.
         happy_eyeballs_delay: seconds until the next address is tried; ``None`` waits for each to fail.
@@ -230,7 +231,7 @@ async def read_frame(
 ) -> Frame:
     """Read a frame (RFC 6455 section 5.2).
 
-    Arguments:
+    Args:
         read: reads exactly that many bytes, as :meth:`asyncio.StreamReader.readexactly` does, or fewer
             at the end of the stream.
         mask: whether the frame must be masked, i.e. whether a client sends it.

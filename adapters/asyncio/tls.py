@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from adapters.shared.sockets import read_now
-from wsproto_core.typing import BytesLike
+from wsproto_core.types import BytesLike
 
 from .reading import read_in_next_turn, reads_on
 
@@ -61,7 +61,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         ssl_shutdown_timeout: float | None = None,
     ) -> None:
         """
-        Arguments:
+        Args:
             protocol: what the stream is for.
             context, server_side, server_hostname: as in :meth:`ssl.SSLContext.wrap_bio`.
             ssl_handshake_timeout: seconds for TLS's handshake; ``None`` for any number.
@@ -324,7 +324,7 @@ async def open_stream(
 ) -> asyncio.Transport:
     """Open a client's stream, TLS included.
 
-    Arguments:
+    Args:
         call: ``create_connection`` or ``create_unix_connection`` of an event loop.
         protocol: what the stream is for.
         context, server_hostname: for TLS; without it, the context is ``None``.

@@ -17,8 +17,8 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
+from adapters.shared.blocks import Once
 from adapters.shared.runtimes import check_running
-from wsproto_core.blocks import Once
 
 __all__ = ["Opening", "Wakeup", "loop_call", "running_loop"]
 

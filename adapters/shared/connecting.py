@@ -1,140 +1,165 @@
-"""Sockets that connect: to which address of a host next, and what to tell if none answers.
+"""What a client has to do to reach a server, decided step by step.
 
-Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
-answer, the next one is tried. How to wait for them is the adapter's own.
+An adapter opens streams; what they lead to, through which proxy, with which names for TLS, and what
+is to be done when the server says to go elsewhere, is decided here.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from typing import Protocol as Interface
 
-__all__ = [
-    "ADDRESS_DELAY",
-    "RETRY_DELAY",
-    "Address",
-    "begin_connect",
-    "connect_failure",
-    "finish_connect",
-    "in_order",
-    "look_up_number",
-    "open_socket",
-    "refusal",
-]
+from wsproto_core.connect.proxy import Proxy, Tunnel, choose_proxy
+from wsproto_core.connect.redirects import Redirects, note_trust
+from wsproto_core.exceptions import HandshakeTimeout, InvalidStatusCode
+from wsproto_core.handshake.client import ClientProtocol
+from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
+from wsproto_core.options import ConnectOptions, head_limits, resolve, split_options
 
-ADDRESS_DELAY = 0.25
-"""Seconds until the next address is tried while one does not answer (RFC 8305 section 5)."""
+from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 
-RETRY_DELAY = 0.01
-"""Seconds until a Unix socket is tried again on which too many wait to be accepted: nothing tells when."""
-
-IN_PROGRESS = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
-
-# What a system says of an address that it has no use for, such as IPv6 in many a container.
-UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
-
-Address: TypeAlias = tuple[Any, Any, int, str, Any]
-"""What :func:`socket.getaddrinfo` returns several of."""
+__all__ = ["Connecting"]
 
 
-def look_up_number(
-    host: str, port: int, family: int = 0, proto: int = 0, flags: int = 0
-) -> Sequence[Address] | None:
-    """Return the address of a host that is given by its number, without waiting; ``None`` for a name."""
-    try:
-        return socket.getaddrinfo(
-            host, port, family, socket.SOCK_STREAM, proto, flags | socket.AI_NUMERICHOST
+class _Connection(Interface):
+    """What an adapter makes."""
+
+    protocol: ClientProtocol
+
+
+T = TypeVar("T", bound=_Connection)
+
+
+class Connecting:
+    """One opening of a connection. Whoever connects does this::
+
+        connecting = Connecting(uri, options, clock=clock, environment=os.environ)
+        while True:
+            connection = connecting.create(factory)
+            try:
+                return connect_once(connecting, connection)
+            except InvalidStatusCode as error:
+                connecting.follow(error)
+
+    Attributes:
+        uri: what to connect to now.
+        options: the options of the connection.
+        stream_options: those of the runtime's call, without the ones that are attributes here.
+        host, port: where TCP has to lead to in the end, directly or through the proxy.
+        proxy: the proxy to go through, or ``None``.
+        ssl: the TLS context: ``True`` for the default one, ``None`` for none.
+        server_hostname: the name that the server's certificate must have.
+        proxy_ssl: the TLS context for the proxy, if its scheme is ``https``; ``None`` for the default.
+        proxy_server_hostname: the name that the proxy's certificate must have; ``None`` without a proxy.
+        deadline: the time of the clock at which all of it must be done, or ``None``.
+    """
+
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        options: Mapping[str, Any],
+        *,
+        clock: Callable[[], float],
+        environment: Mapping[str, str],
+    ) -> None:
+        """
+        Args:
+            uri: what the application wants to connect to.
+            options: what it gave: ours, and those of the runtime's call, ``path`` among them for a
+                Unix socket.
+            clock: returns the time in seconds.
+            environment: the environment variables, for the proxy.
+
+        Raises:
+            InvalidURI: the URI is not valid.
+            InvalidProxy: the proxy's URL is not valid.
+            TypeError, ValueError: an option is not allowed, or contradicts another.
+        """
+        self._given = dict(options)
+        self._clock = clock
+        self._environment = environment
+        ours, _ = split_options(ConnectOptions, options)
+        settings = resolve(ConnectOptions, ours)
+        first = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
+        self._fixed = check_connect(first, options)
+        note_trust(options.get("ssl"))
+        self._redirects = Redirects(first, settings["max_redirects"], fixed=self._fixed)
+        self._timeout = settings["open_timeout"]
+        self.deadline = None if self._timeout is None else clock() + self._timeout
+        self._prepare()
+
+    def follow(self, error: InvalidStatusCode) -> None:
+        """The server answered with another status than 101: prepare to go where it says.
+
+        Raises:
+            InvalidHandshake: it does not say so, or may not: see :meth:`.Redirects.follow`.
+            HandshakeTimeout: there is no time left.
+        """
+        self._redirects.follow(error)
+        self._prepare()
+        if self.deadline is not None and self._clock() >= self.deadline:
+            raise self.timed_out() from error
+
+    def create(self, factory: Callable[..., T]) -> T:
+        """Make the connection object for what is to be connected to now.
+
+        Args:
+            factory: returns it, given the URI and the options.
+        """
+        connection = factory(self.uri, **self.options)
+        if self.deadline is not None:
+            # A part of the time may be spent already.
+            connection.protocol.open_by(self.deadline)
+        return connection
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note on an error where to it was that no connection could be opened."""
+        try:
+            yield
+        except Exception as error:
+            through = "" if self.proxy is None else f" through {self.proxy}"
+            error.add_note(f"while connecting to {self.uri}{through}")
+            raise
+
+    def timed_out(self) -> HandshakeTimeout:
+        """Make the exception for a stream that was not opened in time."""
+        return HandshakeTimeout(f"no stream to {self.uri.host} within {self._timeout} seconds (open_timeout)")
+
+    def tunnel(self) -> Tunnel:
+        """Begin to ask the proxy, which speaks HTTP, for a tunnel."""
+        assert self.proxy is not None
+        settings = resolve(ConnectOptions, self.options)
+        return Tunnel(
+            self.proxy,
+            dataclasses.replace(self.uri, host=self.host, port=self.port),
+            user_agent_header=settings["user_agent_header"],
+            limits=head_limits(settings),
         )
-    except socket.gaierror:
-        return None
 
-
-def in_order(found: Sequence[Address], first_count: int = 1) -> list[Address]:
-    """Return addresses in the order in which to try them: their families alternate (RFC 8305 section 4).
-
-    Arguments:
-        found: in the order that the system prefers.
-        first_count: how many of the first family come before one of another.
-    """
-    first = [address for address in found if address[0] == found[0][0]]
-    rest = [address for address in found if address[0] != found[0][0]]
-    begin, first = first[: first_count - 1], first[first_count - 1 :]
-    mixed = [address for pair in zip(first, rest, strict=False) for address in pair]
-    return begin + mixed + first[len(rest) :] + rest[len(first) :]
-
-
-def open_socket(address: Address, local: Any = None) -> socket.socket:
-    """Return a non-blocking socket that can be connected to an address.
-
-    Arguments:
-        address: what it is to be connected to.
-        local: the address that it is bound to; ``None`` for any.
-
-    Raises:
-        OSError: that is not possible.
-    """
-    family, kind, proto, _, _ = address
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setblocking(False)
-        if local is not None:
-            sock.bind(local)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def begin_connect(address: Address, local: Any = None) -> socket.socket:
-    """Begin to connect a socket: when it can be written, :func:`finish_connect` is to be called.
-
-    Arguments:
-        address, local: see :func:`open_socket`.
-
-    Raises:
-        OSError: it cannot be connected.
-        BlockingIOError: too many wait to be accepted on a Unix socket: try again.
-    """
-    sock = open_socket(address, local)
-    try:
-        code = sock.connect_ex(address[4])
-        if code not in IN_PROGRESS:
-            raise refusal(code, address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def finish_connect(sock: socket.socket, address: Address) -> None:
-    """See whether a socket has been connected.
-
-    Raises:
-        OSError: it has not.
-    """
-    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise refusal(code, address)
-
-
-def refusal(code: int, address: Address) -> OSError:
-    """Return the error for an address that could not be connected to, of the class for its code."""
-    return OSError(code, f"{os.strerror(code)}: {address[4]}")
-
-
-def connect_failure(errors: Sequence[OSError]) -> OSError:
-    """Return the error to raise when no address could be connected to; it has the others as notes.
-
-    It is the first of those that say more than that the system has no use for the address.
-
-    Arguments:
-        errors: one for each address; at least one.
-    """
-    chosen = next((error for error in errors if error.errno not in UNUSABLE), errors[0])
-    for error in errors:
-        if error is not chosen:
-            chosen.add_note(f"and with another address: {error}")
-    return chosen
+    def _prepare(self) -> None:
+        self.uri = self._redirects.uri
+        self.options, stream_options = split_options(ConnectOptions, self._redirects.options(self._given))
+        self.host: str = self.options.pop("host", None) or self.uri.host
+        self.port: int = self.options.pop("port", None) or self.uri.port
+        for name in ("create_protocol", "max_redirects", "reconnect_delays", "reconnect_fatal"):
+            self.options.pop(name, None)
+        destination = dataclasses.replace(self.uri, host=self.host, port=self.port)
+        by_stream = self._fixed if self._fixed in GIVEN_STREAMS else None
+        self.proxy: Proxy | None = choose_proxy(
+            self.options.pop("proxy", True), destination, self._environment, fixed=by_stream
+        )
+        if self.proxy is not None:
+            self.host = without_zone(self.host)
+        stream_options = complete_tls(self.uri, stream_options)
+        self.ssl = stream_options.pop("ssl", None)
+        self.server_hostname: str | None = stream_options.pop("server_hostname", None)
+        self.proxy_ssl: Any = stream_options.pop("proxy_ssl", None)
+        proxy_name: str | None = stream_options.pop("proxy_server_hostname", None)
+        self.proxy_server_hostname = proxy_name or (
+            None if self.proxy is None else without_zone(self.proxy.host)
+        )
+        self.stream_options = stream_options

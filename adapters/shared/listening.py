@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from .connecting import Address
+from .addresses import Address
 
 __all__ = ["bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
 
@@ -30,7 +30,7 @@ def hosts_of(host: str | Sequence[str] | None) -> list[str | None]:
 def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.socket]:
     """Bind a socket to each address; on IPv6 without IPv4, which has sockets of its own.
 
-    Arguments:
+    Args:
         found: the addresses. Duplicates are dropped, and those that the system cannot use are left out.
         reuse_port: whether other sockets may be bound to the same ports.
 
@@ -48,7 +48,7 @@ def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.
 def usable_hosts(found: Iterable[Address]) -> list[str]:
     """Return the hosts of the addresses that can be listened on, in figures, each once.
 
-    Arguments:
+    Args:
         found: see :func:`bind_tcp`; the ports are not looked at.
 
     Raises:
@@ -107,7 +107,7 @@ def _bind(family: int, address: Any, reuse_port: bool = False) -> socket.socket:
 def bind_unix(path: str) -> socket.socket:
     """Bind a Unix socket, in the place of one that a program has left behind.
 
-    Arguments:
+    Args:
         path: where it is to be; a name that begins with NUL is one of Linux's abstract ones.
 
     Raises:
@@ -122,7 +122,7 @@ def bind_unix(path: str) -> socket.socket:
 def listen(bound: list[socket.socket], backlog: int) -> list[socket.socket]:
     """Begin to listen; the sockets do not block from now on.
 
-    Arguments:
+    Args:
         bound: the sockets, which are closed if this fails.
         backlog: how many connections may wait to be accepted.
 

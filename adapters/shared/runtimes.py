@@ -11,7 +11,7 @@ __all__ = ["check_running"]
 def check_running(adapter: str, *needed: str) -> None:
     """Refuse a runtime that an adapter is not for, which would fail somewhere within it.
 
-    Arguments:
+    Args:
         adapter: the adapter's module.
         needed: the runtimes that it is for: ``"asyncio"`` or ``"trio"``.
 

@@ -33,7 +33,7 @@ def prepare_socket(sock: socket.socket) -> None:
 def read_now(transport: Any, size: int) -> bytes:
     """Read, without waiting, from the socket of an event loop's transport; nothing at the end.
 
-    Arguments:
+    Args:
         transport: has the socket, or something with its ``fileno``, as extra information.
         size: bytes to read at most.
 

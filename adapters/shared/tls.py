@@ -37,7 +37,7 @@ class TLSInfo:
 def tls_info(ssl_object: Any) -> TLSInfo | None:
     """Return what is known of TLS when its handshake is done; ``None`` before.
 
-    Arguments:
+    Args:
         ssl_object: an :class:`ssl.SSLObject`, or what has its methods; ``None`` if there is no TLS.
     """
     version = None if ssl_object is None else ssl_object.version()

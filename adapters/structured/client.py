@@ -8,15 +8,15 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack
 
-from wsproto_core.client import ClientProtocol
-from wsproto_core.connecting import Connecting
+from adapters.shared.connecting import Connecting
+from adapters.shared.logs import default_logger
+from adapters.shared.reconnect import AsyncReconnecting
+from adapters.shared.stream_options import check_names, check_reconnect, check_tasks
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.logs import default_logger
+from wsproto_core.handshake.client import ClientProtocol
+from wsproto_core.http.uri import WebSocketURI, parse_uri
 from wsproto_core.options import ClientOptions, ConnectOptions, split_options
-from wsproto_core.reconnecting import AsyncReconnecting
-from wsproto_core.stream_options import check_names, check_reconnect, check_tasks
-from wsproto_core.typing import Side, State
-from wsproto_core.uri import WebSocketURI, parse_uri
+from wsproto_core.types import Side, State
 
 from .connection import StructuredConnection
 from .runtime import Opening, Tasks
@@ -32,7 +32,7 @@ class StructuredClientConnection(StructuredConnection):
 
     def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
         """
-        Arguments:
+        Args:
             uri: a WebSocket URI.
             options: see :data:`wsproto_core.OPTIONS`.
         """
@@ -71,7 +71,7 @@ class StructuredConnect(Opening[T], Generic[T]):
 
     def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Mapping[str, Any]) -> None:
         """
-        Arguments:
+        Args:
             uri: a WebSocket URI.
             path: where a Unix socket is; ``None`` for TCP.
             tasks: where the connection lives, if it is awaited.

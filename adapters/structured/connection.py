@@ -19,16 +19,16 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
+from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, Event
+from adapters.shared.connection import advance
 from adapters.shared.tls import TLSInfo, tls_info
-from wsproto_core.asynchronous import CALL, TURN, AsyncConnection, Event
+from adapters.shared.waiting import Waiters, Wake
 from wsproto_core.broadcast import not_written
-from wsproto_core.connection import advance
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
-from wsproto_core.typing import CloseCode, Data, State, StreamAction
-from wsproto_core.waiting import Waiters, Wake
+from wsproto_core.types import CloseCode, Data, State, StreamAction
 
 from .runtime import Runtime, Scope, Tasks
 from .transport import Transport
@@ -419,7 +419,7 @@ class StructuredConnection(AsyncConnection):
     async def start(self, tasks: Tasks, transport: Transport) -> None:
         """Begin to live among these tasks.
 
-        Arguments:
+        Args:
             tasks: a nursery or task group.
             transport: the stream, which is closed if this fails.
         """
@@ -432,7 +432,7 @@ class StructuredConnection(AsyncConnection):
     async def live(self, transport: Transport, *, task_status: Any) -> None:
         """Keep the connection until it is closed; when this is cancelled, the stream is closed at once.
 
-        Arguments:
+        Args:
             transport: the stream.
             task_status: to be told when the connection can be used.
         """

@@ -10,8 +10,8 @@ from socket import socket
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
-from wsproto_core.asynchronous import Event
-from wsproto_core.blocks import Once, keep_exception
+from adapters.shared.asynchronous import Event
+from adapters.shared.blocks import Once, keep_exception
 from wsproto_core.options import Logger
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]

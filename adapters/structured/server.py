@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
-from adapters.shared.connecting import Address
+from adapters.shared.addresses import Address
+from adapters.shared.connection import takes_path
 from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
-from wsproto_core.connection import takes_path
-from wsproto_core.logs import default_logger, log_failure
+from adapters.shared.logs import default_logger, log_failure
+from adapters.shared.serving import AsyncServerConnection, BaseServer, Handler
+from adapters.shared.stream_options import check_names, check_serve
+from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
-from wsproto_core.server import ServerProtocol
-from wsproto_core.serving import AsyncServerConnection, BaseServer, Handler
-from wsproto_core.stream_options import check_names, check_serve
-from wsproto_core.typing import Side, SocketPath, State
+from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks
@@ -34,7 +34,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
 
     def __init__(self, handler: Handler, server: BaseServer, **options: Unpack[ServeOptions]) -> None:
         """
-        Arguments:
+        Args:
             handler: what ``serve`` was given.
             server: the server that this connection belongs to.
             options: see :data:`wsproto_core.OPTIONS`.
@@ -48,7 +48,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
     async def run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
         """Open the connection, run the handler, and see it closed.
 
-        Arguments:
+        Args:
             open_transport: gives the stream, after TLS's handshake if there is one.
         """
         self._runner = self.runtime.current_task()
@@ -226,7 +226,7 @@ class StructuredServe(Opening[T], Generic[T]):
         options: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             handler: what is run for each connection.
             host: where to listen: an address, several, or ``None`` for all interfaces.
             port: the TCP port, if it is not any free one.

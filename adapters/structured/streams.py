@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 
-from adapters.shared.connecting import (
+from adapters.shared.addresses import (
     ADDRESS_DELAY,
     RETRY_DELAY,
     Address,
@@ -14,7 +14,7 @@ from adapters.shared.connecting import (
     finish_connect,
     in_order,
 )
-from wsproto_core.asynchronous import Event
+from adapters.shared.asynchronous import Event
 
 from .runtime import Runtime
 
@@ -30,7 +30,7 @@ async def connect_tcp(
 ) -> socket.socket:
     """Connect to one of a host's addresses, as RFC 8305 says: the next is tried while one is slow.
 
-    Arguments:
+    Args:
         runtime: the adapter's.
         host: a name or an address.
         port: the TCP port.

@@ -60,7 +60,7 @@ class Transport(Interface):
     def read(self, size: int = READ_SIZE) -> bytes | None:
         """Return bytes, none at the end of the stream; ``None`` if one has to wait for them.
 
-        Arguments:
+        Args:
             size: how many at most; more, if they are in memory already.
         """
 
@@ -82,7 +82,7 @@ class Transport(Interface):
     async def abort(self, reset: bool) -> object:
         """Close the stream at once, if it is not closed yet, without waiting for anything.
 
-        Arguments:
+        Args:
             reset: whether what has not been sent is to be dropped, if there is a choice.
         """
 
@@ -91,7 +91,7 @@ class Transport(Interface):
 def os_errors(*others: type[Exception]) -> Iterator[None]:
     """Raise what the system said, where the runtime or a stream wraps it.
 
-    Arguments:
+    Args:
         others: errors that are raised as they are, too.
     """
     try:
@@ -139,7 +139,7 @@ async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
 def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
     """Return what the buffers begin with, without a look at the rest.
 
-    Arguments:
+    Args:
         size: how many bytes, if there are as many.
     """
     parts: list[memoryview] = []

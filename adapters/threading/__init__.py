@@ -3,7 +3,7 @@
 from adapters.shared.tls import TLSInfo
 from wsproto_core.prepared import PreparedMessage, prepare
 
-from .broadcasting import Broadcast, broadcast
+from .broadcast import Broadcast, broadcast
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .connection import Connection, Ping
 from .router import Router, route, unix_route

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wsproto_core.logs import log_failure
+from adapters.shared.logs import log_failure
 
 from .waiting import Alarm
 
@@ -29,7 +29,7 @@ class Acceptor:
 
     def __init__(self, server: Server, listeners: Sequence[socket.socket], max_threads: int | None) -> None:
         """
-        Arguments:
+        Args:
             server: whom the connections are for.
             listeners: non-blocking sockets that listen; they are closed in the end.
             max_threads: how many connections have a thread at once, at most; ``None`` for any number.

@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, Self, Unpack
 
-from wsproto_core.blocks import Once
-from wsproto_core.client import ClientProtocol
-from wsproto_core.connecting import Connecting
+from adapters.shared.blocks import Once
+from adapters.shared.connecting import Connecting
+from adapters.shared.reconnect import Attempts
+from adapters.shared.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
+from wsproto_core.handshake.client import ClientProtocol
+from wsproto_core.http.uri import WebSocketURI
 from wsproto_core.options import ClientOptions, ConnectOptions, split_options
-from wsproto_core.reconnecting import Attempts
-from wsproto_core.stream_options import check_names, check_path, check_reconnect
-from wsproto_core.typing import SocketPath, State
-from wsproto_core.uri import WebSocketURI
+from wsproto_core.types import SocketPath, State
 
 from .connection import Connection
 from .streams import TLSStream, open_stream
@@ -45,7 +45,7 @@ class ClientConnection(Connection):
 
     def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
         """
-        Arguments:
+        Args:
             uri: a WebSocket URI.
             options: see :data:`wsproto_core.OPTIONS`.
         """
@@ -55,7 +55,7 @@ class ClientConnection(Connection):
     def open_on(self, sock: socket.socket, tls: TLSStream | None = None) -> None:
         """Perform the opening handshake.
 
-        Arguments:
+        Args:
             sock: a connected socket; the connection closes it.
             tls: a TLS layer over it.
 
@@ -179,7 +179,7 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
     What this returns can also be called: ``websocket = connect(...)()`` opens a connection that then
     has to be closed.
 
-    Arguments:
+    Args:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and these: ``ssl`` (for
             ``wss:``, the default context if it is not given) and ``server_hostname``; ``sock``, a
@@ -206,7 +206,7 @@ def unix_connect(
 ) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 
-    Arguments:
+    Args:
         path: the socket's path.
         uri: for the opening handshake and TLS.
         options: see :func:`connect`.
@@ -230,7 +230,7 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
     Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
     ``for websocket in connect(...)`` does the same.
 
-    Arguments:
+    Args:
         uri: see :func:`connect`.
         options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
 

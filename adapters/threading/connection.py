@@ -24,9 +24,9 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Self
 
+from adapters.shared.blocks import keep_exception
 from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
-from wsproto_core.blocks import keep_exception
 from wsproto_core.broadcast import not_written
 from wsproto_core.decoding import PieceConverter, check_decode, convert_message
 from wsproto_core.events import Fragment
@@ -35,7 +35,7 @@ from wsproto_core.frames import serialize_close
 from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.threads import give_up
-from wsproto_core.typing import CloseCode, Data, State, StreamAction
+from wsproto_core.types import CloseCode, Data, State, StreamAction
 
 from .sending import Sending
 from .streams import Stream, TLSStream
@@ -92,7 +92,7 @@ class Connection(Sending):
 
         After the connection is closed, messages that were received before are still returned.
 
-        Arguments:
+        Args:
             decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
             timeout: seconds to wait for a message; ``None`` for any time. 0 takes one that is there.
 
@@ -149,7 +149,7 @@ class Connection(Sending):
         the iteration is given up, the next call goes on with the same message; until its last piece
         has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
 
-        Arguments:
+        Args:
             decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
             timeout: seconds to wait for each piece; ``None`` for any time.
 
@@ -211,7 +211,7 @@ class Connection(Sending):
         Does nothing but wait if the connection is closing already. Whoever waits in another thread
         gets :exc:`ConnectionClosed`.
 
-        Arguments:
+        Args:
             code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
             reason: at most 123 bytes in UTF-8.
 
@@ -230,7 +230,7 @@ class Connection(Sending):
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the connection is closed, TCP included.
 
-        Arguments:
+        Args:
             timeout: seconds to wait; ``None`` for any time.
 
         Raises:
@@ -288,7 +288,7 @@ class Connection(Sending):
     def _receive(self, waiter: Waiter | None = None, size: int = READ_SIZE) -> None:
         """Read what is there, and do what follows.
 
-        Arguments:
+        Args:
             waiter: what the thread that does this waits by, if it waits.
             size: the greatest number of bytes.
         """

@@ -6,8 +6,8 @@ import ssl as ssl_module
 from collections.abc import Callable, Sequence
 from typing import Literal, Unpack
 
-from wsproto_core.routing import Router, Rules, make_router
-from wsproto_core.typing import SocketPath
+from adapters.shared.routing import Router, Rules, make_router
+from wsproto_core.types import SocketPath
 
 from .server import Server, ThreadingListenOptions, serve, unix_serve
 
@@ -38,7 +38,7 @@ def route(
 
     Which requests lead where is said at :func:`~wsproto_core.routing.make_router`.
 
-    Arguments:
+    Args:
         url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
         host, port, options: see :func:`serve`.
 
@@ -61,7 +61,7 @@ def unix_route(
 ) -> Server:
     """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
 
-    Arguments:
+    Args:
         url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
         path, options: see :func:`unix_serve`.
     """

@@ -22,11 +22,11 @@ from collections import deque
 from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
-from wsproto_core.connection import Sendable, fragments_of
-from wsproto_core.logs import describe
+from adapters.shared.connection import Sendable, fragments_of
+from adapters.shared.logs import describe
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.threads import encode, send_encoded
-from wsproto_core.typing import BytesLike, CloseCode, Data, State
+from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .keeper import Kept
 from .waiting import REFUSALS, ROOM, TURN, Interrupted, Ping, Waiter, deadline
@@ -71,7 +71,7 @@ class Sending(Kept):
         has not been sent or will be sent whole; within an iterable, this or an error fails the
         connection with code 1011.
 
-        Arguments:
+        Args:
             text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
             compress: ``True`` or ``False`` compresses this message or does not, if compression was
                 negotiated.
@@ -161,7 +161,7 @@ class Sending(Kept):
     ) -> None:
         """Send a message in parts, or a long one, while others wait for their turn.
 
-        Arguments:
+        Args:
             parts: the fragments, or the one message.
             fin: whether it is the latter.
         """
@@ -258,7 +258,7 @@ class Sending(Kept):
         Returns an object whose :meth:`~Ping.wait` waits for the pong and returns the latency; it may
         be ignored.
 
-        Arguments:
+        Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
 
         Raises:
@@ -288,7 +288,7 @@ class Sending(Kept):
     def pong(self, data: Data | BytesLike = b"") -> None:
         """Send a pong that nobody asked for, as a heartbeat in one direction.
 
-        Arguments:
+        Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
 
         Raises:

@@ -15,16 +15,16 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Self, Unpack
 
+from adapters.shared import authentication as core_auth
+from adapters.shared.authentication import BlockingBasicAuth, CheckCredentials, Credentials
+from adapters.shared.blocks import keep_exception
 from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
-from wsproto_core import auth as core_auth
-from wsproto_core.auth import BlockingBasicAuth, CheckCredentials, Credentials
-from wsproto_core.blocks import keep_exception
-from wsproto_core.logs import log_failure
+from adapters.shared.logs import log_failure
+from adapters.shared.serving import BaseServer, BaseServerConnection, Handler, check_plain
+from adapters.shared.stream_options import check_names, check_serve
+from wsproto_core.handshake.server import Answer, ServerProtocol
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
-from wsproto_core.server import Answer, ServerProtocol
-from wsproto_core.serving import BaseServer, BaseServerConnection, Handler, check_plain
-from wsproto_core.stream_options import check_names, check_serve
-from wsproto_core.typing import CloseCode, SocketPath, State
+from wsproto_core.types import CloseCode, SocketPath, State
 
 from .accepting import PAUSE, Acceptor
 from .connection import Connection
@@ -68,7 +68,7 @@ class ServerConnection(Connection, BaseServerConnection):
 
     def __init__(self, handler: Handler, server: Server, **options: Unpack[ServeOptions]) -> None:
         """
-        Arguments:
+        Args:
             handler: what :func:`serve` was given.
             server: the server that this connection belongs to.
             options: see :data:`wsproto_core.OPTIONS`.
@@ -99,7 +99,7 @@ class ServerConnection(Connection, BaseServerConnection):
     def serve_on(self, sock: socket.socket, context: ssl_module.SSLContext | None) -> None:
         """Live on an accepted socket until the end, in the calling thread.
 
-        Arguments:
+        Args:
             sock: the socket; the connection closes it.
             context: for TLS.
         """
@@ -176,7 +176,7 @@ def basic_auth_protocol_factory(
         auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
         with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth) as server: ...
 
-    Arguments:
+    Args:
         realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`;
             ``check_credentials`` is a plain function.
         create_protocol: makes the connection object; a subclass of
@@ -297,7 +297,7 @@ class Server(BaseServer):
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
 
-        Arguments:
+        Args:
             timeout: seconds to wait; ``None`` for any time.
 
         Raises:
@@ -323,7 +323,7 @@ class Server(BaseServer):
         their handlers wait for. A handler that does not return even then is left to itself: its
         thread does not keep the program from ending.
 
-        Arguments:
+        Args:
             code, reason: see :meth:`close`.
             close_connections: ``False`` leaves the open ones to their handlers, as long as there is time.
             timeout: seconds to wait; ``None`` for any time.
@@ -395,7 +395,7 @@ def serve(
     Connections are accepted from now on, by a thread of the server's; :meth:`Server.serve_forever`
     only waits. Without ``with``, call :meth:`Server.shutdown` in the end.
 
-    Arguments:
+    Args:
         handler: a function that is run for each connection in a thread of its own, given the
             connection, or the connection and the request's path. When it returns, the connection is
             closed with code 1000; when it raises, with 1011, and the exception is logged.
@@ -420,7 +420,7 @@ def unix_serve(
 ) -> Server:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 
-    Arguments:
+    Args:
         handler: see :func:`serve`.
         path: the socket's path; ``None`` if ``sock`` is given. What a program left there is replaced.
         options: see :func:`serve`.

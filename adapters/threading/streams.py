@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from adapters.shared.connecting import (
+from adapters.shared.addresses import (
     ADDRESS_DELAY,
     RETRY_DELAY,
     Address,
@@ -28,11 +28,11 @@ from adapters.shared.connecting import (
     in_order,
     look_up_number,
 )
+from adapters.shared.connecting import Connecting
 from adapters.shared.tls import TLSInfo, client_context, tls_info
-from wsproto_core.connecting import Connecting
+from wsproto_core.connect.proxy import Proxy, missing_socks, socks_arguments
 from wsproto_core.exceptions import SocksError
-from wsproto_core.proxy import Proxy, missing_socks, socks_arguments
-from wsproto_core.typing import BytesLike
+from wsproto_core.types import BytesLike
 
 __all__ = ["Stream", "TLSStream", "open_stream"]
 
@@ -52,7 +52,7 @@ class TLSStream:
 
     def __init__(self, stream: Stream, context: ssl.SSLContext, **names: Any) -> None:
         """
-        Arguments:
+        Args:
             stream: what it goes over.
             context: certificates and settings.
             names: ``server_side`` or ``server_hostname``, as in :meth:`ssl.SSLContext.wrap_bio`.
@@ -358,7 +358,7 @@ def connect_tcp(
 ) -> socket.socket:
     """Connect to one of a host's addresses, as RFC 8305 says: the next is tried while one is slow.
 
-    Arguments:
+    Args:
         addresses: what the name stands for.
         source: the address to connect from; ``None`` for any.
         deadline: when to give up; ``None`` for never.

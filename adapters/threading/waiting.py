@@ -35,10 +35,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from wsproto_core.connection import BaseConnection
+from adapters.shared.connection import BaseConnection
+from adapters.shared.logs import describe
 from wsproto_core.exceptions import ConcurrencyError, WebSocketException
-from wsproto_core.logs import describe
-from wsproto_core.typing import State
+from wsproto_core.types import State
 
 __all__ = [
     "POLLIN",
@@ -220,7 +220,7 @@ class Waiter:
     def sleep(self, fd: int, until: float | None) -> int:
         """Wait until woken; return what has happened to a socket meanwhile, or 0.
 
-        Arguments:
+        Args:
             fd: the socket; without ``events``, it is left alone.
             until: the time at which to give up.
         """
@@ -456,7 +456,7 @@ class Waiting(Guarded):
 
         Meanwhile this thread reads, if no other one does, and writes, if it is waiting for that.
 
-        Arguments:
+        Args:
             attempt: what it changes before it returns ``None`` must not matter.
             kind: what is waited for.
             until: the time at which to give up.
@@ -680,7 +680,7 @@ class Ping:
 
         The pong proves that the peer has received everything that was sent before the ping.
 
-        Arguments:
+        Args:
             timeout: seconds to wait; ``None`` for any time.
 
         Raises:

@@ -5,9 +5,9 @@ try:
 except ImportError as error:
     raise ImportError("adapters.trio needs trio: pip install 'wsproto-core[trio]'") from error
 
+from adapters.shared.broadcast import Broadcast, broadcast
 from adapters.shared.tls import TLSInfo
 from adapters.structured.connection import StructuredConnection as Connection
-from wsproto_core.broadcasting import Broadcast, broadcast
 from wsproto_core.prepared import PreparedMessage, prepare
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect

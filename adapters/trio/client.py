@@ -7,16 +7,16 @@ import ssl as ssl_module
 from typing import Unpack
 
 import trio
+from adapters.shared.connecting import Connecting
+from adapters.shared.stream_options import check_path
 from adapters.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
     StructuredReconnect,
 )
 from adapters.structured.transport import Transport
-from wsproto_core.connecting import Connecting
 from wsproto_core.options import ConnectOptions
-from wsproto_core.stream_options import check_path
-from wsproto_core.typing import SocketPath
+from wsproto_core.types import SocketPath
 
 from .streams import open_stream, start_tls
 from .transports import RUNTIME, StreamTransport, make_transport
@@ -73,7 +73,7 @@ def connect(
     nursery and has to be closed. When a connection's block, or its nursery, is cancelled, it is
     closed at once.
 
-    Arguments:
+    Args:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
         nursery: where the connection lives, if it is awaited.
         options: those of :data:`wsproto_core.OPTIONS` that a client has, and: ``ssl`` (for
@@ -105,7 +105,7 @@ def unix_connect(
 ) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 
-    Arguments:
+    Args:
         path: the socket's path.
         uri: for the opening handshake and TLS.
         nursery: see :func:`connect`.
@@ -133,7 +133,7 @@ def reconnect(uri: str, **options: Unpack[TrioConnectOptions]) -> Reconnect:
 
     Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
 
-    Arguments:
+    Args:
         uri: see :func:`connect`.
         options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
 

@@ -8,12 +8,12 @@ import ssl
 from typing import Any
 
 import trio
+from adapters.shared.connecting import Connecting
 from adapters.shared.tls import client_context
 from adapters.structured.streams import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
-from wsproto_core.connecting import Connecting
+from wsproto_core.connect.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 from wsproto_core.exceptions import SocksError
-from wsproto_core.proxy import Proxy, Tunnel, missing_socks, socks_arguments
 
 from .transports import RUNTIME, LowerStream
 
@@ -98,7 +98,7 @@ async def start_tls(
 ) -> trio.SSLStream[Any]:
     """Do TLS's handshake, or close the stream.
 
-    Arguments:
+    Args:
         stream: what TLS goes over.
         context: certificates and settings; ``True`` or ``None`` for a client's default.
         server_hostname: on a client, the name that the server's certificate must have.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from wsproto_core import auth
-from wsproto_core.auth import AsyncBasicAuth, CheckCredentials, Credentials
+from adapters.shared import authentication as auth
+from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
 
 from .server import WebSocketServerProtocol
 
@@ -29,7 +29,7 @@ def basic_auth_protocol_factory(
 ) -> Callable[..., Any]:
     """Return what to give to :func:`.serve` as ``create_protocol`` to ask for HTTP Basic authentication.
 
-    Arguments:
+    Args:
         realm: the scope of protection; should be ASCII only.
         credentials: a pair of username and password, or several pairs.
         check_credentials: a coroutine function of username and password that returns whether they are

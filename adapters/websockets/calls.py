@@ -37,7 +37,7 @@ class Called(Coroutine[Any, Any, T]):
 
     def __init__(self, rest: Coroutine[Any, Any, T], dropped: Callable[[], object] | None = None) -> None:
         """
-        Arguments:
+        Args:
             rest: waits for what is left, and returns or raises what the call returns or raises.
             dropped: called if nobody ever awaits this.
         """

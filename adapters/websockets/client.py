@@ -9,14 +9,15 @@ from typing import Any, Unpack
 from adapters.asyncio import client as asyncio_client
 from adapters.asyncio.client import ClientConnection
 from adapters.asyncio.connection import Connection, clock
-from wsproto_core.client import ClientProtocol
+from adapters.shared.stream_options import check_path
 from wsproto_core.exceptions import InvalidHandshake, InvalidMessage
 from wsproto_core.extensions.base import ClientExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_CLIENT
+from wsproto_core.handshake.client import ClientProtocol
+from wsproto_core.http.headers import HeadersLike
+from wsproto_core.http.uri import WebSocketURI
 from wsproto_core.options import ClientOptions, resolve
-from wsproto_core.stream_options import check_path
-from wsproto_core.typing import BytesLike, HeadersLike, Origin, SocketPath, State, Subprotocol
-from wsproto_core.uri import WebSocketURI
+from wsproto_core.types import BytesLike, Origin, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
 from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
@@ -29,7 +30,7 @@ class DirectedProtocol(ClientProtocol):
 
     def __init__(self, *, clock: Callable[[], float], **options: Unpack[ClientOptions]) -> None:
         """
-        Arguments:
+        Args:
             clock, options: see :class:`.ClientProtocol`.
         """
         self._begin(clock, None, resolve(ClientOptions, options))
@@ -37,7 +38,7 @@ class DirectedProtocol(ClientProtocol):
     def direct(self, uri: WebSocketURI, **options: Unpack[ClientOptions]) -> None:
         """Send the request.
 
-        Arguments:
+        Args:
             uri: what is connected to.
             options: those that say what is in the request.
         """
@@ -79,7 +80,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         **others: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             ping_interval, ping_timeout, close_timeout, max_size, max_queue, read_limit, write_limit, loop:
                 see :class:`.WebSocketCommonProtocol`.
             origin, extensions, subprotocols, extra_headers: see :func:`connect`.
@@ -111,7 +112,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
     ) -> None:
         """Perform the client's side of the opening handshake; :func:`connect` calls it.
 
-        Arguments:
+        Args:
             wsuri: what :func:`.parse_uri` returns.
             origin: the ``Origin`` header.
             available_extensions: extension factories in order of preference.
@@ -170,7 +171,7 @@ class Connect(asyncio_client.Connect):
         **kwds: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             uri: a WebSocket URI; user information in it is sent as HTTP Basic.
             create_protocol: makes the connection; takes the arguments of
                 :class:`WebSocketClientProtocol`.
@@ -240,7 +241,7 @@ connect = Connect
 def unix_connect(path: SocketPath, uri: str = "ws://localhost/", **kwargs: Any) -> Connect:
     """Connect to a WebSocket server that listens on a Unix socket.
 
-    Arguments:
+    Args:
         path: the socket's path.
         uri: for the opening handshake and TLS.
         kwargs: the other arguments of :func:`connect`.

@@ -57,7 +57,7 @@ class Frame(frames.Frame):
     :mod:`.extensions.base`, or objects with ``decode(frame)`` and ``encode(frame)`` that return a new
     frame; ``decode`` may take ``max_size`` as a keyword.
 
-    Arguments:
+    Args:
         fin: the FIN bit.
         opcode: ``OP_TEXT``, ...
         data: the payload.
@@ -77,7 +77,7 @@ class Frame(frames.Frame):
     ) -> Self:
         """Read a frame.
 
-        Arguments:
+        Args:
             reader: reads exactly the number of bytes that it is given, or fewer at the end of file.
             mask: whether the frame must be masked, i.e. whether a client sends it.
             max_size: bytes that the payload may have, before and after ``extensions``; ``None`` for
@@ -106,7 +106,7 @@ class Frame(frames.Frame):
     ) -> None:
         """Write the frame.
 
-        Arguments:
+        Args:
             writer: is called with all of its bytes.
             mask: whether to mask it, i.e. whether a client sends it.
             extensions: are applied in order.

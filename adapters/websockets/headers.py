@@ -1,6 +1,6 @@
 """Parsers and builders of the headers of the opening handshake."""
 
-from wsproto_core.headers import (
+from wsproto_core.http.grammar import (
     build_authorization_basic,
     build_extension,
     build_subprotocol,
@@ -11,7 +11,7 @@ from wsproto_core.headers import (
     parse_subprotocol,
     parse_upgrade,
 )
-from wsproto_core.typing import ConnectionOption, UpgradeProtocol
+from wsproto_core.types import ConnectionOption, UpgradeProtocol
 
 __all__ = [
     "ConnectionOption",

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
 
 from adapters.asyncio.connection import Connection, clock
-from wsproto_core.asynchronous import AwaitablePong
-from wsproto_core.connection import Sendable, fragments_of
+from adapters.shared.asynchronous import AwaitablePong
+from adapters.shared.connection import Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
 from wsproto_core.protocol import Protocol
-from wsproto_core.typing import BytesLike, Data, Side
+from wsproto_core.types import BytesLike, Data, Side
 
 from .calls import Called, coroutine_function
 from .older_names import check_loop, deprecated, take_close_timeout, take_legacy_recv
@@ -84,7 +84,7 @@ class WebSocketCommonProtocol(Connection):
         **others: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             ping_interval: seconds from ping to ping; ``None`` for no pings.
             ping_timeout: seconds without a sign of life after a ping, after which the connection is
                 closed with code 1011; ``None`` for no limit.
@@ -207,7 +207,7 @@ class WebSocketCommonProtocol(Connection):
         If the connection is closed, awaiting what is returned raises :exc:`ConnectionClosed`; if nobody
         awaits it, the next call raises that itself.
 
-        Arguments:
+        Args:
             message: what to send.
             text, compress: see :meth:`adapters.asyncio.connection.Connection.send`.
             data: deprecated: the older name of ``message``.
@@ -241,7 +241,7 @@ class WebSocketCommonProtocol(Connection):
         The future's value is the latency in seconds; it may be ignored. See :meth:`send` for what is
         done at once, and for a closed connection.
 
-        Arguments:
+        Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
 
         Raises:
@@ -256,7 +256,7 @@ class WebSocketCommonProtocol(Connection):
 
         See :meth:`send` for what is done at once, and for a closed connection.
 
-        Arguments:
+        Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
 
         Raises:
@@ -269,7 +269,7 @@ class WebSocketCommonProtocol(Connection):
     ) -> Coroutine[Any, Any, R]:
         """Do something at once; return what waits until there is room for more.
 
-        Arguments:
+        Args:
             act: does it.
             again: does it when what it returns is awaited.
         """

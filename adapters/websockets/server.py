@@ -11,14 +11,14 @@ from typing import Any
 
 from adapters.asyncio import server as asyncio_server
 from adapters.asyncio.server import Server, ServerConnection
+from adapters.shared.serving import Handler
 from wsproto_core.events import Request
 from wsproto_core.exceptions import AbortHandshake, InvalidHandshake, InvalidOrigin, InvalidUpgrade
 from wsproto_core.extensions.base import ServerExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_SERVER
 from wsproto_core.http import Headers
 from wsproto_core.options import ExtraResponseHeaders, OriginLike, ProcessRequest, SelectSubprotocol
-from wsproto_core.serving import Handler
-from wsproto_core.typing import CloseCode, SocketPath, State, Subprotocol
+from wsproto_core.types import CloseCode, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
 from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
@@ -46,7 +46,7 @@ class WebSocketServer(Server):
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """
-        Arguments:
+        Args:
             loop: the event loop; it makes no difference.
         """
         super().__init__(_handler)
@@ -91,7 +91,7 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
         **others: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             ws_handler: what is run for the connection, given it and the request's path.
             ws_server: the server that it belongs to; ``None`` for none.
             ping_interval, ping_timeout, close_timeout, max_size, max_queue, read_limit, write_limit, loop:
@@ -138,7 +138,7 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
     ) -> str:
         """Perform the server's side of the opening handshake. The server calls it when a request is there.
 
-        Arguments:
+        Args:
             origins: accepted values of the ``Origin`` header; ``None`` among them accepts its lack.
             available_extensions: extension factories in order of preference.
             available_subprotocols: subprotocols in order of preference.
@@ -167,7 +167,7 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
     async def process_request(self, path: str, request_headers: Headers) -> Any:
         """Answer the HTTP request, or leave it to the opening handshake.
 
-        Arguments:
+        Args:
             path: the request's path, with its query.
             request_headers: its headers.
 
@@ -235,7 +235,7 @@ class Serve(asyncio_server.Serve):
         **kwds: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             ws_handler: a coroutine function that is run for each connection, given it and the
                 request's path.
             host, port: where to listen.
@@ -316,7 +316,7 @@ serve = Serve
 def unix_serve(ws_handler: Handler, path: SocketPath | None, **kwargs: Any) -> Serve:
     """Start a WebSocket server that listens on a Unix socket.
 
-    Arguments:
+    Args:
         ws_handler: see :func:`serve`.
         path: the socket's path.
         kwargs: the other arguments of :func:`serve`.

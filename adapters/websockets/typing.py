@@ -1,11 +1,11 @@
 """The types of what is sent, received and negotiated."""
 
-from wsproto_core.typing import (
+from wsproto_core.http.headers import HeadersLike
+from wsproto_core.types import (
     ConnectionOption,
     Data,
     ExtensionHeader,
     ExtensionParameter,
-    HeadersLike,
     Origin,
     Subprotocol,
     UpgradeProtocol,

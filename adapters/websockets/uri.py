@@ -1,5 +1,5 @@
 """WebSocket URIs."""
 
-from wsproto_core.uri import WebSocketURI, parse_uri
+from wsproto_core.http.uri import WebSocketURI, parse_uri
 
 __all__ = ["WebSocketURI", "parse_uri"]

@@ -13,7 +13,7 @@ from wsproto_core.extensions.base import (
     ServerExtensionFactory,
 )
 from wsproto_core.testing import connect
-from wsproto_core.typing import ExtensionName, ExtensionParameter
+from wsproto_core.types import ExtensionName, ExtensionParameter
 
 
 class Checksum(MessageExtension):

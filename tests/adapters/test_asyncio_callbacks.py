@@ -12,7 +12,7 @@ from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import QUIET, Log
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, TEXT, Frame, close_payload, request, response
 from wsproto_core import Close, ConcurrencyError, ConnectionClosedError, ConnectionClosedOK
-from wsproto_core.typing import Data, State
+from wsproto_core.types import Data, State
 
 from .event_loop import turns
 from .test_asyncio_fast_path import Counting

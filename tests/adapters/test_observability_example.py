@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import connect, serve
+from adapters.shared.connection import BaseConnection
 from wsproto_core import Statistics
-from wsproto_core.connection import BaseConnection
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROGRAM = DOCS / "examples" / "observability.py"

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from adapters.shared.connecting import connect_failure, in_order, look_up_number, refusal
+from adapters.shared.addresses import connect_failure, in_order, look_up_number, refusal
 
 SIX, FOUR = socket.AF_INET6, socket.AF_INET
 

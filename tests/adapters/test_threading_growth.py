@@ -13,7 +13,7 @@ import pytest
 
 import adapters.threading
 from adapters.threading import connect, serve
-from adapters.threading.broadcasting import Broadcast
+from adapters.threading.broadcast import Broadcast
 from adapters.threading.connection import Connection
 from adapters.threading.keeper import keeper
 from adapters.threading.waiting import Waiter, Waiting

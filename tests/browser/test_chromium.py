@@ -22,7 +22,7 @@ from adapters.asyncio import Server, ServerConnection, connect, serve
 from wsproto_core import ConnectionClosed, ConnectionClosedOK, Headers, Response, make_response
 from wsproto_core.extensions import Extension, ServerExtensionFactory
 from wsproto_core.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
-from wsproto_core.typing import ExtensionParameter
+from wsproto_core.types import ExtensionParameter
 
 from .devtools import TIMEOUT, Chromium, DevTools, DevToolsError, Page
 

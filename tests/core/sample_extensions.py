@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from wsproto_core.exceptions import InvalidPayload, NegotiationError
 from wsproto_core.extensions import ClientExtensionFactory, Extension, ServerExtensionFactory
-from wsproto_core.typing import ExtensionName, ExtensionParameter
+from wsproto_core.types import ExtensionName, ExtensionParameter
 
 
 class Xor(Extension):

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsproto_core import Headers, ServerProtocol, State, auth
-from wsproto_core.auth import (
+from adapters.shared import authentication as auth
+from adapters.shared.authentication import (
     AsyncBasicAuth,
     BasicAuth,
     BlockingBasicAuth,
@@ -22,8 +22,9 @@ from wsproto_core.auth import (
     read_credentials,
     unauthorized,
 )
+from wsproto_core import Headers, ServerProtocol, State
 from wsproto_core.exceptions import InvalidHeader, InvalidHeaderFormat, InvalidHeaderValue
-from wsproto_core.headers import build_authorization_basic
+from wsproto_core.http.grammar import build_authorization_basic
 
 from .helpers import Clock, request, written
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from wsproto_core.blocks import Once, keep_exception
+from adapters.shared.blocks import Once, keep_exception
 
 
 class Cancelled(BaseException):

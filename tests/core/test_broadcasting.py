@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
+from adapters.shared.asynchronous import AsyncConnection
+from adapters.shared.broadcast import broadcast
 from tests.counting import counting
-from wsproto_core.asynchronous import AsyncConnection
-from wsproto_core.broadcasting import broadcast
 
 from .helpers import CLOSE, Frame, close_payload, from_peer, opened_server, parse_frames
 

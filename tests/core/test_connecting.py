@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from adapters.shared.connecting import Connecting
 from wsproto_core import ClientProtocol, HandshakeTimeout, Headers, InvalidStatusCode, Response
-from wsproto_core.connecting import Connecting
-from wsproto_core.uri import WebSocketURI
+from wsproto_core.http.uri import WebSocketURI
 
 from .helpers import Clock
 

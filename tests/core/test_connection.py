@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from adapters.shared.connection import BaseConnection, fragments_of, takes_path
 from wsproto_core import ServerProtocol
-from wsproto_core.connection import BaseConnection, fragments_of, takes_path
 from wsproto_core.events import Close, Failure, Late, Ping
 from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.http import Response
 from wsproto_core.timers import Timer
-from wsproto_core.typing import State
+from wsproto_core.types import State
 
 
 class Connection(BaseConnection):

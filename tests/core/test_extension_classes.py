@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from wsproto_core.extensions.base import FrameExtension, MessageExtension
-from wsproto_core.typing import ExtensionName, Side
+from wsproto_core.types import ExtensionName, Side
 
 from .helpers import BINARY, CONTINUATION, Frame, from_peer, opened
 

@@ -19,7 +19,7 @@ from wsproto_core import (
 )
 from wsproto_core.exceptions import InvalidPayload, NegotiationError, PayloadTooBig, ProtocolError
 from wsproto_core.extensions import Extension, base
-from wsproto_core.extensions.base import accept_offers, check_accepted, offer_extensions
+from wsproto_core.handshake.negotiation import accept_offers, check_accepted, offer_extensions
 
 from .helpers import (
     BINARY,

@@ -19,7 +19,7 @@ from wsproto_core.exceptions import (
     InvalidUpgrade,
     NegotiationError,
 )
-from wsproto_core.handshake import (
+from wsproto_core.handshake.checks import (
     accept_key,
     build_request,
     build_response,
@@ -34,7 +34,7 @@ from wsproto_core.handshake import (
     select_subprotocol,
 )
 from wsproto_core.http import Headers
-from wsproto_core.typing import Subprotocol
+from wsproto_core.types import Subprotocol
 
 # RFC 6455 section 1.3
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

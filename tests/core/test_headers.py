@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsproto_core.exceptions import InvalidHeaderFormat, InvalidHeaderValue
-from wsproto_core.headers import (
+from wsproto_core.http.grammar import (
     build_authorization_basic,
     build_extension,
     build_host,
@@ -24,7 +24,7 @@ from wsproto_core.headers import (
     parse_subprotocol,
     parse_upgrade,
 )
-from wsproto_core.typing import ExtensionName
+from wsproto_core.types import ExtensionName
 
 tokens = st.text(string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=12)
 parameters = st.tuples(tokens, st.none() | tokens)

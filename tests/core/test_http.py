@@ -13,17 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsproto_core.exceptions import InvalidHandshake, InvalidMessage, InvalidState, SecurityError
-from wsproto_core.http import (
-    Headers,
-    HeadLimits,
-    MultipleValuesError,
-    Request,
-    RequestReader,
-    Response,
-    ResponseReader,
-    fields,
-    make_response,
-)
+from wsproto_core.http import Headers, MultipleValuesError, Request, Response, fields, make_response
+from wsproto_core.http.reading import RequestReader, ResponseReader
+from wsproto_core.limits import HeadLimits
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from adapters.shared.connection import BaseConnection
+from adapters.shared.logs import ConnectionLogger, FrameLog, describe, negotiated, shown
+from adapters.shared.reconnect import AsyncReconnecting
 from wsproto_core import (
     ClientProtocol,
     Headers,
@@ -23,12 +26,9 @@ from wsproto_core import (
     Side,
 )
 from wsproto_core.broadcast import Delivery, deliver
-from wsproto_core.connection import BaseConnection
 from wsproto_core.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from wsproto_core.logs import ConnectionLogger, FrameLog, describe, negotiated, shown
 from wsproto_core.options import Logger
 from wsproto_core.prepared import PreparedMessage
-from wsproto_core.reconnecting import AsyncReconnecting
 
 from .helpers import (
     BINARY,

@@ -15,7 +15,7 @@ from wsproto_core.messages import (
     MessageReader,
     MessageWriter,
 )
-from wsproto_core.typing import Data, ExtensionName
+from wsproto_core.types import Data, ExtensionName
 
 KEY = b"\x37\xfa\x21\x3d"
 

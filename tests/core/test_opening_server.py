@@ -37,7 +37,7 @@ from wsproto_core.exceptions import (
 )
 from wsproto_core.options import USER_AGENT
 from wsproto_core.timers import Timer
-from wsproto_core.typing import Subprotocol
+from wsproto_core.types import Subprotocol
 
 from .helpers import (
     ACCEPT,

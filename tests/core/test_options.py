@@ -10,22 +10,20 @@ from typing import Any
 import pytest
 
 from wsproto_core import OPTIONS, ClientProtocol, Headers, Protocol, ServerProtocol, Side
-from wsproto_core.http import HeadLimits
+from wsproto_core.connect.proxy import Proxy
+from wsproto_core.limits import HeadLimits, Watermarks, watermarks
 from wsproto_core.options import (
     USER_AGENT,
     ClientOptions,
     CommonOptions,
     ConnectOptions,
-    Marks,
     ServeOptions,
     ServerOptions,
     head_limits,
-    marks,
     resolve,
     split_options,
     unknown_option,
 )
-from wsproto_core.proxy import Proxy
 from wsproto_core.version import VERSION
 
 from .helpers import URI, Clock
@@ -439,7 +437,7 @@ def test_logger() -> None:
     ],
 )
 def test_high_and_low_marks(value: Any, divisor: int, expected: tuple[float, float]) -> None:
-    assert marks(value, divisor) == Marks(*expected)
+    assert watermarks(value, divisor) == Watermarks(*expected)
 
 
 def test_limits_on_the_handshake() -> None:

@@ -31,7 +31,6 @@ from wsproto_core.exceptions import (
     NegotiationError,
 )
 from wsproto_core.extensions import permessage_deflate as module
-from wsproto_core.extensions.base import accept_offers, check_accepted, offer_extensions
 from wsproto_core.extensions.permessage_deflate import (
     DEFAULT_CLIENT,
     DEFAULT_SERVER,
@@ -40,7 +39,8 @@ from wsproto_core.extensions.permessage_deflate import (
     PerMessageDeflate,
     ServerPerMessageDeflateFactory,
 )
-from wsproto_core.typing import ExtensionParameter
+from wsproto_core.handshake.negotiation import accept_offers, check_accepted, offer_extensions
+from wsproto_core.types import ExtensionParameter
 
 from .deflate import deflated, largest_distance, raw
 from .helpers import (

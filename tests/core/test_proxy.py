@@ -15,9 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_socks import ProxyType
 
-from wsproto_core.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, InvalidState
-from wsproto_core.http import HeadLimits
-from wsproto_core.proxy import (
+from wsproto_core.connect.proxy import (
     Proxy,
     Tunnel,
     bypasses_proxy,
@@ -26,7 +24,9 @@ from wsproto_core.proxy import (
     proxy_from_environment,
     socks_arguments,
 )
-from wsproto_core.uri import WebSocketURI, parse_uri
+from wsproto_core.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, InvalidState
+from wsproto_core.http.uri import WebSocketURI, parse_uri
+from wsproto_core.limits import HeadLimits
 
 from .helpers import Chunking, any_chunking
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsproto_core import ClientProtocol, ConnectionClosedError, Headers, Response
+from wsproto_core.connect.reconnect import ReconnectPolicy, exponential_delays, is_fatal, retry_after
 from wsproto_core.exceptions import (
     HandshakeTimeout,
     InvalidHandshake,
@@ -31,7 +32,6 @@ from wsproto_core.exceptions import (
     SecurityError,
     SocksError,
 )
-from wsproto_core.reconnect import ReconnectPolicy, exponential_delays, is_fatal, retry_after
 
 from .helpers import URI, Clock
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsproto_core import ClientProtocol, Headers, Response
+from wsproto_core.connect.redirects import MAX_REDIRECTS, Redirects, resolve_reference, same_origin
 from wsproto_core.exceptions import (
     InvalidHandshake,
     InvalidHeader,
@@ -19,8 +20,7 @@ from wsproto_core.exceptions import (
     RedirectHandshake,
     SecurityError,
 )
-from wsproto_core.redirects import MAX_REDIRECTS, Redirects, resolve_reference, same_origin
-from wsproto_core.uri import WebSocketURI, parse_uri
+from wsproto_core.http.uri import WebSocketURI, parse_uri
 
 from .helpers import Clock
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from adapters.shared.connecting import Connecting
 from wsproto_core import Headers, InvalidStatusCode, Response
-from wsproto_core.connecting import Connecting
-from wsproto_core.redirects import note_trust, without_certificate
+from wsproto_core.connect.redirects import note_trust, without_certificate
 
 from .helpers import Clock
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import Gone, HTTPException
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule, Subdomain, Submount
 
+from adapters.shared.routing import Route, Router, make_router
 from wsproto_core import ServerProtocol
 from wsproto_core.http import Headers, Request, Response
-from wsproto_core.routing import Route, Router, make_router
 
 from .helpers import Clock
 from .helpers import request as opening_request
@@ -758,5 +758,5 @@ def test_without_werkzeug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_werkzeug_is_not_imported_before_it_is_used() -> None:
-    program = "import sys, adapters.asyncio, wsproto_core.routing; sys.exit('werkzeug' in sys.modules)"
+    program = "import sys, adapters.asyncio, adapters.shared.routing; sys.exit('werkzeug' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from werkzeug.routing import BaseConverter, Map, Rule
 
+from adapters.shared.routing import MAX_STEPS, Route, Router
 from wsproto_core.http import Headers, Request, Response
-from wsproto_core.routing import MAX_STEPS, Route, Router
 
 HOST = "server.example.com"
 

@@ -27,7 +27,7 @@ from wsproto_core import (
     WebSocketException,
     make_response,
 )
-from wsproto_core.handshake import build_response
+from wsproto_core.handshake.checks import build_response
 from wsproto_core.http import Headers
 from wsproto_core.states import PHASES, TRANSITIONS, ClosingTimer, Input, Phase, diagram
 from wsproto_core.testing import Clock

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from wsproto_core.connecting import Connecting
-from wsproto_core.stream_options import (
+from adapters.shared.connecting import Connecting
+from adapters.shared.stream_options import (
     check_call,
     check_connect,
     check_names,
@@ -21,7 +21,7 @@ from wsproto_core.stream_options import (
     check_tasks,
     complete_tls,
 )
-from wsproto_core.uri import parse_uri
+from wsproto_core.http.uri import parse_uri
 
 from .helpers import Clock
 

@@ -22,7 +22,7 @@ from wsproto_core import (
     State,
     make_response,
 )
-from wsproto_core.client import ClientProtocol
+from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.testing import Clock, End, Link, connect
 from wsproto_core.timers import Timer
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsproto_core.exceptions import InvalidURI
-from wsproto_core.headers import build_host, parse_host
-from wsproto_core.uri import WebSocketURI, parse_uri, without_zone
+from wsproto_core.http.grammar import build_host, parse_host
+from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsproto_core.waiting import Line, Place, Waiters
+from adapters.shared.waiting import Line, Place, Waiters
 
 
 class Flag:

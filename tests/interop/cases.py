@@ -84,7 +84,7 @@ class Case:
     ) -> AsyncIterator[tuple[Connection, PeerConnection]]:
         """Open a connection; give it as we see it, and as they do.
 
-        Arguments:
+        Args:
             settings: the peer's.
             options: ours.
         """

@@ -67,7 +67,7 @@ def joined(
 ) -> AbstractAsyncContextManager[tuple[Connection, PeerConnection]]:
     """Open a connection as we ask for it; the peer agrees.
 
-    Arguments:
+    Args:
         asked: ``None`` for as much as there is.
         options: of our extension.
     """

@@ -146,7 +146,7 @@ def join(
 ) -> Link:
     """Do the opening handshake, as far as it goes.
 
-    Arguments:
+    Args:
         chunk: bytes that are carried at once; ``None`` for all that there are.
         request: of a client of theirs.
         answer: of a server of theirs.

@@ -20,7 +20,7 @@ from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import serialize_frame
 from wsproto_core.messages import MessageReader, MessageWriter
 from wsproto_core.observing import Excerpt, ObservedReader, Observer
-from wsproto_core.typing import Data, ExtensionName
+from wsproto_core.types import Data, ExtensionName
 
 KEY = b"\x37\xfa\x21\x3d"
 

@@ -1,4 +1,4 @@
-"""The interface of extensions, and their negotiation (RFC 6455 section 9).
+"""The interface of extensions (RFC 6455 section 9).
 
 An extension sees a message's payload piece by piece, as it arrives or as it is sent, so that a
 transformation costs no more memory than it needs itself. :class:`FrameExtension` and
@@ -13,20 +13,15 @@ connection has extensions of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from ..exceptions import NegotiationError
-from ..headers import build_extension, parse_extension
-from ..typing import ExtensionHeader, ExtensionName, ExtensionParameter
+from ..types import ExtensionName, ExtensionParameter
 
 __all__ = [
     "ClientExtensionFactory",
     "Extension",
     "ServerExtensionFactory",
-    "accept_offers",
-    "check_accepted",
-    "offer_extensions",
 ]
 
 
@@ -76,7 +71,7 @@ class Extension(ABC):
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         """Transform the next piece of the payload that arrives.
 
-        Arguments:
+        Args:
             data: the piece, in any chunking; may be empty.
             frame_end: whether it is the last of its frame.
             final: whether it is the last of its message.
@@ -93,7 +88,7 @@ class Extension(ABC):
     def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
         """Transform the payload of the next data frame to send.
 
-        Arguments:
+        Args:
             data: the frame's payload.
             first: whether it is the first of its message.
             final: whether it is the last of its message.
@@ -133,7 +128,7 @@ class FrameExtension(Extension):
     def decode_frame(self, payload: bytes, reserved_bits: int) -> bytes:
         """Transform the payload of a frame that has arrived.
 
-        Arguments:
+        Args:
             payload: the frame's.
             reserved_bits: those of the message's first frame.
         """
@@ -222,93 +217,3 @@ class ServerExtensionFactory(ABC):
         Raises:
             NegotiationError: this offer is declined.
         """
-
-
-def offer_extensions(factories: Iterable[ClientExtensionFactory]) -> str | None:
-    """Build the client's ``Sec-WebSocket-Extensions`` header, in order of preference."""
-    offers: list[ExtensionHeader] = [(factory.name, factory.get_request_params()) for factory in factories]
-    return build_extension(offers) if offers else None
-
-
-def check_accepted(
-    header_values: Sequence[str], factories: Sequence[ClientExtensionFactory]
-) -> list[Extension]:
-    """Make the client's extensions from the server's ``Sec-WebSocket-Extensions`` headers.
-
-    Raises:
-        InvalidHeaderFormat: a header does not match the grammar.
-        NegotiationError: the server accepted what was not offered (section 4.1), or twice, or with
-            parameters that are not acceptable, or two extensions use the same reserved bit.
-    """
-    extensions: list[Extension] = []
-    remaining = list(factories)
-    for value in header_values:
-        # Some servers send an empty header for no extension.
-        for name, params in parse_extension(value) if value else ():
-            factory = _accepted_factory(name, params, remaining, extensions)
-            remaining.remove(factory)
-    return extensions
-
-
-def _accepted_factory(
-    name: ExtensionName,
-    params: list[ExtensionParameter],
-    factories: Sequence[ClientExtensionFactory],
-    extensions: list[Extension],
-) -> ClientExtensionFactory:
-    """Find the offer that the server accepted, one of perhaps several with the same name."""
-    error: NegotiationError | None = None
-    for factory in factories:
-        if factory.name != name:
-            continue
-        try:
-            extension = factory.process_response_params(params, extensions)
-        except NegotiationError as reason:
-            error = error or reason
-            continue
-        _check_reserved_bits(extension, extensions)
-        extensions.append(extension)
-        return factory
-    raise error or NegotiationError(f"server accepted an extension that was not offered: {name!r}")
-
-
-def accept_offers(
-    header_values: Sequence[str], factories: Sequence[ServerExtensionFactory]
-) -> tuple[str | None, list[Extension]]:
-    """Choose among the client's offers, in the client's order of preference.
-
-    Returns the server's ``Sec-WebSocket-Extensions`` header, ``None`` when nothing was accepted,
-    and the extensions.
-
-    Raises:
-        InvalidHeaderFormat: a header does not match the grammar.
-        NegotiationError: two of the server's extensions use the same reserved bit.
-    """
-    extensions: list[Extension] = []
-    accepted: list[ExtensionHeader] = []
-    for value in header_values:
-        for name, params in parse_extension(value):
-            if any(extension.name == name for extension in extensions):
-                # "the server accepts at most one" of several offers of an extension (RFC 7692 section 5.1)
-                continue
-            for factory in factories:
-                if factory.name != name:
-                    continue
-                try:
-                    response_params, extension = factory.process_request_params(params, extensions)
-                except NegotiationError:
-                    continue
-                _check_reserved_bits(extension, extensions)
-                accepted.append((name, response_params))
-                extensions.append(extension)
-                break
-    return (build_extension(accepted) if accepted else None), extensions
-
-
-def _check_reserved_bits(extension: Extension, others: Iterable[Extension]) -> None:
-    for other in others:
-        if extension.reserved_bits & other.reserved_bits:
-            raise NegotiationError(
-                f"extensions {other.name!r} and {extension.name!r} both use reserved bit "
-                f"0x{extension.reserved_bits & other.reserved_bits:02X}: negotiate only one of them"
-            )

@@ -29,7 +29,7 @@ from ..exceptions import (
     InvalidPayload,
     NegotiationError,
 )
-from ..typing import ExtensionName, ExtensionParameter
+from ..types import ExtensionName, ExtensionParameter
 from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
 
 zlib: Any
@@ -127,7 +127,7 @@ class _Inflation:
 
     def __init__(self, bits: int, history: bytes) -> None:
         """
-        Arguments:
+        Args:
             bits: the window is of 2 to this power bytes.
             history: the last bytes of the messages before.
         """
@@ -233,7 +233,7 @@ class PerMessageDeflate(Extension):
         idle_timeout: float | None = None,
     ) -> None:
         """
-        Arguments:
+        Args:
             remote_no_context_takeover, remote_max_window_bits: how the peer compresses.
             local_no_context_takeover, local_max_window_bits: how this end may compress.
             used_window_bits: a limit on the window that this end compresses with, below which the
@@ -350,7 +350,7 @@ PARAMETERS = (
 def _parse_parameters(params: Sequence[ExtensionParameter], *, valueless_bits: bool) -> dict[str, int | bool]:
     """Parse parameters into a dictionary; those without a value are ``True``.
 
-    Arguments:
+    Args:
         valueless_bits: whether ``client_max_window_bits`` may have no value, as in a request.
     """
     parsed: dict[str, int | bool] = {}
@@ -398,7 +398,7 @@ class _Factory:
         idle_timeout: float | None = 30,
     ) -> None:
         """
-        Arguments:
+        Args:
             server_no_context_takeover: the server forgets what it has sent after each message.
             client_no_context_takeover: the same for the client. Without context takeover less
                 memory is used between messages, and similar messages compress much worse.

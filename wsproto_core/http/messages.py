@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import h11
 
-from ..typing import BytesLike, HeadersLike
-from .fields import Headers
+from ..types import BytesLike
+from .headers import Headers, HeadersLike
 
 __all__ = ["UPGRADE", "Request", "Response", "make_response"]
 

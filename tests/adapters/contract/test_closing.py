@@ -11,7 +11,7 @@ from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import QUIET, Log, wait_closed
 from tests.core.helpers import CLOSE, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, State
-from wsproto_core.typing import Close
+from wsproto_core.types import Close
 
 both_ends = pytest.mark.parametrize("end", ["client", "server"])
 with_tls = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import QUIET, wait_closed
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosedError
-from wsproto_core.typing import Close
+from wsproto_core.types import Close
 
 CLOSE_FRAME = Frame(CLOSE, close_payload(1011, "keepalive ping timeout"))
 

@@ -18,9 +18,9 @@ from werkzeug.routing import Rule
 
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
+from wsproto_core.connect.proxy import Proxy
 from wsproto_core.exceptions import InvalidProxy
 from wsproto_core.options import OPTIONS, ConnectOptions, ServeOptions
-from wsproto_core.proxy import Proxy
 
 pytestmark = pytest.mark.needs("sockets", "features")
 

@@ -16,6 +16,7 @@ from tests.adapters.runtimes.base import HOST, client_context, server_context
 from tests.adapters.runtimes.proxies import HTTPProxy, Proxy, SocksProxy, Target
 from tests.ports import free_port
 from wsproto_core import HandshakeTimeout, InvalidHandshake, InvalidStatusCode
+from wsproto_core.connect.proxy import parse_proxy
 from wsproto_core.exceptions import (
     InvalidProxy,
     InvalidProxyMessage,
@@ -24,7 +25,6 @@ from wsproto_core.exceptions import (
     SocksError,
 )
 from wsproto_core.options import USER_AGENT
-from wsproto_core.proxy import parse_proxy
 
 pytestmark = pytest.mark.needs("sockets", "features")
 

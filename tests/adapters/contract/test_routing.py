@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from werkzeug.routing import Map, Rule
 
+from adapters.shared.routing import Router
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, server_context
 from tests.core.helpers import Head, request
 from wsproto_core import ConnectionClosedError, InvalidStatusCode
 from wsproto_core.http import Headers, Request, Response
-from wsproto_core.routing import Router
 
 pytestmark = pytest.mark.needs("sockets")
 

@@ -18,18 +18,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Self
 
+from adapters.shared.connection import BaseConnection, fragments_of, takes_path
 from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, Protocol, ServerProtocol, State
-from wsproto_core.connection import BaseConnection, fragments_of, takes_path
 from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.events import Event as ProtocolEvent
 from wsproto_core.events import Pong
 from wsproto_core.exceptions import ConcurrencyError
-from wsproto_core.handshake import select_subprotocol
+from wsproto_core.handshake.checks import select_subprotocol
 from wsproto_core.http import Request
+from wsproto_core.http.uri import parse_uri
 from wsproto_core.options import ClientOptions, ConnectOptions, ServeOptions, ServerOptions, split_options
 from wsproto_core.testing import Clock, End, Link
-from wsproto_core.typing import StreamAction
-from wsproto_core.uri import parse_uri
+from wsproto_core.types import StreamAction
 
 from .base import DEADLINE, Event, Handler, Runtime, Task, echo
 from .peers import RawClient, RawServer, Stream

@@ -181,7 +181,7 @@ class HTTPProxy(Proxy):
         head: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n",
     ) -> None:
         """
-        Arguments:
+        Args:
             answer: what to answer instead of opening a tunnel.
             context: speak TLS.
             then: after that answer: "close", "reset", or "wait" for the client to close.
@@ -245,7 +245,7 @@ class SocksProxy(Proxy):
         self, credentials: tuple[str, str] | None = None, *, code: int = 0, silent: bool = False
     ) -> None:
         """
-        Arguments:
+        Args:
             credentials: what clients have to know, with SOCKS 5.
             code: answer by this code instead of connecting.
             silent: read, and do not answer at all.

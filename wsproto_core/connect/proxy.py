@@ -18,17 +18,13 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from .exceptions import (
-    InvalidMessage,
-    InvalidProxy,
-    InvalidProxyMessage,
-    InvalidProxyStatus,
-    SecurityError,
-)
-from .headers import build_authorization_basic
-from .http import Headers, HeadLimits, Request, ResponseReader
-from .typing import BytesLike
-from .uri import FORBIDDEN, WebSocketURI, host_in_uri, parse_authority, without_zone
+from ..exceptions import InvalidMessage, InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, SecurityError
+from ..http import Headers, Request
+from ..http.grammar import build_authorization_basic
+from ..http.reading import ResponseReader
+from ..http.uri import FORBIDDEN, WebSocketURI, host_in_uri, parse_authority, without_zone
+from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
+from ..types import BytesLike
 
 __all__ = [
     "Proxy",
@@ -57,8 +53,6 @@ _SEPARATORS = re.compile(r"[,\s]+")
 
 # RFC 1929 section 2
 _MAX_SOCKS_TEXT = 255
-
-_LIMITS = HeadLimits()
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ def parse_proxy(url: str, default_scheme: str = "http") -> Proxy:
     The default ports are 80 for ``http``, 443 for ``https`` and 1080 for SOCKS. User information is
     percent-decoded.
 
-    Arguments:
+    Args:
         url: the URL.
         default_scheme: what a URL without scheme means.
 
@@ -143,7 +137,7 @@ def choose_proxy(
 ) -> Proxy | None:
     """Return the proxy to connect through, or ``None`` to connect directly.
 
-    Arguments:
+    Args:
         proxy: the option: ``True`` for what the environment says, a proxy or its URL, ``None``.
         uri: what is to be connected to; with the host and the port that take the URI's place, if so.
         environment: the environment variables.
@@ -216,7 +210,7 @@ def bypasses_proxy(no_proxy: str, host: str, port: int) -> bool:
     Each but the last may be followed by ``:port`` (an IPv6 address then is in brackets). What is
     malformed means nothing.
 
-    Arguments:
+    Args:
         no_proxy: the list.
         host: lower-case host name or IP address, without brackets.
         port: TCP port.
@@ -270,10 +264,10 @@ class Tunnel:
         uri: WebSocketURI,
         *,
         user_agent_header: str | None = None,
-        limits: HeadLimits = _LIMITS,
+        limits: HeadLimits = DEFAULT_HEAD_LIMITS,
     ) -> None:
         """
-        Arguments:
+        Args:
             proxy: with the scheme ``http`` or ``https``.
             uri: what is to be connected to; with the host and the port that take the URI's place.
             user_agent_header: the ``User-Agent`` header to send; ``None`` for none.
@@ -338,7 +332,7 @@ def socks_arguments(proxy: Proxy, proxy_type: Any, connect: Callable[..., Any]) 
     It knows neither ``socks4a`` nor ``socks5h``: these are SOCKS 4 and 5 where the proxy looks up
     host names.
 
-    Arguments:
+    Args:
         proxy: the proxy.
         proxy_type: ``python_socks``' ``ProxyType``.
         connect: opens the stream to the proxy, in place of ``python_socks``, which tries one address of a

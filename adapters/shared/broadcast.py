@@ -1,4 +1,4 @@
-"""Broadcasts on asynchronous adapters: see :mod:`.broadcast` for what is decided about each connection."""
+"""Broadcasts on asynchronous adapters: what is decided for each connection is in the core."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any
 
+from wsproto_core.broadcast import BaseBroadcast, Delivery, SlowPolicy
+from wsproto_core.prepared import PreparedMessage
+from wsproto_core.types import BytesLike, Data
+
 from .asynchronous import AsyncConnection
-from .broadcast import BaseBroadcast, Delivery, SlowPolicy
-from .prepared import PreparedMessage
-from .typing import BytesLike, Data
 
 __all__ = ["Broadcast", "broadcast"]
 
@@ -109,7 +110,7 @@ def broadcast(
     a server's. Connections that are not open are passed over. One is slow if it is not writable: if
     more than ``write_limit`` bytes are on their way to it.
 
-    Arguments:
+    Args:
         connections: this adapter's connections.
         message: ``str`` is sent as text, bytes-like as binary; or what ``prepare`` returns.
         policy: what becomes of slow connections: ``"skip"`` them, ``"close"`` them with code 1013, or

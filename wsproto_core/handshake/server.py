@@ -7,8 +7,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple, Unpack
 
-from .events import Failure
-from .exceptions import (
+from ..events import Failure
+from ..exceptions import (
     AbortHandshake,
     HandshakeTimeout,
     InvalidHandshake,
@@ -20,9 +20,18 @@ from .exceptions import (
     NegotiationError,
     SecurityError,
 )
-from .extensions.base import Extension, accept_offers
-from .extensions.permessage_deflate import DEFAULT_SERVER, NAME
-from .handshake import (
+from ..extensions.base import Extension
+from ..extensions.permessage_deflate import DEFAULT_SERVER, NAME
+from ..http import Headers, Request, Response, make_response
+from ..http.headers import HeadersLike
+from ..http.reading import RequestReader, check_no_body
+from ..limits import watermarks
+from ..options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, resolve
+from ..protocol import Protocol
+from ..states import Input, Phase
+from ..timers import Timer
+from ..types import BytesLike, Side, Subprotocol
+from .checks import (
     build_response,
     check_extra_headers,
     check_host,
@@ -34,12 +43,7 @@ from .handshake import (
     select_subprotocol,
     to_origin_form,
 )
-from .http import Headers, Request, RequestReader, Response, check_no_body, make_response
-from .options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, marks, resolve
-from .protocol import Protocol
-from .states import Input, Phase
-from .timers import Timer
-from .typing import BytesLike, HeadersLike, Side, Subprotocol
+from .negotiation import accept_offers
 
 __all__ = ["Answer", "ServerProtocol"]
 
@@ -94,7 +98,7 @@ class ServerProtocol(Protocol):
         **options: Unpack[ServerOptions],
     ) -> None:
         """
-        Arguments:
+        Args:
             clock: returns the time in seconds; any origin, never going back.
             random: returns as many bytes as it is asked for; ``None`` for ``os.urandom``.
             date: returns the seconds since 1970, for the ``Date`` header of responses; ``None`` for
@@ -112,7 +116,7 @@ class ServerProtocol(Protocol):
         # A body is complained of later: another method is told first.
         self._reading = RequestReader(head_limits(settings), body=True)
         self._early = bytearray()  # what the client sends before it has an answer
-        self._early_limit = marks(settings["read_limit"], 2).high
+        self._early_limit = watermarks(settings["read_limit"], 2).high
         self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
 
     # Inputs
@@ -143,7 +147,7 @@ class ServerProtocol(Protocol):
     def configure(self, **options: Unpack[NegotiationOptions]) -> None:
         """Change what the opening handshake goes by, for this connection: the request may tell what.
 
-        Arguments:
+        Args:
             options: see :data:`~.options.OPTIONS`; what is not given stays as it is.
 
         Raises:
@@ -166,7 +170,7 @@ class ServerProtocol(Protocol):
         In that case there is a :class:`.Failure` event, and :attr:`handshake_error` says why. An error
         of ``process_response`` is answered with HTTP status 500.
 
-        Arguments:
+        Args:
             extra_headers: more headers for the response, after those of the option.
             select_subprotocol: chooses a subprotocol, if there is no option that does; given the
                 client's subprotocols and the server's, each of which may be none.
@@ -195,7 +199,7 @@ class ServerProtocol(Protocol):
         In both places, :exc:`.AbortHandshake` means the response that it holds, and
         :exc:`.NegotiationError` HTTP status 400 and a :class:`.Failure` event.
 
-        Arguments:
+        Args:
             result: ``None`` to accept, a :class:`.Response`, a triple of status, headers and body,
                 or an exception.
             select_subprotocol: see :meth:`accept`.
@@ -211,7 +215,7 @@ class ServerProtocol(Protocol):
         The functions of the application are called here, so that a program with threads need not hold
         a lock meanwhile: other inputs and commands are allowed before the answer is given.
 
-        Arguments:
+        Args:
             result, select_subprotocol: see :meth:`answer`.
 
         Raises:
@@ -233,7 +237,7 @@ class ServerProtocol(Protocol):
     def give_answer(self, answer: Answer) -> None:
         """Give the answer that was prepared, unless the request has been answered or the client has gone.
 
-        Arguments:
+        Args:
             answer: what :meth:`prepare_answer` returned.
         """
         if self._phase is Phase.CONNECTING:
@@ -269,7 +273,7 @@ class ServerProtocol(Protocol):
 
         Does nothing if the request has been answered.
 
-        Arguments:
+        Args:
             retry_after: seconds after which the client may try again (RFC 9110 section 10.2.3).
         """
         if self._phase is Phase.CONNECTING:
@@ -282,7 +286,7 @@ class ServerProtocol(Protocol):
 
         This is possible before there is a request, for a server that shuts down or has no time.
 
-        Arguments:
+        Args:
             response: with any status but 101; :func:`~.http.make_response` makes a complete one.
 
         Returns:

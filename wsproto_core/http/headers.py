@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import TypeAlias
 
-from ..typing import HeadersLike
+__all__ = ["Headers", "HeadersLike", "MultipleValuesError"]
 
-__all__ = ["Headers", "MultipleValuesError"]
+HeadersLike: TypeAlias = "Headers | Mapping[str, str] | Iterable[tuple[str, str]]"
+"""What is accepted wherever HTTP headers are given."""
 
 # RFC 9110 sections 11.6.2 and 11.7.2
 _CREDENTIALS = ("authorization", "proxy-authorization")

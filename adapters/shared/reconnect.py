@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar
 
+from wsproto_core.connect.reconnect import ReconnectPolicy
+from wsproto_core.exceptions import ConcurrencyError
+from wsproto_core.options import Logger
+from wsproto_core.types import Side
+
 from .asynchronous import AsyncConnection
 from .blocks import Once
-from .exceptions import ConcurrencyError
 from .logs import default_logger, describe, shown
-from .options import Logger
-from .reconnect import ReconnectPolicy
-from .typing import Side
 
 __all__ = ["AsyncReconnecting", "Attempts"]
 
@@ -35,7 +36,7 @@ class Attempts(Once, Generic[T]):
 
     def __init__(self, uri: str, *, clock: Callable[[], float], options: Any) -> None:
         """
-        Arguments:
+        Args:
             uri: what is connected to, for the log.
             clock: returns the time in seconds.
             options: the application's: ``reconnect_delays``, ``reconnect_fatal`` and ``logger``.
@@ -105,7 +106,7 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
         options: Any,
     ) -> None:
         """
-        Arguments:
+        Args:
             uri: what ``connect`` connects to, for the log.
             connect: opens a connection.
             sleep: waits for some seconds.

@@ -12,14 +12,15 @@ from contextlib import asynccontextmanager
 from typing import Any, NoReturn, Self, cast
 from typing import Protocol as Interface
 
+from wsproto_core.decoding import PieceConverter, check_decode, convert_message
+from wsproto_core.events import Fragment
+from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
+from wsproto_core.options import Logger
+from wsproto_core.protocol import Protocol
+from wsproto_core.types import BytesLike, CloseCode, Data, State
+
 from .blocks import keep_exception
 from .connection import BaseConnection, PongWaiter, Sendable, fragments_of, payload_size
-from .decoding import PieceConverter, check_decode, convert_message
-from .events import Fragment
-from .exceptions import ConnectionClosed, ConnectionClosedOK
-from .options import Logger
-from .protocol import Protocol
-from .typing import BytesLike, CloseCode, Data, State
 from .waiting import Line, Waiters
 
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Event", "Pieces"]
@@ -151,7 +152,7 @@ class AsyncConnection(BaseConnection, ABC):
         Cancelling it loses no message. After the connection is closed, messages that were received
         before are still returned.
 
-        Arguments:
+        Args:
             decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
 
         Raises:
@@ -178,7 +179,7 @@ class AsyncConnection(BaseConnection, ABC):
         the iteration is given up, the next call goes on with the same message; until its last piece
         has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
 
-        Arguments:
+        Args:
             decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
 
         Raises:
@@ -221,7 +222,7 @@ class AsyncConnection(BaseConnection, ABC):
         has not been sent or will be sent whole; within an iterable, a cancellation or an error fails
         the connection with code 1011.
 
-        Arguments:
+        Args:
             text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
             compress: ``True`` or ``False`` compresses this message or does not, if compression was
                 negotiated.
@@ -308,7 +309,7 @@ class AsyncConnection(BaseConnection, ABC):
         it may be ignored. It proves that the peer has received everything that was sent before.
         Cancelling it has no effect. It raises :exc:`ConnectionClosed` if there will be no pong.
 
-        Arguments:
+        Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
 
         Raises:
@@ -333,7 +334,7 @@ class AsyncConnection(BaseConnection, ABC):
     async def pong(self, data: Data | BytesLike = b"") -> None:
         """Send a pong that nobody asked for, as a heartbeat in one direction.
 
-        Arguments:
+        Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
 
         Raises:
@@ -354,7 +355,7 @@ class AsyncConnection(BaseConnection, ABC):
 
         Does nothing but wait if the connection is closing already.
 
-        Arguments:
+        Args:
             code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
             reason: at most 123 bytes in UTF-8.
 

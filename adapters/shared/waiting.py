@@ -61,7 +61,7 @@ class Line:
     def join(self, wake: Wake) -> Place:
         """Stand behind all others.
 
-        Arguments:
+        Args:
             wake: is called when it is one's turn, unless it is at once.
         """
         self._last = place = Place(self, self._last, wake)

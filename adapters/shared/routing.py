@@ -33,10 +33,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
-from .exceptions import InvalidHeader
-from .headers import build_host, parse_host
-from .http import Request, Response, make_response
-from .typing import HeadersLike
+from wsproto_core.exceptions import InvalidHeader
+from wsproto_core.http import Request, Response, make_response
+from wsproto_core.http.grammar import build_host, parse_host
+from wsproto_core.http.headers import HeadersLike
 
 if TYPE_CHECKING:
     from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
@@ -99,7 +99,7 @@ class Router:
 
     def __init__(self, url_map: Rules, server_name: str | None = None, url_scheme: str = "ws") -> None:
         """
-        Arguments:
+        Args:
             url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of. A rule's endpoint
                 is its handler.
             server_name: the server's name as clients know it, with its port unless that is the
@@ -148,7 +148,7 @@ class Router:
     def route(self, request: Request) -> Route | Response:
         """Find where a request leads to.
 
-        Arguments:
+        Args:
             request: with the headers and the method that it has.
 
         Returns:
@@ -208,7 +208,7 @@ class Router:
     def redirect(self, request: Request, location: str, status: int = 308) -> Response:
         """Make the response that redirects a request.
 
-        Arguments:
+        Args:
             request: the request.
             location: the ``Location`` header.
             status: what werkzeug would answer.
@@ -423,7 +423,7 @@ def make_router(
     A request that no rule matches is answered with HTTP status 404; one for which a rule has another
     URL, with a redirect. ``process_request`` comes first, and may answer the request itself.
 
-    Arguments:
+    Args:
         url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of; the endpoints are the
             handlers.
         server_name: the server's name as clients know it, with its port unless that is the scheme's

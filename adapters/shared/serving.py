@@ -11,18 +11,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from wsproto_core.events import Request
+from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
+from wsproto_core.frames import serialize_close
+from wsproto_core.handshake.checks import select_subprotocol
+from wsproto_core.handshake.server import ServerProtocol
+from wsproto_core.http import Headers, Response
+from wsproto_core.options import Logger, ServeOptions
+from wsproto_core.types import CloseCode, State, Subprotocol
+
 from .asynchronous import AsyncConnection
 from .connection import BaseConnection, takes_path
-from .events import Request
-from .exceptions import ConnectionClosed, InvalidHandshake
-from .frames import serialize_close
-from .handshake import select_subprotocol
-from .http import Headers, Response
 from .logs import describe, log_failure
-from .options import Logger, ServeOptions
 from .routing import Route, Router
-from .server import ServerProtocol
-from .typing import CloseCode, State, Subprotocol
 
 __all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "Handler", "check_plain"]
 
@@ -57,7 +58,7 @@ class BaseServer:
 
     def __init__(self, handler: Handler) -> None:
         """
-        Arguments:
+        Args:
             handler: what is run for each connection.
 
         Raises:
@@ -134,7 +135,7 @@ class BaseServer:
         once, and those whose request is not complete have a second to leave. In the handlers of open
         connections, ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000, 1001 or 1005.
 
-        Arguments:
+        Args:
             close_connections: ``False`` leaves the open ones to their handlers.
             code: close code for the open ones.
             reason: close reason for the open ones, at most 123 bytes in UTF-8.
@@ -149,7 +150,7 @@ class BaseServer:
     def shut_down(self, code: int | None, reason: str) -> None:
         """End opening handshakes and begin the closing ones.
 
-        Arguments:
+        Args:
             code: close code for the open connections; ``None`` leaves them to their handlers.
             reason: close reason.
         """
@@ -184,7 +185,7 @@ class BaseServerConnection(BaseConnection, ABC):
 
         By default this calls what the option of the same name gives.
 
-        Arguments:
+        Args:
             path: the request's path, with its query.
             request_headers: its headers.
 
@@ -204,7 +205,7 @@ class BaseServerConnection(BaseConnection, ABC):
         with the response that it holds. By default the preferences of both have the same weight, and
         nothing is refused. The option of the same name takes precedence over this method.
 
-        Arguments:
+        Args:
             client_subprotocols: what the client offers, in order of preference; may be empty.
             server_subprotocols: the option ``subprotocols``; may be empty.
         """
@@ -264,7 +265,7 @@ class BaseServerConnection(BaseConnection, ABC):
     def shut_down(self, code: int | None, reason: str) -> None:
         """The server is closing: end the opening handshake, or begin the closing one.
 
-        Arguments:
+        Args:
             code: close code; ``None`` leaves an open connection alone.
             reason: close reason.
         """
@@ -284,7 +285,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
         """Wait for something, but cancel it as soon as a condition is met.
 
-        Arguments:
+        Args:
             condition: it is looked at whenever anything about the connection has changed.
             work: what to wait for.
         """

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from wsproto_core.broadcast import BaseBroadcast, SlowPolicy
 from wsproto_core.prepared import PreparedMessage
-from wsproto_core.typing import BytesLike, Data
+from wsproto_core.types import BytesLike, Data
 
 from .connection import Connection
 
@@ -26,7 +26,7 @@ class Broadcast(BaseBroadcast[Connection]):
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the slow connections have room for the message, and send it on them.
 
-        Arguments:
+        Args:
             timeout: seconds to wait; ``None`` for any time.
 
         Raises:

@@ -17,17 +17,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import inf
 
 import h11
 
 from ..exceptions import InvalidMessage, InvalidState, SecurityError
-from ..typing import BytesLike
-from .fields import Headers
+from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
+from ..types import BytesLike
+from .headers import Headers
 from .messages import UPGRADE, Request, Response
 
-__all__ = ["HeadLimits", "RequestReader", "ResponseReader", "check_no_body"]
+__all__ = ["RequestReader", "ResponseReader", "check_no_body"]
 
 _CONTROL_IN_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 
@@ -55,22 +55,6 @@ _MAX_INFORMATIONAL = 64
 _MAX_CHUNK_HEADER = 512
 
 
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
-    """How large the head of a request or of a response may be; ``None`` removes a limit.
-
-    Attributes:
-        max_headers: number of header lines (a folded header is several).
-        max_header_line: bytes in a line, with its end; the request line and the status line too.
-        max_header_bytes: bytes in the whole head, with the blank line that ends it. This is also the
-            memory that a peer can make a reader hold, beyond the chunk that is just received.
-    """
-
-    max_headers: int | None = 128
-    max_header_line: int | None = 8192
-    max_header_bytes: int | None = 32768
-
-
 class _HeadScanner:
     """Finds the end of a head, and enforces the limits meanwhile.
 
@@ -91,7 +75,7 @@ class _HeadScanner:
         empty_lines: int = 0,
     ) -> None:
         """
-        Arguments:
+        Args:
             limits: how large a head may be.
             kind: "request" or "response", for messages.
             start: what the first bytes of a head match.
@@ -215,7 +199,7 @@ class RequestReader:
         body: whether there may be a body; it is in :attr:`trailing_data`, as far as it has come.
     """
 
-    def __init__(self, limits: HeadLimits = HeadLimits(), *, body: bool = False) -> None:
+    def __init__(self, limits: HeadLimits = DEFAULT_HEAD_LIMITS, *, body: bool = False) -> None:
         self.request: Request | None = None
         self.method: str | None = None
         self.version: str | None = None
@@ -290,7 +274,7 @@ class ResponseReader:
     """
 
     def __init__(
-        self, limits: HeadLimits = HeadLimits(), max_body: int = 65536, *, tunnel: bool = False
+        self, limits: HeadLimits = DEFAULT_HEAD_LIMITS, max_body: int = 65536, *, tunnel: bool = False
     ) -> None:
         self.head: Response | None = None
         self.response: Response | None = None

@@ -12,12 +12,12 @@ import sys
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from .extensions.base import Extension
-from .frames import FIN, RESERVED_BITS, RSV1, RSV2, RSV3, Opcode
-from .http import Headers, Request, Response
-from .observing import Excerpt, Observer
-from .options import Logger
-from .typing import Close, Side
+from wsproto_core.extensions.base import Extension
+from wsproto_core.frames import FIN, RESERVED_BITS, RSV1, RSV2, RSV3, Opcode
+from wsproto_core.http import Headers, Request, Response
+from wsproto_core.observing import Excerpt, Observer
+from wsproto_core.options import Logger
+from wsproto_core.types import Close, Side
 
 if TYPE_CHECKING:
     from .connection import BaseConnection
@@ -83,7 +83,7 @@ class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
 
     def __init__(self, logger: Logger, connection: BaseConnection) -> None:
         """
-        Arguments:
+        Args:
             logger: where to log; of a ``LoggerAdapter``, ``process`` is applied.
             connection: what is logged about.
         """
@@ -117,7 +117,7 @@ class FrameLog(Observer):
 
     def __init__(self, logger: Logger) -> None:
         """
-        Arguments:
+        Args:
             logger: where to log.
         """
         self._logger = logger
@@ -159,7 +159,7 @@ class FrameLog(Observer):
 def _frame(first: int, payload: Excerpt, original: Excerpt, message: int) -> str:
     """Describe a frame.
 
-    Arguments:
+    Args:
         first: its first byte.
         payload: of the frame as it is on the wire.
         original: what is shown of it.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from email.utils import parsedate_tz
 from typing import TypeAlias
 
-from .exceptions import (
+from ..exceptions import (
     ConnectionClosed,
     InvalidProxyStatus,
     InvalidStatusCode,
@@ -25,8 +25,8 @@ from .exceptions import (
     SecurityError,
     SocksError,
 )
-from .http import Headers
-from .randomness import random_bytes
+from ..http import Headers
+from ..randomness import random_bytes
 
 __all__ = ["Delays", "ReconnectPolicy", "exponential_delays", "is_fatal", "retry_after"]
 
@@ -60,7 +60,7 @@ def exponential_delays(
 ) -> Iterator[float]:
     """Yield delays for ever: each at random between the half of a bound and the bound, which grows.
 
-    Arguments:
+    Args:
         first: the first bound, in seconds.
         factor: by which the bound grows from one delay to the next.
         limit: the largest bound, in seconds.
@@ -97,7 +97,7 @@ class ReconnectPolicy:
         fatal: Callable[[BaseException], bool] | None = None,
     ) -> None:
         """
-        Arguments:
+        Args:
             delays: ``None`` for those of :func:`exponential_delays`.
             random: returns as many random bytes as it is asked for.
             fatal: tells whether an error is fatal; ``None`` for :func:`is_fatal`.
@@ -137,7 +137,7 @@ class ReconnectPolicy:
         After the second of several short ones, and each that follows, there is a delay: a server that
         accepts and closes would be asked again without end otherwise.
 
-        Arguments:
+        Args:
             lasted: how many seconds the connection was open.
         """
         if lasted >= SHORT:

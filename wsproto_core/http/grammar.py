@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
-from .exceptions import InvalidHeaderFormat, InvalidHeaderValue
-from .typing import (
+from ..exceptions import InvalidHeaderFormat, InvalidHeaderValue
+from ..types import (
     ConnectionOption,
     ExtensionHeader,
     ExtensionName,

@@ -5,29 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Unpack
 
-from .exceptions import (
-    HandshakeTimeout,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidStatusCode,
-)
-from .extensions.base import check_accepted, offer_extensions
-from .extensions.permessage_deflate import DEFAULT_CLIENT, NAME
-from .handshake import (
+from ..exceptions import HandshakeTimeout, InvalidHandshake, InvalidMessage, InvalidStatusCode
+from ..extensions.permessage_deflate import DEFAULT_CLIENT, NAME
+from ..http import Headers, Request
+from ..http.grammar import build_authorization_basic, build_host, build_subprotocol
+from ..http.reading import ResponseReader
+from ..http.uri import WebSocketURI, parse_uri
+from ..options import ClientOptions, head_limits, resolve
+from ..protocol import Protocol
+from ..states import Phase
+from ..timers import Timer
+from ..types import BytesLike, Side
+from .checks import (
     build_request,
     check_extra_headers,
     check_response,
     negotiate_subprotocol_response,
     override_headers,
 )
-from .headers import build_authorization_basic, build_host, build_subprotocol
-from .http import Headers, Request, ResponseReader
-from .options import ClientOptions, head_limits, resolve
-from .protocol import Protocol
-from .states import Phase
-from .timers import Timer
-from .typing import BytesLike, Side
-from .uri import WebSocketURI, parse_uri
+from .negotiation import check_accepted, offer_extensions
 
 __all__ = ["ClientProtocol"]
 
@@ -60,7 +56,7 @@ class ClientProtocol(Protocol):
         **options: Unpack[ClientOptions],
     ) -> None:
         """
-        Arguments:
+        Args:
             uri: a WebSocket URI (RFC 6455 section 3).
             clock: returns the time in seconds; any origin, never going back.
             random: returns as many bytes as it is asked for, from a strong source (RFC 6455
@@ -101,7 +97,7 @@ class ClientProtocol(Protocol):
         It is for whoever has spent a part of ``open_timeout`` before, by a redirect for example. In
         messages the timeout is what was configured.
 
-        Arguments:
+        Args:
             deadline: a time of the clock.
         """
         timeout = self._options["open_timeout"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .options import Logger
+from wsproto_core.options import Logger
 
 __all__ = ["Once", "keep_exception"]
 
@@ -41,7 +41,7 @@ def keep_exception(leaving: BaseException | None, logger: Logger) -> Iterator[No
     An error of closing is logged. A cancellation that arrives while closing waits gives way, as it would
     to an exception that is raised in a ``finally``. What ends the program does not.
 
-    Arguments:
+    Args:
         leaving: the exception that leaves the block; ``None`` lets everything out.
         logger: where to log.
     """

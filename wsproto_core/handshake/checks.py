@@ -17,7 +17,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from .exceptions import (
+from ..exceptions import (
     InvalidHeader,
     InvalidHeaderValue,
     InvalidMessage,
@@ -26,9 +26,9 @@ from .exceptions import (
     NegotiationError,
     hide_user_info,
 )
-from .headers import parse_connection, parse_host, parse_subprotocol, parse_upgrade
-from .http import Headers, Request
-from .typing import Origin, Subprotocol
+from ..http import Headers, Request
+from ..http.grammar import parse_connection, parse_host, parse_subprotocol, parse_upgrade
+from ..types import Origin, Subprotocol
 
 __all__ = [
     "accept_key",

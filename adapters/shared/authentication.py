@@ -6,7 +6,7 @@ be waited for. Waiting itself needs no runtime: what a coroutine awaits is not o
 
 Basic authentication sends the password as good as in clear: it needs TLS.
 
-A client's side is in :mod:`.headers` (``build_authorization_basic``) and :mod:`.client`, which sends
+A client's side is in :mod:`wsproto_core.http.grammar` and :mod:`wsproto_core.handshake.client`, which sends
 the user information of its URI.
 """
 
@@ -21,9 +21,13 @@ from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, TypeAlias, TypeVar
 
-from .exceptions import InvalidHeader, InvalidHeaderValue
-from .headers import build_authorization_basic, build_www_authenticate_basic, parse_authorization_basic
-from .http import Headers
+from wsproto_core.exceptions import InvalidHeader, InvalidHeaderValue
+from wsproto_core.http import Headers
+from wsproto_core.http.grammar import (
+    build_authorization_basic,
+    build_www_authenticate_basic,
+    parse_authorization_basic,
+)
 
 __all__ = [
     "AsyncBasicAuth",
@@ -51,7 +55,7 @@ def read_credentials(request_headers: Headers) -> Credentials:
 
     Raises:
         InvalidHeader: there is no ``Authorization`` header, or more than one.
-        InvalidHeaderFormat, InvalidHeaderValue: see :func:`~.headers.parse_authorization_basic`.
+        InvalidHeaderFormat, InvalidHeaderValue: see :func:`~.http.grammar.parse_authorization_basic`.
     """
     values = request_headers.get_all("Authorization")
     if not values:
@@ -64,7 +68,7 @@ def read_credentials(request_headers: Headers) -> Credentials:
 def unauthorized(realm: str, problem: str) -> tuple[HTTPStatus, Headers, bytes]:
     """Make the response that asks for credentials (RFC 9110 section 15.5.2).
 
-    Arguments:
+    Args:
         realm: see :func:`basic_auth_protocol_factory`.
         problem: what was wrong, to be read by people.
 
@@ -84,7 +88,7 @@ class FixedCredentials:
 
     def __init__(self, credentials: Credentials | Iterable[Credentials]) -> None:
         """
-        Arguments:
+        Args:
             credentials: a pair of username and password, or several pairs.
 
         Raises:
@@ -145,7 +149,7 @@ class BasicAuth:
 
     def __init__(self, *args: Any, realm: str, check_credentials: CheckCredentials, **kwargs: Any) -> None:
         """
-        Arguments:
+        Args:
             args, kwargs: what the connection takes.
             realm, check_credentials: see :func:`basic_auth_protocol_factory`.
         """
@@ -225,7 +229,7 @@ def basic_auth_protocol_factory(
 ) -> Callable[..., ConnectionT]:
     """Return what to give to ``serve`` as ``create_protocol`` to ask for HTTP Basic authentication.
 
-    Arguments:
+    Args:
         realm: the scope of protection, which clients show to their users. It should be ASCII only,
             since the encoding of other characters is not defined (RFC 7617 section 2).
         credentials: a pair of username and password, or several pairs; compared in constant time.

@@ -15,16 +15,17 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
-from .events import Close, Event, Failure, Late, Pong, Request, Response
-from .exceptions import ConcurrencyError
-from .extensions.base import Extension
-from .http import Headers
+from wsproto_core.events import Close, Event, Failure, Late, Pong, Request, Response
+from wsproto_core.exceptions import ConcurrencyError
+from wsproto_core.extensions.base import Extension
+from wsproto_core.http import Headers
+from wsproto_core.options import Logger
+from wsproto_core.prepared import PreparedMessage
+from wsproto_core.protocol import Protocol
+from wsproto_core.statistics import Statistics
+from wsproto_core.types import BytesLike, State, Subprotocol
+
 from .logs import ConnectionLogger, FrameLog, default_logger, describe, negotiated, shown
-from .options import Logger
-from .prepared import PreparedMessage
-from .protocol import Protocol
-from .statistics import Statistics
-from .typing import BytesLike, State, Subprotocol
 
 __all__ = [
     "BaseConnection",
@@ -177,7 +178,7 @@ class BaseConnection:
         A connection whose logger is enabled for this level when it is made does so by itself. This is
         for a few connections among many: call it in ``process_request``, say.
 
-        Arguments:
+        Args:
             logger: where to log them; ``None`` for this connection's :attr:`logger`.
 
         Raises:

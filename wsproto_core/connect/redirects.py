@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .exceptions import (
+from ..exceptions import (
     InvalidHandshake,
     InvalidHeader,
     InvalidHeaderValue,
@@ -27,8 +27,8 @@ from .exceptions import (
     SecurityError,
     hide_user_info,
 )
-from .http import Headers, Response
-from .uri import WebSocketURI, parse_uri
+from ..http import Headers, Response
+from ..http.uri import WebSocketURI, parse_uri
 
 __all__ = [
     "MAX_REDIRECTS",
@@ -82,7 +82,7 @@ class Redirects:
         self, uri: WebSocketURI, limit: int | None = MAX_REDIRECTS, *, fixed: str | None = None
     ) -> None:
         """
-        Arguments:
+        Args:
             uri: what the application wants to connect to.
             limit: how many redirects to follow; 0 for none, ``None`` for any number.
             fixed: the name of the option by which the application says where the stream leads to,
@@ -101,7 +101,7 @@ class Redirects:
         The user information in :attr:`uri` stays there for the same origin, and is dropped for
         another one. That in a ``Location`` is ignored: credentials are not for the server to choose.
 
-        Arguments:
+        Args:
             error: what the opening handshake raised.
 
         Raises:
@@ -148,7 +148,7 @@ class Redirects:
         in ``extra_headers``; its certificate is not checked against the given ``server_hostname``; and
         ``ssl`` is a context that has no certificate of ours: see :func:`without_certificate`.
 
-        Arguments:
+        Args:
             given: the application's options, ours and those of the runtime's call alike.
         """
         if not self.left_origin:
@@ -169,7 +169,7 @@ def note_trust(context: Any) -> None:
 
     Call it before the first handshake: that one adds certificates which it has found in a directory.
 
-    Arguments:
+    Args:
         context: an :class:`ssl.SSLContext`; ``True`` or ``None`` for the default one.
     """
     if context not in (None, True) and context not in _trusts_its_own:
@@ -185,7 +185,7 @@ def without_certificate(context: Any) -> Any:
     tells them: certificates in a directory are not among these. The system's certificates are trusted if
     the other one held none before its first handshake. ALPN protocols and the like are left behind.
 
-    Arguments:
+    Args:
         context: an :class:`ssl.SSLContext` for a client.
     """
     other = type(context)(context.protocol)
@@ -234,7 +234,7 @@ def resolve_reference(base: str, reference: str) -> str:
 
     ``http:`` and ``https:`` become ``ws:`` and ``wss:``. Nothing is validated.
 
-    Arguments:
+    Args:
         base: an absolute URI, to which the reference is relative.
         reference: absolute or relative.
     """

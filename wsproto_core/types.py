@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NewType, TypeAlias
-
-if TYPE_CHECKING:
-    from .http import Headers
+from typing import NewType, TypeAlias
 
 __all__ = [
     "BytesLike",
@@ -23,7 +19,6 @@ __all__ = [
     "ExtensionHeader",
     "ExtensionName",
     "ExtensionParameter",
-    "HeadersLike",
     "Origin",
     "Side",
     "SocketPath",
@@ -59,9 +54,6 @@ ExtensionParameter: TypeAlias = tuple[str, str | None]
 
 ExtensionHeader: TypeAlias = tuple[ExtensionName, list[ExtensionParameter]]
 """One extension in a ``Sec-WebSocket-Extensions`` header."""
-
-HeadersLike: TypeAlias = "Headers | Mapping[str, str] | Iterable[tuple[str, str]]"
-"""What is accepted wherever HTTP headers are given."""
 
 SocketPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 """Path of a Unix socket; a null character at the beginning makes it an abstract name, on Linux."""

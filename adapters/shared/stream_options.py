@@ -13,11 +13,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from .checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
-from .options import OPTIONS, unknown_option
-from .proxy import Proxy, parse_proxy
-from .typing import SocketPath
-from .uri import WebSocketURI, without_zone
+from wsproto_core.checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
+from wsproto_core.connect.proxy import Proxy, parse_proxy
+from wsproto_core.http.uri import WebSocketURI, without_zone
+from wsproto_core.options import OPTIONS, unknown_option
+from wsproto_core.types import SocketPath
 
 __all__ = [
     "GIVEN_STREAMS",
@@ -220,7 +220,7 @@ def _refuse(names: Iterable[str], given: Mapping[str, Any], reason: str) -> None
 def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
     """Check the options of a client's stream.
 
-    Arguments:
+    Args:
         uri: what to connect to.
         given: all options, of which ours have been checked, with ``path`` for a Unix socket.
 
@@ -278,7 +278,7 @@ def check_reconnect(given: Mapping[str, Any]) -> None:
 def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> str | None:
     """Check where a server listens, and the options of its streams.
 
-    Arguments:
+    Args:
         host: an address or name, several, or ``None`` for all interfaces.
         port: the TCP port.
         path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from .exceptions import InvalidURI
+from ..exceptions import InvalidURI
 
 __all__ = ["Authority", "WebSocketURI", "host_in_uri", "parse_authority", "parse_uri", "without_zone"]
 

@@ -1,0 +1,140 @@
+"""Sockets that connect: to which address of a host next, and what to tell if none answers.
+
+Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
+answer, the next one is tried. How to wait for them is the adapter's own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+__all__ = [
+    "ADDRESS_DELAY",
+    "RETRY_DELAY",
+    "Address",
+    "begin_connect",
+    "connect_failure",
+    "finish_connect",
+    "in_order",
+    "look_up_number",
+    "open_socket",
+    "refusal",
+]
+
+ADDRESS_DELAY = 0.25
+"""Seconds until the next address is tried while one does not answer (RFC 8305 section 5)."""
+
+RETRY_DELAY = 0.01
+"""Seconds until a Unix socket is tried again on which too many wait to be accepted: nothing tells when."""
+
+IN_PROGRESS = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+
+# What a system says of an address that it has no use for, such as IPv6 in many a container.
+UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+
+Address: TypeAlias = tuple[Any, Any, int, str, Any]
+"""What :func:`socket.getaddrinfo` returns several of."""
+
+
+def look_up_number(
+    host: str, port: int, family: int = 0, proto: int = 0, flags: int = 0
+) -> Sequence[Address] | None:
+    """Return the address of a host that is given by its number, without waiting; ``None`` for a name."""
+    try:
+        return socket.getaddrinfo(
+            host, port, family, socket.SOCK_STREAM, proto, flags | socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        return None
+
+
+def in_order(found: Sequence[Address], first_count: int = 1) -> list[Address]:
+    """Return addresses in the order in which to try them: their families alternate (RFC 8305 section 4).
+
+    Args:
+        found: in the order that the system prefers.
+        first_count: how many of the first family come before one of another.
+    """
+    first = [address for address in found if address[0] == found[0][0]]
+    rest = [address for address in found if address[0] != found[0][0]]
+    begin, first = first[: first_count - 1], first[first_count - 1 :]
+    mixed = [address for pair in zip(first, rest, strict=False) for address in pair]
+    return begin + mixed + first[len(rest) :] + rest[len(first) :]
+
+
+def open_socket(address: Address, local: Any = None) -> socket.socket:
+    """Return a non-blocking socket that can be connected to an address.
+
+    Args:
+        address: what it is to be connected to.
+        local: the address that it is bound to; ``None`` for any.
+
+    Raises:
+        OSError: that is not possible.
+    """
+    family, kind, proto, _, _ = address
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        if local is not None:
+            sock.bind(local)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def begin_connect(address: Address, local: Any = None) -> socket.socket:
+    """Begin to connect a socket: when it can be written, :func:`finish_connect` is to be called.
+
+    Args:
+        address, local: see :func:`open_socket`.
+
+    Raises:
+        OSError: it cannot be connected.
+        BlockingIOError: too many wait to be accepted on a Unix socket: try again.
+    """
+    sock = open_socket(address, local)
+    try:
+        code = sock.connect_ex(address[4])
+        if code not in IN_PROGRESS:
+            raise refusal(code, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def finish_connect(sock: socket.socket, address: Address) -> None:
+    """See whether a socket has been connected.
+
+    Raises:
+        OSError: it has not.
+    """
+    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise refusal(code, address)
+
+
+def refusal(code: int, address: Address) -> OSError:
+    """Return the error for an address that could not be connected to, of the class for its code."""
+    return OSError(code, f"{os.strerror(code)}: {address[4]}")
+
+
+def connect_failure(errors: Sequence[OSError]) -> OSError:
+    """Return the error to raise when no address could be connected to; it has the others as notes.
+
+    It is the first of those that say more than that the system has no use for the address.
+
+    Args:
+        errors: one for each address; at least one.
+    """
+    chosen = next((error for error in errors if error.errno not in UNUSABLE), errors[0])
+    for error in errors:
+        if error is not chosen:
+            chosen.add_note(f"and with another address: {error}")
+    return chosen

@@ -1,0 +1,57 @@
+"""Module names of version 0.1: each gives the module that has taken its place.
+
+Programs that import them go on working. Nothing in this project uses them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["MOVED", "install"]
+
+MOVED = {
+    "wsproto_core.asynchronous": "adapters.shared.asynchronous",
+    "wsproto_core.auth": "adapters.shared.authentication",
+    "wsproto_core.blocks": "adapters.shared.blocks",
+    "wsproto_core.broadcasting": "adapters.shared.broadcast",
+    "wsproto_core.client": "wsproto_core.handshake.client",
+    "wsproto_core.connecting": "adapters.shared.connecting",
+    "wsproto_core.connection": "adapters.shared.connection",
+    "wsproto_core.headers": "wsproto_core.http.grammar",
+    "wsproto_core.http.fields": "wsproto_core.http.headers",
+    "wsproto_core.http.readers": "wsproto_core.http.reading",
+    "wsproto_core.logs": "adapters.shared.logs",
+    "wsproto_core.proxy": "wsproto_core.connect.proxy",
+    "wsproto_core.reconnect": "wsproto_core.connect.reconnect",
+    "wsproto_core.reconnecting": "adapters.shared.reconnect",
+    "wsproto_core.redirects": "wsproto_core.connect.redirects",
+    "wsproto_core.routing": "adapters.shared.routing",
+    "wsproto_core.server": "wsproto_core.handshake.server",
+    "wsproto_core.serving": "adapters.shared.serving",
+    "wsproto_core.stream_options": "adapters.shared.stream_options",
+    "wsproto_core.typing": "wsproto_core.types",
+    "wsproto_core.uri": "wsproto_core.http.uri",
+    "wsproto_core.waiting": "adapters.shared.waiting",
+}
+"""What a module was called, and what it is called now."""
+
+
+class _Finder(MetaPathFinder, Loader):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The import system returns what is here afterwards: one module with two names, not a copy.
+        sys.modules[module.__name__] = importlib.import_module(MOVED[module.__name__])
+
+
+def install() -> None:
+    """Make the earlier names importable."""
+    sys.meta_path.append(_Finder())

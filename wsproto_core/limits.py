@@ -1,0 +1,46 @@
+"""Limits, as the parts of a connection are given them: watermarks, and the limits of an HTTP head."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+__all__ = ["DEFAULT_HEAD_LIMITS", "HeadLimits", "Pair", "Watermarks", "watermarks"]
+
+Pair: TypeAlias = tuple[int | None, int | None]
+"""A high and a low watermark, or the limits of a message and of a fragment, as an option gives them."""
+
+
+class Watermarks(NamedTuple):
+    """A high-water mark, at which to stop, and a low one, at which to resume."""
+
+    high: float
+    low: float
+
+
+def watermarks(value: int | Pair | None, divisor: int) -> Watermarks:
+    """Return the marks that an option asks for; by default the low one is a part of the high one."""
+    high, low = value if isinstance(value, tuple) else (value, None)
+    if high is None:
+        return Watermarks(math.inf, math.inf)
+    return Watermarks(high, high // divisor if low is None else low)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How large the head of a request or of a response may be; ``None`` removes a limit.
+
+    Attributes:
+        max_headers: number of header lines (a folded header is several).
+        max_header_line: bytes in a line, with its end; the request line and the status line too.
+        max_header_bytes: bytes in the whole head, with the blank line that ends it. This is also the
+            memory that a peer can make a reader hold, beyond the chunk that is just received.
+    """
+
+    max_headers: int | None = 128
+    max_header_line: int | None = 8192
+    max_header_bytes: int | None = 32768
+
+
+DEFAULT_HEAD_LIMITS = HeadLimits()
