@@ -62,6 +62,7 @@ bench: $(VENV)/.tools
 	$(BIN)/python bench/idle_connections.py 1000
 	$(BIN)/python bench/fairness.py 1024
 	$(BIN)/python bench/growth.py
+	$(BIN)/python bench/calls.py
 
 soak: $(VENV)/.tools
 	$(BIN)/python -m tests.soak.streaming --runs $(RUNS)00 $(SOAKED)

@@ -18,6 +18,7 @@ TIMEOUT = 100
 LITTLE = {
     "bomb": ["128"],
     "broadcast": ["100", "2"],
+    "calls": [],
     "compression_settings": ["3", "no compression", "the defaults"],
     "fairness": ["1024"],
     "growth": [],
@@ -27,7 +28,7 @@ LITTLE = {
 }
 """By script, its arguments."""
 
-LIMITED = ("fairness", "growth")
+LIMITED = ("calls", "fairness", "growth")
 """Those that measure each adapter and have limits."""
 
 ADAPTERS = ("asyncio", "uvloop", "trio", "threading", "anyio-asyncio", "anyio-trio")
@@ -80,6 +81,13 @@ def test_others_get_their_turn(adapter: str) -> None:
     assert done.stdout.count(f"\n| {adapter} ") >= 5
 
 
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_calls_of_an_echo(adapter: str) -> None:
+    done = run("calls", more=[adapter])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"^\| {adapter} \| \d+\.\d \| \d+ \|$", done.stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize("place", ["core", *ADAPTERS])
 def test_work_is_in_proportion(place: str) -> None:
     done = run("growth", more=[f"{place}: "])
@@ -93,6 +101,10 @@ def test_work_is_in_proportion(place: str) -> None:
         (
             "import bomb; bomb.LIMIT = 1000; bomb.main(128 * 2**20)",
             r"the peak rose by [\d.]+ times max_size",
+        ),
+        (
+            "import calls; calls.LIMITS['asyncio'] = 5; calls.main(['asyncio'], False)",
+            r"more calls than the limit: asyncio: \d+\.\d",
         ),
         (
             "import fairness; fairness.BYTES = 1000; fairness.main(64, 'asyncio')",
