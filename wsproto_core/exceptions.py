@@ -86,6 +86,12 @@ __all__ = [
 
 _SCHEME = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*+://")
 
+_EXCERPT = 1024
+"""Bytes of a response's body that are searched for its first line."""
+
+_LONGEST_LINE = 100
+"""Characters of that line that are shown."""
+
 
 class WebSocketException(Exception):
     """Base class of all exceptions that this library defines."""
@@ -99,6 +105,9 @@ class WebSocketException(Exception):
 class ConnectionClosed(WebSocketException):
     """The connection is closed: nothing more can be received, or nothing can be sent.
 
+    The message begins with the failure, if there was one ("connection lost: reset by peer"), otherwise
+    with "the connection is closed". The close frames follow.
+
     Attributes:
         code: the close code as section 7.1.5 of RFC 6455 defines it: the one in the peer's close
             frame, 1005 if that had none, 1006 if there was no close frame.
@@ -107,8 +116,9 @@ class ConnectionClosed(WebSocketException):
         sent: the close frame that was sent, or ``None``.
         received_first: whether the peer's close frame came before ours was sent; ``None`` unless
             there were both.
+        failure: the failure that ended the connection, in words; ``None`` if there was none.
 
-    What went wrong underneath (an ``OSError``, a ``ProtocolError``) is chained as ``__cause__``.
+    The exception underneath a failure (an ``OSError``, a ``ProtocolError``) is chained as ``__cause__``.
     """
 
     def __init__(
@@ -119,15 +129,32 @@ class ConnectionClosed(WebSocketException):
         received: Close | None = None,
         sent: Close | None = None,
         received_first: bool | None = None,
+        failure: str | None = None,
+        after_close: bool = False,
     ) -> None:
+        """
+        Args:
+            code: see the attributes, also for the next five arguments.
+            reason, received, sent, received_first, failure: see the attributes.
+            after_close: whether the connection was used after it had been closed or lost: then the
+                message begins with that.
+        """
         self.code = code
         self.reason = reason
         self.received = received
         self.sent = sent
         self.received_first = received_first
-        super().__init__(self._describe())
+        self.failure = failure
+        beginning = [] if failure and not after_close else ["the connection is closed"]
+        end = self.describe_end()
+        super().__init__(": ".join([*beginning, end]))
 
-    def _describe(self) -> str:
+    def describe_end(self) -> str:
+        """Describe the end of the connection in one line: the failure, if any, and the close frames."""
+        frames = self._describe_frames()
+        return f"{self.failure}; {frames}" if self.failure else frames
+
+    def _describe_frames(self) -> str:
         if self.received is None and self.sent is None:
             if self.code == CloseCode.ABNORMAL_CLOSURE:
                 return "no close frame was received or sent"
@@ -231,12 +258,31 @@ class InvalidStatusCode(InvalidHandshake):
     Attributes:
         status_code: the status.
         response: the whole response, with as much of its body as was received, or ``None``.
+        uri: the URI of the request, without user information, or ``None``.
     """
 
-    def __init__(self, status_code: int, response: Response | None = None) -> None:
+    def __init__(self, status_code: int, response: Response | None = None, uri: str | None = None) -> None:
         self.status_code = status_code
         self.response = response
-        super().__init__(f"server rejected the connection with HTTP status {status_code}, expected 101")
+        self.uri = uri
+        server = "server" if self.uri is None else f"server at {self.uri!r}"
+        message = f"{server} rejected the connection with HTTP status {status_code}, expected 101"
+        if status_code == 200:
+            message += ": is this a WebSocket endpoint?"
+        line = _first_line(b"" if response is None else response.body)
+        if line:
+            message += f"{' The' if status_code == 200 else '; the'} response begins with {line}"
+        super().__init__(message)
+
+
+def _first_line(body: bytes) -> str:
+    """Return the first line of a body that is not blank, escaped, at most 100 characters; "" if none."""
+    # The body may be long, and may be no text.
+    for line in body[:_EXCERPT].decode(errors="replace").splitlines():
+        line = line.strip()
+        if line:
+            return f"{line!a}" if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]!a}..."
+    return ""
 
 
 class NegotiationError(InvalidHandshake):

@@ -311,7 +311,12 @@ def prepare_data(data: Data | BytesLike) -> tuple[Opcode, bytes | bytearray | me
         return Opcode.BINARY, data
     if isinstance(data, memoryview):
         return Opcode.BINARY, _contiguous_bytes(data)
-    raise TypeError(f"data must be str or bytes-like, not {type(data).__name__}")
+    raise _wrong_type(data)
+
+
+def _wrong_type(data: object) -> TypeError:
+    hint = ": json.dumps() makes a str of it" if isinstance(data, dict) else ""
+    return TypeError(f"data must be str or bytes-like, not {type(data).__name__}{hint}")
 
 
 def encode_data(data: Data | BytesLike) -> bytes:

@@ -469,17 +469,19 @@ class Protocol(Getters):
         """Refuse a command that needs an open connection."""
         self._check_opened()
         if self._rules.state is not State.OPEN:
-            raise self.close_exception()
+            raise self._closing.exception(
+                receiving=self.receiving, good_codes=self.good_codes, after_close=True
+            )
 
-    def _set_cause(self, error: BaseException, *, remote: bool) -> None:
-        """Remember what went wrong. The phase that it leads to knows no second error."""
-        self._closing.cause = error
+    def _set_cause(self, error: BaseException, *, remote: bool, lost: bool = True) -> None:
+        """Remember the first error. The phase that it leads to knows no second error."""
+        self._closing.fail(error, lost=lost)
         self._inbox.notify(Failure(error, remote, self._closing.sent))
 
     def _refuse(self, error: Exception) -> None:
         """The opening handshake failed."""
         self.handshake_error = error
-        self._set_cause(error, remote=True)
+        self._set_cause(error, remote=True, lost=False)
         self._step(Input.REFUSED)
 
     # Time
@@ -583,7 +585,7 @@ class Protocol(Getters):
             return
         # Of what was given before the error was found, answers to deferred messages still go out.
         self._give_close(code, reason, drop=self._phase is not CLOSE_DEFERRED)
-        self._set_cause(error, remote=remote)
+        self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(Input.ERROR)
         self._inbox.reader.drop_all_but_messages()
         self._inbox.resume()

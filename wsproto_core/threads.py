@@ -66,7 +66,8 @@ def give_up(protocol: Protocol, error: Exception) -> None:
     for timer in Timer:
         protocol._timers.stop(timer)
     if protocol._rules is not PHASES[Phase.CLOSED]:
-        protocol._closing.cause = protocol._closing.cause or error
+        if protocol._closing.cause is None:
+            protocol._closing.fail(error, lost=False)
         inbox.notify(Failure(error, False, protocol._closing.sent))
     protocol._closing.deferred = None
     protocol._phase, protocol._rules = Phase.CLOSED, PHASES[Phase.CLOSED]

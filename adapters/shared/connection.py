@@ -25,7 +25,7 @@ from wsproto_core.protocol import Protocol
 from wsproto_core.statistics import Statistics
 from wsproto_core.types import BytesLike, State, Subprotocol
 
-from .logs import ConnectionLogger, FrameLog, default_logger, describe, negotiated, shown
+from .logs import ConnectionLogger, FrameLog, default_logger, describe, describe_end, negotiated, shown
 
 __all__ = [
     "BaseConnection",
@@ -189,7 +189,9 @@ class BaseConnection:
 
     def _check_not_receiving(self) -> None:
         if self._receiving:
-            raise ConcurrencyError("another task is receiving from this connection already")
+            raise ConcurrencyError(
+                "another task is receiving from this connection already: only one at a time may do so"
+            )
 
     def _handle_event(self, event: Event) -> None:
         """Log an event; complete the pings that a pong answers."""
@@ -246,7 +248,7 @@ class BaseConnection:
         """Log that the stream is closed: the end of a connection, or of an attempt at one."""
         error = self.protocol.handshake_error
         if error is None:
-            self.logger.info("connection closed: %s", describe(self.protocol.close_exception()))
+            self.logger.info("connection closed: %s", describe_end(self.protocol.close_exception()))
         elif not self._failure_logged:
             self.logger.info("opening handshake refused: %s", describe(error))
 
@@ -260,7 +262,9 @@ def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
     if isinstance(message, DATA_TYPES):
         return None
     if isinstance(message, Mapping):
-        raise TypeError("message must not be a mapping: sending its keys would hardly be meant")
+        raise TypeError(
+            f"message must not be a mapping, but it is a {type(message).__name__}: send json.dumps(message)"
+        )
     if isinstance(message, Iterable | AsyncIterable):
         return message
     raise TypeError(

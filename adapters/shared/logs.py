@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import FIN, RESERVED_BITS, RSV1, RSV2, RSV3, Opcode
 from wsproto_core.http import Headers, Request, Response
@@ -22,7 +23,16 @@ from wsproto_core.types import Close, Side
 if TYPE_CHECKING:
     from .connection import BaseConnection
 
-__all__ = ["ConnectionLogger", "FrameLog", "default_logger", "describe", "log_failure", "negotiated", "shown"]
+__all__ = [
+    "ConnectionLogger",
+    "FrameLog",
+    "default_logger",
+    "describe",
+    "describe_end",
+    "log_failure",
+    "negotiated",
+    "shown",
+]
 
 LONGEST = 200
 """Characters of a text that are shown, before those that cannot be printed are escaped."""
@@ -53,12 +63,22 @@ def shown(text: object) -> str:
     return ascii(text) if len(text) <= LONGEST else f"{text[:LONGEST]!a}..."
 
 
-def describe(error: BaseException) -> str:
-    """Describe an error in one line, with what caused it."""
-    text = shown(error)
+def describe(error: BaseException, text: str | None = None) -> str:
+    """Describe an error in one line, with its cause.
+
+    Args:
+        error: the error.
+        text: its description; ``None`` for its message.
+    """
+    text = shown(error if text is None else text)
     if error.__cause__ is not None:
         text += f", caused by {type(error.__cause__).__name__}: {shown(error.__cause__)}"
     return text
+
+
+def describe_end(error: ConnectionClosed) -> str:
+    """Describe the end of a connection in one line: a failure, the close frames, and the cause."""
+    return describe(error, error.describe_end())
 
 
 def log_failure(logger: Logger, message: str) -> None:

@@ -140,7 +140,9 @@ class Connection(Sending):
 
     def _check_receiver(self, waiter: Waiter | None) -> None:
         if self._receiver is not None and self._receiver is not waiter:
-            raise ConcurrencyError("another thread is receiving from this connection already")
+            raise ConcurrencyError(
+                "another thread is receiving from this connection already: only one at a time may do so"
+            )
 
     def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Data]:
         """Receive the next message in pieces, as they arrive.

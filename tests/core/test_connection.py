@@ -107,7 +107,8 @@ def test_log_of_a_closing(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert record.levelname == "INFO"
     assert record.getMessage().startswith(
-        "connection closed: 'no close frame was received or sent', caused by "
+        "connection closed: 'connection failed: the stream was closed before the opening handshake was done; "
+        "no close frame was received or sent', caused by InvalidMessage: "
     )
 
 

@@ -99,28 +99,42 @@ EXAMPLES = [
     (WebSocketException("message"), "message", {}),
     (
         ConnectionClosedError(1006, ""),
-        "no close frame was received or sent",
+        "the connection is closed: no close frame was received or sent",
         {"code": 1006, "reason": "", "received": None, "sent": None, "received_first": None},
     ),
-    (ConnectionClosed(4000, "why"), "closed with 4000 (private use) 'why'", {"code": 4000, "reason": "why"}),
+    (
+        ConnectionClosedError(1006, "", sent=Close(1011), failure="connection lost: reset by peer"),
+        "connection lost: reset by peer; sent 1011 (internal error); no close frame was received",
+        {"code": 1006, "failure": "connection lost: reset by peer"},
+    ),
+    (
+        ConnectionClosedError(1006, "", failure="connection lost: reset by peer", after_close=True),
+        "the connection is closed: connection lost: reset by peer; no close frame was received or sent",
+        {"code": 1006, "failure": "connection lost: reset by peer"},
+    ),
+    (
+        ConnectionClosed(4000, "why"),
+        "the connection is closed: closed with 4000 (private use) 'why'",
+        {"code": 4000, "reason": "why"},
+    ),
     (
         ConnectionClosedOK(1001, "going away", received=RECEIVED),
-        "received 1001 (going away) 'going away'; no close frame was sent",
+        "the connection is closed: received 1001 (going away) 'going away'; no close frame was sent",
         {"code": 1001, "reason": "going away", "received": RECEIVED, "sent": None},
     ),
     (
         ConnectionClosedError(1006, "", sent=Close(1011, "oops")),
-        "sent 1011 (internal error) 'oops'; no close frame was received",
+        "the connection is closed: sent 1011 (internal error) 'oops'; no close frame was received",
         {"code": 1006, "received": None, "sent": Close(1011, "oops")},
     ),
     (
         ConnectionClosedOK(1001, "going away", received=RECEIVED, sent=SENT, received_first=True),
-        "received 1001 (going away) 'going away'; then sent 1000 (normal closure)",
+        "the connection is closed: received 1001 (going away) 'going away'; then sent 1000 (normal closure)",
         {"received": RECEIVED, "sent": SENT, "received_first": True},
     ),
     (
         ConnectionClosedOK(1001, "going away", received=RECEIVED, sent=SENT, received_first=False),
-        "sent 1000 (normal closure); then received 1001 (going away) 'going away'",
+        "the connection is closed: sent 1000 (normal closure); then received 1001 (going away) 'going away'",
         {"received": RECEIVED, "sent": SENT, "received_first": False},
     ),
     (InvalidHandshake("message"), "message", {}),
@@ -147,8 +161,34 @@ EXAMPLES = [
     ),
     (
         InvalidStatusCode(404, Response(404, Headers(A="b"), b"body")),
-        "server rejected the connection with HTTP status 404, expected 101",
-        {"status_code": 404, "response": Response(404, Headers(A="b"), b"body")},
+        "server rejected the connection with HTTP status 404, expected 101; the response begins with 'body'",
+        {"status_code": 404, "response": Response(404, Headers(A="b"), b"body"), "uri": None},
+    ),
+    (
+        InvalidStatusCode(403, Response(403, body=b" \r\n\n  no \x1b[31m\xff\r\nmore"), "ws://a/?b"),
+        (
+            "server at 'ws://a/?b' rejected the connection with HTTP status 403, expected 101; "
+            r"the response begins with 'no \x1b[31m\ufffd'"
+        ),
+        {"uri": "ws://a/?b"},
+    ),
+    (
+        InvalidStatusCode(200, Response(200, body=b"x" * 101), "ws://a/"),
+        (
+            "server at 'ws://a/' rejected the connection with HTTP status 200, expected 101: "
+            f"is this a WebSocket endpoint? The response begins with '{'x' * 100}'..."
+        ),
+        {"status_code": 200},
+    ),
+    (
+        InvalidStatusCode(200),
+        "server rejected the connection with HTTP status 200, expected 101: is this a WebSocket endpoint?",
+        {"status_code": 200},
+    ),
+    (
+        InvalidStatusCode(500, Response(500, body=b" \n" * 2000 + b"too far")),
+        "server rejected the connection with HTTP status 500, expected 101",
+        {"status_code": 500},
     ),
     (NegotiationError("no"), "no", {}),
     (DuplicateParameter("a\n"), "duplicate extension parameter: 'a\\n'", {"name": "a\n"}),

@@ -175,7 +175,7 @@ class ClientProtocol(Protocol):
             return
         self._observer.response(self.response)
         if self.response.status != 101:
-            raise InvalidStatusCode(self.response.status, self.response)
+            raise InvalidStatusCode(self.response.status, self.response, str(self.uri))
         headers = self.response.headers
         check_response(headers, self._key)
         extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)

@@ -59,6 +59,16 @@ _INTERNAL_ERROR = Response(
 )
 
 
+_WEBSOCKET_ONLY = """
+This URI is for WebSocket clients. A browser's address bar and HTTP clients cannot open it: use a WebSocket
+client, with a URI that begins with ws:// (or wss:// for TLS), as in JavaScript: new WebSocket("ws://...").
+"""
+
+_VERSION_13 = """
+This server speaks version 13 of the WebSocket protocol (RFC 6455).
+"""
+
+
 class Answer(NamedTuple):
     """An answer to the opening handshake's request that has been made, and not been given."""
 
@@ -447,6 +457,8 @@ class ServerProtocol(Protocol):
             headers["Sec-WebSocket-Version"] = "13"
         # What the client sent is shown with repr() in the message: it cannot be taken for markup of ours.
         body = f"Failed to open a WebSocket connection: {error}.\n"
+        if status == HTTPStatus.UPGRADE_REQUIRED:
+            body += _WEBSOCKET_ONLY if isinstance(error, InvalidUpgrade) else _VERSION_13
         answer = self._responding(Response(status, headers, body.encode(errors="backslashreplace")))
         return answer._replace(error=error, remote=True)
 

@@ -141,7 +141,9 @@ class MemoryConnection(BaseConnection):
 
     async def _receive(self, following: Callable[[], Any]) -> Any:
         if self._receiving:
-            raise ConcurrencyError("another task is receiving from this connection already")
+            raise ConcurrencyError(
+                "another task is receiving from this connection already: only one at a time may do so"
+            )
         found = following()
 
         def ready() -> bool:
