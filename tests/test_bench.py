@@ -85,7 +85,7 @@ def test_others_get_their_turn(adapter: str) -> None:
 def test_calls_of_an_echo(adapter: str) -> None:
     done = run("calls", more=[adapter])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"^\| {adapter} \| \d+\.\d \| \d+ \|$", done.stdout, re.MULTILINE)
+    assert re.search(rf"^\| {adapter} \| \d+ \| \d+ \|$", done.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("place", ["core", *ADAPTERS])
@@ -104,7 +104,7 @@ def test_work_is_in_proportion(place: str) -> None:
         ),
         (
             "import calls; calls.LIMITS['asyncio'] = 5; calls.main(['asyncio'], False)",
-            r"more calls than the limit: asyncio: \d+\.\d",
+            r"more calls than the limit: asyncio: \d+",
         ),
         (
             "import fairness; fairness.BYTES = 1000; fairness.main(64, 'asyncio')",
