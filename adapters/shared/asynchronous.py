@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, Self, cast
+from typing import Any, Literal, NoReturn, Self, TypeVar, cast, overload
 from typing import Protocol as Interface
 
 from wsproto_core.decoding import PieceConverter, check_decode, convert_message
@@ -32,6 +32,9 @@ CALL = TURN // 64
 """Bytes that a call counts for, beside those of its message."""
 
 
+DataT = TypeVar("DataT", bound=Data)
+
+
 class Event(Interface):
     """Something that can be waited for once: the ``Event`` of asyncio, trio and anyio."""
 
@@ -46,7 +49,7 @@ class AwaitablePong(PongWaiter, Awaitable[float], Interface):
     """What ``ping`` returns."""
 
 
-class Pieces(AsyncIterator[Data]):
+class Pieces(AsyncIterator[DataT]):
     """The pieces of one message, as they arrive: what ``recv_streaming`` returns.
 
     It is no generator, so that there is nothing to clean up when it is given up: runtimes complain
@@ -58,13 +61,13 @@ class Pieces(AsyncIterator[Data]):
         self._converter = PieceConverter(decode)
         self._final = False
 
-    async def __anext__(self) -> Data:
+    async def __anext__(self) -> DataT:
         while not self._final:
             fragment = await self._connection._next_fragment()
             self._final = fragment.final
             piece = self._converter.convert(fragment.data, fragment.final)
             if piece:
-                return piece
+                return cast(DataT, piece)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -146,6 +149,15 @@ class AsyncConnection(BaseConnection, ABC):
 
     # Receiving
 
+    @overload
+    async def recv(self, decode: Literal[True]) -> str: ...
+
+    @overload
+    async def recv(self, decode: Literal[False]) -> bytes: ...
+
+    @overload
+    async def recv(self, decode: bool | None = None) -> Data: ...
+
     async def recv(self, decode: bool | None = None) -> Data:
         """Receive the next message: ``str`` for text, ``bytes`` for binary.
 
@@ -172,7 +184,16 @@ class AsyncConnection(BaseConnection, ABC):
         self._taken()
         return message if decode is None else convert_message(message, decode)
 
-    def recv_streaming(self, decode: bool | None = None) -> Pieces:
+    @overload
+    def recv_streaming(self, decode: Literal[True]) -> Pieces[str]: ...
+
+    @overload
+    def recv_streaming(self, decode: Literal[False]) -> Pieces[bytes]: ...
+
+    @overload
+    def recv_streaming(self, decode: bool | None = None) -> Pieces[Data]: ...
+
+    def recv_streaming(self, decode: bool | None = None) -> Pieces[Any]:
         """Receive the next message in pieces, as they arrive: an asynchronous iterator.
 
         Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If

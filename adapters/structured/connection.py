@@ -17,7 +17,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal, overload
 
 from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, Event
 from adapters.shared.connection import advance
@@ -126,6 +126,15 @@ class StructuredConnection(AsyncConnection):
     async def _let_others_run(self) -> None:
         self._sends_left = self._reads_left = TURN
         await self.runtime.checkpoint()
+
+    @overload
+    async def recv(self, decode: Literal[True]) -> str: ...
+
+    @overload
+    async def recv(self, decode: Literal[False]) -> bytes: ...
+
+    @overload
+    async def recv(self, decode: bool | None = None) -> Data: ...
 
     async def recv(self, decode: bool | None = None) -> Data:
         await self.runtime.checkpoint_if_cancelled()

@@ -22,7 +22,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Literal, Self, overload
 
 from adapters.shared.blocks import keep_exception
 from adapters.shared.sockets import prepare_socket
@@ -87,6 +87,15 @@ class Connection(Sending):
 
     # Receiving
 
+    @overload
+    def recv(self, decode: Literal[True], *, timeout: float | None = None) -> str: ...
+
+    @overload
+    def recv(self, decode: Literal[False], *, timeout: float | None = None) -> bytes: ...
+
+    @overload
+    def recv(self, decode: bool | None = None, *, timeout: float | None = None) -> Data: ...
+
     def recv(self, decode: bool | None = None, *, timeout: float | None = None) -> Data:
         """Receive the next message: ``str`` for text, ``bytes`` for binary.
 
@@ -144,7 +153,18 @@ class Connection(Sending):
                 "another thread is receiving from this connection already: only one at a time may do so"
             )
 
-    def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Data]:
+    @overload
+    def recv_streaming(self, decode: Literal[True], *, timeout: float | None = None) -> Iterator[str]: ...
+
+    @overload
+    def recv_streaming(self, decode: Literal[False], *, timeout: float | None = None) -> Iterator[bytes]: ...
+
+    @overload
+    def recv_streaming(
+        self, decode: bool | None = None, *, timeout: float | None = None
+    ) -> Iterator[Data]: ...
+
+    def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Any]:
         """Receive the next message in pieces, as they arrive.
 
         Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast, overload
 
 from adapters.asyncio.connection import Connection, clock
 from adapters.shared.asynchronous import AwaitablePong
@@ -172,6 +172,15 @@ class WebSocketCommonProtocol(Connection):
             return self._place[name]
         address = getattr(self, end)
         return None if address is None else address[index]
+
+    @overload
+    async def recv(self, decode: Literal[True]) -> str: ...
+
+    @overload
+    async def recv(self, decode: Literal[False]) -> bytes: ...
+
+    @overload
+    async def recv(self, decode: bool | None = None) -> Data: ...
 
     async def recv(self, decode: bool | None = None) -> Data:
         try:
