@@ -64,7 +64,7 @@ class ClientConnection(Connection):
         protocol = ClientProtocol(uri, clock=clock(loop), **ours)
         super().__init__(protocol, options.get("logger"), loop)
 
-    async def wait_opened(self) -> None:
+    async def _wait_opened(self) -> None:
         """Wait until the opening handshake is done.
 
         Raises:
@@ -112,7 +112,7 @@ class Connect(Opening[ClientConnection]):
                 try:
                     async with asyncio.timeout_at(connecting.deadline) as timeout:
                         await self._open_stream(connecting, connection)
-                    await connection.wait_opened()
+                    await connection._wait_opened()
                 except InvalidStatusCode as error:
                     connection.abort()
                     connecting.follow(error)

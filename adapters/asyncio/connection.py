@@ -203,7 +203,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             # A task that does nothing but send has to get to know it.
             await self._wait_until(lambda: not self.protocol.receiving)
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
         if self.protocol.state is State.OPEN:
             self.protocol.close(CloseCode.GOING_AWAY)
@@ -275,7 +275,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._read_rest()
         self.protocol.connection_lost(exc)
         self._react()
-        self.log_closed()
+        self._log_closed()
 
     # How it is done
 

@@ -114,7 +114,7 @@ class ServerConnection(Connection, AsyncServerConnection):
         finally:
             self._task = None
             if not self._stream_lost:
-                self.abandon()
+                self._abandon()
             self._leave()
 
     def _leave(self) -> None:
@@ -231,8 +231,8 @@ class Server(BaseServer):
             raise
         await self.wait_closed()
 
-    def shut_down(self, code: int | None, reason: str) -> None:
-        super().shut_down(code, reason)
+    def _shut_down(self, code: int | None, reason: str) -> None:
+        super()._shut_down(code, reason)
         self._close_called.set()
         loop = self.listener.get_loop()
         if not isinstance(loop, asyncio.SelectorEventLoop):

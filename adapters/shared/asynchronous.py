@@ -139,7 +139,7 @@ class AsyncConnection(BaseConnection, ABC):
         """A message or a piece of one has been taken: see whether reading has to be resumed."""
 
     @abstractmethod
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
 
     async def _refuse(self) -> NoReturn:
@@ -398,13 +398,13 @@ class AsyncConnection(BaseConnection, ABC):
     async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if not isinstance(exc, Exception | None):
             # Cancelled, or the program ends: this is not the time to wait.
-            self.abandon()
+            self._abandon()
             return
         with keep_exception(exc, self.logger):
             try:
                 await (self.close() if exc is None else self.close(CloseCode.INTERNAL_ERROR))
             except BaseException:
-                self.abandon()
+                self._abandon()
                 raise
 
     # Waiting

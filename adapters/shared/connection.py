@@ -200,7 +200,7 @@ class BaseConnection:
                 waiter = self._pings.pop(data, None)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(latency)
-        self.log_event(event)
+        self._log_event(event)
 
     def _fail_pings(self) -> None:
         """There will be no more pongs."""
@@ -209,7 +209,7 @@ class BaseConnection:
             if not waiter.done():
                 waiter.set_exception(self.protocol.close_exception())
 
-    def log_event(self, event: Event) -> None:
+    def _log_event(self, event: Event) -> None:
         """Log what is worth a line: openings, failures, a blocked event loop.
 
         Nothing from the peer is written as it came: control characters are escaped.
@@ -217,7 +217,7 @@ class BaseConnection:
         logger = self.logger
         match event:
             case Response():
-                self.log_open()
+                self._log_open()
             case Pong():
                 for _, latency in event.answered:
                     logger.debug("ping answered after %.6f seconds", latency)
@@ -238,13 +238,13 @@ class BaseConnection:
                     event.seconds,
                 )
 
-    def log_open(self) -> None:
+    def _log_open(self) -> None:
         """Log that there is a connection."""
         self.logger.info("connection open")
         if self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug("%s", negotiated(self.extensions, self.subprotocol))
 
-    def log_closed(self) -> None:
+    def _log_closed(self) -> None:
         """Log that the stream is closed: the end of a connection, or of an attempt at one."""
         error = self.protocol.handshake_error
         if error is None:

@@ -52,7 +52,6 @@ class BaseServer:
     until its stream is closed and its handler has returned.
 
     Attributes:
-        handler_takes_path: whether the handler wants the request's path as its second argument.
         closing: whether it is closed or closing.
     """
 
@@ -64,7 +63,7 @@ class BaseServer:
         Raises:
             TypeError: it cannot be called with a connection, nor with that and a path.
         """
-        self.handler_takes_path = takes_path(handler)
+        self._handler_takes_path = takes_path(handler)
         self.closing = False
         self._connections: set[Any] = set()
         self._places_taken = 0
@@ -94,24 +93,24 @@ class BaseServer:
         self._connections.add(connection)
         self._admit(connection)
         if self.closing:
-            connection.shut_down(None, "")
+            connection._shut_down(None, "")
 
     def _admit(self, connection: BaseServerConnection) -> bool:
         """Give a connection a place under ``max_connections``, if there is one; return whether it has one.
 
         Who got none when it was accepted may get one that has become free when its request is there.
         """
-        limit = connection.max_connections
-        if not connection.has_place and (limit is None or self._places_taken < limit):
-            connection.has_place = True
+        limit = connection._max_connections
+        if not connection._has_place and (limit is None or self._places_taken < limit):
+            connection._has_place = True
             self._places_taken += 1
-        return connection.has_place
+        return connection._has_place
 
     def _leave(self, connection: BaseServerConnection) -> None:
         """A connection has ended, and nobody has to wait for it."""
         self._connections.discard(connection)
-        if connection.has_place:
-            connection.has_place = False
+        if connection._has_place:
+            connection._has_place = False
             self._places_taken -= 1
 
     def _check_may_wait(self) -> None:
@@ -145,9 +144,9 @@ class BaseServer:
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        self.shut_down(code if close_connections else None, reason)
+        self._shut_down(code if close_connections else None, reason)
 
-    def shut_down(self, code: int | None, reason: str) -> None:
+    def _shut_down(self, code: int | None, reason: str) -> None:
         """End opening handshakes and begin the closing ones.
 
         Args:
@@ -156,7 +155,7 @@ class BaseServer:
         """
         self.closing = True
         for connection in self.connections:
-            connection.shut_down(code, reason)
+            connection._shut_down(code, reason)
 
 
 class BaseServerConnection(BaseConnection, ABC):
@@ -165,20 +164,18 @@ class BaseServerConnection(BaseConnection, ABC):
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
 
     Attributes:
-        max_connections: the option of this name.
-        has_place: whether it counts against that.
         route: on a server made by ``route``, where the request leads to; ``None`` before that is known.
     """
 
     protocol: ServerProtocol
-    has_place = False
+    _has_place = False  # whether it counts against max_connections
     route: Route | None = None
 
     def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
         self.handler = handler
         self.server = server
         self._process_request = options.get("process_request")
-        self.max_connections = options.get("max_connections")
+        self._max_connections = options.get("max_connections")
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
         """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
@@ -235,7 +232,7 @@ class BaseServerConnection(BaseConnection, ABC):
         return None
 
     def _call_handler(self) -> Any:
-        return self.handler(self, self.path) if self.server.handler_takes_path else self.handler(self)
+        return self.handler(self, self.path) if self.server._handler_takes_path else self.handler(self)
 
     def _judge(self, error: Exception) -> CloseCode:
         """Log what a handler raised, and say by which code the connection is to be closed."""
@@ -262,7 +259,7 @@ class BaseServerConnection(BaseConnection, ABC):
         """Whether what calls this is the connection's own handler, or a hook."""
 
     @abstractmethod
-    def shut_down(self, code: int | None, reason: str) -> None:
+    def _shut_down(self, code: int | None, reason: str) -> None:
         """The server is closing: end the opening handshake, or begin the closing one.
 
         Args:
@@ -290,7 +287,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
             work: what to wait for.
         """
 
-    def shut_down(self, code: int | None, reason: str) -> None:
+    def _shut_down(self, code: int | None, reason: str) -> None:
         self._begin_shut_down(code, reason)
         self._react()
 
@@ -324,7 +321,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         self._tell_if_late(result)
         self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
         if self.protocol.handshake_error is None:
-            self.log_open()
+            self._log_open()
         self._react()
 
     async def _handle(self) -> None:

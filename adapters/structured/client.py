@@ -40,7 +40,7 @@ class StructuredClientConnection(StructuredConnection):
         protocol = ClientProtocol(uri, clock=self.runtime.get_clock(), **ours)
         super().__init__(protocol, options.get("logger"))
 
-    async def wait_opened(self) -> None:
+    async def _wait_opened(self) -> None:
         """Wait until the opening handshake is done.
 
         Raises:
@@ -116,9 +116,9 @@ class StructuredConnect(Opening[T], Generic[T]):
             raise connecting.timed_out()
         await connection.start(tasks, transport)
         try:
-            await connection.wait_opened()
+            await connection._wait_opened()
         except BaseException:
-            connection.abandon()
+            connection._abandon()
             raise
         return connection
 

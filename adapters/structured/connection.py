@@ -179,7 +179,7 @@ class StructuredConnection(AsyncConnection):
         else:
             await self._let_others_run()
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
@@ -407,7 +407,7 @@ class StructuredConnection(AsyncConnection):
         for event in protocol.events(messages=False):
             self._handle_event(event)
         if self._is_closed() or protocol.stream_action is StreamAction.ABORT:
-            self.abandon()
+            self._abandon()
         if not protocol.receiving:
             self._fail_pings()
         self._move_deadline()
@@ -485,5 +485,5 @@ class StructuredConnection(AsyncConnection):
         reset = protocol.stream_action is StreamAction.ABORT
         protocol.connection_lost()
         self._react()
-        self.log_closed()
+        self._log_closed()
         await self._transport.abort(reset)

@@ -67,9 +67,9 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             except Exception as error:
                 # Raised in here, it would be put into a group with nothing else in it.
                 failure = error
-                self.abandon()
+                self._abandon()
             except BaseException:
-                self.abandon()
+                self._abandon()
                 raise
         if failure is not None:
             raise failure
@@ -150,8 +150,8 @@ class StructuredServer(BaseServer, ABC):
         await self._close_called.wait()
         await self.wait_closed()
 
-    def shut_down(self, code: int | None, reason: str) -> None:
-        super().shut_down(code, reason)
+    def _shut_down(self, code: int | None, reason: str) -> None:
+        super()._shut_down(code, reason)
         self._close_called.set()
         if self._accepting is not None:
             self._accepting.cancel()

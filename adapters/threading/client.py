@@ -52,7 +52,7 @@ class ClientConnection(Connection):
         ours, _ = split_options(ClientOptions, options)
         super().__init__(ClientProtocol(uri, clock=time.monotonic, **ours), options.get("logger"))
 
-    def open_on(self, sock: socket.socket, tls: TLSStream | None = None) -> None:
+    def _open_on(self, sock: socket.socket, tls: TLSStream | None = None) -> None:
         """Perform the opening handshake.
 
         Args:
@@ -106,7 +106,7 @@ class Connect(Once):
             with connecting.noting():
                 stream = open_stream(connecting)
                 try:
-                    connection.open_on(*stream)
+                    connection._open_on(*stream)
                     return connection
                 except BaseException as error:
                     connection.abort()

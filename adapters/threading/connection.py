@@ -263,11 +263,11 @@ class Connection(Sending):
     def _is_closed(self) -> bool:
         return self.protocol.state is State.CLOSED
 
-    def abandon(self) -> None:
-        """Close at once: send a close frame if that takes no waiting, then close the stream."""
-        self._locked_or_deferred(self._abandon)
-
     def _abandon(self) -> None:
+        """Close at once: send a close frame if that takes no waiting, then close the stream."""
+        self._locked_or_deferred(self._abandon_now)
+
+    def _abandon_now(self) -> None:
         if self.protocol.state is State.OPEN:
             self._begin_closing(CloseCode.GOING_AWAY, "")
         self._lose()
@@ -282,14 +282,14 @@ class Connection(Sending):
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if isinstance(exc, KeyboardInterrupt | SystemExit):
             # The program ends: this is not the time to wait.
-            self.abandon()
+            self._abandon()
             return
         with keep_exception(exc, self.logger):
             try:
                 code = () if isinstance(exc, GeneratorExit | None) else (CloseCode.INTERNAL_ERROR,)
                 self.close(*code)
             except BaseException:
-                self.abandon()
+                self._abandon()
                 raise
 
     # Moving bytes. From here on, whoever calls has the lock.
@@ -454,7 +454,7 @@ class Connection(Sending):
             self._react()
             self._let_go()
             self._close_socket()
-            self.log_closed()
+            self._log_closed()
 
     def _tear_down(self) -> None:
         closed = self._is_closed()
@@ -467,7 +467,7 @@ class Connection(Sending):
         self._wake_all()
         self._close_socket()
         if not closed:
-            self.log_closed()
+            self._log_closed()
 
     def _close_socket(self) -> None:
         """Close the socket, but not while threads poll it: the last one does it."""

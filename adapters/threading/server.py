@@ -83,20 +83,20 @@ class ServerConnection(Connection, BaseServerConnection):
     def _is_own_task(self) -> bool:
         return self._thread == threading.get_ident()
 
-    def log_closed(self) -> None:
-        super().log_closed()
+    def _log_closed(self) -> None:
+        super()._log_closed()
         if self._hooks_run:
             # Nothing ends them, and nobody has to wait for them: only their thread still counts.
             self.server._leave(self)
 
-    def shut_down(self, code: int | None, reason: str) -> None:
-        self._locked_or_deferred(self._shut_down, code, reason)
-
     def _shut_down(self, code: int | None, reason: str) -> None:
+        self._locked_or_deferred(self._shut_down_now, code, reason)
+
+    def _shut_down_now(self, code: int | None, reason: str) -> None:
         self._begin_shut_down(code, reason)
         self._react()
 
-    def serve_on(self, sock: socket.socket, context: ssl_module.SSLContext | None) -> None:
+    def _serve_on(self, sock: socket.socket, context: ssl_module.SSLContext | None) -> None:
         """Live on an accepted socket until the end, in the calling thread.
 
         Args:
@@ -113,7 +113,7 @@ class ServerConnection(Connection, BaseServerConnection):
                 self._answer()
             self.wait_closed()
         finally:
-            self.abandon()
+            self._abandon()
 
     def _answer(self) -> None:
         """Answer the request; run the handler if there is a connection; close it."""
@@ -139,7 +139,7 @@ class ServerConnection(Connection, BaseServerConnection):
         self._hooks_run = False
         self.protocol.give_answer(answer)
         if self.protocol.handshake_error is None:
-            self.log_open()
+            self._log_open()
         self._react()
 
     def _begin_hooks(self) -> bool:
@@ -285,12 +285,12 @@ class Server(BaseServer):
             raise
         self.wait_closed()
 
-    def shut_down(self, code: int | None, reason: str) -> None:
+    def _shut_down(self, code: int | None, reason: str) -> None:
         with self._lock:
             closed, self.closing = self.closing, True
             self._changed.notify_all()
         # Without the lock: who has that of a connection may wait for this one.
-        super().shut_down(code, reason)
+        super()._shut_down(code, reason)
         if not closed:
             self._acceptor.stop()
 
@@ -370,7 +370,7 @@ class Server(BaseServer):
 
     def _run(self, connection: ServerConnection, sock: socket.socket) -> None:
         try:
-            connection.serve_on(sock, self._context)
+            connection._serve_on(sock, self._context)
         except Exception:
             log_failure(connection.logger, "connection failed")
 

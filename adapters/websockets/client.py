@@ -134,9 +134,9 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
                 extra_headers=listed(extra_headers),
             )
         self._react()
-        await super().wait_opened()
+        await super()._wait_opened()
 
-    async def wait_opened(self) -> None:
+    async def _wait_opened(self) -> None:
         assert self.wsuri is not None
         await self.handshake(
             self.wsuri,

@@ -281,7 +281,7 @@ class Serve(asyncio_server.Serve):
 
     def _make_server(self, handler: Handler) -> WebSocketServer:
         server = WebSocketServer(self._loop)
-        server.handler_takes_path = wants_path(handler)
+        server._handler_takes_path = wants_path(handler)
         return server
 
     def _make_protocol(

@@ -87,7 +87,7 @@ class Connection(AsyncConnection):
     def _taken(self) -> None:
         raise NotImplementedError
 
-    def abandon(self) -> None:
+    def _abandon(self) -> None:
         raise NotImplementedError
 
 

@@ -25,7 +25,7 @@ def log_of(caplog: pytest.LogCaptureFixture, event: Any) -> tuple[str, str] | No
     """Return the level and the text of the line for an event."""
     connection = Connection()
     with caplog.at_level(logging.DEBUG):
-        connection.log_event(event)
+        connection._log_event(event)
     if not caplog.records:
         return None
     (record,) = caplog.records
@@ -68,7 +68,7 @@ def test_log(caplog: pytest.LogCaptureFixture, event: Any, level: str, text: str
 
 def test_log_of_an_opening(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        Connection().log_event(Response(101))
+        Connection()._log_event(Response(101))
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("INFO", "connection open")
     ]
@@ -88,8 +88,8 @@ def test_log_of_handshakes_that_fail(caplog: pytest.LogCaptureFixture) -> None:
         connection.protocol.handshake_error = InvalidHandshake("answered with\nHTTP status 500")
         with caplog.at_level(logging.INFO):
             for event in events:
-                connection.log_event(event)
-            connection.log_closed()
+                connection._log_event(event)
+            connection._log_closed()
         return [(record.levelname, record.getMessage()) for record in caplog.records]
 
     assert lines(Failure(EOFError("gone\n"), True)) == [("INFO", r"opening handshake failed: 'gone\n'")]
@@ -103,7 +103,7 @@ def test_log_of_a_closing(caplog: pytest.LogCaptureFixture) -> None:
     connection.protocol.connection_lost()
     connection.protocol.handshake_error = None
     with caplog.at_level(logging.INFO):
-        connection.log_closed()
+        connection._log_closed()
     (record,) = caplog.records
     assert record.levelname == "INFO"
     assert record.getMessage().startswith(

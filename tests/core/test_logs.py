@@ -107,7 +107,7 @@ def test_records_say_which_connection_they_are_about() -> None:
     kept = Kept()
     connection = opened(kept)
     connection.remote_address = ("192.0.2.1", 1234)
-    connection.log_open()
+    connection._log_open()
     record = kept.records[0]
     assert record.getMessage() == "connection open"
     assert record.__dict__["connection_id"] == str(connection.id)
@@ -129,7 +129,7 @@ def test_before_there_is_a_stream_or_a_request() -> None:
 def test_formatter() -> None:
     kept = Kept()
     connection = opened(kept)
-    connection.log_open()
+    connection._log_open()
     text = logging.Formatter("%(connection_id)s %(path)s %(message)s").format(kept.records[0])
     assert text == f"{connection.id} /chat connection open"
 
@@ -152,7 +152,7 @@ def test_nothing_is_looked_up_for_what_is_not_logged() -> None:
     kept = Kept(logging.WARNING)
     connection = BaseConnection(ServerProtocol(clock=Clock(), random=random), kept.logger)
     connection.logger.info("not logged")
-    connection.log_event(Response(101, Headers()))
+    connection._log_event(Response(101, Headers()))
     assert drawn == []
     connection.logger.warning("logged")
     connection.logger.warning("logged")
@@ -380,7 +380,7 @@ def test_hostile_payloads(opcode: int, payload: bytes) -> None:
     protocol.receive_data(from_peer(protocol, Frame(opcode, payload)))
     written(protocol)
     for event in protocol.events(messages=False):
-        connection.log_event(event)
+        connection._log_event(event)
     assert kept.about("received ")
     assert all(map(is_safe, kept.lines))
 
@@ -445,7 +445,7 @@ def test_what_was_negotiated() -> None:
     extension = ServerPerMessageDeflateFactory().process_request_params([], [])[1]
     assert negotiated([extension], None).startswith("extensions: PerMessageDeflate(remote_no_context")
     kept = Kept()
-    opened(kept).log_open()
+    opened(kept)._log_open()
     assert kept.lines == ["connection open", "extensions: none; subprotocol: none"]
 
 
@@ -519,7 +519,7 @@ def test_latencies() -> None:
     clock.advance(0.25)
     protocol.receive_data(from_peer(protocol, Frame(PONG, payload)))
     for event in protocol.events(messages=False):
-        connection.log_event(event)
+        connection._log_event(event)
     assert kept.lines[-1] == "ping answered after 0.250000 seconds"
 
 

@@ -163,11 +163,11 @@ async def test_their_keepalive(case: Case) -> None:
                 pinged.set()
 
     class Client(ClientConnection):
-        def log_event(self, event: Event) -> None:
+        def _log_event(self, event: Event) -> None:
             count(event)
 
     class Server(ServerConnection):
-        def log_event(self, event: Event) -> None:
+        def _log_event(self, event: Event) -> None:
             count(event)
 
     settings = Settings(keepalive=case.peer.shortest_keepalive)

@@ -129,7 +129,7 @@ class MemoryConnection(BaseConnection):
         self._pings: dict[bytes, PongWaiter] = {}
 
     def handle_event(self, event: ProtocolEvent) -> None:
-        self.log_event(event)
+        self._log_event(event)
         if isinstance(event, Pong):
             for data, latency in event.answered:
                 if waiter := self._pings.pop(data, None):
@@ -310,7 +310,7 @@ class MemoryServerConnection(MemoryConnection):
                 result = error
             self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
             if self.protocol.handshake_error is None:
-                self.log_open()
+                self._log_open()
             if self.protocol.state is State.OPEN:
                 await self._handle()
             await self.wait_closed()
