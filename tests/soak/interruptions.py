@@ -36,6 +36,10 @@ from wsproto_core import ConnectionClosed
 LATEST = 0.003
 """Seconds after which a signal comes, at most."""
 
+AGAIN = 1.0
+"""Seconds after which it comes again, if the call goes on. Python drops an exception that a signal handler
+raises in a function that the garbage collector calls."""
+
 
 class Conversation:
     """What a client does until it is interrupted, and what it knows of it.
@@ -97,14 +101,12 @@ def call_interrupted(call: Callable[[], None], after: float, handler: Callable[[
     pending = True
 
     def handle(*args: object) -> None:
-        nonlocal pending
         if pending:
-            pending = False
             handler()
 
     previous = signal.signal(signal.SIGALRM, handle)
     try:
-        signal.setitimer(signal.ITIMER_REAL, after)
+        signal.setitimer(signal.ITIMER_REAL, after, AGAIN)
         call()
     except (KeyboardInterrupt, ConnectionClosed):
         pass
