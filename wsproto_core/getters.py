@@ -12,7 +12,6 @@ from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Pings
 from .outbox import Outbox
-from .states import PhaseRules
 from .statistics import Statistics, collect
 from .types import Side, State, StreamAction, Subprotocol
 
@@ -20,10 +19,23 @@ __all__ = ["Getters"]
 
 
 class Getters:
-    """The getters of :class:`~.protocol.Protocol`.
+    """The attributes and getters of :class:`~.protocol.Protocol`. Treat the attributes as read-only.
 
     Attributes:
         side: whether this is the server or the client.
+        state: CONNECTING, OPEN, CLOSING or CLOSED (RFC 6455 sections 4 and 7); CLOSED means that the
+            stream is closed, too.
+        receiving: whether messages may still come.
+        has_input: whether the application can receive something: a message, a piece of one if
+            :meth:`~.protocol.Protocol.next_fragment` was asked last, or the end (``not receiving``).
+            While it is false, the application waits.
+        has_events: whether there are events beside messages.
+        wants_read: read backpressure: whether to read from the stream. While it is false, the
+            application has to receive messages first, or a server to answer the request.
+        writable: write backpressure: whether to send more. It turns false at the high watermark of
+            ``write_limit``, and true again at the low one.
+        stream_action: what to do with the stream once everything has been written (RFC 6455
+            section 7.1.1); ABORT does not wait for that.
         subprotocol: the subprotocol that was negotiated.
         extensions: the extensions that were negotiated, in order.
         request: the opening handshake's request, once it is there.
@@ -34,13 +46,19 @@ class Getters:
     """
 
     side: Side
+    state: State
+    receiving: bool
+    has_input: bool
+    has_events: bool
+    wants_read: bool
+    writable: bool
+    stream_action: StreamAction
     subprotocol: Subprotocol | None
     extensions: Sequence[Extension]
     request: Request | None
     response: Response | None
     handshake_error: Exception | None
     good_codes: Collection[int] = GOOD_CODES
-    _rules: PhaseRules
     _inbox: Inbox
     _outbox: Outbox
     _pings: Pings
@@ -49,29 +67,6 @@ class Getters:
     _id: uuid.UUID | None
     _messages_sent: int
     _bytes_received: int
-
-    @property
-    def stream_action(self) -> StreamAction:
-        """What to do with the stream once everything has been written (RFC 6455 section 7.1.1).
-
-        ABORT does not wait for that.
-        """
-        return self._rules.server if self.side is Side.SERVER else self._rules.client
-
-    @property
-    def state(self) -> State:
-        """CONNECTING, OPEN, CLOSING or CLOSED; closed means that the stream is."""
-        return self._rules.state
-
-    @property
-    def wants_read(self) -> bool:
-        """Whether to read from the stream; otherwise what was received has to be taken first."""
-        return self._inbox.wants_read
-
-    @property
-    def writable(self) -> bool:
-        """Whether to send: false from the high mark of ``write_limit`` on, until down to the low one."""
-        return self._outbox.writable
 
     @property
     def latency(self) -> float:
@@ -112,11 +107,6 @@ class Getters:
     def close_reason(self) -> str | None:
         """The reason of RFC 6455 section 7.1.6, or ""; ``None`` before it is known."""
         return None if self.receiving else self._closing.conclusion().reason
-
-    @property
-    def receiving(self) -> bool:
-        """Whether messages may still come."""
-        return not self._rules.over
 
     def close_exception(self) -> ConnectionClosed:
         """Make the exception that tells how the connection was closed.

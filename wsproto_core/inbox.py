@@ -132,6 +132,11 @@ class Inbox:
         self.reader.is_full = self._is_full
 
     @property
+    def has_piece(self) -> bool:
+        """Whether a piece of the message under construction was asked for and is here."""
+        return self._demand is _FRAGMENT and self.reader.buffered > 0
+
+    @property
     def begun(self) -> bool:
         """Whether a frame has come in, or a part of one."""
         return bool(self.reader.frames) or self.reader.incomplete

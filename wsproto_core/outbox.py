@@ -35,6 +35,7 @@ class Outbox:
         unwritten: bytes that have been handed out and not been written.
         bytes_sent: bytes that have been handed out so far.
         on_ping_written: called when the ping that :meth:`time_ping` has marked has been written.
+        on_writable: called with :attr:`writable` when it has changed.
         ready: what decides how a whole message is encoded, while it is known that one can be written at
             once; ``None`` says only that it is not known. A change of phase ends it, too.
         shared: number of shared frames that were sent as messages, beside those that the writer built.
@@ -58,6 +59,7 @@ class Outbox:
         "blocked",
         "bytes_sent",
         "on_ping_written",
+        "on_writable",
         "outdated",
         "queued",
         "ready",
@@ -94,6 +96,7 @@ class Outbox:
         self._ping_queued: int | None = None
         self._ping_end: int | None = None
         self.on_ping_written: Callable[[], object] = bool
+        self.on_writable: Callable[[bool], object] = bool
         self._close: bytes | None = None
         self._close_taken = False
         self.use_extensions(())
@@ -193,6 +196,7 @@ class Outbox:
         if self.writable:
             self.writable = False
             self.blocked.start()
+            self.on_writable(False)
 
     def written(self, count: int | None) -> None:
         """Of what was handed out, ``count`` bytes have been written; ``None``: all."""
@@ -203,3 +207,4 @@ class Outbox:
         if not self.writable and self.queued + self.unwritten <= self._marks.low:
             self.writable = True
             self.blocked.stop()
+            self.on_writable(True)

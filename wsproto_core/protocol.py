@@ -28,7 +28,17 @@ from .options import CommonOptions, resolve
 from .outbox import Outbox
 from .prepared import Message
 from .randomness import random_bytes
-from .states import CLOSE_DEFERRED, CONNECTING, OPEN, PHASES, TRANSITIONS, ClosingTimer, Input, Phase
+from .states import (
+    CLOSE_DEFERRED,
+    CONNECTING,
+    OPEN,
+    PHASES,
+    TRANSITIONS,
+    ClosingTimer,
+    Input,
+    Phase,
+    PhaseRules,
+)
 from .timers import Timer, Timers
 from .types import BytesLike, Close, CloseCode, Data, Side, State, StreamAction, Subprotocol
 
@@ -117,8 +127,10 @@ class Protocol(Getters):
         self._clock = clock
         self._random = random_bytes if random is None else random
         self._options = options
-        self._phase = CONNECTING
-        self._rules = PHASES[self._phase]
+        self.has_input = False
+        self.has_events = False
+        self.writable = True
+        self._enter(CONNECTING)
         self._timers = Timers()
         self._id: uuid.UUID | None = None
         self._bytes_received = 0
@@ -135,11 +147,13 @@ class Protocol(Getters):
             control=self._receive_control,
             on_error=self._receive_error,
             on_end=self.receive_eof,
-            on_stop=self._keepalive.suspend,
-            on_resume=lambda: self._keepalive.resume(self._clock()),
+            on_stop=self._stop_reading,
+            on_resume=self._resume_reading,
             clock=clock,
         )
+        self.wants_read = self._inbox.wants_read
         self._outbox.on_ping_written = self._ping_written
+        self._outbox.on_writable = self._set_writable
         self._write_timed = False
         self._taken_by_events = False
         self._idleness = Idleness(self._timers)
@@ -181,8 +195,10 @@ class Protocol(Getters):
         self._bytes_received += len(data)
         if self._phase is CONNECTING:
             self._receive_handshake(data)
-        elif not self._rules.over:
-            self._inbox.receive(data)
+        elif self.receiving:
+            inbox = self._inbox
+            inbox.receive(data)
+            self.has_input = bool(inbox.reader.messages) or not self.receiving or inbox.has_piece
 
     def _receive_handshake(self, data: BytesLike) -> None:
         """Take bytes of the opening handshake: for the classes that have one."""
@@ -208,7 +224,7 @@ class Protocol(Getters):
             error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
         """
         self._inbox.read_to_end(False)
-        self._inbox.resume()
+        self._resume()
         self._conclude()
         if self._phase in (OPEN, Phase.CLOSE_SENT):
             error = error or EOFError("the stream was closed without a close frame")
@@ -344,7 +360,7 @@ class Protocol(Getters):
             self._give_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
             # The peer's close frame may be behind what nobody wants any more.
-            self._inbox.resume()
+            self._resume()
 
     def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
         """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
@@ -375,9 +391,11 @@ class Protocol(Getters):
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
-        message = self._inbox.next_message()
+        inbox = self._inbox
+        message = inbox.next_message()
         if message is None and self._phase is CLOSE_DEFERRED:
             self._conclude()
+        self.has_input = bool(inbox.reader.messages) or not self.receiving
         return message
 
     def next_fragment(self) -> Fragment | None:
@@ -388,11 +406,13 @@ class Protocol(Getters):
         fragment = self._inbox.next_fragment()
         if fragment is None and self._phase is CLOSE_DEFERRED:
             self._conclude()
+        self._update_input()
         return fragment
 
     def stop_waiting(self) -> None:
         """Whoever asked for a message or a piece of one has given up; nothing is lost by that."""
         self._inbox.stop_waiting()
+        self._update_input()
 
     def events(self, *, messages: bool = True) -> list[Event]:
         """Take everything that happened since the last call, in order.
@@ -404,10 +424,13 @@ class Protocol(Getters):
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
         """
         if not messages:
+            self.has_events = False
             return self._inbox.notices()
         if self._phase is CLOSE_DEFERRED and not self.undelivered:
             self._conclude()
         events = self._inbox.events()
+        self.has_events = False
+        self._update_input()
         self._taken_by_events = True
         return events
 
@@ -438,17 +461,18 @@ class Protocol(Getters):
         phase = TRANSITIONS[self._phase].get(cause)
         if phase is None:
             return
-        self._phase = phase
+        rules = self._enter(phase)
         self._outbox.ready = None
-        self._rules = rules = PHASES[phase]
         if rules.state is not State.OPEN:
             self._outbox.blocked.finish()
         if phase is not OPEN:
             # Once the stream is to be closed there is nothing to be read.
             ends = self.stream_action not in (StreamAction.KEEP, StreamAction.SEND_EOF)
             self._inbox.read_to_end(not ends and phase is not CLOSE_DEFERRED)
+        self.wants_read = self._inbox.wants_read
         if rules.over:
             self._inbox.end()
+            self.has_input = True
         timers = self._timers
         timers.stop_all_but(Timer.CLOSING)
         closing_timer = rules.closing_timer
@@ -460,6 +484,15 @@ class Protocol(Getters):
                 timeout /= 2
             timers.start(Timer.CLOSING, self._clock(), timeout)
 
+    def _enter(self, phase: Phase) -> PhaseRules:
+        """Set the phase, and what it means to the outside."""
+        self._phase = phase
+        rules = PHASES[phase]
+        self.state = rules.state
+        self.receiving = not rules.over
+        self.stream_action = rules.server if self.side is Side.SERVER else rules.client
+        return rules
+
     def _check_opened(self) -> None:
         """Refuse a command while the opening handshake is not done."""
         if self._phase is CONNECTING:
@@ -468,7 +501,7 @@ class Protocol(Getters):
     def _check_open(self) -> None:
         """Refuse a command that needs an open connection."""
         self._check_opened()
-        if self._rules.state is not State.OPEN:
+        if self.state is not State.OPEN:
             raise self._closing.exception(
                 receiving=self.receiving, good_codes=self.good_codes, after_close=True
             )
@@ -476,7 +509,7 @@ class Protocol(Getters):
     def _set_cause(self, error: BaseException, *, remote: bool, lost: bool = True) -> None:
         """Remember the first error. The phase that it leads to knows no second error."""
         self._closing.fail(error, lost=lost)
-        self._inbox.notify(Failure(error, remote, self._closing.sent))
+        self._notify(Failure(error, remote, self._closing.sent))
 
     def _refuse(self, error: Exception) -> None:
         """The opening handshake failed."""
@@ -501,7 +534,7 @@ class Protocol(Getters):
             return
         late = self._timers.forgive(timer, now)
         if late is not None:
-            self._inbox.notify(Late(timer, late))
+            self._notify(Late(timer, late))
         elif timer is Timer.PONG:
             error = TimeoutError(f"nothing received for {self._options['ping_timeout']} seconds after a ping")
             self._fail(error, CloseCode.INTERNAL_ERROR, "keepalive ping timeout", remote=True)
@@ -531,12 +564,38 @@ class Protocol(Getters):
 
     # Receiving
 
+    def _notify(self, event: Event) -> None:
+        """Add an event that is no message."""
+        self._inbox.notify(event)
+        self.has_events = True
+
+    def _update_input(self) -> None:
+        inbox = self._inbox
+        self.has_input = bool(inbox.reader.messages) or not self.receiving or inbox.has_piece
+
+    def _resume(self) -> None:
+        """Go on with what was received and could not be decoded, as there was no room for it."""
+        self._inbox.resume()
+        self._update_input()
+
+    def _stop_reading(self) -> None:
+        """Read backpressure begins: a pong may have come, behind what is not read."""
+        self.wants_read = False
+        self._keepalive.suspend()
+
+    def _resume_reading(self) -> None:
+        self.wants_read = True
+        self._keepalive.resume(self._clock())
+
+    def _set_writable(self, writable: bool) -> None:
+        self.writable = writable
+
     def _receive_control(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.PING:
             self._outbox.answer_ping(payload, self._bytes_received)
-            self._inbox.notify(Ping(payload))
+            self._notify(Ping(payload))
         elif opcode == Opcode.PONG:
-            self._inbox.notify(Pong(payload, self._pings.answer(payload, self._clock())))
+            self._notify(Pong(payload, self._pings.answer(payload, self._clock())))
         else:
             self._receive_close(parse_close_frame(payload))
 
@@ -544,7 +603,7 @@ class Protocol(Getters):
         if self._defer(close):
             return
         self._closing.receive(close)
-        self._inbox.notify(close)
+        self._notify(close)
         # "it typically echos the status code it received" (section 5.5.1)
         self._give_close(close.code, "")
         self._step(Input.CLOSE_RECEIVED)
@@ -577,7 +636,7 @@ class Protocol(Getters):
             self._receive_close(end)
         else:
             self._receive_error(end)
-        self._inbox.resume()
+        self._resume()
 
     def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
         """Fail the connection, after every good message before the error."""
@@ -588,7 +647,7 @@ class Protocol(Getters):
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(Input.ERROR)
         self._inbox.reader.drop_all_but_messages()
-        self._inbox.resume()
+        self._resume()
 
     def _give_close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Put a close frame behind everything else, or in its place, unless one has been given."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from .events import Failure
 from .prepared import Message
 from .protocol import Protocol
-from .states import OPEN, PHASES, Phase
+from .states import OPEN, Phase
 from .timers import Timer
 
 __all__ = ["encode", "give_up", "send_encoded"]
@@ -65,11 +65,12 @@ def give_up(protocol: Protocol, error: Exception) -> None:
     outbox.drop()
     for timer in Timer:
         protocol._timers.stop(timer)
-    if protocol._rules is not PHASES[Phase.CLOSED]:
+    if protocol._phase is not Phase.CLOSED:
         if protocol._closing.cause is None:
             protocol._closing.fail(error, lost=False)
-        inbox.notify(Failure(error, False, protocol._closing.sent))
+        protocol._notify(Failure(error, False, protocol._closing.sent))
     protocol._closing.deferred = None
-    protocol._phase, protocol._rules = Phase.CLOSED, PHASES[Phase.CLOSED]
+    protocol._enter(Phase.CLOSED)
     inbox.read_to_end(False)
+    protocol.wants_read, protocol.has_input = False, True
     inbox.end()

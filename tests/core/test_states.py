@@ -286,6 +286,8 @@ def test_every_input_in_every_phase(side: Side, phase: Phase, cause: Input, acti
             action(subject)
     else:
         action(subject)
+    protocol = subject.protocol
+    assert protocol.has_input == (protocol.undelivered > 0 or not protocol.receiving)
     expected = target(phase, cause, action)
     if expected is None:
         assert subject.snapshot() == before

@@ -195,6 +195,14 @@ class Conversation(RuleBasedStateMachine):
             assert sum(isinstance(event, Close) for event in end.events) <= 1
 
     @invariant()
+    def attributes_say_what_is_so(self) -> None:
+        for end in self.ends.values():
+            protocol = end.protocol
+            assert protocol.has_input == (protocol.undelivered > 0 or not protocol.receiving)
+            assert protocol.wants_read == protocol._inbox.wants_read
+            assert protocol.writable == protocol._outbox.writable
+
+    @invariant()
     def memory_is_bounded(self) -> None:
         for end in self.ends.values():
             assert end.protocol.undelivered <= MAX_QUEUE + READ_SIZE // 2

@@ -180,12 +180,13 @@ class ClientProtocol(Protocol):
         check_response(headers, self._key)
         extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)
         subprotocol = negotiate_subprotocol_response(headers, self._subprotocols)
-        self._inbox.notify(self.response)
+        self._notify(self.response)
         trailing_data = self._reading.trailing_data
         del self._reading
         self._open(extensions, subprotocol)
         # Bytes may follow the response in the same segment.
         self._inbox.receive(trailing_data)
+        self._update_input()
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:

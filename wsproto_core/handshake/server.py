@@ -143,15 +143,6 @@ class ServerProtocol(Protocol):
             self._refuse(failure)
         super().connection_lost(error)
 
-    # Getters
-
-    @property
-    def wants_read(self) -> bool:
-        """Whether to read from the stream; otherwise something has to be taken, or answered, first."""
-        if self._phase is Phase.CONNECTING:
-            return len(self._early) < self._early_limit
-        return self._inbox.wants_read
-
     # Commands
 
     def configure(self, **options: Unpack[NegotiationOptions]) -> None:
@@ -346,12 +337,13 @@ class ServerProtocol(Protocol):
         if self._reading.version == "1.1" or "Host" in request.headers:
             check_host(request.headers)
         self.request = to_origin_form(request)
-        self._inbox.notify(self.request)
+        self._notify(self.request)
         self._keep_early(self._reading.trailing_data)
 
     def _keep_early(self, data: BytesLike) -> None:
         """Keep what comes before the answer: it is WebSocket's if that is 101, and never HTTP."""
         self._early += data
+        self.wants_read = len(self._early) < self._early_limit
 
     def _check_unanswered(self) -> None:
         if self._phase is not Phase.CONNECTING:
@@ -514,7 +506,7 @@ class ServerProtocol(Protocol):
     def _give(self, answer: Answer) -> Response:
         """Give an answer, which decides what becomes of the connection."""
         for failure in answer.failures:
-            self._inbox.notify(failure)
+            self._notify(failure)
         self.response = answer.response
         self._observer.response(answer.response)
         self._outbox.open(answer.data)
@@ -525,6 +517,7 @@ class ServerProtocol(Protocol):
             self._early.clear()
             # Frames may follow the request in the same segment.
             self._inbox.receive(early)
+            self._update_input()
         elif answer.remote:
             self._refuse(answer.error)
         else:
