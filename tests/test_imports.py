@@ -36,7 +36,7 @@ LAYERS = (
     ("messages",),
     ("observing", "options"),
     ("inbox", "keepalive", "outbox"),
-    ("getters",),
+    ("lifecycle",),
     ("protocol",),
     ("handshake", "handshake.checks", "handshake.negotiation"),
     ("handshake.client", "handshake.server", "broadcast", "threads"),

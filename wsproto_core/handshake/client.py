@@ -11,6 +11,7 @@ from ..http import Headers, Request
 from ..http.grammar import build_authorization_basic, build_host, build_subprotocol
 from ..http.reading import ResponseReader
 from ..http.uri import WebSocketURI, parse_uri
+from ..lifecycle import Lifecycle
 from ..options import ClientOptions, head_limits, resolve
 from ..protocol import Protocol
 from ..states import Phase
@@ -76,7 +77,7 @@ class ClientProtocol(Protocol):
         self, clock: Callable[[], float], random: Callable[[int], bytes] | None, options: ClientOptions
     ) -> None:
         """Begin without a request: the deadline of the opening handshake runs from here on."""
-        self._setup(Side.CLIENT, clock, random, options)
+        Lifecycle.__init__(self, Side.CLIENT, clock, random, options)
         self._reading = ResponseReader(head_limits(options))
         self._timers.start(Timer.OPENING, clock(), options["open_timeout"])
 

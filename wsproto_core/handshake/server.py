@@ -25,6 +25,7 @@ from ..extensions.permessage_deflate import DEFAULT_SERVER, NAME
 from ..http import Headers, Request, Response, make_response
 from ..http.headers import HeadersLike
 from ..http.reading import RequestReader, check_no_body
+from ..lifecycle import Lifecycle
 from ..limits import watermarks
 from ..options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, resolve
 from ..protocol import Protocol
@@ -120,7 +121,7 @@ class ServerProtocol(Protocol):
             ValueError: an option's value is not allowed.
         """
         settings = resolve(ServerOptions, options)
-        self._setup(Side.SERVER, clock, random, settings)
+        Lifecycle.__init__(self, Side.SERVER, clock, random, settings)
         self._use(settings)
         self._date = date
         # A body is complained of later: another method is told first.

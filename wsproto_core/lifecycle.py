@@ -1,0 +1,409 @@
+"""The life of a connection: what runs from the tables of :mod:`.states` and :mod:`.timers`.
+
+:class:`Lifecycle` is the part of :class:`~.protocol.Protocol` that its inputs, commands and outputs
+rely on: the attributes that a phase sets, deadlines, control frames, the closing handshake (RFC 6455
+section 7), and the getters that are rarely asked.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Collection, Sequence
+
+from .closing import GOOD_CODES, Closing
+from .events import Event, Failure, Late, Ping, Pong
+from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
+from .extensions.base import Extension
+from .frames import Opcode, parse_close_frame, serialize_close, shorten_reason
+from .http import Request, Response
+from .inbox import Inbox
+from .keepalive import Idleness, Keepalive, Pings
+from .limits import watermarks
+from .observing import NOBODY
+from .options import CommonOptions
+from .outbox import Outbox
+from .randomness import random_bytes
+from .states import (
+    CLOSE_DEFERRED,
+    CONNECTING,
+    OPEN,
+    PHASES,
+    TRANSITIONS,
+    ClosingTimer,
+    Input,
+    Phase,
+    PhaseRules,
+)
+from .statistics import Statistics, collect
+from .timers import Timer, Timers
+from .types import Close, CloseCode, Side, State, StreamAction, Subprotocol
+
+__all__ = ["Lifecycle"]
+
+
+class Lifecycle:
+    """The state of a connection, its phases and its deadlines. Treat the attributes as read-only.
+
+    Attributes:
+        side: whether this is the server or the client.
+        state: CONNECTING, OPEN, CLOSING or CLOSED (RFC 6455 sections 4 and 7); CLOSED means that the
+            stream is closed, too.
+        receiving: whether messages may still come.
+        has_input: whether the application can receive something: a message, a piece of one if
+            :meth:`~.protocol.Protocol.next_fragment` was asked last, or the end (``not receiving``).
+            While it is false, the application waits.
+        has_events: whether there are events beside messages.
+        wants_read: read backpressure: whether to read from the stream. While it is false, the
+            application has to receive messages first, or a server to answer the request.
+        writable: write backpressure: whether to send more. It turns false at the high watermark of
+            ``write_limit``, and true again at the low one.
+        stream_action: what to do with the stream once everything has been written (RFC 6455
+            section 7.1.1); ABORT does not wait for that.
+        subprotocol: the subprotocol that was negotiated.
+        extensions: the extensions that were negotiated, in order.
+        request: the opening handshake's request, once it is there.
+        response: the answer to it, once it is there.
+        handshake_error: why the opening handshake failed, or ``None``.
+        good_codes: the close codes for which :meth:`close_exception` makes a :exc:`ConnectionClosedOK`:
+            1000, 1001 and 1005, unless others are set.
+    """
+
+    good_codes: Collection[int] = GOOD_CODES
+    _observer = NOBODY
+
+    def __init__(
+        self,
+        side: Side,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes] | None,
+        options: CommonOptions,
+    ) -> None:
+        self.side = side
+        self.subprotocol: Subprotocol | None = None
+        self.extensions: Sequence[Extension] = ()
+        self.request: Request | None = None
+        self.response: Response | None = None
+        self.handshake_error: Exception | None = None
+        self._clock = clock
+        self._random = random_bytes if random is None else random
+        self._options = options
+        self.has_input = False
+        self.has_events = False
+        self.writable = True
+        self._enter(CONNECTING)
+        self._timers = Timers()
+        self._id: uuid.UUID | None = None
+        self._bytes_received = 0
+        self._messages_sent = 0
+        keys = self._random if side is Side.CLIENT else None
+        self._outbox = Outbox(keys, watermarks(options["write_limit"], 4), clock)
+        self._pings = Pings(self._random, options["max_pings"])
+        self._keepalive = Keepalive(
+            self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
+        )
+        self._inbox = Inbox(
+            options,
+            masked=side is Side.SERVER,
+            control=self._receive_control,
+            on_error=self._receive_error,
+            on_end=self._receive_eof,
+            on_stop=self._stop_reading,
+            on_resume=self._resume_reading,
+            clock=clock,
+        )
+        self.wants_read = self._inbox.wants_read
+        self._outbox.on_ping_written = self._ping_written
+        self._outbox.on_writable = self._set_writable
+        self._write_timed = False
+        self._taken_by_events = False
+        self._idleness = Idleness(self._timers)
+        self._closing = Closing()
+
+    # Getters
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
+        return self._pings.latency
+
+    @property
+    def id(self) -> uuid.UUID:
+        """A random identifier of this connection, for logs."""
+        if self._id is None:
+            self._id = uuid.UUID(bytes=self._random(16), version=4)
+        return self._id
+
+    @property
+    def undelivered(self) -> int:
+        """How many messages wait to be taken."""
+        return len(self._inbox.reader.messages)
+
+    @property
+    def queued(self) -> int:
+        """How many bytes wait to be handed out, beside control frames that are made when they are."""
+        return self._outbox.queued
+
+    @property
+    def unwritten(self) -> int:
+        """How many bytes have been handed out and not been reported by :meth:`data_sent`."""
+        return self._outbox.unwritten
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code of RFC 6455 section 7.1.5; ``None`` before it is known.
+
+        The one that was received, 1005 if that close frame had none, 1006 without a close frame.
+        """
+        return None if self.receiving else self._closing.conclusion().code
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason of RFC 6455 section 7.1.6, or ""; ``None`` before it is known."""
+        return None if self.receiving else self._closing.conclusion().reason
+
+    def close_exception(self) -> ConnectionClosed:
+        """Make the exception that tells how the connection was closed.
+
+        Raises:
+            InvalidState: it is neither closed nor failed: see :attr:`receiving`.
+        """
+        if self.receiving and self._closing.sent is None:
+            raise InvalidState(f"the connection is {self.state.value}, not closed")
+        return self._closing.exception(receiving=self.receiving, good_codes=self.good_codes)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What has passed so far."""
+        return collect(
+            self._inbox, self._outbox, self._pings, self.extensions, self._messages_sent, self._bytes_received
+        )
+
+    # The phases
+
+    def _use_extensions(self, extensions: Sequence[Extension]) -> None:
+        self.extensions = tuple(extensions)
+        self._inbox.use_extensions(self.extensions, self._observer)
+        self._outbox.use_extensions(self.extensions, self._observer)
+
+    def _open(self, extensions: Sequence[Extension], subprotocol: Subprotocol | None) -> None:
+        """The opening handshake is done."""
+        self.subprotocol = subprotocol
+        if extensions:
+            self._use_extensions(extensions)
+        self._step(Input.ACCEPTED)
+        now = self._clock()
+        self._keepalive.start(now)
+        self._idleness.start(self.extensions, now)
+
+    def _step(self, cause: Input) -> None:
+        """Go to the next phase, if the tables have one."""
+        phase = TRANSITIONS[self._phase].get(cause)
+        if phase is None:
+            return
+        rules = self._enter(phase)
+        self._outbox.ready = None
+        if rules.state is not State.OPEN:
+            self._outbox.blocked.finish()
+        if phase is not OPEN:
+            # Once the stream is to be closed there is nothing to be read.
+            ends = self.stream_action not in (StreamAction.KEEP, StreamAction.SEND_EOF)
+            self._inbox.read_to_end(not ends and phase is not CLOSE_DEFERRED)
+        self.wants_read = self._inbox.wants_read
+        if rules.over:
+            self._inbox.end()
+            self.has_input = True
+        timers = self._timers
+        timers.stop_all_but(Timer.CLOSING)
+        closing_timer = rules.closing_timer
+        if closing_timer is ClosingTimer.STOP:
+            timers.stop(Timer.CLOSING)
+        elif closing_timer is not ClosingTimer.RUN or not timers.is_running(Timer.CLOSING):
+            timeout = self._options["close_timeout"]
+            if closing_timer is ClosingTimer.START_HALF and timeout is not None:
+                timeout /= 2
+            timers.start(Timer.CLOSING, self._clock(), timeout)
+
+    def _enter(self, phase: Phase) -> PhaseRules:
+        """Set the phase, and what it means to the outside."""
+        self._phase = phase
+        rules = PHASES[phase]
+        self.state = rules.state
+        self.receiving = not rules.over
+        self.stream_action = rules.server if self.side is Side.SERVER else rules.client
+        return rules
+
+    def _check_opened(self) -> None:
+        """Refuse a command while the opening handshake is not done."""
+        if self._phase is CONNECTING:
+            raise InvalidState("the opening handshake is not done")
+
+    def _check_open(self) -> None:
+        """Refuse a command that needs an open connection."""
+        self._check_opened()
+        if self.state is not State.OPEN:
+            raise self._closing.exception(
+                receiving=self.receiving, good_codes=self.good_codes, after_close=True
+            )
+
+    def _set_cause(self, error: BaseException, *, remote: bool, lost: bool = True) -> None:
+        """Remember the first error. The phase that it leads to knows no second error."""
+        self._closing.fail(error, lost=lost)
+        self._notify(Failure(error, remote, self._closing.sent))
+
+    def _refuse(self, error: Exception) -> None:
+        """The opening handshake failed."""
+        self.handshake_error = error
+        self._set_cause(error, remote=True, lost=False)
+        self._step(Input.REFUSED)
+
+    # Time
+
+    def _expire(self, timer: Timer, now: float) -> None:
+        """A deadline has passed. All but the first two judge the peer, who may be innocent."""
+        if timer is Timer.PING:
+            payload = self._keepalive.next_ping(now, self._bytes_received)
+            if payload is not None:
+                self._outbox.add_control(Opcode.PING, payload)
+                self._outbox.time_ping()
+            return
+        if timer is Timer.IDLE:
+            self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
+            return
+        if timer is Timer.PONG and self._keepalive.lives(self._bytes_received):
+            return
+        late = self._timers.forgive(timer, now)
+        if late is not None:
+            self._notify(Late(timer, late))
+        elif timer is Timer.PONG:
+            error = TimeoutError(f"nothing received for {self._options['ping_timeout']} seconds after a ping")
+            self._fail(error, CloseCode.INTERNAL_ERROR, "keepalive ping timeout", remote=True)
+        elif timer is Timer.WRITE:
+            error = TimeoutError(f"no progress writing for {self._options['ping_timeout']} seconds")
+            self._set_cause(error, remote=True)
+            self._step(Input.STALLED)
+        else:
+            self._expire_handshake(timer)
+
+    def _expire_handshake(self, timer: Timer) -> None:
+        """The deadline for closing, or in subclasses for opening, has passed."""
+        if self._phase is CLOSE_DEFERRED:
+            self._conclude()
+            return
+        if self._phase is Phase.CLOSE_SENT:
+            error = TimeoutError(f"no close frame received for {self._options['close_timeout']} seconds")
+            self._set_cause(error, remote=True)
+        self._step(Input.EXPIRED)
+
+    def _ping_written(self) -> None:
+        self._keepalive.written(self._clock(), self._bytes_received)
+
+    def _stop_timing_writes(self) -> None:
+        self._write_timed = False
+        self._timers.stop(Timer.WRITE)
+
+    # Receiving
+
+    def _notify(self, event: Event) -> None:
+        """Add an event that is no message."""
+        self._inbox.notify(event)
+        self.has_events = True
+
+    def _update_input(self) -> None:
+        inbox = self._inbox
+        self.has_input = bool(inbox.reader.messages) or not self.receiving or inbox.has_piece
+
+    def _resume(self) -> None:
+        """Go on with what was received and could not be decoded, as there was no room for it."""
+        self._inbox.resume()
+        self._update_input()
+
+    def _stop_reading(self) -> None:
+        """Read backpressure begins: a pong may have come, behind what is not read."""
+        self.wants_read = False
+        self._keepalive.suspend()
+
+    def _resume_reading(self) -> None:
+        self.wants_read = True
+        self._keepalive.resume(self._clock())
+
+    def _set_writable(self, writable: bool) -> None:
+        self.writable = writable
+
+    def _receive_eof(self) -> None:
+        """Take the end of the stream, or wait with it until all that came before it has taken effect."""
+        if not self._inbox.end_of_stream(waits=self._closing.deferred is not None):
+            # The peer's close frame may be among what was received before.
+            return
+        if self._phase in (OPEN, Phase.CLOSE_SENT):
+            where = "within a message" if self._inbox.reader.incomplete else "without a close frame"
+            # One attempt to tell the peer: it may have ended its sending half only.
+            self._give_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
+            self._set_cause(EOFError(f"the peer ended the stream {where}"), remote=True)
+        self._step(Input.EOF_RECEIVED)
+
+    def _receive_control(self, opcode: int, payload: bytes) -> None:
+        if opcode == Opcode.PING:
+            self._outbox.answer_ping(payload, self._bytes_received)
+            self._notify(Ping(payload))
+        elif opcode == Opcode.PONG:
+            self._notify(Pong(payload, self._pings.answer(payload, self._clock())))
+        else:
+            self._receive_close(parse_close_frame(payload))
+
+    def _receive_close(self, close: Close) -> None:
+        if self._defer(close):
+            return
+        self._closing.receive(close)
+        self._notify(close)
+        # "it typically echos the status code it received" (section 5.5.1)
+        self._give_close(close.code, "")
+        self._step(Input.CLOSE_RECEIVED)
+
+    def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
+        if not self._defer(error):
+            self._fail(error, error.code, shorten_reason(str(error)), remote=True)
+
+    def _defer(self, end: Close | ProtocolError | PayloadTooBig) -> bool:
+        """Let the peer's close frame, or an error in its input, wait behind messages, if there are any.
+
+        The application can still answer them: the answers go out before the close frame. Whoever asks
+        for more messages, or closes, makes it take effect; at the latest, half of ``close_timeout`` does.
+        """
+        waits = self.undelivered or self._inbox.collecting
+        if not waits or Input.DEFERRED not in TRANSITIONS[self._phase]:
+            return False
+        self._closing.deferred = end
+        self._taken_by_events = False
+        self._step(Input.DEFERRED)
+        self._inbox.reader.drop_all_but_messages()
+        return True
+
+    def _conclude(self) -> None:
+        """Let the close frame or the error take effect that has been deferred, if there is one."""
+        end, self._closing.deferred = self._closing.deferred, None
+        if end is None:
+            return
+        if isinstance(end, Close):
+            self._receive_close(end)
+        else:
+            self._receive_error(end)
+        self._resume()
+
+    def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
+        """Fail the connection, after every good message before the error."""
+        if Input.ERROR not in TRANSITIONS[self._phase]:
+            return
+        # Of what was given before the error was found, answers to deferred messages still go out.
+        self._give_close(code, reason, drop=self._phase is not CLOSE_DEFERRED)
+        self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
+        self._step(Input.ERROR)
+        self._inbox.reader.drop_all_but_messages()
+        self._resume()
+
+    def _give_close(self, code: int, reason: str, *, drop: bool = False) -> None:
+        """Put a close frame behind everything else, or in its place, unless one has been given."""
+        if drop:
+            self._outbox.drop()
+        if self._closing.sent is None:
+            self._closing.sent = Close(code, reason)
+            self._outbox.close(serialize_close(code, reason))
