@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import anyio
 from adapters.shared import authentication as core_auth
 from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
+from adapters.shared.handlers import AsyncHandler
 from adapters.shared.logs import log_failure
-from adapters.shared.serving import Handler
 from adapters.structured.runtime import Tasks
 from adapters.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 from adapters.structured.transport import Transport
@@ -148,9 +148,12 @@ class Serve(StructuredServe[Server]):
         return [sock.getsockname() for sock in server.sockets or ()]
 
 
+ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
+
+
 @overload
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
@@ -159,7 +162,7 @@ def serve(
 ) -> Serve: ...
 @overload
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
@@ -167,7 +170,7 @@ def serve(
     **options: Unpack[AnyioServeOptions],
 ) -> Coroutine[Any, Any, None]: ...
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
@@ -208,7 +211,7 @@ def serve(
 
 
 def unix_serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     path: SocketPath | None = None,
     *,
     task_status: TaskStatus[list[Any]] | None = None,
@@ -226,7 +229,9 @@ def unix_serve(
     return opening if task_status is None else opening.run(task_status)
 
 
-async def serve_stream(handler: Handler, stream: ByteStream, **options: Unpack[ServeOptions]) -> None:
+async def serve_stream(
+    handler: AsyncHandler[ServerConnectionT], stream: ByteStream, **options: Unpack[ServeOptions]
+) -> None:
     """Serve the client at the other end of any byte stream of anyio; return when the connection is closed.
 
     Args:

@@ -9,14 +9,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Self, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from adapters.shared import authentication as core_auth
 from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
 from adapters.shared.blocks import keep_exception
+from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from adapters.shared.logs import default_logger, log_failure
-from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection, Handler
+from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
 from wsproto_core.handshake.server import ServerProtocol
@@ -285,6 +286,7 @@ class Serve(Opening[Server]):
         path: SocketPath | None,
         options: AsyncioServeOptions,
     ) -> None:
+        check_async_handler(handler)
         self._handler = handler
         self._options, self._listener_options = split_options(ServeOptions, options)
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
@@ -341,8 +343,11 @@ class Serve(Opening[Server]):
         return usable_hosts(chain.from_iterable(found))
 
 
+ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
+
+
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     **options: Unpack[AsyncioServeOptions],
@@ -377,7 +382,9 @@ def serve(
 
 
 def unix_serve(
-    handler: Handler, path: SocketPath | None = None, **options: Unpack[AsyncioServeOptions]
+    handler: AsyncHandler[ServerConnectionT],
+    path: SocketPath | None = None,
+    **options: Unpack[AsyncioServeOptions],
 ) -> Serve:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 

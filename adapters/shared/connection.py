@@ -7,11 +7,10 @@ arguments.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
@@ -34,7 +33,6 @@ __all__ = [
     "advance",
     "fragments_of",
     "payload_size",
-    "takes_path",
 ]
 
 
@@ -285,27 +283,3 @@ def advance(buffers: deque[memoryview], count: int) -> None:
         count -= len(buffers.popleft())
     if count:
         buffers[0] = buffers[0][count:]
-
-
-def takes_path(handler: Callable[..., Any]) -> bool:
-    """Whether a connection handler wants the request's path as a second argument.
-
-    Only those get it that cannot be called with the connection alone.
-    """
-    if not callable(handler):
-        raise TypeError(f"handler must be a function that takes the connection, not {handler!r}")
-    try:
-        signature = inspect.signature(handler)
-    except ValueError:  # built-in callables may have none
-        return False
-    try:
-        signature.bind(None)
-    except TypeError:
-        try:
-            signature.bind(None, None)
-        except TypeError:
-            raise TypeError(
-                f"handler must take the connection, or the connection and the path; it takes {signature}"
-            ) from None
-        return True
-    return False

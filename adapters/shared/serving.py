@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, cast
 
 from wsproto_core.events import Request
 from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
@@ -21,28 +21,12 @@ from wsproto_core.options import Logger, ServeOptions
 from wsproto_core.types import CloseCode, State, Subprotocol
 
 from .asynchronous import AsyncConnection
-from .connection import BaseConnection, takes_path
+from .connection import BaseConnection
+from .handlers import Handler, takes_path
 from .logs import describe, log_failure
 from .routing import Route, Router
 
-__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "Handler", "check_plain"]
-
-Handler: TypeAlias = Callable[..., Any]
-"""A function that takes a connection, or that and the request's path; asynchronous where connections are."""
-
-
-def check_plain(handler: Handler, process_request: Handler | None) -> None:
-    """Refuse coroutine functions where threads run the functions of the application.
-
-    Raises:
-        TypeError: one is given, or the handler cannot be called.
-    """
-    takes_path(handler)
-    handlers = handler.handlers if isinstance(handler, Router) else [handler]
-    functions = [("handler", each) for each in handlers]
-    for name, function in [*functions, ("process_request", process_request)]:
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(f"{name} must be a plain function, not a coroutine function: threads run it")
+__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection"]
 
 
 class BaseServer:
@@ -176,6 +160,23 @@ class BaseServerConnection(BaseConnection, ABC):
         self.server = server
         self._process_request = options.get("process_request")
         self._max_connections = options.get("max_connections")
+
+    # There is a request in hooks and handlers, and so the types do not say None.
+
+    @property
+    def request(self) -> Request:
+        """The opening handshake's request; ``None`` before it has been received, never in a handler."""
+        return cast(Request, self.protocol.request)
+
+    @property
+    def path(self) -> str:
+        """The request's path, with its query; ``None`` before that has been received, never in a handler."""
+        return cast(str, super().path)
+
+    @property
+    def request_headers(self) -> Headers:
+        """The request's headers; ``None`` before it has been received, never in a handler."""
+        return cast(Headers, super().request_headers)
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
         """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.

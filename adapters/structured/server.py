@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
 
 from adapters.shared.addresses import Address
-from adapters.shared.connection import takes_path
+from adapters.shared.handlers import Handler, check_async_handler
 from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
 from adapters.shared.logs import default_logger, log_failure
-from adapters.shared.serving import AsyncServerConnection, BaseServer, Handler
+from adapters.shared.serving import AsyncServerConnection, BaseServer
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.options import ServeOptions, ServerOptions, split_options
@@ -233,7 +233,7 @@ class StructuredServe(Opening[T], Generic[T]):
             path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
             options: those of ``serve``.
         """
-        takes_path(handler)
+        check_async_handler(handler)
         self.handler = handler
         self.options, self.listener_options = split_options(ServeOptions, options)
         check_names(self.option_names, self.listener_options)

@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 from adapters.shared import authentication as core_auth
 from adapters.shared.authentication import BlockingBasicAuth, CheckCredentials, Credentials
 from adapters.shared.blocks import keep_exception
+from adapters.shared.handlers import BlockingHandler, Handler, check_plain
 from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
 from adapters.shared.logs import log_failure
-from adapters.shared.serving import BaseServer, BaseServerConnection, Handler, check_plain
+from adapters.shared.serving import BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import Answer, ServerProtocol
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
@@ -375,8 +376,11 @@ class Server(BaseServer):
             log_failure(connection.logger, "connection failed")
 
 
+ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
+
+
 def serve(
-    handler: Handler,
+    handler: BlockingHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     **options: Unpack[ThreadingServeOptions],
@@ -416,7 +420,9 @@ def serve(
 
 
 def unix_serve(
-    handler: Handler, path: SocketPath | None = None, **options: Unpack[ThreadingServeOptions]
+    handler: BlockingHandler[ServerConnectionT],
+    path: SocketPath | None = None,
+    **options: Unpack[ThreadingServeOptions],
 ) -> Server:
     """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import trio
 from adapters.shared import authentication as core_auth
 from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
+from adapters.shared.handlers import AsyncHandler
 from adapters.shared.logs import log_failure
-from adapters.shared.serving import Handler
 from adapters.structured.runtime import Tasks
 from adapters.structured.server import StructuredServe, StructuredServer, StructuredServerConnection
 from adapters.structured.transport import Transport
@@ -143,9 +143,12 @@ class Serve(StructuredServe[Server]):
         return [sock.getsockname() for sock in server.sockets or ()]
 
 
+ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
+
+
 @overload
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
@@ -154,7 +157,7 @@ def serve(
 ) -> Serve: ...
 @overload
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
@@ -162,7 +165,7 @@ def serve(
     **options: Unpack[TrioServeOptions],
 ) -> Coroutine[Any, Any, None]: ...
 def serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
     port: int | None = None,
     *,
@@ -203,7 +206,7 @@ def serve(
 
 
 def unix_serve(
-    handler: Handler,
+    handler: AsyncHandler[ServerConnectionT],
     path: SocketPath | None = None,
     *,
     task_status: trio.TaskStatus[list[Any]] | None = None,
@@ -221,7 +224,9 @@ def unix_serve(
     return opening if task_status is None else opening.run(task_status)
 
 
-async def serve_stream(handler: Handler, stream: trio.abc.Stream, **options: Unpack[ServeOptions]) -> None:
+async def serve_stream(
+    handler: AsyncHandler[ServerConnectionT], stream: trio.abc.Stream, **options: Unpack[ServeOptions]
+) -> None:
     """Serve the client at the other end of any stream of trio; return when the connection is closed.
 
     Args:

@@ -7,11 +7,11 @@ import inspect
 import socket
 from collections.abc import Callable, Generator, Iterable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from adapters.asyncio import server as asyncio_server
 from adapters.asyncio.server import Server, ServerConnection
-from adapters.shared.serving import Handler
+from adapters.shared.handlers import AsyncHandler, Handler
 from wsproto_core.events import Request
 from wsproto_core.exceptions import AbortHandshake, InvalidHandshake, InvalidOrigin, InvalidUpgrade
 from wsproto_core.extensions.base import ServerExtensionFactory
@@ -207,12 +207,15 @@ def _refusal(error: Exception) -> Exception:
     return AbortHandshake(status, {}, body.encode(errors="backslashreplace"))
 
 
+ServerConnectionT = TypeVar("ServerConnectionT", bound=WebSocketServerProtocol)
+
+
 class Serve(asyncio_server.Serve):
     """Start a WebSocket server: ``await serve(...)``, or ``async with serve(...)``."""
 
     def __init__(
         self,
-        ws_handler: Handler,
+        ws_handler: AsyncHandler[ServerConnectionT],
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
@@ -313,7 +316,7 @@ class Serve(asyncio_server.Serve):
 serve = Serve
 
 
-def unix_serve(ws_handler: Handler, path: SocketPath | None, **kwargs: Any) -> Serve:
+def unix_serve(ws_handler: AsyncHandler[ServerConnectionT], path: SocketPath | None, **kwargs: Any) -> Serve:
     """Start a WebSocket server that listens on a Unix socket.
 
     Args:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connection import BaseConnection, fragments_of, takes_path
+from adapters.shared.connection import BaseConnection, fragments_of
+from adapters.shared.handlers import takes_path
 from wsproto_core import ServerProtocol
 from wsproto_core.events import Close, Failure, Late, Ping
 from wsproto_core.exceptions import InvalidHandshake

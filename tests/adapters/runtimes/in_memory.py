@@ -18,7 +18,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Self
 
-from adapters.shared.connection import BaseConnection, fragments_of, takes_path
+from adapters.shared.connection import BaseConnection, fragments_of
+from adapters.shared.handlers import takes_path
 from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, Protocol, ServerProtocol, State
 from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.events import Event as ProtocolEvent

@@ -1,0 +1,76 @@
+"""Types of a program on anyio: see :mod:`tests.typing.test_types`."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from adapters.anyio import ServerConnection, connect, serve
+from wsproto_core import Headers, Request
+
+
+class Connection(ServerConnection):
+    pass
+
+
+async def receive(uri: str) -> None:
+    async with connect(uri) as websocket:
+        assert_type(await websocket.recv(), str | bytes)
+        assert_type(await websocket.recv(decode=None), str | bytes)
+        assert_type(await websocket.recv(True), str)
+        assert_type(await websocket.recv(decode=False), bytes)
+        async for message in websocket:
+            assert_type(message, str | bytes)
+        async for piece in websocket.recv_streaming():
+            assert_type(piece, str | bytes)
+        async for text in websocket.recv_streaming(decode=True):
+            assert_type(text, str)
+        async for data in websocket.recv_streaming(False):
+            assert_type(data, bytes)
+        assert_type(await (await websocket.ping()), float)
+
+
+async def handler(websocket: ServerConnection) -> None:
+    assert_type(websocket.path, str)
+    assert_type(websocket.request, Request)
+    assert_type(websocket.request_headers, Headers)
+
+
+async def handler_with_path(websocket: ServerConnection, path: str) -> None:
+    pass
+
+
+async def handler_of_connections_of_its_own(websocket: Connection) -> int:
+    return 1
+
+
+def plain(websocket: ServerConnection) -> None:
+    pass
+
+
+async def without_arguments() -> None:
+    pass
+
+
+async def with_wrong_path(websocket: ServerConnection, path: int) -> None:
+    pass
+
+
+async def with_more(websocket: ServerConnection, path: str, more: str) -> None:
+    pass
+
+
+async def with_wrong_connection(websocket: int) -> None:
+    pass
+
+
+def check() -> None:
+    serve(handler)
+    serve(handler_with_path, "localhost", 8765, ping_interval=None)
+    serve(handler_of_connections_of_its_own, create_protocol=Connection)
+    serve(lambda websocket: handler(websocket))
+    serve(plain)  # type: ignore[arg-type]
+    serve(without_arguments)  # type: ignore[arg-type]
+    serve(with_wrong_path)  # type: ignore[arg-type]
+    serve(with_more)  # type: ignore[arg-type]
+    serve(with_wrong_connection)  # type: ignore[type-var]
+    serve(handler, ping_intervall=20)  # type: ignore[call-overload]
