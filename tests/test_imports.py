@@ -81,7 +81,7 @@ DEFERRED_DEPENDENCIES = {"routing": {"werkzeug"}}
 RUNTIMES = {
     "anyio": {"anyio", "python_socks"},
     "asyncio": {"asyncio", "python_socks", "uvloop"},
-    "shared": {"werkzeug"},
+    "shared": {"python_socks", "werkzeug"},
     "structured": set(),
     "threading": {"python_socks"},
     "trio": {"python_socks", "trio"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 from typing import Any, cast
@@ -10,12 +9,12 @@ from typing import Any, cast
 import anyio
 from adapters.shared.connecting import Connecting
 from adapters.shared.tls import client_context
+from adapters.shared.tunnels import connect_socks
 from adapters.structured.streams import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
-from wsproto_core.connect.proxy import Proxy, Tunnel, missing_socks, socks_arguments
-from wsproto_core.exceptions import SocksError
+from wsproto_core.connect.proxy import Proxy, Tunnel
 
 from .transports import RUNTIME, LowerStream
 
@@ -43,22 +42,21 @@ async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
     return to_proxy
 
 
+def load_socks() -> Any:
+    """Import what :func:`.socks_client` needs."""
+    from python_socks.async_.anyio import Proxy
+
+    return Proxy
+
+
 async def open_socks(proxy: Proxy, host: str, port: int) -> SocketStream:
     """Connect through a SOCKS proxy."""
-    try:
-        from python_socks import ProxyError, ProxyType
-        from python_socks.async_.anyio import Proxy as SocksProxy
-    except ImportError as error:
-        raise missing_socks() from error
 
     async def connect(dest_host: str, dest_port: int, **others: Any) -> SocketStream:
         return await SocketStream.from_socket(await connect_tcp(RUNTIME, dest_host, dest_port))
 
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
-    try:
-        return await socks.connect(host, port, timeout=math.inf)
-    except ProxyError as error:
-        raise SocksError(str(error), error.error_code) from error
+    stream: SocketStream = await connect_socks(load_socks, proxy, host, port, connect)
+    return stream
 
 
 async def open_tunnel(stream: ByteStream, tunnel: Tunnel) -> None:

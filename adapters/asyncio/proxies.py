@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import socket
 from typing import Any, cast
 
 from adapters.shared.connecting import Connecting
 from adapters.shared.tls import client_context
-from wsproto_core.connect.proxy import Proxy, Tunnel, missing_socks, socks_arguments
-from wsproto_core.exceptions import InvalidMessage, SocksError
+from adapters.shared.tunnels import connect_socks
+from wsproto_core.connect.proxy import Tunnel
+from wsproto_core.exceptions import InvalidMessage
 
 from .streams import connect_tcp, take_tcp_options
 from .tls import TLS_OPTIONS, TLSTransport, open_stream
@@ -78,7 +78,7 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BufferedPro
     context = client_context(connecting.ssl) if connecting.ssl else None
     name = connecting.server_hostname
     if proxy.is_socks:
-        sock = await connect_socks(proxy, connecting.host, connecting.port)
+        sock = await connect_socks(load_socks, proxy, connecting.host, connecting.port, connect_to_proxy)
         await open_stream(
             loop.create_connection, protocol, context, server_hostname=name, sock=sock, **timeouts
         )
@@ -107,19 +107,13 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BufferedPro
         raise
 
 
-async def connect_socks(proxy: Proxy, host: str, port: int) -> socket.socket:
-    """Connect through a SOCKS proxy."""
-    try:
-        from python_socks import ProxyError, ProxyType
-        from python_socks.async_.asyncio import Proxy as SocksProxy
-    except ImportError as error:
-        raise missing_socks() from error
+def load_socks() -> Any:
+    """Import what :func:`.socks_client` needs."""
+    from python_socks.async_.asyncio import Proxy
 
-    async def connect(dest_host: str, dest_port: int, **others: Any) -> socket.socket:
-        return await connect_tcp(dest_host, dest_port)
+    return Proxy
 
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
-    try:
-        return await socks.connect(host, port, timeout=math.inf)
-    except ProxyError as error:
-        raise SocksError(str(error), error.error_code) from error
+
+async def connect_to_proxy(dest_host: str, dest_port: int, **others: Any) -> socket.socket:
+    """Connect to a SOCKS proxy, for :func:`.connect_socks`."""
+    return await connect_tcp(dest_host, dest_port)

@@ -30,8 +30,8 @@ from adapters.shared.addresses import (
 )
 from adapters.shared.connecting import Connecting
 from adapters.shared.tls import TLSInfo, client_context, tls_info
-from wsproto_core.connect.proxy import Proxy, missing_socks, socks_arguments
-from wsproto_core.exceptions import SocksError
+from adapters.shared.tunnels import socks_client, socks_errors
+from wsproto_core.connect.proxy import Proxy
 from wsproto_core.types import BytesLike
 
 __all__ = ["Stream", "TLSStream", "open_stream"]
@@ -280,26 +280,24 @@ class TimedSocket:
             self.socket.settimeout(None)
 
 
+def load_socks() -> Any:
+    """Import what :func:`.socks_client` needs."""
+    from python_socks.sync import Proxy
+
+    return Proxy
+
+
 def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
     """Connect through a SOCKS proxy."""
-    try:
-        from python_socks import ProxyError, ProxyTimeoutError, ProxyType
-        from python_socks.sync import Proxy as SocksProxy
-    except ImportError as error:
-        raise missing_socks() from error
 
     def connect(dest_host: str, dest_port: int, **others: Any) -> TimedSocket:
         addresses = look_up(dest_host, dest_port, 0, connecting.deadline)
         return TimedSocket(connect_tcp(addresses, None, connecting.deadline), connecting.deadline)
 
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
-    try:
-        timed: Any = socks.connect(connecting.host, connecting.port)
-        return timed.socket  # type: ignore[no-any-return]
-    except ProxyTimeoutError as error:
-        raise connecting.timed_out() from error
-    except ProxyError as error:
-        raise SocksError(str(error), error.error_code) from error
+    client = socks_client(load_socks, proxy, connect)
+    with socks_errors():
+        timed: Any = client.connect(connecting.host, connecting.port)
+    return timed.socket  # type: ignore[no-any-return]
 
 
 def open_socket(connecting: Connecting) -> socket.socket:

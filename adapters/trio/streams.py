@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import ssl
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import trio
 from adapters.shared.connecting import Connecting
 from adapters.shared.tls import client_context
+from adapters.shared.tunnels import connect_socks
 from adapters.structured.streams import connect_tcp, connect_unix
 from adapters.structured.transport import READ_SIZE, os_errors
-from wsproto_core.connect.proxy import Proxy, Tunnel, missing_socks, socks_arguments
-from wsproto_core.exceptions import SocksError
+from wsproto_core.connect.proxy import Proxy, Tunnel
 
 from .transports import RUNTIME, LowerStream
 
@@ -49,23 +48,20 @@ def make_stream(sock: socket.socket) -> trio.SocketStream:
     return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
 
 
+def load_socks() -> Any:
+    """Import what :func:`.socks_client` needs."""
+    from python_socks.async_.trio import Proxy
+
+    return Proxy
+
+
 async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
     """Connect through a SOCKS proxy."""
-    try:
-        from python_socks import ProxyError, ProxyType
-        from python_socks.async_.trio import Proxy as SocksProxy
-    except ImportError as error:
-        raise missing_socks() from error
 
     async def connect(dest_host: str, dest_port: int, **others: Any) -> trio.socket.SocketType:
         return trio.socket.from_stdlib_socket(await connect_tcp(RUNTIME, dest_host, dest_port))
 
-    socks = SocksProxy(**socks_arguments(proxy, ProxyType, connect))
-    try:
-        sock = await socks.connect(host, port, timeout=math.inf)
-    except ProxyError as error:
-        raise SocksError(str(error), error.error_code) from error
-    return trio.SocketStream(sock)
+    return trio.SocketStream(await connect_socks(load_socks, proxy, host, port, connect))
 
 
 async def open_tunnel(stream: trio.abc.Stream, tunnel: Tunnel) -> None:

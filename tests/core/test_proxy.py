@@ -7,13 +7,11 @@ import ipaddress
 import pickle
 import traceback
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from python_socks import ProxyType
 
 from wsproto_core.connect.proxy import (
     Proxy,
@@ -22,7 +20,6 @@ from wsproto_core.connect.proxy import (
     choose_proxy,
     parse_proxy,
     proxy_from_environment,
-    socks_arguments,
 )
 from wsproto_core.exceptions import InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, InvalidState
 from wsproto_core.http.uri import WebSocketURI, parse_uri
@@ -547,25 +544,6 @@ def test_the_proxy_ends_the_stream(start: bytes) -> None:
 
 
 # SOCKS
-
-
-@pytest.mark.parametrize(
-    ("scheme", "proxy_type", "rdns"),
-    [
-        ("socks4", "SOCKS4", False),
-        ("socks4a", "SOCKS4", True),
-        ("socks5", "SOCKS5", False),
-        ("socks5h", "SOCKS5", True),
-    ],
-)
-def test_socks_arguments(scheme: str, proxy_type: str, rdns: bool) -> None:
-    proxy = parse_proxy(f"{scheme}://[::1]:9050")
-    assert proxy.is_socks
-    expected = {"proxy_type": ProxyType[proxy_type], "host": "::1", "port": 9050, "rdns": rdns}
-    expected["forward"] = SimpleNamespace(connect=open)
-    assert socks_arguments(proxy, ProxyType, open) == {**expected, "username": None, "password": None}
-    proxy = parse_proxy(f"{scheme}://user:pass@[::1]:9050")
-    assert socks_arguments(proxy, ProxyType, open) == {**expected, "username": "user", "password": "pass"}
 
 
 def test_http_is_not_socks() -> None:

@@ -5,18 +5,15 @@ those that other programs go by, with RFC 6455's order of preference among them.
 
 An HTTP proxy is asked by CONNECT to open a tunnel (RFC 9110 section 9.3.6), for ``ws:`` and ``wss:``
 alike (RFC 6455 section 4.1), and :class:`Tunnel` is that exchange without I/O. With the scheme
-``https`` the stream to the proxy itself is TLS. SOCKS is left to the package ``python-socks``, which
-:func:`socks_arguments` translates for.
+``https`` the stream to the proxy itself is TLS. SOCKS is not spoken here.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
 from ..exceptions import InvalidMessage, InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, SecurityError
 from ..http import Headers, Request
@@ -31,10 +28,8 @@ __all__ = [
     "Tunnel",
     "bypasses_proxy",
     "choose_proxy",
-    "missing_socks",
     "parse_proxy",
     "proxy_from_environment",
-    "socks_arguments",
 ]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
@@ -324,33 +319,3 @@ class Tunnel:
             self._reading.receive_eof()
         except EOFError as error:
             raise InvalidProxyMessage("the proxy ended the stream before it answered") from error
-
-
-def socks_arguments(proxy: Proxy, proxy_type: Any, connect: Callable[..., Any]) -> dict[str, Any]:
-    """Return the arguments for ``python_socks``' ``Proxy``.
-
-    It knows neither ``socks4a`` nor ``socks5h``: these are SOCKS 4 and 5 where the proxy looks up
-    host names.
-
-    Args:
-        proxy: the proxy.
-        proxy_type: ``python_socks``' ``ProxyType``.
-        connect: opens the stream to the proxy, in place of ``python_socks``, which tries one address of a
-            name and hides the system's error; called with ``dest_host``, ``dest_port`` and others.
-    """
-    username, password = proxy.user_info or (None, None)
-    return {
-        "proxy_type": proxy_type[proxy.scheme[:6].upper()],
-        "host": proxy.host,
-        "port": proxy.port,
-        "username": username,
-        "password": password,
-        "rdns": proxy.scheme in ("socks4a", "socks5h"),
-        # As if this was another proxy on the way.
-        "forward": SimpleNamespace(connect=connect),
-    }
-
-
-def missing_socks() -> ImportError:
-    """Make the exception for a SOCKS proxy without ``python-socks``."""
-    return ImportError("connecting through a SOCKS proxy needs python-socks: pip install wsproto-core[proxy]")
