@@ -20,10 +20,10 @@ from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .blocks import keep_exception
-from .connection import BaseConnection, PongWaiter, Sendable, fragments_of, payload_size
+from .connection import BaseConnection, PongResult, Sendable, fragments_of, payload_size
 from .waiting import Line, Waiters
 
-__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Event", "Pieces"]
+__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
 
 TURN = 2**16
 """Bytes that are received, or sent, without a wait, before other tasks get a turn: see :data:`CALL`."""
@@ -35,7 +35,7 @@ CALL = TURN // 64
 DataT = TypeVar("DataT", bound=Data)
 
 
-class Event(Interface):
+class RuntimeEvent(Interface):
     """Something that can be waited for once: the ``Event`` of asyncio, trio and anyio."""
 
     def set(self) -> object:
@@ -45,7 +45,7 @@ class Event(Interface):
         """Wait until it is set."""
 
 
-class AwaitablePong(PongWaiter, Awaitable[float], Interface):
+class AwaitablePong(PongResult, Awaitable[float], Interface):
     """What ``ping`` returns."""
 
 
@@ -93,7 +93,7 @@ class AsyncConnection(BaseConnection, ABC):
     # What an adapter provides
 
     @abstractmethod
-    def _make_event(self) -> Event:
+    def _make_event(self) -> RuntimeEvent:
         """Make an event of the runtime."""
 
     @abstractmethod

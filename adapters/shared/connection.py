@@ -28,7 +28,7 @@ from .logs import ConnectionLogger, FrameLog, default_logger, describe, describe
 
 __all__ = [
     "BaseConnection",
-    "PongWaiter",
+    "PongResult",
     "Sendable",
     "advance",
     "fragments_of",
@@ -54,8 +54,8 @@ DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
 """What is sent as one message; a tuple, because a union would be built anew at each use."""
 
 
-class PongWaiter(Interface):
-    """What an adapter's ``ping`` returns, as far as it is completed here; :class:`asyncio.Future` is one."""
+class PongResult(Interface):
+    """The result of a ping: the pong's latency, or an error. :class:`asyncio.Future` is one."""
 
     def done(self) -> bool:
         """Whether it has been completed."""
@@ -88,7 +88,7 @@ class BaseConnection:
         self.logger = ConnectionLogger(logger or default_logger(protocol.side), self)
         self._failure_logged = False
         self._receiving = False
-        self._pings: dict[bytes, PongWaiter] = {}
+        self._pings: dict[bytes, PongResult] = {}
         if self.logger.isEnabledFor(logging.DEBUG):
             self.log_frames()
 

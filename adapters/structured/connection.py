@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, Literal, overload
 
-from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, Event
+from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, RuntimeEvent
 from adapters.shared.connection import advance
 from adapters.shared.tls import TLSInfo, tls_info
 from adapters.shared.waiting import Waiters, Wake
@@ -33,7 +33,7 @@ from wsproto_core.types import CloseCode, Data, State, StreamAction
 from .runtime import Runtime, Scope, Tasks
 from .transport import Transport
 
-__all__ = ["Pong", "StructuredConnection"]
+__all__ = ["PongWaiter", "StructuredConnection"]
 
 PATIENCE = 0.1
 """Seconds without a reader after which the keeper stands in."""
@@ -46,7 +46,7 @@ LAST_READS = 1.0
 """Seconds that reading may go on when writing has failed, on streams that have to be waited for."""
 
 
-class Pong:
+class PongWaiter:
     """The answer to a ping, to be awaited, any number of times: the latency in seconds."""
 
     def __init__(self, connection: StructuredConnection) -> None:
@@ -117,11 +117,11 @@ class StructuredConnection(AsyncConnection):
 
     # What the methods that wait are made of
 
-    def _make_event(self) -> Event:
+    def _make_event(self) -> RuntimeEvent:
         return self.runtime.make_event()
 
-    def _make_pong_waiter(self) -> Pong:
-        return Pong(self)
+    def _make_pong_waiter(self) -> PongWaiter:
+        return PongWaiter(self)
 
     async def _let_others_run(self) -> None:
         self._sends_left = self._reads_left = TURN

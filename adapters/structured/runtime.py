@@ -10,7 +10,7 @@ from socket import socket
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
-from adapters.shared.asynchronous import Event
+from adapters.shared.asynchronous import RuntimeEvent
 from adapters.shared.blocks import Once, keep_exception
 from wsproto_core.options import Logger
 
@@ -51,7 +51,7 @@ class Runtime:
     """Raise :exc:`RuntimeError` if another runtime runs the caller."""
     stream_methods: tuple[str, ...]
     """What its streams of bytes have."""
-    make_event: Callable[[], Event]
+    make_event: Callable[[], RuntimeEvent]
     open_tasks: Callable[[], AbstractAsyncContextManager[Any]]
     """Open a nursery or task group."""
     open_scope: Callable[[float], AbstractContextManager[Scope]]

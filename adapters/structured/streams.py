@@ -14,7 +14,7 @@ from adapters.shared.addresses import (
     finish_connect,
     in_order,
 )
-from adapters.shared.asynchronous import Event
+from adapters.shared.asynchronous import RuntimeEvent
 
 from .runtime import Runtime
 
@@ -48,7 +48,7 @@ async def connect_tcp(
     connected: list[socket.socket] = []
     errors: list[OSError] = []
 
-    async def attempt(address: Address, failed: Event) -> None:
+    async def attempt(address: Address, failed: RuntimeEvent) -> None:
         try:
             sock = begin_connect(address, local)
             try:

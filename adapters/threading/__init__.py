@@ -5,7 +5,7 @@ from wsproto_core.prepared import PreparedMessage, prepare
 
 from .broadcast import Broadcast, broadcast
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
-from .connection import Connection, Ping
+from .connection import Connection, PongWaiter
 from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
@@ -22,7 +22,7 @@ __all__ = [
     "ClientConnection",
     "Connect",
     "Connection",
-    "Ping",
+    "PongWaiter",
     "PreparedMessage",
     "Reconnect",
     "Router",
@@ -40,3 +40,6 @@ __all__ = [
     "unix_route",
     "unix_serve",
 ]
+
+Ping = PongWaiter
+"""Older name of :class:`PongWaiter`."""

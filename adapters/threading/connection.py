@@ -39,9 +39,9 @@ from wsproto_core.types import CloseCode, Data, State, StreamAction
 
 from .sending import Sending
 from .streams import Stream, TLSStream
-from .waiting import MESSAGE, Ping, Waiter, deadline, interrupts_a_change
+from .waiting import MESSAGE, PongWaiter, Waiter, deadline, interrupts_a_change
 
-__all__ = ["Connection", "Ping"]
+__all__ = ["Connection", "PongWaiter"]
 
 # Bytes read at once.
 READ_SIZE = 2**16

@@ -29,7 +29,7 @@ from wsproto_core.threads import encode, send_encoded
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .keeper import Kept
-from .waiting import REFUSALS, ROOM, TURN, Interrupted, Ping, Waiter, deadline
+from .waiting import REFUSALS, ROOM, TURN, Interrupted, PongWaiter, Waiter, deadline
 
 __all__ = ["Sending"]
 
@@ -252,10 +252,10 @@ class Sending(Kept):
             raise self.protocol.close_exception()
         return None
 
-    def ping(self, data: Data | BytesLike | None = None) -> Ping:
+    def ping(self, data: Data | BytesLike | None = None) -> PongWaiter:
         """Send a ping.
 
-        Returns an object whose :meth:`~Ping.wait` waits for the pong and returns the latency; it may
+        Returns an object whose :meth:`~PongWaiter.wait` waits for the pong and returns the latency; it may
         be ignored.
 
         Args:
@@ -266,7 +266,7 @@ class Sending(Kept):
             RuntimeError: too many pings wait for their pong (``max_pings``).
             ValueError: a ping with this payload waits for its pong, or it is too long.
         """
-        ping = Ping(self)
+        ping = PongWaiter(self)
         try:
             self._locked(self._send_ping, ping, data)
         except Interrupted:
@@ -274,12 +274,12 @@ class Sending(Kept):
         self._drain(None)
         return ping
 
-    def _send_ping(self, ping: Ping, data: Data | BytesLike | None) -> None:
+    def _send_ping(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
         self._pings[self.protocol.ping(data)] = ping
         self._flush()
         self._update()
 
-    def _send_ping_later(self, ping: Ping, data: Data | BytesLike | None) -> None:
+    def _send_ping_later(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
         try:
             self._send_ping(ping, data)
         except REFUSALS as error:

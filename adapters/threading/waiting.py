@@ -47,7 +47,7 @@ __all__ = [
     "Guarded",
     "Interrupted",
     "Kind",
-    "Ping",
+    "PongWaiter",
     "Waiter",
     "Waiting",
     "deadline",
@@ -641,7 +641,7 @@ def deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-class Ping:
+class PongWaiter:
     """A ping that was sent: what :meth:`.Connection.ping` returns."""
 
     def __init__(self, connection: Waiting) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from adapters.threading import ClientConnection, connect
-from adapters.threading.connection import Ping
+from adapters.threading.connection import PongWaiter
 from adapters.threading.waiting import POLLIN, Waiter
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 from tests.interrupting import Interruption, interrupt
@@ -289,7 +289,7 @@ def test_close_anywhere(scenario: Scenario, tls: bool) -> None:
 @parametrize
 def test_send_anywhere(scenario: Scenario, tls: bool) -> None:
     """A signal handler sends messages and a ping: these and all others arrive."""
-    pings: list[Ping] = []
+    pings: list[PongWaiter] = []
 
     def send(client: ClientConnection) -> None:
         client.send("by a signal")

@@ -54,7 +54,7 @@ MORE = {
     "trio": {"serve_stream"},
     "anyio": {"serve_stream"},
     # Nothing can be awaited, so that a ping is waited for by a method.
-    "threading": {"Ping"},
+    "threading": {"PongWaiter"},
 }
 
 FEWER = {
