@@ -93,7 +93,7 @@ def adapter_server(adapter: Any) -> Callable[[], Awaitable[None]]:
 async def callback_server() -> None:
     handler = adapters.asyncio.ServerConnection.wait_closed
     async with adapters.asyncio.serve(handler, HOST, 0, create_protocol=Echo, **OPTIONS) as server:
-        print(server.sockets[0].getsockname()[1], flush=True)  # type: ignore[index]
+        print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
 
 

@@ -62,11 +62,6 @@ class Server(StructuredServer):
         closing: whether :meth:`close` has been called.
     """
 
-    @property
-    def sockets(self) -> list[Any] | None:
-        """The sockets that the server listens on; ``None`` once it is closed."""
-        return [listener for listener in self.listeners if listener.fileno() >= 0] or None
-
 
 class ServerConnection(StructuredServerConnection):
     """A server's connection.
@@ -143,9 +138,6 @@ class Serve(StructuredServe[Server]):
 
     async def abort(self, stream: socket.socket | ByteStream) -> None:
         await make_transport(stream).abort(False)
-
-    def addresses(self, server: Server) -> list[Any]:
-        return [sock.getsockname() for sock in server.sockets or ()]
 
 
 ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)

@@ -86,7 +86,7 @@ class Connect(Opening[ClientConnection]):
     made_by = "connect"
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
-        self.uri = parse_uri(uri)
+        self.uri = self.made_for = parse_uri(uri)
         self.options = options if path is None else {"path": path, **options}
         self._create = options.get("create_protocol") or ClientConnection
         self._call_name = "create_connection" if path is None else "create_unix_connection"

@@ -16,13 +16,13 @@ from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Cre
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
-from adapters.shared.logs import default_logger, log_failure
+from adapters.shared.logs import log_failure
 from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
 from wsproto_core.handshake.server import ServerProtocol
-from wsproto_core.options import ServeOptions, ServerOptions, split_options
-from wsproto_core.types import Side, SocketPath
+from wsproto_core.options import Logger, ServeOptions, ServerOptions, split_options
+from wsproto_core.types import SocketPath
 
 from .connection import Connection, clock
 from .tls import TLS_OPTIONS, TLSTransport
@@ -187,8 +187,8 @@ class Server(BaseServer):
         closing: whether :meth:`close` has been called.
     """
 
-    def __init__(self, handler: Handler) -> None:
-        super().__init__(handler)
+    def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
+        super().__init__(handler, logger)
         self.listener: asyncio.Server
         self._forgotten = asyncio.Event()
         self._close_called = asyncio.Event()
@@ -198,18 +198,15 @@ class Server(BaseServer):
         if not self._connections:
             self._forgotten.set()
 
-    @property
-    def sockets(self) -> list[socket.socket] | None:
-        """The sockets that the server listens on; ``None`` once it is closed."""
-        return None if self.closing else list(self.listener.sockets) or None
-
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
         return not self.closing and self.listener.is_serving()
 
     async def start_serving(self) -> None:
         """Begin to accept connections, if ``start_serving=False`` was given."""
-        await self.listener.start_serving()
+        if not self.listener.is_serving():
+            await self.listener.start_serving()
+            self._log_listening()
 
     async def serve_forever(self) -> None:
         """Accept connections until the task is cancelled or the server closed; then close it.
@@ -224,7 +221,7 @@ class Server(BaseServer):
         # (CPython 3.12), or would not see that the server is closed (uvloop).
         try:
             if not self.closing:
-                await self.listener.start_serving()
+                await self.start_serving()
             await self._close_called.wait()
         except asyncio.CancelledError:
             self.close()
@@ -262,7 +259,7 @@ class Server(BaseServer):
 
     async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         self.close()
-        with keep_exception(exc, default_logger(Side.SERVER)):
+        with keep_exception(exc, self._logger):
             await self.wait_closed()
 
 
@@ -290,20 +287,21 @@ class Serve(Opening[Server]):
         self._handler = handler
         self._options, self._listener_options = split_options(ServeOptions, options)
         self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
-        self._logger = self._options.get("logger") or default_logger(Side.SERVER)
         self._call_name = "create_server" if path is None else "create_unix_server"
         check_call(loop_call(self._call_name), self._listener_options)
         self._path = check_serve(host, port, path, self._listener_options)
+        self.made_for = self._path or self._listener_options.get("sock") or f"{host or '*'}:{port}"
         if path is None:
             self._listener_options = {"host": host, "port": port, **self._listener_options}
         self._server = self._make_server(handler)
 
     def _make_server(self, handler: Handler) -> Server:
-        return Server(handler)
+        return Server(handler, self._options.get("logger"))
 
     async def _open(self) -> Server:
         call = loop_call(self._call_name)
         check_call(call, self._listener_options)
+        server = self._server
         options = dict(self._listener_options)
         context = options.pop("ssl", None)
         tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
@@ -313,18 +311,22 @@ class Serve(Opening[Server]):
         elif self._path is None and options.get("sock") is None:
             options["host"] = await self._look_up()
         try:
-            self._server.listener = await call(partial(self._accept, context, tls), **options)
+            server.listener = await call(partial(self._accept, context, tls), **options)
         except BaseException:
             if bound is not None:
                 bound.close()
             raise
-        return self._server
+        # On asyncio, these are not of the class that they stand for.
+        server._listens_on(cast(Sequence[socket.socket], server.listener.sockets))
+        if server.listener.is_serving():
+            server._log_listening()
+        return server
 
     def _accept(self, context: ssl_module.SSLContext | None, tls: dict[str, Any]) -> asyncio.BaseProtocol:
         """Return what takes a stream that was accepted."""
         server = self._server
         # Event loops do not log what goes wrong there, or pause.
-        connection = server._make(self._create_protocol, self._handler, self._options, self._logger)
+        connection = server._make(self._create_protocol, self._handler, self._options)
         if connection is None:
             return Refusal()
         protocol: asyncio.BaseProtocol = connection

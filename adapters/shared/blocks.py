@@ -15,9 +15,14 @@ class Once:
 
     Attributes:
         made_by: the function that makes it, for the error.
+        made_for: the URI that is connected to, or the address that a server listens on.
     """
 
     made_by: str
+    made_for: object = ""
+
+    def __repr__(self) -> str:
+        return f"<{self.made_by}({str(self.made_for)!r})>"
 
     def _begin(self) -> None:
         """Begin, for the first time.

@@ -25,6 +25,7 @@ from wsproto_core.statistics import Statistics
 from wsproto_core.types import BytesLike, State, Subprotocol
 
 from .logs import ConnectionLogger, FrameLog, default_logger, describe, describe_end, negotiated, shown
+from .sockets import show_address
 
 __all__ = [
     "BaseConnection",
@@ -93,7 +94,9 @@ class BaseConnection:
             self.log_frames()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.protocol.id} {self.state.name}>"
+        address = "" if self.remote_address is None else f" {show_address(self.remote_address)}"
+        path = "" if self.path is None else f" {shown(self.path)}"
+        return f"<{type(self).__name__} {self.protocol.id} {self.state.name}{address}{path}>"
 
     @property
     def state(self) -> State:

@@ -42,7 +42,7 @@ class Attempts(Once, Generic[T]):
             options: the application's: ``reconnect_delays``, ``reconnect_fatal`` and ``logger``.
         """
         self.connection: T | None = None
-        self._uri = uri
+        self.made_for = uri
         self._clock = clock
         self._policy = ReconnectPolicy(options.get("reconnect_delays"), fatal=options.get("reconnect_fatal"))
         self._logger: Logger = options.get("logger") or default_logger(Side.CLIENT)
@@ -81,7 +81,7 @@ class Attempts(Once, Generic[T]):
         delay = self._policy.failed(error)
         self._logger.warning(
             "connecting to %s failed: %s; trying again in %.1f seconds",
-            shown(self._uri),
+            shown(self.made_for),
             describe(error),
             delay,
         )

@@ -7,8 +7,9 @@ asked of the users' functions, and what is made of what they return or raise.
 from __future__ import annotations
 
 import inspect
+import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from wsproto_core.events import Request
@@ -18,55 +19,86 @@ from wsproto_core.handshake.checks import select_subprotocol
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.http import Headers, Response
 from wsproto_core.options import Logger, ServeOptions
-from wsproto_core.types import CloseCode, State, Subprotocol
+from wsproto_core.types import CloseCode, Side, State, Subprotocol
 
 from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .handlers import Handler, takes_path
-from .logs import describe, log_failure
+from .logs import default_logger, describe, log_failure
 from .routing import Route, Router
+from .sockets import show_address
 
 __all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection"]
 
 
 class BaseServer:
-    """The connections of a server, in any state.
+    """A server: where it listens, and its connections in any state.
 
-    A connection is one of them from the moment it is accepted, so that TLS's handshake belongs to it,
-    until its stream is closed and its handler has returned.
+    A connection belongs to the server from the moment it is accepted, so that TLS's handshake belongs to
+    it, until its stream is closed and its handler has returned.
 
     Attributes:
-        closing: whether it is closed or closing.
+        addresses: the addresses that the server listens on, or did until it was closed: ``(host, port)``
+            on IPv4, ``(host, port, flow, scope)`` on IPv6, a path for a Unix socket.
+        closing: whether the server is closed or closing.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    addresses: tuple[Any, ...] = ()
+    _sockets: tuple[socket.socket, ...] = ()
+
+    def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
         """
         Args:
             handler: what is run for each connection.
+            logger: where the server logs; ``None`` for the default logger.
 
         Raises:
             TypeError: it cannot be called with a connection, nor with that and a path.
         """
         self._handler_takes_path = takes_path(handler)
         self.closing = False
+        self._logger: Logger = logger or default_logger(Side.SERVER)
         self._connections: set[Any] = set()
         self._places_taken = 0
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(show_address, self.addresses))
+        state = "closed" if self.closing else f"listening on {where}" if where else "not listening"
+        return f"<{type(self).__name__} {state}, connections: {len(self._connections)}>"
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The sockets that the server listens on; none once it is closed."""
+        return () if self.closing else tuple(sock for sock in self._sockets if sock.fileno() >= 0)
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port of the first of :attr:`addresses`; ``None`` on a Unix socket."""
+        ports = [address[1] for address in self.addresses if isinstance(address, tuple)]
+        return ports[0] if ports else None
+
+    def _listens_on(self, sockets: Iterable[socket.socket]) -> None:
+        """Set the listening sockets, from which :attr:`sockets`, :attr:`addresses` and :attr:`port` come."""
+        self._sockets = tuple(sockets)
+        self.addresses = tuple(sock.getsockname() for sock in self._sockets)
+
+    def _log_listening(self) -> None:
+        """Log where the server listens, when it begins to accept connections."""
+        self._logger.info("server listening on %s", ", ".join(map(show_address, self.addresses)))
 
     @property
     def connections(self) -> set[Any]:
         """The connections there are, in any state: a set of one's own, which does not change."""
         return set(self._connections)
 
-    def _make(
-        self, create: Callable[..., Any], handler: Handler, options: Mapping[str, Any], logger: Logger
-    ) -> Any | None:
+    def _make(self, create: Callable[..., Any], handler: Handler, options: Mapping[str, Any]) -> Any | None:
         """Make the connection for a stream that was accepted; ``None`` if that fails, which is logged."""
         try:
             connection = create(handler, self, **options)
             if not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
         except Exception:
-            log_failure(logger, "connection could not be created")
+            log_failure(self._logger, "connection could not be created")
             return None
         return connection
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["UNSENT_LOW_WATERMARK", "prepare_socket", "read_now"]
+from .logs import shown
+
+__all__ = ["UNSENT_LOW_WATERMARK", "prepare_socket", "read_now", "show_address"]
 
 UNSENT_LOW_WATERMARK = 2**17
 """Bytes that the operating system may hold unsent before it reports the socket as not writable."""
@@ -28,6 +31,14 @@ def prepare_socket(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LOW_WATERMARK)
+
+
+def show_address(address: Any) -> str:
+    """Return an address as text for logs: ``127.0.0.1:80``, ``[::1]:80``, or the path of a Unix socket."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return shown(os.fsdecode(address))
 
 
 def read_now(transport: Any, size: int) -> bytes:

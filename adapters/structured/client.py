@@ -82,7 +82,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         """
         check_names(self.option_names, options)
         check_tasks(self.tasks_name, tasks)
-        self.uri = parse_uri(uri)
+        self.uri = self.made_for = parse_uri(uri)
         self.options = options if path is None else {"path": path, **options}
         self._create: Callable[..., T] = options.get("create_protocol") or self.create
         self._given_tasks = tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack
@@ -16,7 +16,7 @@ from adapters.shared.logs import default_logger, log_failure
 from adapters.shared.serving import AsyncServerConnection, BaseServer
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import ServerProtocol
-from wsproto_core.options import ServeOptions, ServerOptions, split_options
+from wsproto_core.options import Logger, ServeOptions, ServerOptions, split_options
 from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
@@ -113,7 +113,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
 
 
-class StructuredServer(BaseServer, ABC):
+class StructuredServer(BaseServer):
     """A server that listens: what ``serve`` gives.
 
     As an asynchronous context manager it is closed on exit.
@@ -123,18 +123,15 @@ class StructuredServer(BaseServer, ABC):
         listeners: the runtime's, which accept the connections.
     """
 
-    def __init__(self, handler: Handler, runtime: Runtime, listeners: list[Any]) -> None:
-        super().__init__(handler)
+    def __init__(
+        self, handler: Handler, runtime: Runtime, listeners: list[Any], logger: Logger | None = None
+    ) -> None:
+        super().__init__(handler, logger)
         self.listeners = listeners
         self._runtime = runtime
         self._accepting: Scope | None = None
         self._close_called = runtime.make_event()
         self._closed = runtime.make_event()
-
-    @property
-    @abstractmethod
-    def sockets(self) -> list[Any] | None:
-        """The sockets that the server listens on; ``None`` once it is closed."""
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -186,7 +183,7 @@ class StructuredServer(BaseServer, ABC):
 
     async def _handle(self, serve: StructuredServe[Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
-        connection = self._make(serve._create, serve.handler, serve.options, serve.logger)
+        connection = self._make(serve._create, serve.handler, serve.options)
         if connection is None:
             await serve.abort(stream)
             return
@@ -213,7 +210,7 @@ class StructuredServe(Opening[T], Generic[T]):
 
     made_by = "serve"
 
-    make_server: Callable[[Handler, Runtime, list[Any]], T]
+    make_server: Callable[[Handler, Runtime, list[Any], Logger | None], T]
     create: Callable[..., StructuredServerConnection]
     option_names: Iterable[str]
 
@@ -240,6 +237,7 @@ class StructuredServe(Opening[T], Generic[T]):
         self.path = check_serve(host, port, path, self.listener_options)
         self.ssl = self.listener_options.pop("ssl", None)
         self.sock = self.listener_options.pop("sock", None)
+        self.made_for = self.path or self.sock or f"{host or '*'}:{port}"
         self.hosts = hosts_of(host)
         self.port = port or 0
         self._create = self.options.pop("create_protocol", None) or self.create
@@ -282,29 +280,28 @@ class StructuredServe(Opening[T], Generic[T]):
     async def abort(self, stream: Any) -> None:
         """Close a stream at once."""
 
-    @abstractmethod
-    def addresses(self, server: T) -> list[Any]:
-        """Where a server listens."""
-
     async def serve_stream(self, stream: Any) -> None:
         """Serve a client whose stream was opened in another way."""
         self.runtime.check_running()
         self.runtime.check_stream(stream)
-        await self.make_server(self.handler, self.runtime, [])._handle(self, stream)
+        await self.make_server(self.handler, self.runtime, [], self.logger)._handle(self, stream)
 
     async def _open(self, tasks: Tasks) -> T:
-        listeners = [self.make_listener(sock) for sock in await self._listen()]
-        server = self.make_server(self.handler, self.runtime, listeners)
+        sockets = await self._listen()
+        listeners = [self.make_listener(sock) for sock in sockets]
+        server = self.make_server(self.handler, self.runtime, listeners, self.logger)
+        server._listens_on(sockets)
         try:
             await tasks.start(partial(server._run, self))
         except BaseException:
-            for sock in server.sockets or ():
+            for sock in server.sockets:
                 sock.close()
             raise
+        server._log_listening()
         return server
 
     async def run(self, task_status: Any) -> None:
         """Serve until this is cancelled; for ``nursery.start``, which gets the listening addresses."""
         async with self as server:
-            task_status.started(self.addresses(server))
+            task_status.started(list(server.addresses))
             await server.serve_forever()

@@ -6,7 +6,6 @@ One thread accepts; each connection has one of its own, for TLS, both handshakes
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import ssl as ssl_module
 import threading
@@ -207,23 +206,17 @@ class Server(BaseServer):
         context: ssl_module.SSLContext | None,
         max_threads: int | None,
     ) -> None:
-        super().__init__(handler)
+        super().__init__(handler, options.get("logger"))
         self._handler = handler
         self._create = options.pop("create_protocol", None) or ServerConnection
         self._options = options
-        self._logger = options.get("logger") or logging.getLogger("wsproto_core.server")
         self._context = context
         self._serving = False
         # To enter a condition is a call in Python, after which an interruption would leave it locked.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._listeners = listeners
+        self._listens_on(listeners)
         self._acceptor = Acceptor(self, listeners, max_threads)
-
-    @property
-    def sockets(self) -> list[socket.socket] | None:
-        """The sockets that the server listens on; ``None`` once it is closed."""
-        return None if self.closing else list(self._listeners)
 
     @property
     def connections(self) -> set[ServerConnection]:
@@ -260,6 +253,7 @@ class Server(BaseServer):
             if not self._serving:
                 self._serving = True
                 self._acceptor.start()
+                self._log_listening()
 
     def _check_not_closed(self) -> None:
         if self.closing:
@@ -361,7 +355,7 @@ class Server(BaseServer):
         """Make the connection for a stream that was accepted; ``None`` if it cannot be made."""
         connection: ServerConnection | None = None
         try:
-            connection = self._make(self._create, self._handler, self._options, self._logger)
+            connection = self._make(self._create, self._handler, self._options)
         except BaseException:
             # Whatever ends a program otherwise: other clients have nothing to do with it.
             log_failure(self._logger, "connection could not be created")

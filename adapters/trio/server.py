@@ -60,11 +60,6 @@ class Server(StructuredServer):
         closing: whether :meth:`close` has been called.
     """
 
-    @property
-    def sockets(self) -> list[Any] | None:
-        """The sockets that the server listens on; ``None`` once it is closed."""
-        return [listener.socket for listener in self.listeners if listener.socket.fileno() >= 0] or None
-
 
 class ServerConnection(StructuredServerConnection):
     """A server's connection.
@@ -138,9 +133,6 @@ class Serve(StructuredServe[Server]):
 
     async def abort(self, stream: trio.abc.Stream) -> None:
         await trio.aclose_forcefully(stream)
-
-    def addresses(self, server: Server) -> list[Any]:
-        return [sock.getsockname() for sock in server.sockets or ()]
 
 
 ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)

@@ -58,8 +58,8 @@ class WebSocketServer(Server):
         return self.listener
 
     @property
-    def sockets(self) -> list[socket.socket] | None:
-        return super().sockets if hasattr(self, "listener") else None
+    def sockets(self) -> list[socket.socket] | None:  # type: ignore[override]
+        return list(super().sockets) or None
 
 
 class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
@@ -284,6 +284,7 @@ class Serve(asyncio_server.Serve):
 
     def _make_server(self, handler: Handler) -> WebSocketServer:
         server = WebSocketServer(self._loop)
+        server._logger = self._options.get("logger") or server._logger
         server._handler_takes_path = wants_path(handler)
         return server
 

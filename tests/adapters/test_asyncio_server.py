@@ -43,7 +43,7 @@ async def test_sockets() -> None:
             async with connect(f"ws://{host}:{port}/") as client:
                 await client.send("a")
                 assert await client.recv() == "a"
-    assert server.sockets is None
+    assert server.sockets == ()
 
 
 async def test_start_serving(runtime: Runtime) -> None:
@@ -127,7 +127,7 @@ async def test_serve_forever_that_is_cancelled_as_soon_as_it_has_begun(runtime: 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert server.closing
-    assert server.sockets is None
+    assert server.sockets == ()
 
 
 ENDS_THE_PROGRAM = """
@@ -185,5 +185,5 @@ async def test_server_that_closes_when_it_has_just_accepted(runtime: Runtime, tu
             with contextlib.suppress(ConnectionResetError):
                 assert await peer.read_to_end() == b""
             await server.wait_closed()
-            assert server.sockets is None
+            assert server.sockets == ()
             assert not server.is_serving()

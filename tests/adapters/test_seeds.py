@@ -194,7 +194,7 @@ async def test_sockets() -> None:
     assert server.sockets is not None
     assert [sock.getsockname()[0] for sock in server.sockets] == [HOST]
     server.close()
-    assert server.sockets is None
+    assert server.sockets == ()
     await server.wait_closed()
 
 

@@ -29,7 +29,7 @@ async def test_listening_on_several_hosts(runtime: Runtime) -> None:
             host, port = sock.getsockname()
             async with runtime.connect(f"ws://{host}:{port}") as client:
                 await runtime.check_echo(client)
-    assert server.sockets is None
+    assert server.sockets == ()
 
 
 async def test_all_or_nothing_is_listened_on(runtime: Runtime) -> None:

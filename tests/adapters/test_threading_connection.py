@@ -150,7 +150,7 @@ def test_many_threads_send_while_one_receives() -> None:
 
     with (
         serve(echo, HOST, 0, compression=None) as server,
-        connect(f"ws://{HOST}:{server.sockets[0].getsockname()[1]}/", compression=None) as client,  # type: ignore[index]
+        connect(f"ws://{HOST}:{server.sockets[0].getsockname()[1]}/", compression=None) as client,
     ):
         threads = [Thread(send, client, number) for number in range(8)]
         received = [str(client.recv(timeout=DEADLINE)) for _ in range(8 * 50)]
@@ -303,7 +303,7 @@ def test_both_ends_send_large_messages_at_the_same_time() -> None:
     options: dict[str, Any] = {"compression": None, "max_queue": None, "read_limit": None}
     with (
         serve(handler, HOST, 0, **options) as server,
-        connect(f"ws://{HOST}:{server.sockets[0].getsockname()[1]}/", **options) as client,  # type: ignore[index]
+        connect(f"ws://{HOST}:{server.sockets[0].getsockname()[1]}/", **options) as client,
     ):
         for _ in range(5):
             client.send(LARGE, timeout=DEADLINE)

@@ -89,7 +89,7 @@ def test_address_that_does_not_answer() -> None:
 
 def test_source_address() -> None:
     with serve(echo, HOST, 0) as server:
-        port = server.sockets[0].getsockname()[1]  # type: ignore[index]
+        port = server.sockets[0].getsockname()[1]
         with connect(f"ws://{HOST}:{port}/", source_address=("127.0.0.3", 0)) as websocket:
             assert websocket.local_address[0] == "127.0.0.3"
 
@@ -113,7 +113,7 @@ def test_unix_socket_that_does_not_accept(tmp_path: Path) -> None:
 
 def test_certificate_of_somebody_else() -> None:
     with serve(echo, HOST, 0, ssl=server_context()) as server:
-        port = server.sockets[0].getsockname()[1]  # type: ignore[index]
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(ssl.SSLCertVerificationError):
             connect(f"wss://localhost:{port}/", host=HOST)()
         with pytest.raises(ssl.SSLCertVerificationError):
@@ -125,14 +125,14 @@ def test_certificate_of_somebody_else() -> None:
 
 def test_server_that_does_not_speak_tls() -> None:
     with serve(echo, HOST, 0) as server:
-        port = server.sockets[0].getsockname()[1]  # type: ignore[index]
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(ssl.SSLError):
             connect(f"wss://localhost:{port}/", host=HOST, ssl=client_context())()
 
 
 def test_client_that_does_not_speak_tls() -> None:
     with serve(echo, HOST, 0, ssl=server_context()) as server:
-        port = server.sockets[0].getsockname()[1]  # type: ignore[index]
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises((InvalidHandshake, OSError)):
             connect(f"ws://localhost:{port}/", host=HOST)()
 
@@ -172,7 +172,7 @@ class Relay:
 @pytest.mark.parametrize("how", ["truncated", "corrupt"])
 def test_stream_that_breaks_under_tls(how: str) -> None:
     with serve(echo, HOST, 0, ssl=server_context()) as server:
-        relay = Relay(server.sockets[0].getsockname()[1])  # type: ignore[index]
+        relay = Relay(server.sockets[0].getsockname()[1])
         uri = f"wss://localhost:{relay.port}/"
         websocket = connect(uri, host=HOST, ssl=client_context(), close_timeout=0.5)()
         websocket.send("a")
@@ -290,7 +290,7 @@ def test_large_messages_both_ways_within_tls() -> None:
 
     options: dict[str, Any] = {"compression": None, "max_queue": None, "read_limit": None}
     with serve(handler, HOST, 0, ssl=server_context(), **options) as server:
-        port = server.sockets[0].getsockname()[1]  # type: ignore[index]
+        port = server.sockets[0].getsockname()[1]
         with connect(f"wss://localhost:{port}/", host=HOST, ssl=client_context(), **options) as websocket:
             for _ in range(3):
                 websocket.send(large, timeout=DEADLINE)

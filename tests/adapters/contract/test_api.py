@@ -102,6 +102,7 @@ SERVER = {
     "connections": PROPERTY,
     "close": "close_connections=True, code=1001, reason=''",
     "is_serving": "",
+    "port": PROPERTY,
     "serve_forever": "",
     "sockets": PROPERTY,
     "wait_closed": "",
@@ -226,7 +227,7 @@ def test_members(adapter: str, class_name: str) -> None:
 def test_there_are_no_other_members(adapter: str, class_name: str) -> None:
     kind = getattr(ADAPTERS[adapter], class_name)
     public = {name for name in dir(kind) if not name.startswith("_")}
-    attributes = {"local_address", "remote_address", "runtime", "tls"}
+    attributes = {"addresses", "local_address", "remote_address", "runtime", "tls"}
     expected = MEMBERS[class_name].keys() | MORE_MEMBERS[adapter][class_name]
     assert public - attributes == expected
 
@@ -287,4 +288,4 @@ async def test_attributes_of_servers(runtime: Runtime) -> None:
         await server.wait_closed()
         assert server.closing
         assert not server.is_serving()
-        assert (server.sockets, len(server.connections)) == (None, 0)
+        assert (server.sockets, len(server.connections)) == ((), 0)

@@ -21,11 +21,11 @@ REFUSED = ("INFO", "opening handshake refused")
 
 
 def lines(log: Log) -> list[tuple[str, str]]:
-    """The lines from INFO on: their levels, and what they say before the first colon."""
+    """The lines from INFO on about connections: their levels, and the text before the first colon."""
     return [
         (record.levelname, record.getMessage().partition(":")[0])
         for record in log.records
-        if record.levelno >= logging.INFO
+        if record.levelno >= logging.INFO and not record.getMessage().startswith("server listening")
     ]
 
 
@@ -95,6 +95,7 @@ async def test_handshake_that_is_answered_otherwise(runtime: Runtime) -> None:
     log, client_log = Log(), Log()
     options: dict[str, Any] = {"process_request": lambda path, headers: (404, {}, b"")}
     async with runtime.serving(**options, logger=log) as (server, uri):
+        log.records.clear()  # where the server listens
         with pytest.raises(InvalidStatusCode):
             await runtime.open(uri, logger=client_log)
         await runtime.until(lambda: not server.connections)
@@ -208,6 +209,7 @@ async def test_nothing_is_worth_a_warning_in_ordinary_use(runtime: Runtime) -> N
 async def test_records_say_which_connection_they_are_about(runtime: Runtime) -> None:
     client_log, server_log = Log(), Log()
     async with runtime.serving(logger=server_log) as (server, uri):
+        server_log.records.clear()  # where the server listens
         async with runtime.connect(uri + "chat?a=b", logger=client_log) as client:
             await runtime.check_echo(client)
             (connection,) = map(runtime.native, server.connections)
@@ -229,6 +231,7 @@ async def test_extra_of_the_applications_own_adapter_is_kept(runtime: Runtime) -
     log = Log()
     adapter = logging.LoggerAdapter(log, {"tenant": 5})
     async with runtime.serving(wait_closed, logger=adapter) as (server, uri):
+        log.records.clear()  # where the server listens
         async with runtime.connect(uri):
             await runtime.until(lambda: log.records)
         await runtime.until(lambda: not server.connections)
