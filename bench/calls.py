@@ -34,7 +34,7 @@ import adapters.threading
 LIMITS = {
     "asyncio": 68,
     "uvloop": 68,
-    "threading": 69,
+    "threading": 41,
     "trio": 108,
     "anyio-asyncio": 108,
     "anyio-trio": 108,

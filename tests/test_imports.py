@@ -109,7 +109,7 @@ ESSENTIALS = ("connection.py", "client.py", "server.py")
 # A facade's __init__.py is one long list of names.
 NOT_COUNTED_OF = {
     "asyncio": {"proxies.py", "tls.py"},
-    "threading": {"accepting.py", "keeper.py", "sending.py", "waiting.py"},
+    "threading": {"accepting.py", "background.py", "locking.py", "sending.py", "waiting.py", "wakeups.py"},
     "websockets": {"__init__.py"},
 }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from adapters.shared.logs import log_failure
 
-from .waiting import Alarm
+from .wakeups import Wakeup
 
 if TYPE_CHECKING:
     from .server import Server, ServerConnection
@@ -40,7 +40,7 @@ class Acceptor:
         self._threads = 0
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._alarm = Alarm()
+        self._wakeup = Wakeup()
         self._thread = threading.Thread(target=self._run, name="wsproto-core server", daemon=True)
 
     def start(self) -> None:
@@ -51,7 +51,7 @@ class Acceptor:
         """The server is closing: accept no more, and close the listeners."""
         with self._lock:
             self._changed.notify_all()
-        self._alarm.ring()
+        self._wakeup.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             # As long as it polls them, they accept.
             self._thread.join(PAUSE)
@@ -60,7 +60,7 @@ class Acceptor:
 
     def _run(self) -> None:
         poll = select.poll()
-        for fd in [self._alarm.fd, *(listener.fileno() for listener in self._listeners)]:
+        for fd in [self._wakeup.fd, *(listener.fileno() for listener in self._listeners)]:
             poll.register(fd, select.POLLIN)
         while poll.poll() and not self._server.closing:
             for listener in self._listeners:

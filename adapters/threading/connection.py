@@ -2,15 +2,15 @@
 
 There is no thread a connection, and nothing is handed over between threads, if that can be avoided.
 
-1. Whoever waits (for a message, for room to send, for a pong, for the end) reads the socket: polls it
-   in its own thread, takes what is there, and feeds it to the state machine. How these share the
-   reading among themselves is said in :mod:`.waiting`.
-2. While nobody waits, the keeper (:mod:`.keeper`) stands in. It also meets the deadlines, and wakes
-   those whom that concerns.
-3. One lock guards everything. The socket does not block, and nobody holds the lock while waiting or
-   while compressing and masking what is long, so that it is held for moments only. Reading and writing
-   happen under it: therefore anybody may do either at any time, and no bytes change places.
-4. What a signal interrupts and what its handler may do is said in :mod:`.waiting`, too.
+1. A thread that waits (for a message, for room to send, for a pong, for the end) reads the socket: it polls
+   the socket, takes what is there, and feeds it to the state machine. :mod:`.waiting` says how several
+   threads share this.
+2. While no thread waits, the background thread (:mod:`.background`) reads. It also meets the deadlines, and
+   wakes the threads whom that concerns.
+3. One lock guards everything. The socket does not block, and no thread holds the lock while it waits or
+   while it compresses and masks a long message, so that the lock is held for moments only. Reading and
+   writing happen under it: therefore any thread may do either at any time, and no bytes change places.
+4. What a signal interrupts and what its handler may do is said in :mod:`.locking`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,11 @@ from wsproto_core.protocol import Protocol
 from wsproto_core.threads import give_up
 from wsproto_core.types import CloseCode, Data, State, StreamAction
 
+from .locking import interrupts_a_change
 from .sending import Sending
 from .streams import Stream, TLSStream
-from .waiting import MESSAGE, PongWaiter, Waiter, deadline, interrupts_a_change
+from .waiting import PongWaiter, deadline
+from .wakeups import MESSAGE, Waiter
 
 __all__ = ["Connection", "PongWaiter"]
 
@@ -49,11 +51,13 @@ READ_SIZE = 2**16
 # Bytes up to which several buffers are copied into one, which is cheaper than writing each.
 JOINED = 2**16
 
-# Bytes written before others have their turn with the connection.
+# Bytes written before other threads have their turn with the connection.
 WRITTEN_AT_ONCE = 2**20
 
 # Bytes read when the stream is lost, where the peer may have said why: more than a system holds.
 REST = 2**23
+
+NOTHING_RECEIVED = "nothing received in time"
 
 
 class Connection(Sending):
@@ -111,14 +115,15 @@ class Connection(Sending):
             ConcurrencyError: another thread receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        check_decode(decode)
+        if decode is not None:
+            check_decode(decode)
         hand: list[Data] = []
         try:
-            if self.protocol.undelivered or self._returned or self._over:
+            if self.protocol.has_input or self._returned:
                 self._locked(self._take, hand)
             if not hand:
-                take = functools.partial(self._take, hand)
-                self._until(take, MESSAGE, deadline(timeout), "nothing received in time")
+                until = None if timeout is None else deadline(timeout)
+                self._until(functools.partial(self._take, hand), MESSAGE, until, NOTHING_RECEIVED)
             return hand[0] if decode is None else convert_message(hand[0], decode)
         except UnicodeDecodeError:
             raise
@@ -129,28 +134,33 @@ class Connection(Sending):
             raise
 
     def _take(self, hand: list[Data], waiter: Waiter | None = None) -> bool | None:
-        self._check_receiver(waiter)
-        message = self._returned.popleft() if self._returned else self.protocol.next_message()
-        if self._reading_paused and (message is None or self.protocol.wants_read):
+        if self._receiver is not waiter:
+            self._check_receiver()
+        protocol = self.protocol
+        paused = not protocol.wants_read
+        message = self._returned.popleft() if self._returned else protocol.next_message()
+        if paused and (message is None or protocol.wants_read):
             # There may be room now. Asking may have let go on what extensions had no room for.
             self._react()
             if message is None:
-                message = self.protocol.next_message()
+                message = protocol.next_message()
         if message is not None:
             # Records of TLS are dear: answers to messages that came together share them.
-            more = self.protocol.undelivered and self._tls is not None
-            self._gathers = threading.get_ident() if more else 0
+            if self._tls is not None:
+                self._gathers = threading.get_ident() if protocol.undelivered else 0
             hand.append(message)
             return True
-        self._write_gathered()
-        if self._over:
-            raise self.protocol.close_exception()
+        if self._gathers:
+            self._write_gathered()
+        if not protocol.receiving:
+            raise protocol.close_exception()
         return None
 
-    def _check_receiver(self, waiter: Waiter | None) -> None:
-        if self._receiver is not None and self._receiver is not waiter:
+    def _check_receiver(self) -> None:
+        if self._receiver is not None:
             raise ConcurrencyError(
-                "another thread is receiving from this connection already: only one at a time may do so"
+                "another thread is receiving from this connection already: only one at a time may do so; let "
+                "one thread receive, and hand the messages to the others by a queue.Queue"
             )
 
     @overload
@@ -187,7 +197,7 @@ class Connection(Sending):
             hand: list[Fragment] = []
             take = functools.partial(self._take_fragment, hand)
             try:
-                self._until(take, MESSAGE, deadline(timeout), "nothing received in time")
+                self._until(take, MESSAGE, deadline(timeout), NOTHING_RECEIVED)
                 final = hand[0].final
                 piece = converter.convert(hand[0].data, final)
             except UnicodeDecodeError:
@@ -201,19 +211,22 @@ class Connection(Sending):
                 yield piece
 
     def _take_fragment(self, hand: list[Fragment], waiter: Waiter) -> bool | None:
-        self._check_receiver(waiter)
+        if self._receiver is not waiter:
+            self._check_receiver()
         if self._returned:
             hand.append(Fragment(self._returned.popleft(), True))
             return True
-        fragment = self.protocol.next_fragment()
-        if fragment is not None or self._reading_paused:
+        protocol = self.protocol
+        paused = not protocol.wants_read
+        fragment = protocol.next_fragment()
+        if fragment is not None or paused:
             self._react()
-            fragment = fragment or self.protocol.next_fragment()
+            fragment = fragment or protocol.next_fragment()
         if fragment is not None:
             hand.append(fragment)
             return True
-        if self._over:
-            raise self.protocol.close_exception()
+        if not protocol.receiving:
+            raise protocol.close_exception()
         return None
 
     def __iter__(self) -> Self:
@@ -316,11 +329,12 @@ class Connection(Sending):
         """
         protocol = self.protocol
         stream = self._stream
-        if stream is None or self._reading_paused:
+        if stream is None or not self.protocol.wants_read:
             return
+        tls = self._tls
         try:
             data = stream.recv(size)
-            if data and self._tls is not None and self._tls.ended:
+            if data and tls is not None and tls.ended:
                 # The end has come with it, and does not make the socket readable again.
                 protocol.receive_data(data)
                 data = stream.recv(size)
@@ -332,16 +346,17 @@ class Connection(Sending):
             pass
         except OSError as error:
             self._fail_stream(error)
-        events = protocol.events(messages=False)
-        for event in events:
-            self._handle_event(event)
-        # TLS's handshake, before which nothing could be written, may have ended by what was read.
-        held = (self._tls is not None and self._tls.unsent) or (self._unwritten and not self._blocked)
-        # The head of a refusal brings a nearer deadline for its body.
-        opening = protocol.state is State.CONNECTING
-        if events or held or opening or not protocol.wants_read:
+        if (
+            protocol.has_events
+            or not protocol.wants_read
+            # The head of a refusal brings a nearer deadline for its body.
+            or protocol.state is State.CONNECTING
+            # TLS's handshake, before which nothing could be written, may have ended by what was read.
+            or (tls is not None and tls.unsent)
+            or (self._unwritten and not self._blocked)
+        ):
             self._react()
-        # Who reads has not waited for all that has come, and others may have.
+        # The thread that reads has not waited for all that has come, and others may have.
         for other in (self._receiver, self._reader):
             if other is not None and other is not waiter:
                 other.wake()
@@ -351,13 +366,11 @@ class Connection(Sending):
         protocol = self.protocol
         for event in protocol.events(messages=False):
             self._handle_event(event)
-        self._over = not protocol.receiving
-        if self._over:
+        if not protocol.receiving:
             self._fail_pings()
         self._flush()
         if protocol.stream_action is StreamAction.ABORT:
             self._lose()
-        self._reading_paused = not protocol.wants_read
         self._update()
         self._notify()
 
@@ -371,10 +384,12 @@ class Connection(Sending):
                 self._tls.flush()
             if self._unwritten:
                 self._write(stream)
-            self._unwritten.extend(self.protocol.data_to_send())
-            self._write(stream)
+            data = self.protocol.data_to_send()
+            if data:
+                self._unwritten.extend(data)
+                self._write(stream)
             self._blocked = False
-            if self._over:
+            if not self.protocol.receiving:
                 self._end_stream(stream)
         except ssl.SSLWantReadError:
             self._blocked = False  # TLS's handshake comes first
@@ -452,7 +467,7 @@ class Connection(Sending):
             self._unwritten.clear()
             self._blocked = False
             self._react()
-            self._let_go()
+            self._cancel_deadline()
             self._close_socket()
             self._log_closed()
 
@@ -460,10 +475,10 @@ class Connection(Sending):
         closed = self._is_closed()
         self._stream = None
         self._unwritten.clear()
-        self._blocked, self._reading_paused, self._over = False, True, True
+        self._blocked = False
         give_up(self.protocol, InterruptedError(f"{self._interruption} came in the middle of a change"))
         self._fail_pings()
-        self._let_go()
+        self._cancel_deadline()
         self._wake_all()
         self._close_socket()
         if not closed:

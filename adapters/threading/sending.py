@@ -1,15 +1,13 @@
-"""Sending from several threads: whose turn it is, and for how long.
+"""Sending from several threads: which message is next, and when others have to wait.
 
-The asynchronous adapters have this in common, in :mod:`wsproto_core.asynchronous`. Here it blocks.
-
-A message of ordinary size is sent while the connection's lock is held. One that is sent in fragments,
-or that is long, has a turn: others who send wait until it is over, while the lock is free for reading,
-control frames and closing. So compressing and masking a long message holds up nobody.
+A message of ordinary size is sent while the connection's lock is held. A message that is sent in fragments,
+or that is long, has a turn: other messages wait until it is complete, while the lock is free for reading,
+control frames and closing. So compressing and masking a long message holds up no other thread.
 
 On TLS, answers to messages that came together are written together: when the thread that receives has
-taken the last of them, or waits for more, at 64 KiB, and by the keeper after some milliseconds.
+taken the last of them, or waits for more, at 64 KiB, and by the background thread after some milliseconds.
 
-What a signal handler sends while it interrupts that in its own thread is sent when that is done.
+What a signal handler sends while it interrupts a message of its own thread is sent after that message.
 """
 
 from __future__ import annotations
@@ -17,9 +15,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
+import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 from adapters.shared.connection import Sendable, fragments_of
@@ -28,21 +27,26 @@ from wsproto_core.prepared import PreparedMessage
 from wsproto_core.threads import encode, send_encoded
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
-from .keeper import Kept
-from .waiting import REFUSALS, ROOM, TURN, Interrupted, PongWaiter, Waiter, deadline
+from .locking import REFUSALS, Interrupted
+from .waiting import PongWaiter, Waiting, deadline
+from .wakeups import ROOM, TURN, Waiter
 
 __all__ = ["Sending"]
 
 # Bytes from which on a message is compressed and masked without the lock.
 LONG = 2**16
 
-# Bytes at which answers to messages that came together wait for no more.
+# Bytes from which on answers to messages that came together are written.
 GATHERED = 2**16
 
+# Seconds for which answers wait for others that are to be written with them.
+GATHERING_TIME = 0.01
+
 NO_TURN = "not sent: the peer does not read, or another message goes on"
+NO_ROOM = "not written yet: the peer does not read"
 
 
-class Sending(Kept):
+class Sending(Waiting):
     """The methods of a connection that send."""
 
     def __init__(self, *args: Any) -> None:
@@ -50,9 +54,16 @@ class Sending(Kept):
         self._unwritten: deque[Any] = deque()  # buffers
         self._sent_later: deque[tuple[Any, ...]] = deque()  # what signal handlers have sent within messages
         self._gathers = 0  # the thread that has more messages to answer, so that its answers wait
+        self._writes_later = False  # whether the background thread is to write these answers
 
     @abstractmethod
     def _flush(self) -> None: ...
+
+    def _command(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
+        """Call a method of the state machine, and write what follows."""
+        function(*arguments, **options)
+        self._flush()
+        self._update()
 
     def send(
         self,
@@ -82,52 +93,52 @@ class Sending(Kept):
             TimeoutError: there was no room in time: the peer does not read.
             TypeError: the message, or an item of it, has another type.
         """
-        until = deadline(timeout)
+        until = None if timeout is None else deadline(timeout)
         kind = type(message)
-        if kind is not str and kind is not bytes and (fragments := fragments_of(message)) is not None:
-            if isinstance(fragments, AsyncIterable):
-                raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
-            self._send_fragments(fragments, text, compress, until)
-            return
+        fragments = None if kind is str or kind is bytes else fragments_of(message)
+        if isinstance(fragments, AsyncIterable):
+            raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
         try:
-            if _size(message) >= LONG:
+            if fragments is not None:
+                self._send_parts(fragments, False, text, compress, until)
+            elif _is_long(message):
                 self._send_parts([message], True, text, compress, until)
             elif self._turns or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)
                 self._until(send, TURN, until, NO_TURN)
         except Interrupted:
-            self._send_later(message, text, compress)
-        self._drain(until)
-
-    def _send_fragments(
-        self, fragments: Iterable[Any], text: bool | None, compress: bool | None, until: float | None
-    ) -> None:
-        try:
-            self._send_parts(fragments, False, text, compress, until)
-        except Interrupted:
-            self._send_later(list(fragments), text, compress)
+            self._sent_later.append((message if fragments is None else list(fragments), text, compress))
+            self._locked_or_deferred(self._send_deferred)
+        if not self.protocol.writable:
+            self._drain(until)
 
     def _send_now(
         self, message: Any, text: bool | None, compress: bool | None, waiter: Waiter | None = None
     ) -> bool | None:
-        if not self._may_send():
+        protocol = self.protocol
+        if (self._sending or not protocol.writable) and protocol.state is State.OPEN:
             if self._sending == threading.get_ident():
                 raise Interrupted
             return None
-        protocol = self.protocol
         protocol.send(message, text=text, compress=compress)
         if (
             self._gathers == threading.get_ident()
+            and not self._unwritten
             and protocol.queued < GATHERED
             and protocol.writable
-            and not self._unwritten
         ):
-            self._write_soon()
+            if not self._writes_later:
+                self._writes_later = True
+                self._call_at(time.monotonic() + GATHERING_TIME, self._write_later)
             return True
         self._flush()
         if self._unwritten or self._watched:
             self._update()
         return True
+
+    def _write_later(self) -> None:
+        self._writes_later = False
+        self._write_gathered()
 
     def _write_gathered(self) -> None:
         """Write the answers that have waited for others."""
@@ -136,12 +147,8 @@ class Sending(Kept):
             self._flush()
             self._update()
 
-    def _send_later(self, *arguments: Any) -> None:
-        """Send what a signal handler sends when what it has interrupted is done."""
-        self._sent_later.append(arguments)
-        self._locked_or_deferred(self._send_deferred)
-
     def _send_deferred(self) -> None:
+        """Send what signal handlers have sent within messages, unless a message goes on."""
         while self._sent_later and not self._sending:
             message, text, compress = self._sent_later.popleft()
             try:
@@ -164,6 +171,8 @@ class Sending(Kept):
         Args:
             parts: the fragments, or the one message.
             fin: whether it is the latter.
+            text, compress: see :meth:`send`.
+            until: the time at which to give up; ``None`` for never.
         """
         me = threading.get_ident()
         if self._sending == me:
@@ -175,7 +184,7 @@ class Sending(Kept):
                 self._send_part(part, fin, text, compress)
                 self._drain(until)
             if writer.building:
-                self._locked(self._end_message)
+                self._locked(self._command, self.protocol.end_message)
                 self._drain(until)
         except BaseException as error:
             if self._sending == me and writer.building:
@@ -193,7 +202,7 @@ class Sending(Kept):
                     raise
 
     def _take_turn(self, waiter: Waiter) -> bool | None:
-        if not self._may_send():
+        if self._must_wait_to_send():
             return None
         if self.protocol.state is not State.OPEN:
             raise self.protocol.close_exception()
@@ -205,33 +214,19 @@ class Sending(Kept):
         self._notify()
 
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
-        if _size(message) < LONG:
-            self._locked(self._write_message, message, fin, text, compress)
+        options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}
+        if not _is_long(message):
+            self._locked(functools.partial(self._command, self.protocol.send, message, **options))
             return
         try:
-            buffers = encode(self.protocol, message, text=text, fin=fin, compress=compress)
-            self._locked(self._write_encoded, buffers, fin)
+            buffers = encode(self.protocol, message, **options)
+            self._locked(functools.partial(self._command, send_encoded, self.protocol, buffers, fin=fin))
         except REFUSALS:
             raise
         except BaseException:
             # What is encoded next might refer to this, which the peer does not get.
             self.abort()
             raise
-
-    def _write_message(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
-        self.protocol.send(message, text=text, fin=fin, compress=compress)
-        self._flush()
-        self._update()
-
-    def _write_encoded(self, buffers: list[bytes], fin: bool) -> None:
-        send_encoded(self.protocol, buffers, fin=fin)
-        self._flush()
-        self._update()
-
-    def _end_message(self) -> None:
-        self.protocol.end_message()
-        self._flush()
-        self._update()
 
     def _fail(self, error: BaseException) -> None:
         if self.protocol.state is State.OPEN:
@@ -243,12 +238,12 @@ class Sending(Kept):
         if not self.protocol.writable:
             # A signal handler must not wait for what it has interrupted.
             with contextlib.suppress(Interrupted):
-                self._until(self._has_room, ROOM, until, "not written yet: the peer does not read")
+                self._until(self._has_room, ROOM, until, NO_ROOM)
 
     def _has_room(self, waiter: Waiter) -> bool | None:
-        if self._has_had_room(waiter):
+        if self.protocol.writable or (waiter in self._waiters and waiter not in self._rooms):
             return True
-        if self._over:
+        if not self.protocol.receiving:
             raise self.protocol.close_exception()
         return None
 
@@ -268,7 +263,7 @@ class Sending(Kept):
         """
         ping = PongWaiter(self)
         try:
-            self._locked(self._send_ping, ping, data)
+            self._locked(self._command, self._send_ping, ping, data)
         except Interrupted:
             self._deferred.append((self._send_ping_later, (ping, data)))
         self._drain(None)
@@ -276,17 +271,15 @@ class Sending(Kept):
 
     def _send_ping(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
         self._pings[self.protocol.ping(data)] = ping
-        self._flush()
-        self._update()
 
     def _send_ping_later(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
         try:
-            self._send_ping(ping, data)
+            self._command(self._send_ping, ping, data)
         except REFUSALS as error:
             ping.set_exception(error)
 
     def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for, as a heartbeat in one direction.
+        """Send a pong that was not asked for, as a heartbeat in one direction.
 
         Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
@@ -295,17 +288,12 @@ class Sending(Kept):
             ConnectionClosed: the connection is closed, or closing.
             ValueError: the payload is too long.
         """
-        self._locked_or_deferred(self._send_pong, data)
+        self._locked_or_deferred(self._command, self.protocol.pong, data)
         self._drain(None)
 
-    def _send_pong(self, data: Data | BytesLike) -> None:
-        self.protocol.pong(data)
-        self._flush()
-        self._update()
 
-
-def _size(message: Any) -> int:
-    """Return about how long a message is, before it is compressed."""
+def _is_long(message: Any) -> bool:
+    """Whether a message is long, before it is compressed."""
     if isinstance(message, PreparedMessage):
         message = message.message
-    return message.nbytes if isinstance(message, memoryview) else len(message)
+    return (message.nbytes if isinstance(message, memoryview) else len(message)) >= LONG

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 import adapters.threading.waiting
+import adapters.threading.wakeups
 from adapters.threading import connect, serve
-from adapters.threading.keeper import keeper
-from adapters.threading.waiting import ALARMS, POLLIN, SharedAlarm, Waiter
+from adapters.threading.background import background_reader
+from adapters.threading.wakeups import POLLIN, WAKEUPS, Waiter, Wakeup
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
 
-from .test_threading_keeper import run
+from .test_threading_background import run
 from .threads import HOST, Thread, raw_server, until, waits
 
 COUNT = 150
@@ -28,13 +29,13 @@ def descriptors() -> int:
 
 
 def test_a_connection_has_one() -> None:
-    """Also while a thread waits for it, at either end; besides, there is a bounded number of alarms."""
+    """Also while a thread waits for it, at either end; besides, there are a few wakeup descriptors."""
 
     def handler(websocket: Any) -> None:
         for message in websocket:
             websocket.send(message)
 
-    keeper()
+    background_reader()
     before = descriptors()
     with serve(handler, HOST, 0) as server, contextlib.ExitStack() as stack:
         assert server.sockets
@@ -45,17 +46,17 @@ def test_a_connection_has_one() -> None:
             until(waits(client))
         for connection in server.connections:
             until(waits(connection))
-        assert descriptors() - before <= 2 * COUNT + ALARMS + 10
+        assert descriptors() - before <= 2 * COUNT + WAKEUPS + 10
         for client in clients:
             client.send("a")
         assert [each.result() for each in receiving] == ["a"] * COUNT
 
 
-def test_waiters_that_share_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiters_that_share_a_wakeup_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is woken when it is meant; others that are woken with it go on waiting."""
-    monkeypatch.setattr(adapters.threading.waiting, "_alarms", [SharedAlarm()])
-    monkeypatch.setattr(adapters.threading.waiting, "_spare", [])
-    monkeypatch.setattr(adapters.threading.waiting, "ALARMS", 1)
+    monkeypatch.setattr(adapters.threading.wakeups, "_wakeups", [Wakeup()])
+    monkeypatch.setattr(adapters.threading.waiting, "spare_waiters", [])
+    monkeypatch.setattr(adapters.threading.wakeups, "WAKEUPS", 1)
     with contextlib.ExitStack() as stack:
         pairs = [stack.enter_context(raw_server()) for _ in range(10)]
         receiving = [Thread(client.recv) for _, client in pairs]
@@ -70,26 +71,26 @@ def test_waiters_that_share_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
             peer, _ = pairs[number]
             peer.send(Frame(TEXT, b"a"))
             assert receiving[number].result() == "a"
-    alarm = adapters.threading.waiting._alarms[0]
-    until(lambda: not alarm.called)
+    wakeup = adapters.threading.wakeups._wakeups[0]
+    until(lambda: not wakeup.called)
 
 
-def test_alarm_does_not_wait_for_who_is_gone() -> None:
+def test_wakeup_does_not_wait_for_a_thread_that_is_gone() -> None:
     """An interruption may prevent a thread from answering."""
     ours, theirs = socket.socketpair()
-    alarm = SharedAlarm()
+    wakeup = Wakeup()
     waiters = [Waiter(), Waiter()]
     for waiter in waiters:
-        waiter._poll.unregister(waiter._alarm.fd)
-        waiter._poll.register(alarm.fd, POLLIN)
-        waiter._alarm = alarm
+        waiter._poll.unregister(waiter._wakeup.fd)
+        waiter._poll.register(wakeup.fd, POLLIN)
+        waiter._wakeup = wakeup
         waiter.begin(0)
-        waiter.arm(POLLIN)
+        waiter.events, waiter.asleep = POLLIN, True
     waiters[0].wake()
     waiters[0].gone = True
     with ours, theirs:
         assert waiters[1].sleep(ours.fileno(), None) == 0
-        assert not alarm.called
+        assert not wakeup.called
         theirs.send(b"a")
         assert waiters[1].sleep(ours.fileno(), None) == POLLIN
 
@@ -198,28 +199,28 @@ def test_socket_is_closed_when_the_signal_handler_has_returned() -> None:
         assert client.transport.fileno() == -1
 
 
-def test_keeper_forgets_a_socket_before_it_is_closed() -> None:
+def test_background_thread_forgets_a_socket_before_it_is_closed() -> None:
     with raw_server() as (peer, client):
-        until(lambda: client._left)
+        until(lambda: client._looks > 1 and client._watched)
         fd = client.transport.fileno()
-        assert fd in keeper()._selector.get_map()
+        assert fd in background_reader()._selector.get_map()
         client.abort()
-        assert fd not in keeper()._selector.get_map()
+        assert fd not in background_reader()._selector.get_map()
         assert peer.socket.recv(1) == b""
 
 
 @pytest.fixture
-def no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_wakeup(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> int:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(os, "eventfd", fail, raising=False)
     monkeypatch.setattr(os, "pipe", fail)
-    monkeypatch.setattr(adapters.threading.waiting, "_spare", [])
+    monkeypatch.setattr(adapters.threading.waiting, "spare_waiters", [])
 
 
-@pytest.mark.usefixtures("no_alarm")
-def test_alarms_that_cannot_be_made_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_wakeup")
+def test_wakeup_descriptors_that_cannot_be_made_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server() as (peer, client):
         peer.send(Frame(PING, b"a"))
         assert peer.read_frame() == Frame(PONG, b"a")
@@ -228,6 +229,6 @@ def test_alarms_that_cannot_be_made_are_shared(monkeypatch: pytest.MonkeyPatch) 
         client.abort()
         for thread in threads:
             thread.result()
-    monkeypatch.setattr(adapters.threading.waiting, "_alarms", [])
+    monkeypatch.setattr(adapters.threading.wakeups, "_wakeups", [])
     with pytest.raises(OSError, match="Too many open files"):
         Waiter()

@@ -14,7 +14,7 @@ import pytest
 import adapters.threading.sending
 from adapters.threading import ClientConnection, connect, serve
 from adapters.threading.connection import WRITTEN_AT_ONCE
-from adapters.threading.keeper import SHARE
+from adapters.threading.waiting import SHARE
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
 
@@ -43,16 +43,16 @@ class Busy:
         self._thread.result()
 
 
-# The keeper
+# The background thread
 
 
-def test_keeper_waits_for_nobody() -> None:
+def test_background_thread_waits_for_no_connection() -> None:
     """It answers pings and meets deadlines while other connections are being worked on."""
     with (
         raw_server(ping_interval=0.2, ping_timeout=None) as (busy_peer, busy),
         raw_server(ping_interval=0.2, ping_timeout=None) as (peer, _),
     ):
-        until(lambda: busy._left)
+        until(lambda: busy._looks > 1)
         with Busy(busy):
             busy_peer.send(Frame(PING, b"a"))
             peer.send(Frame(PING, b"b"))
@@ -62,33 +62,33 @@ def test_keeper_waits_for_nobody() -> None:
         assert {busy_peer.read_frame().opcode for _ in range(3)} == {PING, PONG}
 
 
-def test_who_is_at_work_does_what_the_keeper_could_not() -> None:
+def test_thread_at_work_does_what_the_background_thread_could_not() -> None:
     done: list[int] = []
     with raw_server() as (_, client):
         with Busy(client):
             assert not Thread(client._locked_or_left, done.append, 1).result()
             assert not Thread(client._locked_or_left, done.append, 2).result()
             assert not done
-        # The second time it was enough that something was left: the keeper comes again.
+        # The second time it was enough that something was left: the background thread comes again.
         assert done == [1]
 
 
 @pytest.mark.parametrize("ready", [True, False])
-def test_keeper_takes_over_at_the_second_look(ready: bool) -> None:
+def test_background_thread_takes_over_at_the_second_look(ready: bool) -> None:
     """At the first, a thread may have left a moment before."""
     looks: list[tuple[int, bool]] = []
 
     class Recording(ClientConnection):
         def _look(self) -> None:
             super()._look()
-            looks.append((self._looks, self._left))
+            looks.append((self._looks, bool(self._watched)))
 
     with raw_server(create_protocol=Recording) as (_, client):
-        until(lambda: client._left)
+        until(lambda: client._watched)
         assert looks == [(1, False), (2, True)]
         with pytest.raises(TimeoutError):
             client.recv(timeout=0 if ready else 0.2)
-        until(lambda: client._left)
+        until(lambda: client._watched)
         assert looks[-2:] == [(1, False), (2, True)]
 
 
@@ -108,13 +108,13 @@ class Stub:
         raise BlockingIOError
 
 
-def test_keeper_reads_a_bounded_amount_for_each() -> None:
+def test_background_thread_reads_a_bounded_amount_for_each() -> None:
     with raw_server() as (_, client):
 
         def look() -> list[int]:
             stub = client._stream = Stub()
-            client._left = True
-            client._socket_ready(1)
+            client._looks = 2
+            client._use_socket(1)
             client._stream = client.transport
             return stub.asked
 

@@ -13,10 +13,11 @@ import pytest
 
 import adapters.threading
 from adapters.threading import connect, serve
+from adapters.threading.background import background_reader
 from adapters.threading.broadcast import Broadcast
 from adapters.threading.connection import Connection
-from adapters.threading.keeper import keeper
-from adapters.threading.waiting import Waiter, Waiting
+from adapters.threading.waiting import Waiting
+from adapters.threading.wakeups import Waiter
 from tests.core.helpers import BINARY, CLOSE, PONG, Frame, close_payload
 from wsproto_core import ConnectionClosed
 
@@ -196,15 +197,15 @@ def test_many_small_messages_that_wait() -> None:
 
 def test_closed_connections_are_forgotten() -> None:
     """Their deadlines are far away, and yet take no memory."""
-    keeper()
+    background_reader()
     references = []
     for _ in range(200):
         with raw_server(ping_interval=1000, open_timeout=1000) as (_, client):
             references.append(weakref.ref(client))
             assert client._deadline is not None
         del client
-    # The last of them do it, in the keeper's thread.
-    until(lambda: len(keeper()._deadlines) < 100)
+    # The last of them do it, in the background thread.
+    until(lambda: len(background_reader()._entries) < 100)
 
     def are_gone() -> bool:
         gc.collect()

@@ -18,7 +18,7 @@ import pytest
 
 from adapters.threading import ClientConnection, connect
 from adapters.threading.connection import PongWaiter
-from adapters.threading.waiting import POLLIN, Waiter
+from adapters.threading.wakeups import POLLIN, Waiter
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 from tests.interrupting import Interruption, interrupt
 from wsproto_core import ConnectionClosed
@@ -210,7 +210,7 @@ def check_released(client: ClientConnection) -> None:
     until(lambda: not client._waiters)
     assert not client._sending
     until(lambda: not client._deferred)
-    assert not client._knocks
+    assert not client._contenders
 
 
 def check_subsequence(part: list[str], whole: list[str]) -> None:
@@ -367,6 +367,6 @@ def test_signal_that_comes_just_before_the_main_thread_sleeps(events: int) -> No
     with ours, theirs:
         waiter = Waiter()
         waiter.begin(0)
-        waiter.arm(events)
+        waiter.events, waiter.asleep = events, True
         # Without a timeout, and nobody wakes it.
         assert waiter.sleep(ours.fileno(), None) == 0

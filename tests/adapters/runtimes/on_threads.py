@@ -211,7 +211,9 @@ class Threads(Runtime):
     def _check_threads(self, before: set[threading.Thread]) -> None:
         deadline = time.monotonic() + 5
         # The adapter's one background thread is there to stay.
-        while left := [each for each in threading.enumerate() if each not in before and not is_keeper(each)]:
+        while left := [
+            each for each in threading.enumerate() if each not in before and not is_background(each)
+        ]:
             assert time.monotonic() < deadline, f"threads are left: {left}\n{stacks()}"
             time.sleep(0.005)
 
@@ -308,8 +310,8 @@ class Threads(Runtime):
         return self._handlers[handler]
 
 
-def is_keeper(thread: threading.Thread) -> bool:
-    return thread.name == "wsproto-core keeper"
+def is_background(thread: threading.Thread) -> bool:
+    return thread.name == "wsproto-core background reader"
 
 
 def stacks() -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from adapters.threading import ClientConnection, connect
-from adapters.threading.keeper import keeper
+from adapters.threading.background import background_reader
 from tests.core.helpers import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosedError, Event, Ping, State
 
@@ -110,21 +110,21 @@ def test_writes_what_does_not_fit() -> None:
 def test_does_not_answer_for_a_thread_that_has_come_back() -> None:
     """It leaves the socket to a thread that waits."""
     with raw_server() as (peer, client):
-        until(lambda: client._left)
+        until(lambda: client._looks > 1)
         assert client._watched
         receiving = Thread(client.recv)
         until(lambda: not client._watched)
-        assert not client._left
+        assert client._looks < 2
         peer.send(Frame(TEXT, b"a"))
         assert receiving.result() == "a"
-        until(lambda: client._left)
+        until(lambda: client._looks > 1)
 
 
 def test_forgets_deadlines_of_closed_connections() -> None:
     with raw_server(ping_interval=1000) as (_, client):
         entry = client._deadline
         assert entry is not None
-    assert entry.connection is None
+    assert entry.call is None
 
 
 # What it withstands
@@ -217,7 +217,7 @@ def run(script: str) -> str:
     return done.stdout
 
 
-def test_forked_child_has_a_keeper_of_its_own() -> None:
+def test_forked_child_has_a_background_thread_of_its_own() -> None:
     output = run(
         """
         import os, socket, threading, warnings
@@ -236,7 +236,7 @@ def test_forked_child_has_a_keeper_of_its_own() -> None:
                 with connect(uri, **options) as websocket:
                     websocket.send("hello")
                     assert websocket.recv(timeout=20) == "hello"
-                    while not websocket.latency:  # the keeper sends pings
+                    while not websocket.latency:  # the background thread sends pings
                         threading.Event().wait(0.01)
 
             check()
@@ -286,4 +286,4 @@ def test_no_thread_before_the_first_connection() -> None:
 
 
 def test_there_is_one() -> None:
-    assert keeper() is keeper()
+    assert background_reader() is background_reader()
