@@ -51,7 +51,11 @@ def test_program(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) ->
         ("server", "/"),
         ("server", "/debug/chat"),
     ]
-    assert len({record["connection_id"] for record in records}) == 4
+    of_connections = [
+        record for record in records if not record["message"].startswith("server listening on ")
+    ]
+    assert len(records) == len(of_connections) + 1
+    assert len({record["connection_id"] for record in of_connections}) == 4
     frames = [record for record in records if record["level"] == "DEBUG"]
     assert {record["path"] for record in frames} == {"/debug/chat"}
     assert "received text frame, FIN, 5 bytes: 'hello'" in [record["message"] for record in frames]
