@@ -1,9 +1,9 @@
 """Sending one message on many connections, without waiting for any of them.
 
-This is a part of the state machine that has a file of its own. It reaches into :class:`.Protocol`:
-with thousands of connections, what a broadcast costs is how much memory of each it has to look at. So
-what it needs of a connection is in one small object, the outbox, which also knows, as long as nothing
-else happens, that there is nothing to look at. All others take longer ways.
+With thousands of connections, the cost of a broadcast is the memory that it has to look at for each. So
+everything that it needs of a connection is in one small object, the send queue, which also remembers, as
+long as nothing else happens, that a shared frame can be written at once. In all other cases the broadcast
+takes a longer way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Protocol as Interface
 from .outbox import Outbox
 from .prepared import PreparedMessage
 from .protocol import Protocol
-from .states import Phase
 from .types import BytesLike, CloseCode, Data
 
 __all__ = ["BaseBroadcast", "Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
@@ -24,8 +23,6 @@ __all__ = ["BaseBroadcast", "Delivery", "SlowPolicy", "check_policy", "deliver",
 SlowPolicy: TypeAlias = Literal["skip", "close", "wait"]
 """What becomes of a connection that has no room for a message: it does not get it, or is closed with
 code 1013, or gets it later."""
-
-_OPEN = Phase.OPEN
 
 
 class Delivery(enum.Enum):
@@ -44,10 +41,10 @@ class Delivery(enum.Enum):
 
 
 def check_policy(policy: object) -> None:
-    """Refuse what is no :data:`SlowPolicy`.
+    """Check that a value is a :data:`SlowPolicy`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
     """
     if policy not in get_args(SlowPolicy):
         raise ValueError(f"policy must be 'skip', 'close' or 'wait', not {policy!r}")
@@ -69,32 +66,20 @@ def deliver(
         :func:`not_written` for those that could not be. Or, if there is nothing to write now, what
         has become of the message.
     """
-    outbox, frame = protocol._outbox, message.frame
-    if outbox.ready is not frame.sharing or (frame.compressed and not outbox.outdated):
-        delivery = _look(protocol, message, policy)
-        if delivery is not None:
-            return delivery
+    queue, frame = protocol.send_queue, message.frame
+    if queue.ready is not frame.key or (frame.transformed and not queue.context_is_stale):
+        if not queue.accepts_broadcasts:
+            return Delivery.CLOSED
+        if not queue.make_ready(message):
+            return _deliver_later(protocol, message, policy)
         frame = message.frame
-    outbox.shared += 1
-    outbox.bytes_sent += frame.size
+    queue.shared += 1
+    queue.bytes_sent += frame.size
     return frame.buffers
 
 
-def _look(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery | None:
-    """See whether there is anything in the way; if not, make the outbox ready and return ``None``."""
-    outbox = protocol._outbox
-    writer = outbox.writer
-    if protocol._phase is not _OPEN:
-        return Delivery.CLOSED
-    if writer.sharing is None or outbox.queued or outbox.unwritten or outbox._pongs or writer.building:
-        return _deliver_later(protocol, message, policy)
-    writer.outdated = message.frame_for(writer.sharing).compressed or writer.outdated
-    outbox.ready, outbox.outdated = writer.sharing, writer.outdated
-    return None
-
-
 def _deliver_later(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery:
-    if protocol.writable and not protocol._outbox.writer.building:
+    if protocol.writable and not protocol.send_queue.building:
         protocol.send(message)
         return Delivery.QUEUED
     if policy == "wait":
@@ -106,24 +91,24 @@ def _deliver_later(protocol: Protocol, message: PreparedMessage, policy: SlowPol
 
 
 def not_written(protocol: Protocol, count: int) -> None:
-    """So many bytes of what :func:`deliver` returned last could not be written yet.
+    """So many bytes of the buffers that :func:`deliver` returned last could not be written yet.
 
     Tell by :meth:`~.Protocol.data_sent` when they have been.
     """
-    protocol._outbox.hold(count)
+    protocol.send_queue.not_written(count)
 
 
 class Target(Interface):
-    """A connection of an adapter, as a broadcast needs it."""
+    """A connection of an adapter, with all that a broadcast needs of it."""
 
-    _outbox: Outbox
+    _send_queue: Outbox
 
     @property
     def protocol(self) -> Protocol:
-        """Its state machine."""
+        """The state machine of the connection."""
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        """Write what :func:`deliver` returned; keep what cannot be written yet."""
+        """Write the buffers that :func:`deliver` returned; keep those that cannot be written yet."""
 
     def _react(self) -> object:
         """Handle events, and write."""
@@ -133,7 +118,7 @@ TargetT = TypeVar("TargetT", bound=Target)
 
 
 class BaseBroadcast(Generic[TargetT]):
-    """A message that goes to many connections of an adapter, and who has not got it.
+    """A message that goes to many connections of an adapter, and the connections that did not get it.
 
     Attributes:
         skipped: open connections that do not get the message.
@@ -158,17 +143,17 @@ class BaseBroadcast(Generic[TargetT]):
 
     def _deliver(self, connections: Iterable[TargetT], policy: SlowPolicy) -> None:
         message = self._message
-        sharing, buffers, size, compressed = message.frame
+        key, buffers, size, transformed = message.frame
         for connection in connections:
-            outbox = connection._outbox
-            # What deliver begins with, for the thousands for which it is all, without a call.
-            if outbox.ready is sharing and (outbox.outdated or not compressed):
-                outbox.shared += 1
-                outbox.bytes_sent += size
+            queue = connection._send_queue
+            # The short way of deliver, without a call: most of thousands of connections take it.
+            if queue.ready is key and (queue.context_is_stale or not transformed):
+                queue.shared += 1
+                queue.bytes_sent += size
                 connection._write_at_once(buffers)
                 continue
             outcome = self._try(connection, policy)
-            sharing, buffers, size, compressed = message.frame
+            key, buffers, size, transformed = message.frame
             if outcome is Delivery.SKIPPED:
                 self.skipped.append(connection)
             elif outcome is Delivery.WAITING:

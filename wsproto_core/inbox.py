@@ -1,9 +1,12 @@
-"""What has come in and nobody has taken yet, and when to stop reading because of it.
+"""The receive queue: messages and events that the application has not taken, and read backpressure.
 
-There are two ways out. Messages are taken one by one, and they alone count against the marks.
-Everything else that happens, here called a notice, waits beside them with the number of messages
-that came before it, so that both can be merged in order; but it can be taken without them, and never
-hides behind a message that nobody wants.
+Messages and all other events are taken separately. Messages are taken one by one, and they alone count
+against the high and low watermarks at which reading stops and resumes. The other events, here called
+notices, wait with the number of messages that came before them, so that both can be merged in order; but
+they can be taken without the messages, and never wait behind a message that nobody takes.
+
+The receive queue owns the reader (:class:`~.messages.MessageReader`), which parses the bytes that are
+received, and answers for it.
 """
 
 from __future__ import annotations
@@ -14,60 +17,74 @@ from collections.abc import Callable, Sequence
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .limits import watermarks
-from .observing import NOBODY, Observer, make_reader
-from .options import CommonOptions
+from .limits import Pair, Watermarks
+from .messages import MessageReader
+from .observing import NOBODY, Observer
 from .statistics import Stopwatch
 from .types import Data
 
 __all__ = ["Inbox"]
 
 KEPT_NOTICES = 1024
-"""Notices that are kept for somebody who takes messages one by one and never asks for the rest."""
+"""Notices that are kept for an application that takes messages one by one and never asks for the rest."""
 
 
 class _Demand(enum.Enum):
-    """What somebody waits for, which decides whether a message under construction may grow."""
+    """What the application waits for, which decides whether a message under construction may grow."""
 
     NOTHING = enum.auto()
     MESSAGE = enum.auto()
     FRAGMENT = enum.auto()
 
 
-# It is set for each message, and to look a member up in its class is dear.
+class _Overflow(enum.Enum):
+    """What happens when a high watermark is reached."""
+
+    PAUSE = enum.auto()
+    """Reading stops."""
+    DROP = enum.auto()
+    """The connection is closing, and reading goes on to the peer's close frame: messages are dropped."""
+    DROP_ALL = enum.auto()
+    """One message has been dropped, so all after it are: delivered messages have no gaps."""
+
+
+# They are compared for each message, and looking a member up in its class is slow.
 _NOTHING, _MESSAGE, _FRAGMENT = _Demand
+_PAUSE, _DROP, _DROP_ALL = _Overflow
 
 
 class Inbox:
-    """Messages and notices.
+    """The receive queue.
 
     Attributes:
         collecting: whether :meth:`events` is taking messages that its caller has not seen yet.
-        reader: makes the messages.
-        stopped: for how long it has not wanted more, while the connection was open.
+        messages: the messages that have not been taken, each with its size; to be read only.
+        stopped: how long ``wants_read`` has been false while the connection was open.
         taken: number of messages that have been taken.
-        wants_read: turns false when what is here has reached a high-water mark, and true again when
-            it is down to both low ones.
+        wants_read: turns false when the queue has reached a high watermark, and true again when it is
+            down to both low ones.
     """
 
     __slots__ = (
         "_control",
         "_demand",
-        "_dropping",
         "_end_waits",
         "_masked",
+        "_max_fragment_size",
+        "_max_fragments",
         "_max_queue",
+        "_max_size",
         "_notices",
         "_on_end",
         "_on_error",
         "_on_resume",
         "_on_stop",
-        "_options",
+        "_overflow",
         "_read_limit",
-        "_reading_to_end",
+        "_reader",
         "_streaming",
         "collecting",
-        "reader",
+        "messages",
         "stopped",
         "taken",
         "wants_read",
@@ -75,8 +92,11 @@ class Inbox:
 
     def __init__(
         self,
-        options: CommonOptions,
         *,
+        max_size: int | Pair | None,
+        max_fragments: int | None,
+        max_queue: Watermarks,
+        read_limit: Watermarks,
         masked: bool,
         control: Callable[[int, bytes], None],
         on_error: Callable[[ProtocolError | PayloadTooBig], None],
@@ -87,10 +107,13 @@ class Inbox:
     ) -> None:
         """
         Args:
-            options: of them ``max_size``, ``max_fragments``, ``max_queue`` and ``read_limit``.
+            max_size: bytes in a message, or in a message and in a fragment; ``None`` for no limit.
+            max_fragments: fragments in a message: see :class:`~.messages.MessageReader`.
+            max_queue: watermarks of the number of messages.
+            read_limit: watermarks of their size in bytes.
             masked: whether frames must be masked, i.e. whether a client sends them.
             control: called with the opcode and the payload of each control frame, in order.
-            on_error: called when what comes in is wrong, or too much.
+            on_error: called when the peer has broken a rule or exceeded a limit.
             on_end: called when the end of the stream is reached, if it had to wait.
             on_stop, on_resume: called when ``wants_read`` has changed.
             clock: returns the time in seconds.
@@ -98,11 +121,14 @@ class Inbox:
         self.collecting = False
         self.taken = 0
         self.wants_read = True
-        self._options = options
+        self._max_size, self._max_fragment_size = (
+            max_size if isinstance(max_size, tuple) else (max_size, None)
+        )
+        self._max_fragments = max_fragments
         self._masked = masked
         self._control = control
-        self._max_queue = watermarks(options["max_queue"], 2)
-        self._read_limit = watermarks(options["read_limit"], 2)
+        self._max_queue = max_queue
+        self._read_limit = read_limit
         self._on_error = on_error
         self._on_end = on_end
         self._on_stop = on_stop
@@ -110,40 +136,52 @@ class Inbox:
         self.stopped = Stopwatch(clock)
         self._notices: list[tuple[int, Event]] = []
         self._demand = _NOTHING
+        self._overflow = _PAUSE
         self._streaming = False
-        self._reading_to_end = False
-        self._dropping = False
         self._end_waits = False
         self.use_extensions(())
 
     def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
-        """Apply these to what comes in, and tell the observer of it; nothing may have come in yet."""
-        max_size = self._options["max_size"]
-        size, fragment_size = max_size if isinstance(max_size, tuple) else (max_size, None)
-        self.reader = make_reader(
-            observer,
+        """Decode by these extensions, and tell the observer of frames; none may have been received yet."""
+        self._reader = MessageReader(
             masked=self._masked,
             control=self._control,
-            max_size=size,
-            max_fragment_size=fragment_size,
-            max_fragments=self._options["max_fragments"],
+            max_size=self._max_size,
+            max_fragment_size=self._max_fragment_size,
+            max_fragments=self._max_fragments,
             extensions=extensions,
+            observer=None if observer is NOBODY else observer,
         )
-        self.reader.is_full = self._is_full
+        self._reader.is_full = self._is_full
+        self.messages = self._reader.messages
 
     @property
     def has_piece(self) -> bool:
         """Whether a piece of the message under construction was asked for and is here."""
-        return self._demand is _FRAGMENT and self.reader.buffered > 0
+        return self._demand is _FRAGMENT and self._reader.buffered > 0
 
     @property
     def begun(self) -> bool:
-        """Whether a frame has come in, or a part of one."""
-        return bool(self.reader.frames) or self.reader.incomplete
+        """Whether a frame has been received, or a part of one."""
+        return bool(self._reader.frames) or self._reader.incomplete
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a frame or a message has begun and is not complete."""
+        return self._reader.incomplete
+
+    @property
+    def frames(self) -> int:
+        """Number of frames received."""
+        return self._reader.frames
+
+    def drop_all_but_messages(self) -> None:
+        """Drop whatever is not a complete message; bytes that are received from now on are dropped, too."""
+        self._reader.drop_all_but_messages()
 
     def notify(self, event: Event) -> None:
-        """Add a notice, after the messages that are here."""
-        self._notices.append((self.taken + len(self.reader.messages), event))
+        """Add a notice, after the messages that are in the queue."""
+        self._notices.append((self.taken + len(self.messages), event))
 
     # Taking
 
@@ -160,7 +198,7 @@ class Inbox:
         events = self._events()
         self.collecting = True
         try:
-            while self.reader.suspended:
+            while self._reader.suspended:
                 self.resume()
                 events += self._events()
         finally:
@@ -176,7 +214,7 @@ class Inbox:
             events += self._next_messages(position - self.taken)
             events.append(event)
         # One more than there are: it is asked for.
-        return events + self._next_messages(len(self.reader.messages) + 1)
+        return events + self._next_messages(len(self.messages) + 1)
 
     def _next_messages(self, count: int) -> list[Event]:
         messages: list[Event] = []
@@ -188,62 +226,69 @@ class Inbox:
         """Take the next message, or ask for it."""
         if self._streaming:
             raise _streaming()
-        if self.reader.messages:
-            return self._take()
-        message = self._take_or_ask()
-        if message is None and self.reader.suspended:
+        if self.messages:
+            # _take, without the call
+            message, size = self.messages.popleft()
+            self._reader.pending -= size
+            self.taken += 1
+            self._demand = _NOTHING
+            if not self.wants_read:
+                self.update()
+            return message
+        asked = self._take_or_ask()
+        if asked is None and self._reader.suspended:
             self.resume()
-            message = self._take_or_ask()
-        return message
+            asked = self._take_or_ask()
+        return asked
 
     def _take_or_ask(self) -> Data | None:
-        if self.reader.messages:
+        if self.messages:
             return self._take()
         self._demand = _MESSAGE
         if not self.wants_read:
             self.update()
         return None
 
+    def _take(self) -> Data:
+        self.taken += 1
+        self._demand = _NOTHING
+        message = self._reader.take_message()
+        if not self.wants_read:
+            self.update()
+        return message
+
     def next_fragment(self) -> Fragment | None:
-        """Take what is there of the next message, or ask for it."""
+        """Take the bytes that have been received of the next message, or ask for them."""
         fragment = self._take_fragment()
-        if self.reader.suspended:
+        if self._reader.suspended:
             self.resume()
             fragment = fragment or self._take_fragment()
         return fragment
 
     def _take_fragment(self) -> Fragment | None:
-        if self.reader.messages:
+        if self.messages:
             self._streaming = False
             return Fragment(self._take(), True)
         self._demand = _FRAGMENT
-        piece = self.reader.take_piece()
+        piece = self._reader.take_piece()
         self.update()
         if piece is None:
             return None
         self._streaming = True
         return Fragment(piece, False)
 
-    def _take(self) -> Data:
-        self.taken += 1
-        self._demand = _NOTHING
-        message = self.reader.take_message()
-        if not self.wants_read:
-            self.update()
-        return message
-
     def stop_waiting(self) -> None:
-        """Nobody waits any more for what was asked for last."""
+        """The application does not wait any more for the message that it asked for last."""
         self._demand = _NOTHING
         self.update()
 
     # Backpressure
 
     def receive(self, data: bytes) -> None:
-        """Parse bytes that have come in."""
-        reader = self.reader
-        queued = len(reader.messages)
-        reading_to_end = self._reading_to_end
+        """Parse bytes that have been received."""
+        reader = self._reader
+        queued = len(self.messages)
+        overflow = self._overflow
         if len(self._notices) > KEPT_NOTICES:
             del self._notices[:-KEPT_NOTICES]
         try:
@@ -253,10 +298,10 @@ class Inbox:
                 else:
                     reader.receive(data)
             finally:
-                if reading_to_end:
-                    self._drop_beyond_marks(queued)
+                if overflow is not _PAUSE:
+                    self._drop_overflow(queued)
                 elif (
-                    len(reader.messages) >= self._max_queue.high
+                    len(self.messages) >= self._max_queue.high
                     or reader.pending + reader.buffered >= self._read_limit.high
                 ):
                     self.update()
@@ -264,44 +309,50 @@ class Inbox:
             self._on_error(error)
 
     def resume(self) -> None:
-        """Go on with what was received while extensions had no room, if there is any and there is some."""
-        if self.reader.suspended:
+        """Decode the bytes that were kept because the queue had no room, if there is room now."""
+        if self._reader.suspended:
             self.receive(b"")
-        if self._end_waits and not self.reader.suspended:
+        if self._end_waits and not self._reader.suspended:
             self._end_waits = False
             self._on_end()
 
     def end_of_stream(self, *, waits: bool) -> bool:
-        """The stream has ended. Return whether all that came before it has taken effect: if not, it waits.
+        """The stream has ended.
 
         Args:
-            waits: whether the peer's close frame, or an error before the end, waits itself.
+            waits: whether the peer's close frame, or an error before the end, waits to take effect.
+
+        Returns:
+            Whether all bytes before the end have been parsed and taken effect; if not, the end waits.
         """
-        self._end_waits = waits or self.reader.suspended
+        self._end_waits = waits or self._reader.suspended
         return not self._end_waits
 
     def read_to_end(self, wants_read: bool) -> None:
-        """The connection is closing: from now on, ``wants_read`` is what is given here.
+        """The connection is closing: messages for which there is no room are dropped.
 
-        The peer's close frame, or the end of its stream, must be reached: messages for which there
-        is no room are dropped.
+        So reading reaches the peer's close frame, or the end of its stream.
+
+        Args:
+            wants_read: the value of the attribute from now on.
         """
-        self._reading_to_end = True
+        if self._overflow is _PAUSE:
+            self._overflow = _DROP
         self.wants_read = wants_read
         self.stopped.finish()
 
     def end(self) -> None:
-        """There will be no more messages, nor more of one that has been taken in part."""
-        if self.reader.suspended:
-            self.reader.drop_all_but_messages()
-        if not self.reader.messages:
+        """No more messages will be received, nor the rest of one that has been taken in part."""
+        if self._reader.suspended:
+            self._reader.drop_all_but_messages()
+        if not self._reader.messages:
             self._streaming = False
 
     def update(self) -> None:
-        """Compare what is here with the marks."""
-        if self._reading_to_end:
+        """Compare the queue with the watermarks."""
+        if self._overflow is not _PAUSE:
             return
-        count, size = len(self.reader.messages), self._size()
+        count, size = len(self.messages), self._size()
         if self.wants_read:
             if count >= self._max_queue.high or size >= self._read_limit.high:
                 self.wants_read = False
@@ -314,41 +365,44 @@ class Inbox:
 
     def _size(self) -> int:
         """Bytes that count against ``read_limit``."""
-        reader = self.reader
+        reader = self._reader
         return reader.pending + reader.buffered if self._limits_building() else reader.pending
 
     def _limits_building(self) -> bool:
-        """Whether nobody asks for the whole of the message under construction, which so has a limit."""
+        """Whether the message under construction counts, as the application does not ask for all of it."""
         if self._demand is _NOTHING:
-            return not self.reader.bounded
+            return not self._reader.bounded
         return self._demand is _FRAGMENT
 
     def _is_full(self) -> bool:
-        """Whether extensions have to stop, because there is no room for what they return."""
-        reader, limit = self.reader, self._read_limit.high
+        """Whether decoding by extensions has to stop, because there is no room for more."""
+        reader, limit = self._reader, self._read_limit.high
         too_large = self._limits_building() and reader.buffered >= limit
-        if self._reading_to_end:
-            if too_large:
-                reader.drop_building()
-                self._dropping = True
-            return False
-        return too_large or reader.pending >= limit or len(reader.messages) >= self._max_queue.high
+        if self._overflow is _PAUSE:
+            return too_large or reader.pending >= limit or len(self.messages) >= self._max_queue.high
+        if too_large:
+            self._drop_building()
+        return False
 
-    def _drop_beyond_marks(self, queued: int) -> None:
-        """Drop of the messages beyond the first ``queued`` those for which there is no room.
-
-        And all that follow: what is delivered must have no gaps.
-        """
-        reader = self.reader
-        dropping = self._dropping
-        while len(reader.messages) > queued and (
-            dropping or len(reader.messages) > self._max_queue.high or self._size() > self._read_limit.high
+    def _drop_overflow(self, queued: int) -> None:
+        """Drop messages beyond the first ``queued`` for which there is no room, and all that follow them."""
+        messages = self.messages
+        dropped = False
+        while len(messages) > queued and (
+            self._overflow is _DROP_ALL
+            or len(messages) > self._max_queue.high
+            or self._size() > self._read_limit.high
         ):
-            reader.drop_last()
-            self._dropping = True
-        if reader.building and (self._dropping or self._size() > self._read_limit.high):
-            reader.drop_building()
-            self._dropping = True
+            self._reader.drop_last()
+            dropped = True
+        if dropped:
+            self._overflow = _DROP_ALL
+        if self._reader.building and (self._overflow is _DROP_ALL or self._size() > self._read_limit.high):
+            self._drop_building()
+
+    def _drop_building(self) -> None:
+        self._reader.drop_building()
+        self._overflow = _DROP_ALL
 
 
 def _streaming() -> ConcurrencyError:

@@ -102,7 +102,10 @@ class Lifecycle:
             self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
         )
         self._inbox = Inbox(
-            options,
+            max_size=options["max_size"],
+            max_fragments=options["max_fragments"],
+            max_queue=watermarks(options["max_queue"], 2),
+            read_limit=watermarks(options["read_limit"], 2),
             masked=side is Side.SERVER,
             control=self._receive_control,
             on_error=self._receive_error,
@@ -122,6 +125,11 @@ class Lifecycle:
     # Getters
 
     @property
+    def send_queue(self) -> Outbox:
+        """The send queue, for broadcasts: see :mod:`.broadcast`."""
+        return self._outbox
+
+    @property
     def latency(self) -> float:
         """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
         return self._pings.latency
@@ -136,7 +144,7 @@ class Lifecycle:
     @property
     def undelivered(self) -> int:
         """How many messages wait to be taken."""
-        return len(self._inbox.reader.messages)
+        return len(self._inbox.messages)
 
     @property
     def queued(self) -> int:
@@ -201,7 +209,7 @@ class Lifecycle:
         if phase is None:
             return
         rules = self._enter(phase)
-        self._outbox.ready = None
+        self._outbox.set_open(phase is OPEN)
         if rules.state is not State.OPEN:
             self._outbox.blocked.finish()
         if phase is not OPEN:
@@ -310,7 +318,7 @@ class Lifecycle:
 
     def _update_input(self) -> None:
         inbox = self._inbox
-        self.has_input = bool(inbox.reader.messages) or not self.receiving or inbox.has_piece
+        self.has_input = bool(inbox.messages) or not self.receiving or inbox.has_piece
 
     def _resume(self) -> None:
         """Go on with what was received and could not be decoded, as there was no room for it."""
@@ -335,7 +343,7 @@ class Lifecycle:
             # The peer's close frame may be among what was received before.
             return
         if self._phase in (OPEN, Phase.CLOSE_SENT):
-            where = "within a message" if self._inbox.reader.incomplete else "without a close frame"
+            where = "within a message" if self._inbox.incomplete else "without a close frame"
             # One attempt to tell the peer: it may have ended its sending half only.
             self._give_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
             self._set_cause(EOFError(f"the peer ended the stream {where}"), remote=True)
@@ -375,7 +383,7 @@ class Lifecycle:
         self._closing.deferred = end
         self._taken_by_events = False
         self._step(Input.DEFERRED)
-        self._inbox.reader.drop_all_but_messages()
+        self._inbox.drop_all_but_messages()
         return True
 
     def _conclude(self) -> None:
@@ -397,7 +405,7 @@ class Lifecycle:
         self._give_close(code, reason, drop=self._phase is not CLOSE_DEFERRED)
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(Input.ERROR)
-        self._inbox.reader.drop_all_but_messages()
+        self._inbox.drop_all_but_messages()
         self._resume()
 
     def _give_close(self, code: int, reason: str, *, drop: bool = False) -> None:

@@ -1,17 +1,16 @@
 """Messages (RFC 6455 sections 5.4 to 5.6 and 6): frames into messages, and messages into frames.
 
-:class:`MessageReader` takes bytes in any chunking. A frame that is complete, unfragmented and
-untouched by an extension, which is nearly every one, is turned into its message by a few lines at
-the head of :meth:`MessageReader.receive`. Everything else (frames that arrive in pieces, fragments,
-extensions, control frames) goes through the methods below, which see each payload byte once, when
-it arrives: it is unmasked, transformed, checked and added to the message under construction. So a
-text message fails at its first bad byte, time is linear for any chunking, and nothing is allocated
-because a header announced it.
+:class:`MessageReader` takes bytes in any chunking. Nearly every frame is complete, unfragmented and not
+the business of an extension: :func:`.decode_messages` turns those into messages. All other frames (frames
+that arrive in pieces, fragments, extensions, control frames) go through the methods here, which see each
+payload byte once, when it arrives: it is unmasked, transformed, checked and added to the message under
+construction. So a text message fails at its first bad byte, time is linear for any chunking, and nothing
+is allocated because a header announced it.
 
-Both ways obey the same rules, and a property test holds them equal.
+Both ways obey the same rules, and a property test compares them.
 
 Control frames may come between the fragments of a message (section 5.5). They share nothing with
-the message under construction and are handed over as they come.
+the message under construction and are passed on as they come.
 """
 
 from __future__ import annotations
@@ -19,29 +18,27 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
+from .codec import MESSAGE_OVERHEAD, apply_mask, decode_messages, encode_frame
 from .decoding import Utf8Decoder
-from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
-from .extensions.base import Extension
+from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolError
+from .extensions.base import CompressionExtension, Extension
 from .frames import (
     FIN,
     MASKED,
     MAX_FRAME_HEADER,
     RESERVED_BITS,
     Opcode,
-    apply_mask,
     check_first_bytes,
     parse_frame_header,
     prepare_data,
-    serialize_frame,
 )
-from .prepared import Message, PreparedMessage, sharing
+from .observing import Observer, ReceivedExcerpts, excerpt_of
+from .prepared import Message, PreparedMessage, SharedFrame, encoding_key
 from .types import BytesLike, Data
 
 __all__ = ["MessageReader", "MessageWriter"]
-
-MESSAGE_OVERHEAD = 64
-"""Bytes that a message counts for beyond its own, while it waits to be taken."""
 
 BYTES_PER_FRAGMENT = 64
 """Bytes of payload for each of which a message may have one fragment more than ``max_fragments``."""
@@ -49,25 +46,24 @@ BYTES_PER_FRAGMENT = 64
 DECODED_AT_ONCE = 2**16
 """Bytes that an extension is asked for at once."""
 
-FINAL_TEXT = FIN | Opcode.TEXT
-FINAL_BINARY = FIN | Opcode.BINARY
-
 
 class MessageReader:
     """Turns the bytes that a peer sends into messages and control frames.
 
     Attributes:
-        messages: complete messages, in order.
-        pending: their size: their bytes, and ``overhead`` more for each.
+        messages: the complete messages that have not been taken, in order, each with the size that it
+            counts for: the bytes of its payload and :data:`.MESSAGE_OVERHEAD`.
+        pending: the sum of these sizes.
         frames: number of frames received.
-        building: opcode of the message under construction, 0 when there is none.
-        bounded: whether there is a limit on messages.
-        buffered: bytes that have arrived of the message under construction and are still here.
-        closed: whether a close frame has been received, or what was received is wrong; bytes after that
-            are dropped.
-        is_full: whether there is no room for more. Only extensions heed it, whose output may be a
-            thousand times longer than their input.
-        suspended: whether they have stopped; what is received meanwhile is kept for later.
+        building: opcode of the message under construction; 0 if there is none.
+        bounded: whether there is a limit on the size of messages.
+        buffered: bytes of the message under construction that have arrived and not been taken.
+        closed: whether a close frame has been received, or an error has been found; bytes that are
+            received afterwards are dropped.
+        is_full: returns whether the receive queue has no room for more. Only decoding by extensions asks,
+            whose output may be a thousand times longer than their input.
+        suspended: whether decoding by extensions has stopped because of that; bytes that are received
+            meanwhile are kept.
     """
 
     __slots__ = (
@@ -79,10 +75,10 @@ class MessageReader:
         "_decoder",
         "_decoding",
         "_every_message",
+        "_excerpts",
         "_extensions",
-        "_fin",
+        "_first",
         "_fragments",
-        "_has_pieces",
         "_head",
         "_key",
         "_lost",
@@ -91,10 +87,8 @@ class MessageReader:
         "_max_fragments",
         "_max_frame",
         "_max_size",
-        "_opcode",
         "_remaining",
         "_reserved_bits",
-        "_sizes",
         "_sizes_after",
         "_wire_size",
         "bounded",
@@ -117,28 +111,30 @@ class MessageReader:
         max_fragment_size: int | None = None,
         max_fragments: int | None = None,
         extensions: Sequence[Extension] = (),
+        observer: Observer | None = None,
     ) -> None:
         """
         Args:
             masked: whether frames must be masked, i.e. whether a client sends them.
             control: called with the opcode and the payload of each control frame, in order.
-            max_size: bytes in a message, on the wire and after extensions.
-            max_fragment_size: bytes in one frame's payload.
-            max_fragments: fragments in one message, beside one more for each 64 bytes of its payload.
+            max_size: bytes in a message, on the wire and after extensions; ``None`` for no limit.
+            max_fragment_size: bytes in one frame's payload; ``None`` for no limit.
+            max_fragments: fragments in one message, beside one more for each 64 bytes of its payload;
+                ``None`` for no limit.
             extensions: in the order in which they were negotiated.
+            observer: is told of each frame, if there is one.
         """
-        self.messages: deque[Data] = deque()
+        self.messages: deque[tuple[Data, int]] = deque()
         self.pending = 0
         self.frames = 0
         self.closed = False
         self.bounded = max_size is not None
-        self._sizes: deque[int] = deque()
         self._masked = masked
         self._control = control
         self._max_size = max_size
         self._max_fragment_size = max_fragment_size
         self._max_fragments = max_fragments
-        # one limit for a frame that is a whole message, for the fast path
+        # one limit for a frame that is a whole message
         limits = [limit for limit in (max_size, max_fragment_size) if limit is not None]
         self._max_frame = min(limits, default=1 << 63)
         self._extensions = tuple(reversed(extensions))
@@ -147,11 +143,11 @@ class MessageReader:
         self._reserved_bits = 0
         for extension in extensions:
             self._reserved_bits |= extension.reserved_bits
+        self._excerpts = None if observer is None else ReceivedExcerpts(observer)
         # the frame that is being received
         self._head = b""  # an incomplete header
         self._remaining = 0  # bytes of payload still to come
-        self._opcode = 0
-        self._fin = False
+        self._first = 0  # its first byte
         self._key = b""
         self._control_payload = b""
         # the message that is being received
@@ -159,10 +155,9 @@ class MessageReader:
         self.buffered = 0  # its bytes in the buffer
         self._lost = False  # whether it will not be delivered
         self._decoder = Utf8Decoder()
-        self._buffer: io.StringIO | io.BytesIO = io.BytesIO()
-        self._has_pieces = False
+        self._buffer: io.StringIO | io.BytesIO | None = None
         self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
-        # What was received since they stopped, and how much of the first piece has been parsed before.
+        # The bytes received since extensions stopped, and how many of the first piece have been parsed.
         self._backlog: deque[bytes] = deque()
         self._backlog_position = 0
         self.is_full: Callable[[], bool] = bool
@@ -186,45 +181,17 @@ class MessageReader:
         elif self._remaining:
             position = self._receive_payload(data, position)
         end = len(data)
-        masked = self._masked
-        max_frame = self._max_frame
-        not_here = end + 1
         while position < end and not (self.closed or self.suspended):
-            first = data[position]
-            # The fast path: a whole unfragmented message without reserved bits.
-            if (
-                (first == FINAL_TEXT or first == FINAL_BINARY)
-                and not self.building
-                and not self._every_message
-                and end - position >= 4
-                and (data[position + 1] & MASKED != 0) is masked
-            ):
-                length = data[position + 1] & 0x7F
-                start = position + 2
-                if length == 126:
-                    length = data[position + 2] << 8 | data[position + 3]
-                    start = position + 4 if length >= 126 else not_here
-                elif length == 127:
-                    start = not_here
-                if masked:
-                    start += 4
-                stop = start + length
-                if stop <= end and length <= max_frame:
-                    payload: bytes | str = data[start:stop]
-                    if masked:
-                        payload = apply_mask(data[start:stop], data[start - 4 : start])
-                    if first == FINAL_TEXT:
-                        try:
-                            payload = str(payload, "utf-8")  # type: ignore[arg-type]
-                        except UnicodeDecodeError as error:
-                            raise _not_utf8() from error
-                    self.messages.append(payload)
-                    length += MESSAGE_OVERHEAD
-                    self._sizes.append(length)
-                    self.pending += length
-                    self.frames += 1
-                    position = stop
-                    continue
+            if not (self.building or self._every_message):
+                messages = self.messages
+                count = len(messages)
+                position, size = decode_messages(data, position, self._masked, self._max_frame, messages)
+                self.pending += size
+                self.frames += len(messages) - count
+                if self._excerpts is not None:
+                    self._excerpts.add_messages(islice(messages, count, None))
+                if position == end:
+                    return
             position = self._receive_frame(data, position)
         if self.suspended and position < end:
             # It is not copied, so that to stop and go on many times within a long input costs nothing.
@@ -260,10 +227,10 @@ class MessageReader:
             self._head = data[position:]
             return end
         first, length, key, size = header
-        self._opcode = opcode = first & 0x0F
-        self._fin = first & FIN != 0
+        self._first = first
         self._key = key
         self._remaining = length
+        opcode = first & 0x0F
         if opcode < Opcode.CLOSE:
             self._check_size(length)
             self._begin_data_frame(first, opcode)
@@ -315,6 +282,8 @@ class MessageReader:
         self._wire_size += self._remaining
         if opcode:
             self.building = opcode
+            if self._excerpts is not None:
+                self._excerpts.begin_message(self._every_message or first & RESERVED_BITS != 0)
             for extension in self._extensions:
                 extension.begin_decoding(first & RESERVED_BITS & extension.reserved_bits)
 
@@ -329,20 +298,23 @@ class MessageReader:
             self._key = self._key[turn:] + self._key[:turn]
         complete = not self._remaining
         self.frames += complete
-        if self._opcode < Opcode.CLOSE:
+        if self._excerpts is not None:
+            self._excerpts.add_payload(self._first, chunk, complete)
+        opcode = self._first & 0x0F
+        if opcode < Opcode.CLOSE:
             self._receive_data(chunk, complete)
         else:
             self._control_payload += chunk
             if complete:
                 payload = self._control_payload
                 self._control_payload = b""
-                self.closed = self._opcode == Opcode.CLOSE
-                self._control(self._opcode, payload)
+                self.closed = opcode == Opcode.CLOSE
+                self._control(opcode, payload)
         return position + used
 
     def _receive_data(self, chunk: bytes, complete: bool) -> None:
         """Pass a piece of payload to the message under construction."""
-        final = complete and self._fin
+        final = complete and self._first & FIN != 0
         if not self._extensions:
             self._add_payload(chunk, final)
         else:
@@ -385,6 +357,8 @@ class MessageReader:
 
     def _add_payload(self, payload: bytes, final: bool) -> None:
         """Add a piece of payload to the message under construction."""
+        if self._excerpts is not None:
+            self._excerpts.add_decoded(payload, final)
         piece: Data = payload
         if self.building == Opcode.TEXT:
             try:
@@ -398,27 +372,24 @@ class MessageReader:
             self.buffered += len(payload)
 
     def _add(self, piece: Data) -> None:
-        if not self._has_pieces:
+        if self._buffer is None:
             # One of the two kinds of buffer that grow in place: the memory of a message in a
             # thousand pieces is that of its bytes.
             self._buffer = io.StringIO(newline="") if isinstance(piece, str) else io.BytesIO()
-            self._has_pieces = True
         self._buffer.write(piece)  # type: ignore[arg-type]
 
     def _end_message(self, piece: Data, size: int) -> None:
-        if self._has_pieces:
+        if self._buffer is not None:
             self._add(piece)
             piece = self._buffer.getvalue()
         if not self._lost:
             size += self.buffered + MESSAGE_OVERHEAD
-            self.messages.append(piece)
-            self._sizes.append(size)
+            self.messages.append((piece, size))
             self.pending += size
         self._forget_message()
 
     def _forget_message(self) -> None:
-        self._buffer = io.BytesIO()
-        self._has_pieces = False
+        self._buffer = None
         self._lost = False
         self.building = 0
         self.buffered = 0
@@ -428,31 +399,30 @@ class MessageReader:
 
     def take_message(self) -> Data:
         """Take the oldest message; there must be one."""
-        self.pending -= self._sizes.popleft()
-        return self.messages.popleft()
+        message, size = self.messages.popleft()
+        self.pending -= size
+        return message
 
     def take_piece(self) -> Data | None:
         """Take what has arrived of the message under construction; ``None`` if that is nothing."""
-        if not self._has_pieces:
+        if self._buffer is None:
             return None
         piece = self._buffer.getvalue()
-        self._buffer = io.BytesIO()
-        self._has_pieces = False
+        self._buffer = None
         self.buffered = 0
         return piece
 
     def drop_last(self) -> None:
-        """Forget the latest message; there must be one."""
-        self.pending -= self._sizes.pop()
-        self.messages.pop()
+        """Drop the latest message; there must be one."""
+        self.pending -= self.messages.pop()[1]
 
     def drop_building(self) -> None:
-        """Forget the message under construction: what is still to come of it is only checked."""
+        """Drop the message under construction: the rest of it is only checked."""
         self.take_piece()
         self._lost = True
 
     def drop_all_but_messages(self) -> None:
-        """Forget all that is not complete; what is received from now on is dropped."""
+        """Drop whatever is not a complete message; bytes that are received from now on are dropped, too."""
         self._forget_message()
         self.closed = True
         self._remaining = 0
@@ -481,28 +451,36 @@ class MessageWriter:
         building: whether a fragmented message has begun and is not complete.
         text: whether that message is text.
         frames: number of frames built.
-        sharing: what decides how whole messages are encoded; ``None`` if their frames cannot be shared.
-        outdated: whether the extensions have to start anew, as the peer has seen what they have not.
+        encoding_key: the key by which frames of whole messages are shared with other connections;
+            ``None`` if they cannot be shared.
+        context_is_stale: whether the extensions have to start anew before they encode a message, as the
+            peer has received shared frames, of which their context knows nothing.
     """
 
     __slots__ = (
         "_decoder",
         "_extensions",
+        "_observer",
         "_random",
         "building",
+        "context_is_stale",
+        "encoding_key",
         "frames",
-        "outdated",
-        "sharing",
         "text",
     )
 
     def __init__(
-        self, *, random: Callable[[int], bytes] | None = None, extensions: Sequence[Extension] = ()
+        self,
+        *,
+        random: Callable[[int], bytes] | None = None,
+        extensions: Sequence[Extension] = (),
+        observer: Observer | None = None,
     ) -> None:
         """
         Args:
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
             extensions: in the order in which they were negotiated.
+            observer: is told of each frame, if there is one.
         """
         self.building = False
         self.frames = 0
@@ -510,8 +488,11 @@ class MessageWriter:
         self._decoder = Utf8Decoder()
         self._random = random
         self._extensions = tuple(extensions)
-        self.sharing = sharing(extensions) if random is None else None
-        self.outdated = False
+        self._observer = observer
+        # A masking key serves one frame only (section 5.3); and the observer is told of no shared frame.
+        shares = random is None and observer is None
+        self.encoding_key = encoding_key(extensions) if shares else None
+        self.context_is_stale = False
 
     def message(
         self, message: Message, *, text: bool | None, fin: bool, compress: bool | None
@@ -524,18 +505,21 @@ class MessageWriter:
             compress: whether it is to be compressed; ``None`` leaves it to the extensions.
 
         Raises:
-            TypeError: ``message`` is neither ``str`` nor bytes-like, or a fragment is not of the
-                type of those before.
+            TypeError: ``message`` is neither ``str`` nor bytes-like, a fragment is not of the type of
+                those before, or a prepared message comes with arguments.
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
+            InvalidState: a prepared message comes among the fragments of another one.
         """
-        if fin and text is None and not self.building and not self._extensions:
-            # The fast path: nearly every message is one of these two.
-            if type(message) is str:
-                return self.frame(FINAL_TEXT, message.encode())
-            if type(message) is bytes:
-                return self.frame(FINAL_BINARY, message)
         if isinstance(message, PreparedMessage):
-            return message.write(self, text=text, fin=fin, compress=compress)
+            if text is not None or compress is not None:
+                raise TypeError("a prepared message is sent as it was prepared: give text and compress there")
+            if not fin:
+                raise TypeError("a prepared message is sent whole, not as a fragment")
+            if self.building:
+                raise InvalidState("a prepared message cannot be sent among the fragments of another one")
+            if self.encoding_key is not None:
+                return self._shared_frame(message.frame_for(self.encoding_key))
+            text, compress, message = message.text, message.compress, message.message
         opcode, payload = prepare_data(message)
         if text is not None:
             opcode = Opcode.TEXT if text else Opcode.BINARY
@@ -546,29 +530,37 @@ class MessageWriter:
             raise TypeError("fragments of a message must be all text or all binary, not both")
         if text and not isinstance(message, str):
             self._check_utf8(payload, first, fin)
-        reserved_bits = 0
+        reserved_bits, encoded = 0, payload
         if self._extensions:
-            reserved_bits, payload = self._apply_extensions(bytes(payload), first, fin, compress)
+            reserved_bits, encoded = self._apply_extensions(bytes(payload), first, fin, compress)
         self.building = not fin
         byte = fin << 7 | (opcode | reserved_bits if first else Opcode.CONTINUATION)
-        return self.frame(byte, payload)
+        return self.frame(byte, encoded, payload)
+
+    def _shared_frame(self, frame: SharedFrame) -> list[bytes]:
+        self.frames += 1
+        self.context_is_stale = self.context_is_stale or frame.transformed
+        return frame.buffers
 
     def _apply_extensions(
         self, payload: bytes, first: bool, fin: bool, compress: bool | None
     ) -> tuple[int, bytes]:
         reserved_bits = 0
         called: list[Extension] = []
-        if self.outdated:
-            self.outdated = False
+        if self.context_is_stale:
+            self.context_is_stale = False
             for extension in self._extensions:
                 extension.cancel_encoding()
         try:
             for extension in self._extensions:
                 called.append(extension)
-                bits, payload = extension.encode(payload, first=first, final=fin, compress=compress)
+                if isinstance(extension, CompressionExtension):
+                    bits, payload = extension.encode(payload, first=first, final=fin, compress=compress)
+                else:
+                    bits, payload = extension.encode(payload, first=first, final=fin)
                 reserved_bits |= bits & extension.reserved_bits
         except BaseException:
-            # It will not be sent: the peer will not see what they have seen.
+            # The message is not sent, and the extensions that were called must not go on from it.
             for extension in called:
                 extension.cancel_encoding()
             raise
@@ -579,9 +571,19 @@ class MessageWriter:
             self._decoder.reset()
         self._decoder.decode(bytes(payload), fin)
 
-    def frame(self, first: int, payload: BytesLike) -> list[bytes]:
-        """Return the frame with this first byte."""
+    def frame(self, first: int, payload: BytesLike, original: BytesLike | None = None) -> list[bytes]:
+        """Return a frame.
+
+        Args:
+            first: its first byte.
+            payload: its payload, as it is sent.
+            original: the payload before extensions encoded it; ``None`` if none did.
+        """
         self.frames += 1
+        if self._observer is not None:
+            excerpt = excerpt_of(payload)
+            before = excerpt if original is None or original == payload else excerpt_of(original)
+            self._observer.frame_sent(first, excerpt, before)
         if self._random is None:
-            return serialize_frame(first, payload)
-        return serialize_frame(first, payload, self._random(4))
+            return encode_frame(first, payload)
+        return encode_frame(first, payload, self._random(4))

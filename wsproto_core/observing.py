@@ -1,40 +1,44 @@
-"""Seeing what passes on a connection: for logs of frames, and for whoever else wants to look.
+"""Observing what passes on a connection: for logs of frames, and for any other use.
 
-As a rule nobody looks, and then nothing here is called. Whoever looks makes a connection read and write
-by the classes below, which see each frame and so have no fast path, and do the rest like their bases.
+As a rule there is no observer, and then nothing here is called. The reader and the writer of a connection
+that has one (:mod:`.messages`) tell it of each frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from .extensions.base import Extension
-from .frames import FIN, RESERVED_BITS, Opcode, apply_mask
+from .codec import MESSAGE_OVERHEAD
+from .frames import FIN, Opcode
 from .http import Request, Response
-from .messages import MessageReader, MessageWriter
-from .types import BytesLike
+from .types import BytesLike, Data
 
-__all__ = ["NOBODY", "Excerpt", "ObservedReader", "ObservedWriter", "Observer"]
+__all__ = ["NOBODY", "Excerpt", "Observer", "ReceivedExcerpts", "excerpt_of"]
 
 SHOWN = 128
 """Bytes of a payload that an observer is shown: all of a control frame's."""
 
 
 class Excerpt(NamedTuple):
-    """The beginning of a payload, for those who look at it: the whole may take any amount of memory."""
+    """The beginning of a payload: the whole may take any amount of memory."""
 
     start: bytes
     """Its first bytes, at most 128, unmasked."""
     length: int
-    """Bytes in all of it."""
+    """Bytes in the whole payload."""
+
+
+def excerpt_of(payload: BytesLike) -> Excerpt:
+    """Return the excerpt of a whole payload."""
+    return Excerpt(bytes(payload[:SHOWN]), len(payload))
 
 
 class Observer:
-    """Is told what passes on a connection (:meth:`~.protocol.Protocol.observe`).
+    """Is told of what passes on a connection (:meth:`~.protocol.Protocol.observe`).
 
-    Its methods do nothing; override those of interest. They are called in the course of what the
-    connection does: an exception in one of them is an error in that.
+    The methods do nothing; override those of interest. They are called while the connection parses or
+    builds a frame: an exception in one of them is an error in that.
     """
 
     def request(self, request: Request) -> None:
@@ -44,18 +48,18 @@ class Observer:
         """The opening handshake's response."""
 
     def frame_received(self, first: int, payload: Excerpt) -> None:
-        """A frame has arrived, as a whole; what is wrong with its header is found before.
+        """A whole frame has been received; an error in its header is found before that.
 
         Args:
             first: the frame's first byte: FIN, the reserved bits, the opcode.
-            payload: unmasked, as it came.
+            payload: unmasked, not decoded by extensions.
         """
 
     def message_decoded(self, payload: Excerpt) -> None:
         """A message that extensions have decoded is complete, with this payload."""
 
     def frame_sent(self, first: int, payload: Excerpt, original: Excerpt) -> None:
-        """A frame has been made, and is sent unless the connection fails before.
+        """A frame has been built, and is sent unless the connection fails before.
 
         Args:
             first: the frame's first byte.
@@ -65,119 +69,63 @@ class Observer:
 
 
 NOBODY = Observer()
-"""Who looks at a connection that nobody looks at."""
+"""The observer of a connection that is not observed."""
 
 
-class _Collector:
-    """Makes an excerpt of a payload that comes in pieces."""
+class ReceivedExcerpts:
+    """Makes the excerpts of received frames and decoded messages, and tells an observer of them.
 
-    __slots__ = ("_length", "_start")
+    A :class:`~.messages.MessageReader` that is observed passes on here what it receives.
+    """
 
-    def __init__(self) -> None:
-        self._start = b""
-        self._length = 0
+    __slots__ = ("_decoded", "_encoded", "_frame", "_observer")
 
-    @property
-    def missing(self) -> int:
-        """How many more bytes will be shown, if they come."""
-        return SHOWN - len(self._start)
-
-    def add(self, start: bytes, length: int) -> None:
-        """Add a piece: what is to be shown of it, and how long it is."""
-        self._start += start
-        self._length += length
-
-    def take(self) -> Excerpt:
-        """Return the excerpt, and begin anew."""
-        excerpt = Excerpt(self._start, self._length)
-        self._start = b""
-        self._length = 0
-        return excerpt
-
-
-class ObservedReader(MessageReader):
-    """A reader that tells an observer what it reads."""
-
-    __slots__ = ("_decoded", "_encoded", "_first", "_observer", "_received", "_transforms_all")
-
-    def __init__(self, observer: Observer, **settings: Any) -> None:
+    def __init__(self, observer: Observer) -> None:
         """
         Args:
-            observer: whom to tell.
-            settings: see :class:`MessageReader`.
+            observer: is told.
         """
-        super().__init__(**settings)
         self._observer = observer
-        self._first = 0  # first byte of the data frame that is being received
-        self._received = _Collector()
-        self._decoded = _Collector()
         self._encoded = False  # whether extensions decode the message that is being received
-        # Frames on the fast path would not be seen.
-        self._transforms_all = self._every_message
-        self._every_message = True
+        self._frame = _NOTHING
+        self._decoded = _NOTHING
 
-    def _begin_data_frame(self, first: int, opcode: int) -> None:
-        self._first = first
-        if opcode:
-            self._encoded = self._transforms_all or first & RESERVED_BITS != 0
-        super()._begin_data_frame(first, opcode)
+    def add_messages(self, messages: Iterable[tuple[Data, int]]) -> None:
+        """Tell of messages that came as one frame each, with their sizes in the receive queue."""
+        for message, size in messages:
+            text = isinstance(message, str)
+            start = message[:SHOWN].encode()[:SHOWN] if isinstance(message, str) else message[:SHOWN]
+            excerpt = Excerpt(start, size - MESSAGE_OVERHEAD)
+            self._observer.frame_received(FIN | (Opcode.TEXT if text else Opcode.BINARY), excerpt)
 
-    def _receive_payload(self, data: bytes, position: int) -> int:
-        here = min(self._remaining, len(data) - position)
-        start = data[position : position + min(here, self._received.missing)]
-        self._received.add(apply_mask(start, self._key) if self._key else start, here)
-        if here == self._remaining:
-            first = FIN | self._opcode if self._opcode >= Opcode.CLOSE else self._first
-            self._observer.frame_received(first, self._received.take())
-        return super()._receive_payload(data, position)
+    def begin_message(self, encoded: bool) -> None:
+        """A message begins; ``encoded`` says whether extensions decode it."""
+        self._encoded = encoded
 
-    def _add_payload(self, payload: bytes, final: bool) -> None:
-        if self._encoded:
-            self._decoded.add(payload[: self._decoded.missing], len(payload))
-            if final:
-                self._observer.message_decoded(self._decoded.take())
-        super()._add_payload(payload, final)
+    def add_payload(self, first: int, payload: bytes, complete: bool) -> None:
+        """A piece of a frame's payload has been received, the last one if ``complete``.
 
-
-class ObservedWriter(MessageWriter):
-    """A writer that tells an observer what it writes."""
-
-    __slots__ = ("_observer", "_original")
-
-    def __init__(self, observer: Observer, **settings: Any) -> None:
-        """
         Args:
-            observer: whom to tell.
-            settings: see :class:`MessageWriter`.
+            first: the frame's first byte.
         """
-        super().__init__(**settings)
-        self._observer = observer
-        self._original: Excerpt | None = None
-        # Frames that are shared would go past the observer.
-        self.sharing = None
+        self._frame = _extended(self._frame, payload)
+        if complete:
+            excerpt, self._frame = self._frame, _NOTHING
+            self._observer.frame_received(first, excerpt)
 
-    def _apply_extensions(
-        self, payload: bytes, first: bool, fin: bool, compress: bool | None
-    ) -> tuple[int, bytes]:
-        bits, encoded = super()._apply_extensions(payload, first, fin, compress)
-        if encoded != payload:
-            self._original = Excerpt(payload[:SHOWN], len(payload))
-        return bits, encoded
-
-    def frame(self, first: int, payload: BytesLike) -> list[bytes]:
-        excerpt = Excerpt(bytes(payload[:SHOWN]), len(payload))
-        original, self._original = self._original or excerpt, None
-        self._observer.frame_sent(first, excerpt, original)
-        return super().frame(first, payload)
+    def add_decoded(self, payload: bytes, final: bool) -> None:
+        """A piece of a message has been decoded by extensions, the last one if ``final``."""
+        if self._encoded:
+            self._decoded = _extended(self._decoded, payload)
+            if final:
+                excerpt, self._decoded = self._decoded, _NOTHING
+                self._observer.message_decoded(excerpt)
 
 
-def make_reader(observer: Observer, **settings: Any) -> MessageReader:
-    """Make a reader that tells this observer, if that is somebody."""
-    return MessageReader(**settings) if observer is NOBODY else ObservedReader(observer, **settings)
+_NOTHING = Excerpt(b"", 0)
 
 
-def make_writer(observer: Observer, *, random: Any, extensions: Sequence[Extension]) -> MessageWriter:
-    """Make a writer that tells this observer, if that is somebody."""
-    if observer is NOBODY:
-        return MessageWriter(random=random, extensions=extensions)
-    return ObservedWriter(observer, random=random, extensions=extensions)
+def _extended(excerpt: Excerpt, payload: bytes) -> Excerpt:
+    """Return an excerpt with one more piece of the payload."""
+    start = excerpt.start + payload[: SHOWN - len(excerpt.start)]
+    return Excerpt(start, excerpt.length + len(payload))

@@ -1,23 +1,28 @@
-"""What is on its way out: its order, and how much of it there is.
+"""The send queue: frames that have not been written, their order, and write backpressure.
 
-Obligations are pulled. Nothing is written here; whoever writes asks for what is to be written when
-there is room for it. So a peer that does not read cannot make this grow: while bytes are unwritten,
-only its latest ping is answered.
+Frames that must be sent are built when they are asked for. Nothing is written here; an embedder asks for
+the bytes when there is room for them. So a peer that does not read cannot make the queue grow: while bytes
+are unwritten, only its latest ping is answered.
 
-The order is: the opening handshake, the pongs that are due, then messages, pings and pongs as they were
-given, then the close frame, and nothing after it (RFC 6455 section 5.5.1). A ping that we send never
-overtakes a message: its pong proves that what was sent before has arrived.
+The order is: the opening handshake, the pongs that are due, then messages, pings and pongs in the order
+in which they were added, then the close frame, and nothing after it (RFC 6455 section 5.5.1). A ping that
+we send never overtakes a message: its pong proves that the messages before it have arrived.
+
+The send queue owns the writer (:class:`~.messages.MessageWriter`), which builds the frames, and answers
+for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .extensions.base import Extension
+from .codec import encode_frame
+from .extensions.base import EncodingKey, Extension
 from .frames import FIN, Opcode
 from .limits import Watermarks
-from .observing import NOBODY, Observer, make_writer
-from .prepared import Sharing
+from .messages import MessageWriter
+from .observing import NOBODY, Observer
+from .prepared import Message, PreparedMessage
 from .statistics import Stopwatch
 
 __all__ = ["Outbox"]
@@ -25,57 +30,67 @@ __all__ = ["Outbox"]
 PONGS_KEPT = 2**16
 """Bytes of input for whose pings the pongs are kept, beside those of one read, until they are asked for."""
 
+_FINAL_TEXT = FIN | Opcode.TEXT
+_FINAL_BINARY = FIN | Opcode.BINARY
+
 
 class Outbox:
-    """Frames that have been given and not been written.
+    """The send queue.
 
     Attributes:
-        writer: builds the frames.
         queued: bytes that have not been handed out.
         unwritten: bytes that have been handed out and not been written.
         bytes_sent: bytes that have been handed out so far.
+        writable: turns false when more bytes than the high watermark wait to be written, and true
+            again when they are down to the low one.
+        blocked: how long ``writable`` has been false.
         on_ping_written: called when the ping that :meth:`time_ping` has marked has been written.
         on_writable: called with :attr:`writable` when it has changed.
-        ready: what decides how a whole message is encoded, while it is known that one can be written at
-            once; ``None`` says only that it is not known. A change of phase ends it, too.
-        shared: number of shared frames that were sent as messages, beside those that the writer built.
-        outdated: while ready, whether the writer's extensions have to start anew in any case.
-        blocked: for how long it has not been writable.
-        writable: turns false when more bytes than the high-water mark wait to be written, and true
-            again when they are down to the low one.
+        accepts_broadcasts: whether the connection is open and no close frame of the peer waits.
+
+    Broadcasts, which send one frame on thousands of connections, look at as little memory of each
+    connection as possible: at these attributes, and change only those of the first and the last.
+
+    Attributes:
+        ready: the key of the shared frames that can be written at once; ``None`` if it is not known that
+            they can: see :meth:`make_ready`.
+        context_is_stale: while ready, whether the writer's extensions have to start anew in any case.
+        shared: number of shared frames that were sent by broadcasts, beside those that the writer built.
     """
 
     __slots__ = (
         "_buffers",
         "_close",
         "_close_taken",
-        "_marks",
         "_opening",
         "_ping_end",
         "_ping_queued",
+        "_plain",
         "_pongs",
         "_pongs_since",
         "_random",
+        "_watermarks",
+        "_writer",
+        "accepts_broadcasts",
         "blocked",
         "bytes_sent",
+        "context_is_stale",
         "on_ping_written",
         "on_writable",
-        "outdated",
         "queued",
         "ready",
         "shared",
         "unwritten",
         "writable",
-        "writer",
     )
 
     def __init__(
-        self, random: Callable[[int], bytes] | None, marks: Watermarks, clock: Callable[[], float]
+        self, random: Callable[[int], bytes] | None, watermarks: Watermarks, clock: Callable[[], float]
     ) -> None:
         """
         Args:
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
-            marks: of bytes that wait to be written.
+            watermarks: of the bytes that wait to be written.
             clock: returns the time in seconds.
         """
         self._random = random
@@ -83,11 +98,12 @@ class Outbox:
         self.queued = 0
         self.unwritten = 0
         self.bytes_sent = 0
-        self.ready: Sharing | None = None
-        self.shared = 0
-        self.outdated = False
         self.writable = True
-        self._marks = marks
+        self.accepts_broadcasts = False
+        self.ready: EncodingKey | None = None
+        self.context_is_stale = False
+        self.shared = 0
+        self._watermarks = watermarks
         self._opening: list[bytes] = []
         self._buffers: list[bytes] = []
         self._pongs: list[bytes] = []
@@ -102,13 +118,57 @@ class Outbox:
         self.use_extensions(())
 
     def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
-        """Apply these to what goes out, and tell the observer of it; no frame may have been added yet."""
-        self.writer = make_writer(observer, random=self._random, extensions=extensions)
+        """Encode by these extensions, and tell the observer of frames; none may have been added yet."""
+        self._writer = MessageWriter(
+            random=self._random,
+            extensions=extensions,
+            observer=None if observer is NOBODY else observer,
+        )
+        # whether a message becomes a frame without more ado
+        self._plain = not extensions and observer is NOBODY
+
+    @property
+    def frames(self) -> int:
+        """Number of frames built."""
+        return self._writer.frames
+
+    @property
+    def building(self) -> bool:
+        """Whether a fragmented message has begun and is not complete."""
+        return self._writer.building
+
+    @property
+    def text(self) -> bool:
+        """Whether that message is text."""
+        return self._writer.text
+
+    def set_open(self, accepts_broadcasts: bool) -> None:
+        """Set the attribute; the phase of the connection has changed."""
+        self.accepts_broadcasts = accepts_broadcasts
+        self.ready = None
 
     def open(self, data: bytes) -> None:
-        """Add what the opening handshake has to say: it goes before all frames, and is never dropped."""
+        """Add bytes of the opening handshake: they go before all frames, and are never dropped."""
         self._opening.append(data)
         self.queued += len(data)
+
+    def encode(
+        self, message: Message, text: bool | None = None, fin: bool = True, compress: bool | None = None
+    ) -> list[bytes]:
+        """Return the frame for a message, or for the next fragment of one, to be added by :meth:`add`.
+
+        Arguments and errors: see :meth:`.MessageWriter.message`.
+        """
+        writer = self._writer
+        if text is None and fin and self._plain and not writer.building:
+            # The fast path: nearly every message is one of these two.
+            if type(message) is str:
+                writer.frames += 1
+                return encode_frame(_FINAL_TEXT, message, self._random(4) if self._random else b"")
+            if type(message) is bytes:
+                writer.frames += 1
+                return encode_frame(_FINAL_BINARY, message, self._random(4) if self._random else b"")
+        return writer.message(message, text=text, fin=fin, compress=compress)
 
     def add(self, buffers: list[bytes]) -> None:
         """Add a frame, in one or two buffers."""
@@ -116,12 +176,12 @@ class Outbox:
         for buffer in buffers:
             self._buffers.append(buffer)
             self.queued += len(buffer)
-        if self.queued + self.unwritten > self._marks.high:
+        if self.queued + self.unwritten > self._watermarks.high:
             self._block()
 
     def add_control(self, opcode: Opcode, payload: bytes) -> None:
         """Add a control frame."""
-        self.add(self.writer.frame(FIN | opcode, payload))
+        self.add(self._writer.frame(FIN | opcode, payload))
 
     def time_ping(self) -> None:
         """Call :attr:`on_ping_written` when all that has been added so far has been written."""
@@ -153,18 +213,26 @@ class Outbox:
         self._close = payload
 
     def drop(self) -> None:
-        """Forget what has not been handed out, but for the opening handshake and the close frame."""
+        """Drop all that has not been handed out, except for the opening handshake and the close frame."""
         self._buffers = []
         self.queued = sum(map(len, self._opening))
         self._pongs.clear()
         self._ping_queued = None
+
+    def drop_all(self) -> None:
+        """Drop all that has not been handed out: the connection is closed."""
+        self._opening, self._close = [], None
+        self.set_open(False)
+        self.drop()
 
     def take(self) -> list[bytes]:
         """Hand out everything, in order."""
         own = self.queued
         if self._pongs:
             pongs, self._pongs = self._pongs, []
-            frames = [buffer for payload in pongs for buffer in self.writer.frame(FIN | Opcode.PONG, payload)]
+            frames = [
+                buffer for payload in pongs for buffer in self._writer.frame(FIN | Opcode.PONG, payload)
+            ]
             self._buffers[:0] = frames
             self.queued += sum(map(len, frames))
         if self._ping_queued is not None:
@@ -176,7 +244,7 @@ class Outbox:
         if self._close is not None:
             payload, self._close = self._close, None
             self._close_taken = True
-            self.add(self.writer.frame(FIN | Opcode.CLOSE, payload))
+            self.add(self._writer.frame(FIN | Opcode.CLOSE, payload))
         buffers = self._buffers
         if buffers:
             self._buffers = []
@@ -185,11 +253,28 @@ class Outbox:
             self.queued = 0
         return buffers
 
-    def hold(self, count: int) -> None:
-        """Of what was handed out and counted as written, ``count`` bytes have not been written."""
+    def make_ready(self, message: PreparedMessage) -> bool:
+        """Make ready for the shared frame of a prepared message, and for others with the same key.
+
+        It is :attr:`~.PreparedMessage.frame` then.
+
+        Returns:
+            Whether the frame can be written at once: nothing else is to be written before it.
+        """
+        writer = self._writer
+        key = writer.encoding_key
+        if key is None or self.queued or self.unwritten or self._pongs or writer.building:
+            return False
+        frame = message.frame_for(key)
+        writer.context_is_stale = writer.context_is_stale or frame.transformed
+        self.ready, self.context_is_stale = key, writer.context_is_stale
+        return True
+
+    def not_written(self, count: int) -> None:
+        """Of the bytes that were handed out and counted as written, ``count`` have not been written."""
         self.ready = None
         self.unwritten += count
-        if self.queued + self.unwritten > self._marks.high:
+        if self.queued + self.unwritten > self._watermarks.high:
             self._block()
 
     def _block(self) -> None:
@@ -199,12 +284,12 @@ class Outbox:
             self.on_writable(False)
 
     def written(self, count: int | None) -> None:
-        """Of what was handed out, ``count`` bytes have been written; ``None``: all."""
+        """Of the bytes that were handed out, ``count`` have been written; ``None``: all."""
         self.unwritten = 0 if count is None or count >= self.unwritten else self.unwritten - count
         if self._ping_end is not None and self.bytes_sent - self.unwritten >= self._ping_end:
             self._ping_end = None
             self.on_ping_written()
-        if not self.writable and self.queued + self.unwritten <= self._marks.low:
+        if not self.writable and self.queued + self.unwritten <= self._watermarks.low:
             self.writable = True
             self.blocked.stop()
             self.on_writable(True)

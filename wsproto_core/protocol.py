@@ -99,7 +99,7 @@ class Protocol(Lifecycle):
 
     def observe(self, observer: Observer) -> None:
         """Tell of the opening handshake and all frames; raise :exc:`InvalidState` if there were any."""
-        if self._inbox.begun or self._outbox.writer.frames:
+        if self._inbox.begun or self._outbox.frames:
             raise InvalidState("frames have passed already: observe a connection from its beginning")
         self._observer = observer
         self._use_extensions(self.extensions)
@@ -121,7 +121,7 @@ class Protocol(Lifecycle):
         elif self.receiving:
             inbox = self._inbox
             inbox.receive(data)
-            if inbox.reader.messages:
+            if inbox.messages:
                 self.has_input = True
             else:
                 self._update_input()
@@ -204,7 +204,7 @@ class Protocol(Lifecycle):
         if self._phase is not OPEN:
             self._check_open()
         outbox = self._outbox
-        outbox.add(outbox.writer.message(message, text=text, fin=fin, compress=compress))
+        outbox.add(outbox.encode(message, text, fin, compress))
         self._messages_sent += fin
 
     def send_text(self, message: str | BytesLike, *, fin: bool = True) -> None:
@@ -221,10 +221,9 @@ class Protocol(Lifecycle):
         Raises:
             InvalidState: no fragmented message is being sent.
         """
-        writer = self._outbox.writer
-        if not writer.building:
+        if not self._outbox.building:
             raise InvalidState("no fragmented message is being sent")
-        self.send(b"", text=writer.text)
+        self.send(b"", text=self._outbox.text)
 
     def ping(self, data: Data | BytesLike | None = None) -> bytes:
         """Send a ping (RFC 6455 section 5.5.2), after all messages given before.
@@ -313,7 +312,7 @@ class Protocol(Lifecycle):
         message = inbox.next_message()
         if message is None and self._phase is CLOSE_DEFERRED:
             self._conclude()
-        self.has_input = bool(inbox.reader.messages) or not self.receiving
+        self.has_input = bool(inbox.messages) or not self.receiving
         return message
 
     def next_fragment(self) -> Fragment | None:

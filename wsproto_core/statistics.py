@@ -1,6 +1,6 @@
-"""What a connection has received and sent, how well it is compressed, how long it takes and waits.
+"""Statistics of a connection: messages, frames, bytes, compression, round-trip times, backpressure.
 
-Nothing is counted for this that costs anything: messages and bytes are counted by those who handle
+No counter costs anything: messages and bytes are counted by those who handle
 them, compression is counted where it is done, and clocks are read when pongs arrive and when
 backpressure begins or ends.
 """
@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .extensions.base import CompressionExtension, Extension
+
 if TYPE_CHECKING:
-    from .extensions.base import Extension
     from .inbox import Inbox
     from .keepalive import Pings
     from .outbox import Outbox
@@ -114,19 +115,19 @@ def collect(
     messages_sent: int,
     bytes_received: int,
 ) -> Statistics:
-    """Look at all the counters of a connection."""
-    reader = inbox.reader
+    """Read all the counters of a connection."""
+    compressions = [extension for extension in extensions if isinstance(extension, CompressionExtension)]
     return Statistics(
-        messages_received=inbox.taken + len(reader.messages),
+        messages_received=inbox.taken + len(inbox.messages),
         messages_sent=messages_sent + outbox.shared,
-        frames_received=reader.frames,
-        frames_sent=outbox.writer.frames + outbox.shared,
+        frames_received=inbox.frames,
+        frames_sent=outbox.frames + outbox.shared,
         bytes_received=bytes_received,
         bytes_sent=outbox.bytes_sent,
-        compressed_bytes_received=sum(extension.compressed_bytes_received for extension in extensions),
-        decompressed_bytes_received=sum(extension.decompressed_bytes_received for extension in extensions),
-        compressed_bytes_sent=sum(extension.compressed_bytes_sent for extension in extensions),
-        decompressed_bytes_sent=sum(extension.decompressed_bytes_sent for extension in extensions),
+        compressed_bytes_received=sum(each.compressed_bytes_received for each in compressions),
+        decompressed_bytes_received=sum(each.decompressed_bytes_received for each in compressions),
+        compressed_bytes_sent=sum(each.compressed_bytes_sent for each in compressions),
+        decompressed_bytes_sent=sum(each.decompressed_bytes_sent for each in compressions),
         round_trip_time=pings.latency if pings.shortest is not None else None,
         smoothed_round_trip_time=pings.smoothed,
         shortest_round_trip_time=pings.shortest,

@@ -31,7 +31,7 @@ def encode(
     """
     if protocol._phase is not OPEN:
         protocol._check_open()
-    return protocol._outbox.writer.message(message, text=text, fin=fin, compress=compress)
+    return protocol._outbox.encode(message, text, fin, compress)
 
 
 def send_encoded(protocol: Protocol, buffers: list[bytes], *, fin: bool) -> None:
@@ -56,13 +56,8 @@ def give_up(protocol: Protocol, error: Exception) -> None:
         error: the cause, for :exc:`.ConnectionClosed`.
     """
     inbox = protocol._inbox
-    reader = inbox.reader
-    reader.drop_all_but_messages()
-    # A message may have been counted and not been added, or the other way around.
-    reader._sizes.extend([0] * (len(reader.messages) - len(reader._sizes)))
-    outbox = protocol._outbox
-    outbox._opening, outbox._close, outbox.ready = [], None, None
-    outbox.drop()
+    inbox.drop_all_but_messages()
+    protocol._outbox.drop_all()
     for timer in Timer:
         protocol._timers.stop(timer)
     if protocol._phase is not Phase.CLOSED:

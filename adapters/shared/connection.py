@@ -85,7 +85,7 @@ class BaseConnection:
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         self.protocol = protocol
-        self._outbox = protocol._outbox  # a broadcast would have to look for it in more memory
+        self._send_queue = protocol.send_queue  # a broadcast would have to look for it in more memory
         self.logger = ConnectionLogger(logger or default_logger(protocol.side), self)
         self._failure_logged = False
         self._receiving = False

@@ -177,17 +177,17 @@ class Sending(Waiting):
         me = threading.get_ident()
         if self._sending == me:
             raise Interrupted
-        writer = self._outbox.writer
+        queue = self._send_queue
         try:
             self._until(self._take_turn, TURN, until, NO_TURN)
             for part in parts:
                 self._send_part(part, fin, text, compress)
                 self._drain(until)
-            if writer.building:
+            if queue.building:
                 self._locked(self._command, self.protocol.end_message)
                 self._drain(until)
         except BaseException as error:
-            if self._sending == me and writer.building:
+            if self._sending == me and queue.building:
                 # Nothing else could follow on this connection.
                 self._locked(self._fail, error)
             raise

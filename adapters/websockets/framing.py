@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from adapters.asyncio.streams import read_frame
 from wsproto_core import frames
+from wsproto_core.codec import encode_frame
 from wsproto_core.exceptions import PayloadTooBig
 from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import (
@@ -21,7 +22,6 @@ from wsproto_core.frames import (
     parse_close,
     prepare_data,
     serialize_close,
-    serialize_frame,
 )
 from wsproto_core.randomness import random_bytes
 
@@ -119,7 +119,7 @@ class Frame(frames.Frame):
         for extension in extensions or ():
             frame = _encode(extension, frame)
         key = random_bytes(4) if mask else b""
-        writer(b"".join(serialize_frame(frame.first, frame.data, key)))
+        writer(b"".join(encode_frame(frame.first, frame.data, key)))
 
     def _with_bits(self, reserved_bits: int, data: bytes) -> Self:
         return dataclasses.replace(
@@ -154,7 +154,7 @@ def _encode(extension: Any, frame: Any) -> Any:
     if frame.opcode >= OP_CLOSE:
         return frame
     first = frame.opcode != OP_CONT
-    reserved_bits, data = extension.encode(frame.data, first=first, final=frame.fin, compress=None)
+    reserved_bits, data = extension.encode(frame.data, first=first, final=frame.fin)
     return frame._with_bits(frame.first & RESERVED_BITS | (reserved_bits if first else 0), data)
 
 

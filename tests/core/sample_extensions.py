@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from wsproto_core.exceptions import InvalidPayload, NegotiationError
-from wsproto_core.extensions import ClientExtensionFactory, Extension, ServerExtensionFactory
+from wsproto_core.extensions import (
+    ClientExtensionFactory,
+    CompressionExtension,
+    Extension,
+    ServerExtensionFactory,
+)
 from wsproto_core.types import ExtensionName, ExtensionParameter
 
 
@@ -23,7 +28,7 @@ class Xor(Extension):
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         return self.transform(data) if self.active else data
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         return 0x20, self.transform(data)
 
     @staticmethod
@@ -43,12 +48,12 @@ class Add(Extension):
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         return bytes((byte - 1) % 256 for byte in data)
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         # The bits that are another extension's are to be ignored.
         return 0x70, bytes((byte + 1) % 256 for byte in data)
 
 
-class Counting(Extension):
+class Counting(CompressionExtension):
     """Changes nothing, uses no reserved bit, and remembers how it was called."""
 
     name: ClassVar[ExtensionName] = ExtensionName("x-counting")
@@ -68,7 +73,9 @@ class Counting(Extension):
         self.decoded.append((data, frame_end, final, max_length))
         return data
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(
+        self, data: bytes, *, first: bool, final: bool, compress: bool | None = None
+    ) -> tuple[int, bytes]:
         self.encoded.append((data, first, final, compress))
         return 0, data
 
@@ -96,7 +103,7 @@ class Repeat(Extension):
         self.has_more = bool(self.waiting)
         return output
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         return 0, data
 
 
@@ -116,7 +123,7 @@ class Holding(Extension):
         self.incoming += data
         return self.incoming if final else b""
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         self.outgoing = data if first else self.outgoing + data
         return 0, self.outgoing if final else b""
 

@@ -15,7 +15,7 @@ class Reverse(FrameExtension):
     def decode_frame(self, payload: bytes, reserved_bits: int) -> bytes:
         return payload[::-1] if reserved_bits else payload
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         return 0x20, data[::-1]
 
 
@@ -50,16 +50,16 @@ def test_messages_are_seen_whole() -> None:
     pieces = [extension.decode(b"ab", frame_end=True, final=False, max_length=9)]
     pieces.append(extension.decode(b"c", frame_end=True, final=True, max_length=9))
     assert pieces == [b"", b"ABC"]
-    assert extension.encode(b"A", first=True, final=False, compress=None) == (0, b"")
-    assert extension.encode(b"B", first=False, final=True, compress=None) == (0, b"ab")
+    assert extension.encode(b"A", first=True, final=False) == (0, b"")
+    assert extension.encode(b"B", first=False, final=True) == (0, b"ab")
     extension.cancel_encoding()
     extension.release()
 
 
 def test_a_fragment_that_is_not_sent_is_forgotten() -> None:
     extension = Upper()
-    extension.encode(b"A", first=True, final=False, compress=None)
+    extension.encode(b"A", first=True, final=False)
     extension.release()  # within a message there is nothing to give up
-    extension.encode(b"B", first=False, final=False, compress=None)
+    extension.encode(b"B", first=False, final=False)
     extension.cancel_encoding()
-    assert extension.encode(b"C", first=False, final=True, compress=None) == (0, b"ac")
+    assert extension.encode(b"C", first=False, final=True) == (0, b"ac")

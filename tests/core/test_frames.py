@@ -6,15 +6,14 @@ import array
 
 import pytest
 
+from wsproto_core.codec import COPY_BELOW, apply_mask, encode_frame
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.frames import (
-    COPY_BELOW,
     Close,
     CloseCode,
     Frame,
     FrameHeader,
     Opcode,
-    apply_mask,
     check_close_code,
     check_first_bytes,
     control_payload,
@@ -26,7 +25,6 @@ from wsproto_core.frames import (
     parse_frame_header,
     prepare_data,
     serialize_close,
-    serialize_frame,
     shorten_reason,
 )
 
@@ -145,13 +143,13 @@ def test_masked_or_not() -> None:
 
 def test_large_payloads_are_not_copied() -> None:
     small, large = bytes(COPY_BELOW - 1), bytes(COPY_BELOW)
-    assert serialize_frame(0x82, small) == [b"\x82\x7e\x3f\xff" + small]
-    header, payload = serialize_frame(0x82, large)
+    assert encode_frame(0x82, small) == [b"\x82\x7e\x3f\xff" + small]
+    header, payload = encode_frame(0x82, large)
     assert header == b"\x82\x7e\x40\x00"
     assert payload is large
-    header, payload = serialize_frame(0x82, bytearray(large))
+    header, payload = encode_frame(0x82, bytearray(large))
     assert type(payload) is bytes
-    header, payload = serialize_frame(0x82, large, KEY)
+    header, payload = encode_frame(0x82, large, KEY)
     assert header == b"\x82\xfe\x40\x00" + KEY
     assert payload == apply_mask(large, KEY)
 

@@ -7,17 +7,16 @@ from itertools import cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsproto_core.codec import apply_mask, encode_frame
 from wsproto_core.exceptions import PayloadTooBig, ProtocolError
 from wsproto_core.frames import (
     Frame,
     Opcode,
-    apply_mask,
     check_close_code,
     parse_close,
     parse_frame,
     parse_frame_header,
     serialize_close,
-    serialize_frame,
     shorten_reason,
 )
 
@@ -68,7 +67,7 @@ def test_frames_that_are_incomplete(frame: Frame, key: bytes, data: st.DataObjec
 @given(st.integers(0, 255), payloads(), st.just(b"") | KEYS)
 def test_any_first_byte(first: int, payload: bytes, key: bytes) -> None:
     """Reserved bits and opcodes go through these two; others judge them."""
-    data = b"".join(serialize_frame(first, payload, key))
+    data = b"".join(encode_frame(first, payload, key))
     header = parse_frame_header(data)
     assert header == (first, len(payload), key, len(data) - len(payload))
 

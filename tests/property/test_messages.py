@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable
-from functools import partial
 from itertools import pairwise
 from types import FrameType
 from typing import Any, NamedTuple
@@ -14,12 +13,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from wsproto_core.codec import encode_frame
 from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
-from wsproto_core.frames import serialize_frame
 from wsproto_core.messages import MessageReader, MessageWriter
-from wsproto_core.observing import Excerpt, ObservedReader, Observer
+from wsproto_core.observing import Excerpt, Observer
 from wsproto_core.types import Data, ExtensionName
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -41,7 +40,7 @@ class Rotate(Extension):
             self.position += len(data)
         return data
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         raise NotImplementedError
 
 
@@ -56,9 +55,7 @@ class Outcome(NamedTuple):
     closed: bool
 
 
-def read(
-    pieces: Iterable[bytes], options: dict[str, Any], make: Callable[..., MessageReader] = MessageReader
-) -> Outcome:
+def read(pieces: Iterable[bytes], options: dict[str, Any], observer: Observer | None = None) -> Outcome:
     output: list[object] = []
 
     def control(opcode: int, payload: bytes) -> None:
@@ -71,7 +68,7 @@ def read(
 
     options = dict(options)
     options["extensions"] = [extension() for extension in options.get("extensions", ())]
-    reader = make(control=control, **options)
+    reader = MessageReader(control=control, observer=observer, **options)
     error = None
     try:
         for piece in pieces:
@@ -120,9 +117,7 @@ def frames(draw: st.DrawFn, masked: bool) -> bytes:
         payload = draw(
             st.sampled_from([b"", b"\x03", b"\x03\xe8", b"\x03\xe8bye", b"\x03\xec", b"\x03\xe8\xff"])
         )
-    return b"".join(
-        serialize_frame(first, payload, draw(st.sampled_from([KEY, bytes(4)])) if masked else b"")
-    )
+    return b"".join(encode_frame(first, payload, draw(st.sampled_from([KEY, bytes(4)])) if masked else b""))
 
 
 @st.composite
@@ -134,10 +129,10 @@ def fragmented(draw: st.DrawFn, masked: bool) -> bytes:
     stream = b""
     for number, piece in enumerate(pieces, 1):
         fin = 0x80 if number == len(pieces) else 0
-        stream += b"".join(serialize_frame(fin | opcode, piece, KEY if masked else b""))
+        stream += b"".join(encode_frame(fin | opcode, piece, KEY if masked else b""))
         opcode = 0
         if draw(st.booleans()):
-            stream += b"".join(serialize_frame(0x89, b"ping", KEY if masked else b""))
+            stream += b"".join(encode_frame(0x89, b"ping", KEY if masked else b""))
     return stream
 
 
@@ -207,10 +202,10 @@ class Witness(Observer):
 def test_being_observed_makes_no_difference(case: tuple[bytes, dict[str, Any]], positions: list[int]) -> None:
     data, options = case
     witness, other = Witness(), Witness()
-    outcome = read([data], options, partial(ObservedReader, witness))
+    outcome = read([data], options, witness)
     assert outcome == read([data], options)
     # What is seen does not depend on the chunking; but a frame that fails in its midst is not seen.
-    assert read(cut(data, positions), options, partial(ObservedReader, other)) == outcome
+    assert read(cut(data, positions), options, other) == outcome
     for seen, expected in ((other.received, witness.received), (other.decoded, witness.decoded)):
         assert seen == expected[: len(seen)]
         assert len(expected) - len(seen) <= (outcome.error is not None)
@@ -259,7 +254,7 @@ def test_fragments_come_back_as_one_message(
 def test_pieces_make_up_the_message(message: Data, positions: list[int], takes: list[bool]) -> None:
     payload = message.encode() if isinstance(message, str) else message
     first = 0x81 if isinstance(message, str) else 0x82
-    data = b"".join(serialize_frame(first, payload))
+    data = b"".join(encode_frame(first, payload))
     reader = MessageReader(masked=False, control=lambda opcode, payload: None)
     pieces: list[Any] = []
     for chunk, take in zip(cut(data, positions), [*takes, False], strict=False):
@@ -373,7 +368,7 @@ def count_calls(function: Callable[[], None]) -> int:
 @pytest.mark.parametrize("masked", [False, True])
 def test_time_is_linear_byte_by_byte(first: int, masked: bool) -> None:
     def calls(length: int) -> int:
-        data = b"".join(serialize_frame(first, b"x" * length, KEY if masked else b""))
+        data = b"".join(encode_frame(first, b"x" * length, KEY if masked else b""))
         reader = MessageReader(masked=masked, control=lambda opcode, payload: None)
         pieces = one_by_one(data)
 

@@ -1,5 +1,11 @@
 """Extensions of the WebSocket protocol (RFC 6455 section 9)."""
 
-from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
+from .base import ClientExtensionFactory, CompressionExtension, EncodingKey, Extension, ServerExtensionFactory
 
-__all__ = ["ClientExtensionFactory", "Extension", "ServerExtensionFactory"]
+__all__ = [
+    "ClientExtensionFactory",
+    "CompressionExtension",
+    "EncodingKey",
+    "Extension",
+    "ServerExtensionFactory",
+]

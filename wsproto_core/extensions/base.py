@@ -20,9 +20,36 @@ from ..types import ExtensionName, ExtensionParameter
 
 __all__ = [
     "ClientExtensionFactory",
+    "CompressionExtension",
+    "EncodingKey",
     "Extension",
+    "FrameExtension",
+    "MessageExtension",
     "ServerExtensionFactory",
 ]
+
+
+class EncodingKey(ABC):
+    """The way in which a message is encoded that refers to no message before it.
+
+    Connections on which a message is encoded in the same way have one and the same key, and send the same
+    frame: see :mod:`.prepared`.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def encode(self, payload: bytes, compress: bool | None) -> tuple[int, bytes]:
+        """Encode a whole message.
+
+        Args:
+            payload: the message.
+            compress: whether it is to be compressed; ``None`` leaves it to the extension. Keys of
+                extensions that do not compress ignore it.
+
+        Returns:
+            The reserved bits and the payload of its frame; the argument itself if it is not transformed.
+        """
 
 
 class Extension(ABC):
@@ -37,19 +64,9 @@ class Extension(ABC):
         has_more: whether :meth:`decode` can return more without being given more.
         idle_timeout: seconds without a message after which :meth:`release` is called; ``None`` for
             never.
-        compressed_bytes_received, decompressed_bytes_received: for :class:`~.statistics.Statistics`,
-            bytes of payload before and after they were decompressed, if this extension does that.
-        compressed_bytes_sent, decompressed_bytes_sent: the same, of what is sent.
     """
 
-    __slots__ = (
-        "compressed_bytes_received",
-        "compressed_bytes_sent",
-        "decompressed_bytes_received",
-        "decompressed_bytes_sent",
-        "has_more",
-        "idle_timeout",
-    )
+    __slots__ = ("has_more", "idle_timeout")
 
     name: ClassVar[ExtensionName]
     reserved_bits: ClassVar[int] = 0
@@ -58,10 +75,6 @@ class Extension(ABC):
     def __init__(self) -> None:
         self.has_more = False
         self.idle_timeout: float | None = None
-        self.compressed_bytes_received = 0
-        self.decompressed_bytes_received = 0
-        self.compressed_bytes_sent = 0
-        self.decompressed_bytes_sent = 0
 
     @abstractmethod
     def begin_decoding(self, reserved_bits: int) -> None:
@@ -85,24 +98,70 @@ class Extension(ABC):
         """
 
     @abstractmethod
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         """Transform the payload of the next data frame to send.
 
         Args:
             data: the frame's payload.
             first: whether it is the first of its message.
             final: whether it is the last of its message.
-            compress: what the caller of ``send`` asks for; ``None`` leaves it to the extension.
 
-        Returns the reserved bits for that frame (only those of a message's first frame count) and
-        the payload.
+        Returns:
+            The reserved bits for that frame (only those of a message's first frame count) and the payload.
         """
 
     def cancel_encoding(self) -> None:  # noqa: B027
-        """What :meth:`encode` was given last will not be sent: forget it. It may be given again."""
+        """Forget the payload of the last call of :meth:`encode`: it is not sent. It may be given again."""
+
+    def encoding_key(self) -> EncodingKey | None:
+        """Return the key of connections on which a message is encoded in the same way as here.
+
+        Returns:
+            The key, or ``None`` (the default) if frames cannot be shared with other connections. A frame
+            that was encoded by the key is sent as if :meth:`encode` had made it, and
+            :meth:`cancel_encoding` is called before the next call of :meth:`encode`: the peer has seen a
+            message that this extension has not.
+        """
+        return None
 
     def release(self) -> None:  # noqa: B027
         """The connection is idle: give up the memory that is not needed to go on."""
+
+
+class CompressionExtension(Extension):
+    """An extension that compresses: it is told whether to, and counts bytes for the statistics.
+
+    Attributes:
+        compressed_bytes_received, decompressed_bytes_received: bytes of payload that were received,
+            before and after they were decompressed: see :class:`~.statistics.Statistics`.
+        compressed_bytes_sent, decompressed_bytes_sent: bytes of payload that were sent, after and before
+            they were compressed.
+    """
+
+    __slots__ = (
+        "compressed_bytes_received",
+        "compressed_bytes_sent",
+        "decompressed_bytes_received",
+        "decompressed_bytes_sent",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compressed_bytes_received = 0
+        self.decompressed_bytes_received = 0
+        self.compressed_bytes_sent = 0
+        self.decompressed_bytes_sent = 0
+
+    @abstractmethod
+    def encode(
+        self, data: bytes, *, first: bool, final: bool, compress: bool | None = None
+    ) -> tuple[int, bytes]:
+        """Transform the payload of the next data frame to send: see :meth:`Extension.encode`.
+
+        Args:
+            compress: the argument of ``send``; ``None`` leaves it to the extension. The argument of a
+                message's first frame holds for all of them.
+        """
 
 
 class FrameExtension(Extension):
@@ -155,7 +214,7 @@ class MessageExtension(Extension):
         self._received.clear()
         return self.decode_message(message, self._reserved_bits)
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
         if not final:
             # Everything is in the last fragment; the bits are needed in the first one.
             self._encoded = None

@@ -19,6 +19,7 @@ but speed and memory depends on it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,13 @@ from ..exceptions import (
     NegotiationError,
 )
 from ..types import ExtensionName, ExtensionParameter
-from .base import ClientExtensionFactory, Extension, ServerExtensionFactory
+from .base import (
+    ClientExtensionFactory,
+    CompressionExtension,
+    EncodingKey,
+    Extension,
+    ServerExtensionFactory,
+)
 
 zlib: Any
 try:
@@ -197,7 +204,7 @@ class _Inflation:
         return self._window.content()
 
 
-class PerMessageDeflate(Extension):
+class PerMessageDeflate(CompressionExtension):
     """permessage-deflate on one connection, with the parameters negotiated."""
 
     __slots__ = (
@@ -294,7 +301,9 @@ class PerMessageDeflate(Extension):
 
     # Sending
 
-    def encode(self, data: bytes, *, first: bool, final: bool, compress: bool | None) -> tuple[int, bytes]:
+    def encode(
+        self, data: bytes, *, first: bool, final: bool, compress: bool | None = None
+    ) -> tuple[int, bytes]:
         if first:
             small = final and len(data) < self.threshold
             self._compressing = compress if compress is not None else not small
@@ -331,6 +340,13 @@ class PerMessageDeflate(Extension):
     def cancel_encoding(self) -> None:
         self.release()
 
+    def encoding_key(self) -> EncodingKey | None:
+        if type(self) is not PerMessageDeflate:
+            # a subclass may encode in another way
+            return None
+        settings = tuple(sorted(self.compress_settings.items()))
+        return _deflate_key(self.used_window_bits, self.threshold, settings)
+
     def release(self) -> None:
         self._compressor = None
         self._recent = b""
@@ -345,6 +361,41 @@ PARAMETERS = (
     "server_max_window_bits",
     "client_max_window_bits",
 )
+
+
+class _DeflateKey(EncodingKey):
+    """Compression of a message on its own (RFC 7692 section 7.2.1): it refers to no message before it.
+
+    So the result means the same to every receiver whose window is large enough, whatever is in it.
+    """
+
+    __slots__ = ("_bits", "_settings", "_threshold")
+
+    def __init__(self, bits: int, threshold: int, settings: tuple[tuple[str, Any], ...]) -> None:
+        """
+        Args:
+            bits: the window is of 2 to this power bytes.
+            threshold: bytes below which a message is not compressed, unless that is asked for.
+            settings: keyword arguments for ``zlib.compressobj``.
+        """
+        self._bits = bits
+        self._threshold = threshold
+        self._settings = settings
+
+    def encode(self, payload: bytes, compress: bool | None) -> tuple[int, bytes]:
+        extension = PerMessageDeflate(
+            remote_no_context_takeover=True,
+            local_no_context_takeover=True,
+            local_max_window_bits=self._bits,
+            compress_settings=dict(self._settings),
+            threshold=self._threshold,
+        )
+        return extension.encode(payload, first=True, final=True, compress=compress)
+
+
+# One object for each set of parameters, so that two connections' can be compared at once. There are as
+# many as an application's factories and its clients' choices of a window make.
+_deflate_key = functools.cache(_DeflateKey)
 
 
 def _parse_parameters(params: Sequence[ExtensionParameter], *, valueless_bits: bool) -> dict[str, int | bool]:
