@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import socket
-import ssl as ssl_module
 from typing import Unpack
 
-from adapters.shared.connecting import Connecting
 from adapters.shared.stream_options import check_path
 from adapters.structured.client import (
     StructuredClientConnection,
     StructuredConnect,
+    StructuredConnectOptions,
     StructuredReconnect,
 )
-from adapters.structured.transport import Transport
 from anyio.abc import ByteStream, TaskGroup
-from wsproto_core.options import ConnectOptions
 from wsproto_core.types import SocketPath
 
-from .streams import open_stream, start_tls
-from .transports import RUNTIME, StreamTransport, make_transport
+from .streams import RUNTIME
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
-class AnyioConnectOptions(ConnectOptions, total=False):
-    """Options of :func:`connect`: ours, and what a stream is opened with."""
-
-    ssl: bool | ssl_module.SSLContext | None
-    server_hostname: str | None
-    sock: socket.socket | None
-    stream: ByteStream | None
-    local_address: str | None
-    happy_eyeballs_delay: float | None
-    proxy_ssl: ssl_module.SSLContext | None
-    proxy_server_hostname: str | None
+class AnyioConnectOptions(StructuredConnectOptions[ByteStream], total=False):
+    """Options of :func:`connect`: ours, and those of the stream."""
 
 
 class ClientConnection(StructuredClientConnection):
@@ -48,14 +34,7 @@ class Connect(StructuredConnect[ClientConnection]):
 
     runtime = RUNTIME
     create = ClientConnection
-    option_names = AnyioConnectOptions.__annotations__
     tasks_name = "task_group"
-
-    async def open_transport(self, connecting: Connecting) -> Transport:
-        stream = await open_stream(connecting)
-        if not connecting.ssl:
-            return make_transport(stream)
-        return StreamTransport(await start_tls(stream, connecting.ssl, connecting.server_hostname))
 
 
 def connect(

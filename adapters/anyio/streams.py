@@ -1,111 +1,167 @@
-"""Streams of anyio that lead to a server: directly, through a proxy, within TLS."""
+"""What anyio forces: its streams, its TLS, and its functions by the names of :class:`.Runtime`."""
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
-from typing import Any, cast
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import anyio
-from adapters.shared.connecting import Connecting
-from adapters.shared.tls import client_context
-from adapters.shared.tunnels import connect_socks
-from adapters.structured.streams import connect_tcp, connect_unix
-from adapters.structured.transport import READ_SIZE, os_errors
-from anyio.abc import ByteStream, SocketStream
-from anyio.streams.tls import TLSStream
-from wsproto_core.connect.proxy import Proxy, Tunnel
+import anyio.lowlevel
+from adapters.shared.runtimes import check_running
+from adapters.shared.sockets import prepare_socket
+from adapters.structured.runtime import Runtime
+from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses, close_socket
+from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
-from .transports import RUNTIME, LowerStream
-
-__all__ = ["open_stream", "start_tls"]
+__all__ = ["RUNTIME", "LowerStream", "StreamTransport"]
 
 
-async def open_stream(connecting: Connecting) -> socket.socket | ByteStream:
-    """Open the stream, up to where TLS to the server begins."""
-    options = connecting.stream_options
-    for given in ("stream", "sock"):
-        if options.get(given) is not None:
-            return cast(socket.socket | ByteStream, options[given])
-    if options.get("path") is not None:
-        return await connect_unix(RUNTIME, options["path"])
-    tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
-    proxy = connecting.proxy
-    if proxy is None:
-        return await connect_tcp(RUNTIME, connecting.host, connecting.port, **tcp)
-    if proxy.is_socks:
-        return await open_socks(proxy, connecting.host, connecting.port)
-    to_proxy: ByteStream = LowerStream(await connect_tcp(RUNTIME, proxy.host, proxy.port, **tcp))
-    if proxy.scheme == "https":
-        to_proxy = await start_tls(to_proxy, connecting.proxy_ssl, connecting.proxy_server_hostname)
-    await open_tunnel(to_proxy, connecting.tunnel())
-    return to_proxy
+class LowerStream(ByteStream):
+    """A socket that TLS goes over. It hides from TLS that writing has failed.
+
+    After a failed write, anyio's TLS is not read any more. What the peer sent before that, such as its close
+    frame, has still to be decrypted. A socket stream of anyio's own would not even read it on asyncio.
+
+    Attributes:
+        error: the error of the first write that failed; nothing has been written since.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._addresses = addresses(sock)
+        self.error: OSError | None = None
+
+    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
+        while True:
+            try:
+                data = self._socket.recv(max_bytes)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+            else:
+                break
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def send(self, item: bytes) -> None:
+        await anyio.lowlevel.checkpoint()
+        left = memoryview(item)
+        try:
+            while left and self.error is None:
+                try:
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:
+                    await anyio.wait_writable(self._socket)
+        except OSError as error:
+            self.error = error
+
+    async def send_eof(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        await close_socket(RUNTIME, self._socket)
+        await anyio.lowlevel.checkpoint()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        local, remote = self._addresses
+        return {
+            SocketAttribute.family: lambda: self._socket.family,
+            SocketAttribute.local_address: lambda: local,
+            SocketAttribute.remote_address: lambda: remote,
+            SocketAttribute.raw_socket: lambda: self._socket,
+        }
 
 
-def load_socks() -> Any:
-    """Import what :func:`.socks_client` needs."""
+async def _start_tls(
+    stream: ByteStream, context: ssl.SSLContext, server_hostname: str | None, server_side: bool
+) -> TLSStream:
+    try:
+        # TLS's own close says no more than WebSocket's close frame does: standard_compatible is off.
+        return await TLSStream.wrap(
+            stream,
+            server_side=server_side,
+            hostname=server_hostname,
+            ssl_context=context,
+            standard_compatible=False,
+        )
+    except anyio.EndOfStream as error:
+        raise ConnectionResetError("the stream ended within TLS's handshake") from error
+
+
+class StreamTransport(WaitingTransport):
+    """Any byte stream of anyio."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        super().__init__(stream, anyio.aclose_forcefully)
+        lowest: Any = stream
+        while isinstance(lowest, TLSStream):
+            lowest = lowest.transport_stream
+        self._lower = lowest if isinstance(lowest, LowerStream) else None
+        self.ssl_object = stream.extra(TLSAttribute.ssl_object, None)
+        self.local_address = stream.extra(SocketAttribute.local_address, None)
+        self.remote_address = stream.extra(SocketAttribute.remote_address, None)
+        sock = stream.extra(SocketAttribute.raw_socket, None)
+        if sock is not None:
+            prepare_socket(sock)
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self.stream.receive(READ_SIZE))
+        except anyio.EndOfStream:
+            return b""
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self.stream.send(data)
+        except anyio.EndOfStream as error:
+            raise OSError("the peer has ended TLS") from error
+        if self._lower is not None and self._lower.error is not None:
+            raise self._lower.error
+
+
+def _get_clock() -> Callable[[], float]:
+    # Cancel scopes go by this clock on asyncio; uvloop's own clock is rounded.
+    on_asyncio = anyio.get_cancelled_exc_class().__module__.startswith("asyncio")
+    return time.monotonic if on_asyncio else anyio.current_time
+
+
+def _load_socks() -> Any:
     from python_socks.async_.anyio import Proxy
 
     return Proxy
 
 
-async def open_socks(proxy: Proxy, host: str, port: int) -> SocketStream:
-    """Connect through a SOCKS proxy."""
-
-    async def connect(dest_host: str, dest_port: int, **others: Any) -> SocketStream:
-        return await SocketStream.from_socket(await connect_tcp(RUNTIME, dest_host, dest_port))
-
-    stream: SocketStream = await connect_socks(load_socks, proxy, host, port, connect)
-    return stream
-
-
-async def open_tunnel(stream: ByteStream, tunnel: Tunnel) -> None:
-    """Ask an HTTP proxy for a tunnel."""
-    try:
-        with os_errors(anyio.EndOfStream):
-            await stream.send(tunnel.request.serialize())
-        while not tunnel.open:
-            try:
-                with os_errors(anyio.EndOfStream):
-                    data = await stream.receive(READ_SIZE)
-            except anyio.EndOfStream:
-                tunnel.receive_eof()
-            else:
-                tunnel.receive_data(data)
-    except BaseException:
-        await anyio.aclose_forcefully(stream)
-        raise
-
-
-async def start_tls(
-    stream: socket.socket | ByteStream,
-    context: ssl.SSLContext | bool | None,
-    server_hostname: str | None,
-    *,
-    server_side: bool = False,
-) -> TLSStream:
-    """Do TLS's handshake, or close the stream.
-
-    Args:
-        stream: what TLS goes over.
-        context: certificates and settings; ``True`` or ``None`` for a client's default.
-        server_hostname: on a client, the name that the server's certificate must have.
-        server_side: whether this is the server.
-    """
-    context = client_context(context)
-    plain = LowerStream(stream) if isinstance(stream, socket.socket) else stream
-    try:
-        with os_errors(anyio.EndOfStream):
-            # A close of TLS's own says no more than a close frame does.
-            return await TLSStream.wrap(
-                plain,
-                server_side=server_side,
-                hostname=server_hostname,
-                ssl_context=context,
-                standard_compatible=False,
-            )
-    except BaseException as error:
-        await anyio.aclose_forcefully(plain)
-        if isinstance(error, anyio.EndOfStream):
-            raise ConnectionResetError("the stream ended within TLS's handshake") from error
-        raise
+RUNTIME = Runtime(
+    check_running=partial(check_running, "adapters.anyio", "asyncio", "trio"),
+    stream_methods=("receive", "send", "aclose", "extra"),
+    make_event=anyio.Event,
+    open_tasks=anyio.create_task_group,
+    open_scope=lambda deadline: anyio.CancelScope(deadline=deadline),
+    get_clock=_get_clock,
+    environment=os.environ,
+    date=time.time,
+    sleep_until=anyio.sleep_until,
+    checkpoint=anyio.lowlevel.checkpoint,
+    checkpoint_if_cancelled=anyio.lowlevel.checkpoint_if_cancelled,
+    current_task=lambda: anyio.get_current_task().id,
+    getaddrinfo=anyio.getaddrinfo,
+    wait_readable=anyio.wait_readable,
+    wait_writable=anyio.wait_writable,
+    notify_closing=anyio.notify_closing,
+    take_socket=lambda stream: stream if isinstance(stream, socket.socket) else None,
+    make_transport=StreamTransport,
+    make_lower_stream=lambda stream: LowerStream(stream) if isinstance(stream, socket.socket) else stream,
+    start_tls=_start_tls,
+    close_forcefully=anyio.aclose_forcefully,
+    load_socks=_load_socks,
+    to_socks=SocketStream.from_socket,
+    from_socks=lambda stream: stream,
+)

@@ -16,7 +16,27 @@ from typing import Any
 
 from .addresses import Address
 
-__all__ = ["bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
+__all__ = ["BACKLOG", "accept_now", "bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
+
+BACKLOG = socket.SOMAXCONN
+"""The default of the option ``backlog``: how many connections may wait to be accepted."""
+
+# The errors of a connection that was lost before it was accepted: Linux reports them by accept.
+_LOST = {
+    getattr(errno, name, None)
+    for name in (
+        "ECONNABORTED",
+        "EHOSTDOWN",
+        "EHOSTUNREACH",
+        "ENETDOWN",
+        "ENETUNREACH",
+        "ENONET",
+        "ENOPROTOOPT",
+        "EOPNOTSUPP",
+        "EPERM",
+        "EPROTO",
+    )
+}
 
 UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 """Errors of addresses that a system has a name for, and no use: IPv6 in many containers."""
@@ -136,3 +156,22 @@ def listen(bound: list[socket.socket], backlog: int) -> list[socket.socket]:
             sock.listen(backlog)
         stack.pop_all()
     return bound
+
+
+def accept_now(listener: socket.socket) -> socket.socket | None:
+    """Accept a connection without waiting; return ``None`` if there is none, or if it has been lost already.
+
+    Args:
+        listener: a socket that listens and does not block.
+
+    Raises:
+        OSError: accepting failed, for lack of descriptors for example: it is to be tried again later.
+    """
+    try:
+        return listener.accept()[0]
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError as error:
+        if error.errno in _LOST:
+            return None
+        raise

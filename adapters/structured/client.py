@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping
+import socket
+import ssl as ssl_module
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar, Unpack
 
@@ -20,9 +21,30 @@ from wsproto_core.types import Side, State
 
 from .connection import StructuredConnection
 from .runtime import Opening, Tasks
+from .streams import open_transport
 from .transport import Transport
 
-__all__ = ["StructuredClientConnection", "StructuredConnect", "StructuredReconnect"]
+__all__ = [
+    "StructuredClientConnection",
+    "StructuredConnect",
+    "StructuredConnectOptions",
+    "StructuredReconnect",
+]
+
+StreamT = TypeVar("StreamT")
+
+
+class StructuredConnectOptions(ConnectOptions, Generic[StreamT], total=False):
+    """Options of ``connect``: ours, and those of the stream. The type of ``stream`` is the runtime's."""
+
+    ssl: bool | ssl_module.SSLContext | None
+    server_hostname: str | None
+    sock: socket.socket | None
+    stream: StreamT | None
+    local_address: str | None
+    happy_eyeballs_delay: float | None
+    proxy_ssl: ssl_module.SSLContext | None
+    proxy_server_hostname: str | None
 
 
 class StructuredClientConnection(StructuredConnection):
@@ -59,14 +81,12 @@ class StructuredConnect(Opening[T], Generic[T]):
 
     Attributes:
         create: makes the connection object, if no option says what does.
-        option_names: those of ``connect``, ours and the adapter's.
         tasks_name: the option by which it is given tasks.
     """
 
     made_by = "connect"
 
     create: Callable[..., T]
-    option_names: Iterable[str]
     tasks_name: str
 
     def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Mapping[str, Any]) -> None:
@@ -80,7 +100,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         Raises:
             InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
         """
-        check_names(self.option_names, options)
+        check_names(StructuredConnectOptions.__annotations__, options)
         check_tasks(self.tasks_name, tasks)
         self.uri = self.made_for = parse_uri(uri)
         self.options = options if path is None else {"path": path, **options}
@@ -91,10 +111,6 @@ class StructuredConnect(Opening[T], Generic[T]):
         Connecting(self.uri, self.options, clock=float, environment=self.runtime.environment)
         if options.get("stream") is not None:
             self.runtime.check_stream(options["stream"])
-
-    @abstractmethod
-    async def open_transport(self, connecting: Connecting) -> Transport:
-        """Connect to the server, through the proxy if there is one, TLS included."""
 
     async def _open(self, tasks: Tasks) -> T:
         connecting = Connecting(
@@ -111,7 +127,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         connection = connecting.create(self._create)
         transport: Transport | None = None
         with self.runtime.open_scope(math.inf if connecting.deadline is None else connecting.deadline):
-            transport = await self.open_transport(connecting)
+            transport = await open_transport(self.runtime, connecting)
         if transport is None:
             raise connecting.timed_out()
         await connection.start(tasks, transport)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -71,7 +72,23 @@ class Runtime:
     wait_readable: Callable[[socket], Awaitable[object]]
     wait_writable: Callable[[socket], Awaitable[object]]
     notify_closing: Callable[[socket], object]
-    """A socket is about to be closed: let go those who wait for it."""
+    """A socket is about to be closed: end the waits for it."""
+    take_socket: Callable[[Any], socket | None]
+    """Return a socket, or the socket of a socket stream, which loses it; ``None`` for other streams."""
+    make_transport: Callable[[Any], Any]
+    """Return a stream of the runtime as a :class:`.WaitingTransport`."""
+    make_lower_stream: Callable[[Any], Any]
+    """Return the stream that TLS goes over, for a socket or a stream of the runtime."""
+    start_tls: Callable[[Any, ssl.SSLContext, str | None, bool], Awaitable[Any]]
+    """Do TLS's handshake over a lower stream, given the server's name and whether this is the server."""
+    close_forcefully: Callable[[Any], Awaitable[object]]
+    """Close a stream of the runtime at once."""
+    load_socks: Callable[[], Any]
+    """Import what :func:`.socks_client` needs."""
+    to_socks: Callable[[socket], Awaitable[Any]]
+    """Return what ``python_socks`` needs in the place of a socket."""
+    from_socks: Callable[[Any], Any]
+    """Return a stream of the runtime for what ``python_socks`` returns."""
 
     def check_stream(self, stream: object) -> None:
         """Refuse what is no stream of this runtime, but of another one, say.

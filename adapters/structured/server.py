@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import socket
-from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
 from adapters.shared.addresses import Address
-from adapters.shared.handlers import Handler, check_async_handler
-from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
+from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
+from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
 from adapters.shared.logs import default_logger, log_failure
+from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.serving import AsyncServerConnection, BaseServer
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import ServerProtocol
@@ -21,9 +22,37 @@ from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks
+from .streams import make_transport, start_tls
 from .transport import Transport
 
-__all__ = ["StructuredServe", "StructuredServer", "StructuredServerConnection"]
+__all__ = [
+    "Server",
+    "StructuredListenOptions",
+    "StructuredServe",
+    "StructuredServeOptions",
+    "StructuredServerConnection",
+]
+
+StatusT = TypeVar("StatusT")
+StreamT = TypeVar("StreamT")
+
+ACCEPT_DELAY = 0.1
+"""Seconds until accepting is tried again after an error, such as a lack of descriptors."""
+
+
+class StructuredListenOptions(ServeOptions, total=False):
+    """Options of ``serve`` but ``ssl``: ours, and those of listening sockets."""
+
+    sock: socket.socket | None
+    family: int
+    backlog: int
+    reuse_port: bool
+
+
+class StructuredServeOptions(StructuredListenOptions, total=False):
+    """Options of ``serve``."""
+
+    ssl: ssl_module.SSLContext | None
 
 
 class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
@@ -45,7 +74,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         self._serve_for(handler, server, options)
         self._runner: object = None
 
-    async def run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
+    async def _run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
         """Open the connection, run the handler, and see it closed.
 
         Args:
@@ -113,21 +142,26 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
 
 
-class StructuredServer(BaseServer):
+ServerConnectionT = TypeVar("ServerConnectionT", bound=StructuredServerConnection)
+
+
+class Server(BaseServer):
     """A server that listens: what ``serve`` gives.
 
     As an asynchronous context manager it is closed on exit.
 
     Attributes:
         closing: whether :meth:`close` has been called.
-        listeners: the runtime's, which accept the connections.
     """
 
-    def __init__(
-        self, handler: Handler, runtime: Runtime, listeners: list[Any], logger: Logger | None = None
-    ) -> None:
+    def __init__(self, handler: Handler, runtime: Runtime, logger: Logger) -> None:
+        """
+        Args:
+            handler: the application's.
+            runtime: the adapter's.
+            logger: where the server logs.
+        """
         super().__init__(handler, logger)
-        self.listeners = listeners
         self._runtime = runtime
         self._accepting: Scope | None = None
         self._close_called = runtime.make_event()
@@ -170,49 +204,67 @@ class StructuredServer(BaseServer):
         if exc_type is None or issubclass(exc_type, Exception):
             await self.wait_closed()
 
-    async def _run(self, serve: StructuredServe[Any], *, task_status: Any) -> None:
-        """Accept connections until it is closed, and see their handlers end."""
+    async def _run(self, serve: StructuredServe[Any, Any], *, task_status: Any) -> None:
+        """Accept connections until the server is closed, and wait until their handlers have ended."""
         try:
             async with self._runtime.open_tasks() as handlers, self._runtime.open_tasks() as accepting:
                 self._accepting = accepting.cancel_scope
-                for listener in self.listeners:
-                    accepting.start_soon(serve.accept, listener, partial(self._handle, serve), handlers)
+                for listener in self._sockets:
+                    accepting.start_soon(self._accept, listener, partial(self._handle, serve), handlers)
                 task_status.started()
         finally:
             self._closed.set()
 
-    async def _handle(self, serve: StructuredServe[Any], stream: Any) -> None:
+    async def _accept(
+        self, listener: socket.socket, handle: Callable[[Any], Awaitable[None]], handlers: Tasks
+    ) -> None:
+        """Accept connections, and handle each in a task, until this is cancelled; close the listener."""
+        runtime = self._runtime
+        try:
+            while True:
+                # However many connections wait, other tasks have their turn.
+                await runtime.checkpoint()
+                try:
+                    sock = accept_now(listener)
+                    if sock is None:
+                        await runtime.wait_readable(listener)
+                    else:
+                        handlers.start_soon(handle, sock)
+                except OSError:
+                    log_failure(self._logger, "accepting a connection failed; trying again")
+                    await runtime.sleep_until(runtime.get_clock()() + ACCEPT_DELAY)
+        finally:
+            runtime.notify_closing(listener)
+            listener.close()
+
+    async def _handle(self, serve: StructuredServe[Any, Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
         connection = self._make(serve._create, serve.handler, serve.options)
         if connection is None:
-            await serve.abort(stream)
+            await make_transport(self._runtime, stream).abort(False)
             return
         try:
             self._enter(connection)
-            await connection.run(partial(serve.open_transport, stream))
+            await connection._run(partial(serve._open_transport, stream))
         except Exception:
-            log_failure(serve.logger, "connection failed")
+            log_failure(self._logger, "connection failed")
         finally:
             self._leave(connection)
 
 
-T = TypeVar("T", bound=StructuredServer)
-
-
-class StructuredServe(Opening[T], Generic[T]):
+class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
     """What ``serve`` returns: an asynchronous context manager.
 
+    The functions ``serve``, ``route`` and their like are class methods, whose types depend on those of the
+    runtime: of its streams, and of what its ``start`` passes as ``task_status``.
+
     Attributes:
-        make_server: makes the server object.
         create: makes the connection objects, if no option says what does.
-        option_names: those of ``serve``, ours and the adapter's.
     """
 
     made_by = "serve"
 
-    make_server: Callable[[Handler, Runtime, list[Any], Logger | None], T]
     create: Callable[..., StructuredServerConnection]
-    option_names: Iterable[str]
 
     def __init__(
         self,
@@ -233,7 +285,7 @@ class StructuredServe(Opening[T], Generic[T]):
         check_async_handler(handler)
         self.handler = handler
         self.options, self.listener_options = split_options(ServeOptions, options)
-        check_names(self.option_names, self.listener_options)
+        check_names(StructuredServeOptions.__annotations__, self.listener_options)
         self.path = check_serve(host, port, path, self.listener_options)
         self.ssl = self.listener_options.pop("ssl", None)
         self.sock = self.listener_options.pop("sock", None)
@@ -251,7 +303,7 @@ class StructuredServe(Opening[T], Generic[T]):
             bound = [bind_unix(self.path)]
         else:
             bound = bind_tcp(await self._look_up(), options.get("reuse_port", False))
-        return listen(bound, options.get("backlog", socket.SOMAXCONN))
+        return listen(bound, options.get("backlog", BACKLOG))
 
     async def _look_up(self) -> list[Address]:
         family = self.listener_options.get("family", socket.AF_UNSPEC)
@@ -264,33 +316,15 @@ class StructuredServe(Opening[T], Generic[T]):
             )
         ]
 
-    @abstractmethod
-    def make_listener(self, sock: socket.socket) -> Any:
-        """Return the runtime's listener for a socket that listens."""
-
-    @abstractmethod
-    async def accept(self, listener: Any, handle: Callable[[Any], Awaitable[None]], handlers: Tasks) -> None:
-        """Accept streams and have each handled in a task, until this is cancelled; close the listener."""
-
-    @abstractmethod
-    async def open_transport(self, stream: Any) -> Transport:
+    async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""
+        if self.ssl is not None:
+            stream = await start_tls(self.runtime, stream, self.ssl, None, server_side=True)
+        return make_transport(self.runtime, stream)
 
-    @abstractmethod
-    async def abort(self, stream: Any) -> None:
-        """Close a stream at once."""
-
-    async def serve_stream(self, stream: Any) -> None:
-        """Serve a client whose stream was opened in another way."""
-        self.runtime.check_running()
-        self.runtime.check_stream(stream)
-        await self.make_server(self.handler, self.runtime, [], self.logger)._handle(self, stream)
-
-    async def _open(self, tasks: Tasks) -> T:
-        sockets = await self._listen()
-        listeners = [self.make_listener(sock) for sock in sockets]
-        server = self.make_server(self.handler, self.runtime, listeners, self.logger)
-        server._listens_on(sockets)
+    async def _open(self, tasks: Tasks) -> Server:
+        server = Server(self.handler, self.runtime, self.logger)
+        server._listens_on(await self._listen())
         try:
             await tasks.start(partial(server._run, self))
         except BaseException:
@@ -300,8 +334,219 @@ class StructuredServe(Opening[T], Generic[T]):
         server._log_listening()
         return server
 
-    async def run(self, task_status: Any) -> None:
-        """Serve until this is cancelled; for ``nursery.start``, which gets the listening addresses."""
+    def _for_start(self, task_status: StatusT | None) -> Any:
+        """Return this, or a coroutine for the runtime's ``start`` if it called the function."""
+        return self if task_status is None else self._run(task_status)
+
+    async def _run(self, task_status: Any) -> None:
         async with self as server:
             task_status.started(list(server.addresses))
             await server.serve_forever()
+
+    # The public functions
+
+    @overload
+    @classmethod
+    def serve(
+        cls,
+        handler: AsyncHandler[ServerConnectionT],
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        task_status: None = None,
+        **options: Unpack[StructuredServeOptions],
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def serve(
+        cls,
+        handler: AsyncHandler[ServerConnectionT],
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        task_status: StatusT,
+        **options: Unpack[StructuredServeOptions],
+    ) -> Coroutine[Any, Any, None]: ...
+    @classmethod
+    def serve(
+        cls,
+        handler: AsyncHandler[ServerConnectionT],
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        task_status: StatusT | None = None,
+        **options: Unpack[StructuredServeOptions],
+    ) -> Any:
+        """Start a WebSocket server.
+
+        ::
+
+            async def echo(websocket):
+                async for message in websocket:
+                    await websocket.send(message)
+
+            async with serve(echo, "localhost", 8765) as server:
+                await server.serve_forever()
+
+        Or ``addresses = await tasks.start(serve, echo, "localhost", 8765)``, where ``tasks`` is a nursery of
+        trio or a task group of anyio: the server runs in it until it is cancelled. The handlers run in a
+        nursery or task group of the server. When the server's block is left, the connections are closed with
+        code 1001; when the block is cancelled, they are closed at once.
+
+        Args:
+            handler: a coroutine function that is run for each connection, given the connection, or the
+                connection and the request's path. When it returns, the connection is closed with code 1000;
+                when it raises, with 1011, and the exception is logged.
+            host: where to listen: an address, several, or ``None`` for all interfaces.
+            port: the TCP port; 0 for any free one, another one for each address.
+            task_status: what ``start`` passes.
+            options: those of :data:`wsproto_core.OPTIONS` that a server has, and ``ssl``, ``sock`` (a bound
+                socket), ``family``, ``backlog`` and ``reuse_port``.
+
+        Raises:
+            TypeError, ValueError: an option is unknown or not allowed, or the handler cannot be called.
+            OSError: the address cannot be listened on.
+        """
+        return cls(handler, host, port, None, options)._for_start(task_status)
+
+    @overload
+    @classmethod
+    def unix_serve(
+        cls,
+        handler: AsyncHandler[ServerConnectionT],
+        path: SocketPath | None = None,
+        *,
+        task_status: None = None,
+        **options: Unpack[StructuredServeOptions],
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def unix_serve(
+        cls,
+        handler: AsyncHandler[ServerConnectionT],
+        path: SocketPath | None = None,
+        *,
+        task_status: StatusT,
+        **options: Unpack[StructuredServeOptions],
+    ) -> Coroutine[Any, Any, None]: ...
+    @classmethod
+    def unix_serve(
+        cls,
+        handler: AsyncHandler[ServerConnectionT],
+        path: SocketPath | None = None,
+        *,
+        task_status: StatusT | None = None,
+        **options: Unpack[StructuredServeOptions],
+    ) -> Any:
+        """Start a WebSocket server that listens on a Unix socket, behind a reverse proxy for example.
+
+        Args:
+            handler: see :func:`serve`.
+            path: the socket's path; ``None`` if ``sock`` is given.
+            task_status: see :func:`serve`.
+            options: see :func:`serve`.
+        """
+        return cls(handler, None, None, path or "", options)._for_start(task_status)
+
+    @overload
+    @classmethod
+    def route(
+        cls,
+        url_map: Rules,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        server_name: str | None = None,
+        ssl: ssl_module.SSLContext | Literal[True] | None = None,
+        create_router: Callable[..., Router] | None = None,
+        task_status: None = None,
+        **options: Unpack[StructuredListenOptions],
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def route(
+        cls,
+        url_map: Rules,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        server_name: str | None = None,
+        ssl: ssl_module.SSLContext | Literal[True] | None = None,
+        create_router: Callable[..., Router] | None = None,
+        task_status: StatusT,
+        **options: Unpack[StructuredListenOptions],
+    ) -> Coroutine[Any, Any, None]: ...
+    @classmethod
+    def route(
+        cls,
+        url_map: Rules,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        server_name: str | None = None,
+        ssl: ssl_module.SSLContext | Literal[True] | None = None,
+        create_router: Callable[..., Router] | None = None,
+        task_status: StatusT | None = None,
+        **options: Unpack[StructuredListenOptions],
+    ) -> Any:
+        """Start a WebSocket server that chooses the handler by the request's path.
+
+        ::
+
+            async def channel(websocket, channel_id):
+                ...
+
+            url_map = Map([Rule("/channel/<int:channel_id>", endpoint=channel)])
+
+            async with route(url_map, "localhost", 8765) as server:
+                await server.serve_forever()
+
+        :func:`adapters.shared.routing.make_router` says which requests lead where.
+
+        Args:
+            url_map, server_name, ssl, create_router: see :func:`adapters.shared.routing.make_router`.
+            host, port, task_status, options: see :func:`serve`.
+
+        Raises:
+            ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
+            OSError: the address cannot be listened on.
+        """
+        router, context = make_router(url_map, server_name, ssl, create_router)
+        return cls(router, host, port, None, {"ssl": context, **options})._for_start(task_status)
+
+    @classmethod
+    def unix_route(
+        cls,
+        url_map: Rules,
+        path: SocketPath | None = None,
+        *,
+        server_name: str | None = None,
+        ssl: ssl_module.SSLContext | Literal[True] | None = None,
+        create_router: Callable[..., Router] | None = None,
+        task_status: StatusT | None = None,
+        **options: Unpack[StructuredListenOptions],
+    ) -> Any:
+        """Start a WebSocket server on a Unix socket that chooses the handler by the request's path.
+
+        Args:
+            url_map, server_name, ssl, create_router: see :func:`adapters.shared.routing.make_router`.
+            path, task_status, options: see :func:`unix_serve`.
+        """
+        router, context = make_router(url_map, server_name, ssl, create_router)
+        return cls(router, None, None, path or "", {"ssl": context, **options})._for_start(task_status)
+
+    @classmethod
+    async def serve_stream(
+        cls, handler: AsyncHandler[ServerConnectionT], stream: StreamT, **options: Unpack[ServeOptions]
+    ) -> None:
+        """Serve the client at the other end of any stream of the runtime, until the connection is closed.
+
+        Args:
+            handler: see :func:`serve`.
+            stream: the stream, which is closed in the end.
+            options: those of :data:`wsproto_core.OPTIONS` that a server has.
+        """
+        serving = cls(handler, None, 0, None, options)
+        serving.runtime.check_running()
+        serving.runtime.check_stream(stream)
+        await Server(handler, serving.runtime, serving.logger)._handle(serving, stream)

@@ -7,7 +7,7 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NoReturn
@@ -88,22 +88,15 @@ class Transport(Interface):
 
 
 @contextmanager
-def os_errors(*others: type[Exception]) -> Iterator[None]:
-    """Raise what the system said, where the runtime or a stream wraps it.
-
-    Args:
-        others: errors that are raised as they are, too.
-    """
+def os_errors() -> Iterator[None]:
+    """Raise the system's error where the runtime or a stream wraps it in another one."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, others):
-            raise
-        raise_os_error(error)
+        _raise_os_error(error)
 
 
-def raise_os_error(error: Exception) -> NoReturn:
-    """Raise what the system said, of what a runtime or a stream raised."""
+def _raise_os_error(error: Exception) -> NoReturn:
     if isinstance(error, OSError):
         raise error
     if isinstance(error.__cause__, OSError):
@@ -136,7 +129,7 @@ async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
         sock.close()
 
 
-def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
+def _first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
     """Return what the buffers begin with, without a look at the rest.
 
     Args:
@@ -175,7 +168,7 @@ class SocketTransport:
         try:
             await self._runtime.wait_readable(self._sock)
         except Exception as error:
-            raise_os_error(error)
+            _raise_os_error(error)
 
     def write(self, buffers: deque[memoryview]) -> int:
         try:
@@ -189,7 +182,7 @@ class SocketTransport:
         try:
             await self._runtime.wait_writable(self._sock)
         except Exception as error:
-            raise_os_error(error)
+            _raise_os_error(error)
 
     def send_eof(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
@@ -208,16 +201,26 @@ class SocketTransport:
 
 
 class WaitingTransport(ABC):
-    """A stream whose every operation waits: what it receives is kept until it is read, and what is to
-    be sent until it is written.
+    """A stream of the runtime, whose every operation waits, such as TLS.
 
-    Sending must not be cancelled.
+    What it receives is stored until it is read, and what is to be sent until it is written. Sending must not
+    be cancelled.
     """
 
     has_halves = False
     writes_at_once = False
+    ssl_object: Any = None
+    local_address: Any = None
+    remote_address: Any = None
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Any, close_forcefully: Callable[[Any], Awaitable[object]]) -> None:
+        """
+        Args:
+            stream: the stream.
+            close_forcefully: closes it at once.
+        """
+        self.stream = stream
+        self._close_forcefully = close_forcefully
         self._received: bytes | None = None
         self._to_send = b""
         self._sent = 0
@@ -236,17 +239,27 @@ class WaitingTransport(ABC):
 
     async def wait_readable(self) -> None:
         if self._received is None:
-            self._received = await self._receive()
+            with os_errors():
+                self._received = await self._receive()
 
     def write(self, buffers: deque[memoryview]) -> int:
         sent, self._sent = self._sent, 0
         if not sent:
-            self._to_send = first_bytes(buffers, WRITE_SIZE)
+            self._to_send = _first_bytes(buffers, WRITE_SIZE)
         return sent
 
     async def wait_writable(self) -> None:
-        await self._send(self._to_send)
+        with os_errors():
+            await self._send(self._to_send)
         self._sent = len(self._to_send)
 
     def send_eof(self) -> None:
         raise NotImplementedError
+
+    async def aclose(self) -> None:
+        with os_errors():
+            await self.stream.aclose()
+
+    async def abort(self, reset: bool) -> None:
+        with suppress(OSError), os_errors():
+            await self._close_forcefully(self.stream)

@@ -6,20 +6,22 @@ except ImportError as error:
     raise ImportError("adapters.trio needs trio: pip install 'wsproto-core[trio]'") from error
 
 from adapters.shared.broadcast import Broadcast, broadcast
+from adapters.shared.routing import Router
 from adapters.shared.tls import TLSInfo
 from adapters.structured.connection import StructuredConnection as Connection
+from adapters.structured.server import Server
 from wsproto_core.prepared import PreparedMessage, prepare
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
-from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Serve,
-    Server,
     ServerConnection,
     basic_auth_protocol_factory,
+    route,
     serve,
     serve_stream,
+    unix_route,
     unix_serve,
 )
 

@@ -1,112 +1,142 @@
-"""Streams of trio that lead to a server: directly, through a proxy, within TLS."""
+"""What trio forces: its streams, its TLS, and its functions by the names of :class:`.Runtime`."""
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import time
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import trio
-from adapters.shared.connecting import Connecting
-from adapters.shared.tls import client_context
-from adapters.shared.tunnels import connect_socks
-from adapters.structured.streams import connect_tcp, connect_unix
-from adapters.structured.transport import READ_SIZE, os_errors
-from wsproto_core.connect.proxy import Proxy, Tunnel
+from adapters.shared.runtimes import check_running
+from adapters.structured.runtime import Runtime
+from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses
 
-from .transports import RUNTIME, LowerStream
-
-__all__ = ["open_stream", "start_tls"]
+__all__ = ["RUNTIME", "LowerStream", "StreamTransport"]
 
 
-async def open_stream(connecting: Connecting) -> trio.abc.Stream:
-    """Open the stream, up to where TLS to the server begins."""
-    options = connecting.stream_options
-    stream: trio.abc.Stream | None = options.get("stream")
-    if stream is not None:
-        return stream
-    if options.get("sock") is not None:
-        return make_stream(options["sock"])
-    if options.get("path") is not None:
-        return make_stream(await connect_unix(RUNTIME, options["path"]))
-    tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
-    proxy = connecting.proxy
-    if proxy is None:
-        return make_stream(await connect_tcp(RUNTIME, connecting.host, connecting.port, **tcp))
-    if proxy.is_socks:
-        return await open_socks(proxy, connecting.host, connecting.port)
-    stream = make_stream(await connect_tcp(RUNTIME, proxy.host, proxy.port, **tcp))
-    if proxy.scheme == "https":
-        stream = await start_tls(stream, connecting.proxy_ssl, connecting.proxy_server_hostname)
-    await open_tunnel(stream, connecting.tunnel())
-    return stream
+class LowerStream(trio.abc.Stream):
+    """The stream that TLS goes over. It hides from TLS that writing has failed.
+
+    After a failed write, trio's TLS refuses to read. What the peer sent before that, such as its close frame,
+    has still to be decrypted.
+
+    Attributes:
+        transport_stream: the stream itself.
+        error: the error of the first write that failed; nothing has been written since.
+    """
+
+    def __init__(self, stream: trio.abc.Stream | socket.socket) -> None:
+        if isinstance(stream, socket.socket):
+            stream.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(stream))
+        self.transport_stream = stream
+        self.error: trio.BrokenResourceError | None = None
+
+    async def send_all(self, data: Any) -> None:
+        if self.error is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self.transport_stream.send_all(data)
+        except trio.BrokenResourceError as error:
+            self.error = error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.transport_stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> Any:
+        return await self.transport_stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.transport_stream.aclose()
 
 
-def make_stream(sock: socket.socket) -> trio.SocketStream:
-    """Return the stream of a connected socket."""
-    sock.setblocking(False)
-    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+async def _start_tls(
+    stream: LowerStream, context: ssl.SSLContext, server_hostname: str | None, server_side: bool
+) -> trio.SSLStream[LowerStream]:
+    secure = trio.SSLStream(stream, context, server_hostname=server_hostname, server_side=server_side)
+    await secure.do_handshake()
+    return secure
 
 
-def load_socks() -> Any:
-    """Import what :func:`.socks_client` needs."""
+def _take_socket(stream: trio.abc.Stream | socket.socket) -> socket.socket | None:
+    if isinstance(stream, trio.SocketStream):
+        return socket.socket(fileno=stream.socket.detach())
+    return stream if isinstance(stream, socket.socket) else None
+
+
+class StreamTransport(WaitingTransport):
+    """Any stream of trio."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        super().__init__(stream, trio.aclose_forcefully)
+        self._lower: LowerStream | None = None
+        # The application may give a TLS stream whose handshake has not been done.
+        if isinstance(stream, trio.SSLStream):
+            with suppress(trio.NeedHandshakeError):
+                stream.version()
+                self.ssl_object = stream
+        lowest: Any = stream
+        while not isinstance(lowest, trio.SocketStream) and hasattr(lowest, "transport_stream"):
+            lowest = lowest.transport_stream
+            if isinstance(lowest, LowerStream):
+                self._lower = lowest
+        sock = getattr(lowest, "socket", None)
+        if sock is not None:
+            self.local_address, self.remote_address = addresses(sock)
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self.stream.receive_some(READ_SIZE))
+        except trio.BrokenResourceError as error:
+            # TLS's own close is missing. WebSocket's close frame replaces it.
+            if not isinstance(error.__cause__, ssl.SSLEOFError):
+                raise
+            return b""
+
+    async def _send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+        if self._lower is not None and self._lower.error is not None:
+            raise self._lower.error
+
+
+def _load_socks() -> Any:
     from python_socks.async_.trio import Proxy
 
     return Proxy
 
 
-async def open_socks(proxy: Proxy, host: str, port: int) -> trio.SocketStream:
-    """Connect through a SOCKS proxy."""
-
-    async def connect(dest_host: str, dest_port: int, **others: Any) -> trio.socket.SocketType:
-        return trio.socket.from_stdlib_socket(await connect_tcp(RUNTIME, dest_host, dest_port))
-
-    return trio.SocketStream(await connect_socks(load_socks, proxy, host, port, connect))
+async def _to_socks(sock: socket.socket) -> trio.socket.SocketType:
+    return trio.socket.from_stdlib_socket(sock)
 
 
-async def open_tunnel(stream: trio.abc.Stream, tunnel: Tunnel) -> None:
-    """Ask an HTTP proxy for a tunnel."""
-    try:
-        with os_errors():
-            await stream.send_all(tunnel.request.serialize())
-        while not tunnel.open:
-            try:
-                with os_errors():
-                    data = await stream.receive_some(READ_SIZE)
-            except ssl.SSLEOFError:
-                # TLS's own close is missing, as ever when a process is killed.
-                data = b""
-            if data:
-                tunnel.receive_data(data)
-            else:
-                tunnel.receive_eof()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-
-
-async def start_tls(
-    stream: trio.abc.Stream,
-    context: ssl.SSLContext | bool | None,
-    server_hostname: str | None,
-    *,
-    server_side: bool = False,
-) -> trio.SSLStream[Any]:
-    """Do TLS's handshake, or close the stream.
-
-    Args:
-        stream: what TLS goes over.
-        context: certificates and settings; ``True`` or ``None`` for a client's default.
-        server_hostname: on a client, the name that the server's certificate must have.
-        server_side: whether this is the server.
-    """
-    context = client_context(context)
-    lower = LowerStream(stream)
-    secure = trio.SSLStream(lower, context, server_hostname=server_hostname, server_side=server_side)
-    try:
-        with os_errors():
-            await secure.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return secure
+RUNTIME = Runtime(
+    check_running=partial(check_running, "adapters.trio", "trio"),
+    stream_methods=("receive_some", "send_all", "aclose"),
+    make_event=trio.Event,
+    open_tasks=trio.open_nursery,
+    open_scope=lambda deadline: trio.CancelScope(deadline=deadline),
+    get_clock=lambda: trio.current_time,
+    environment=os.environ,
+    date=time.time,
+    sleep_until=trio.sleep_until,
+    checkpoint=trio.lowlevel.checkpoint,
+    checkpoint_if_cancelled=trio.lowlevel.checkpoint_if_cancelled,
+    current_task=trio.lowlevel.current_task,
+    getaddrinfo=trio.socket.getaddrinfo,
+    wait_readable=trio.lowlevel.wait_readable,
+    wait_writable=trio.lowlevel.wait_writable,
+    notify_closing=trio.lowlevel.notify_closing,
+    take_socket=_take_socket,
+    make_transport=StreamTransport,
+    make_lower_stream=LowerStream,
+    start_tls=_start_tls,
+    close_forcefully=trio.aclose_forcefully,
+    load_socks=_load_socks,
+    to_socks=_to_socks,
+    from_socks=trio.SocketStream,
+)

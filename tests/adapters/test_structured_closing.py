@@ -8,10 +8,10 @@ import anyio
 import pytest
 import trio
 
-from adapters.anyio.transports import RUNTIME as ANYIO
+from adapters.anyio.streams import RUNTIME as ANYIO
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import SocketTransport
-from adapters.trio.transports import RUNTIME as TRIO
+from adapters.trio.streams import RUNTIME as TRIO
 
 
 async def replace(runtime: Runtime) -> None:

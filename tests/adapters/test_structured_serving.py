@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-import adapters.anyio.server
+import adapters.structured.server
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, Log, client_context, echo, server_context, wait_closed
 from tests.ports import free_port
@@ -127,15 +127,14 @@ async def test_a_client_that_has_gone_before_it_is_accepted(runtime: Runtime) ->
 async def test_accepting_is_tried_again(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log()
     errors = [OSError(errno.EMFILE, "too many open files")] * 2
-    accept, trio_accept = adapters.anyio.server.accept, trio.SocketListener.accept
+    accept_now = adapters.structured.server.accept_now
 
-    async def failing_accept(listener: Any) -> Any:
+    def failing_accept(listener: socket.socket) -> socket.socket | None:
         if errors:
             raise errors.pop()
-        return await (trio_accept if isinstance(listener, trio.SocketListener) else accept)(listener)
+        return accept_now(listener)
 
-    monkeypatch.setattr(adapters.anyio.server, "accept", failing_accept)
-    monkeypatch.setattr(trio.SocketListener, "accept", failing_accept)
+    monkeypatch.setattr(adapters.structured.server, "accept_now", failing_accept)
     async with runtime.serving(logger=log) as (_, uri), runtime.connect(uri) as client:
         await runtime.check_echo(client)
     assert log.errors() == [("accepting a connection failed; trying again", OSError)] * 2

@@ -15,7 +15,7 @@ class Stream(WaitingTransport):
     """Receives what it is given, and keeps what it sends."""
 
     def __init__(self, *received: bytes) -> None:
-        super().__init__()
+        super().__init__(None, self._send)
         self.left = list(received)
         self.sent: list[bytes] = []
 

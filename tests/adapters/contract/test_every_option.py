@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from adapters.anyio.client import AnyioConnectOptions
-from adapters.anyio.server import AnyioServeOptions
 from adapters.asyncio.client import AsyncioConnectOptions
 from adapters.asyncio.server import AsyncioServeOptions
+from adapters.structured.server import StructuredServeOptions
 from adapters.threading.client import ThreadingConnectOptions
 from adapters.threading.server import ThreadingServeOptions
 from adapters.trio.client import TrioConnectOptions
-from adapters.trio.server import TrioServeOptions
 from tests.adapters.runtimes import Runtime
 from tests.core.test_options import ON_BOTH_SIDES
 from wsproto_core.options import OPTIONS, ConnectOptions, ServeOptions
@@ -29,7 +28,7 @@ def test_every_option_is_tried() -> None:
     # Those for streams, too. The last two are one runtime's, and tried there.
     for options in (AsyncioConnectOptions, TrioConnectOptions, AnyioConnectOptions, ThreadingConnectOptions):
         declared |= options.__annotations__.keys()
-    for options in (AsyncioServeOptions, TrioServeOptions, AnyioServeOptions, ThreadingServeOptions):
+    for options in (AsyncioServeOptions, StructuredServeOptions, ThreadingServeOptions):
         declared |= options.__annotations__.keys()
     declared -= {"cleanup_socket", "max_threads"}
     assert {name for name in declared if f'"{name}"' not in CONTRACT and f"{name}=" not in CONTRACT} == set()
