@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import queue
 import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from typing import Any, TypeAlias
 
 from adapters.shared.addresses import (
@@ -29,44 +29,28 @@ from adapters.shared.addresses import (
     look_up_number,
 )
 from adapters.shared.connecting import Connecting
-from adapters.shared.tls import TLSInfo, client_context, tls_info
+from adapters.shared.memory_tls import RECORDS, MemoryTLS
+from adapters.shared.tls import client_context
 from adapters.shared.tunnels import socks_client, socks_errors
 from wsproto_core.connect.proxy import Proxy
 from wsproto_core.types import BytesLike
 
 __all__ = ["Stream", "TLSStream", "open_stream"]
 
-# Bytes encrypted or decrypted at once. A record has at most 16 KiB (RFC 8446 section 5.1).
-RECORDS = 2**16
 
-
-class TLSStream:
-    """A byte stream within TLS. Its methods are those of a non-blocking socket, with the same lock as that.
-
-    Attributes:
-        established: whether TLS's handshake is done.
-        info: what that has left; ``None`` before.
-        ended: whether all that :meth:`recv` still returns is the end, or an error.
-        unsent: encrypted bytes that wait to be written.
-    """
+class TLSStream(MemoryTLS):
+    """A byte stream within TLS. Its methods are those of a non-blocking socket, under the same lock."""
 
     def __init__(self, stream: Stream, context: ssl.SSLContext, **names: Any) -> None:
         """
         Args:
-            stream: what it goes over.
-            context: certificates and settings.
-            names: ``server_side`` or ``server_hostname``, as in :meth:`ssl.SSLContext.wrap_bio`.
+            stream: the stream that TLS goes over.
+            context, names: see :class:`.MemoryTLS`.
         """
+        super().__init__(context, **names)
         self._stream = stream
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, **names)
-        self._accepted = 0  # bytes that ``unsent`` is made of
-        self.ended = False
-        self._error: ssl.SSLError | None = None
+        self._accepted = 0  # bytes of the application that ``unsent`` is made of
         self._eof_sent = False
-        self.established = False
-        self.info: TLSInfo | None = None
-        self.unsent = b""
 
     def recv(self, size: int) -> bytes:
         """Return all that is there, decrypted; nothing at the end.
@@ -81,41 +65,10 @@ class TLSStream:
             if self._eof_sent:
                 # What comes now means nothing, and need not be decrypted.
                 return received
-            if received:
-                self._incoming.write(received)
-            else:
-                self._incoming.write_eof()
-            data = self._decrypt()
-        if not data and self._error is not None:
-            raise self._error
+            data = self.receive(received)
+        if not data and self.error is not None:
+            raise self.error
         return data
-
-    def _decrypt(self) -> bytes:
-        """Decrypt all that has come in: what stayed here would not make the socket readable."""
-        pieces = [b""]
-        try:
-            self._shake_hands()
-            while self._incoming.pending or self._incoming.eof:
-                pieces.append(self._object.read(RECORDS))
-                if not pieces[-1]:
-                    self.ended = True
-                    break
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            self.ended = True
-            # A peer that does not say goodbye in TLS may have done so in WebSocket.
-            if not (self.established and isinstance(error, ssl.SSLEOFError)):
-                self._error = error
-        # The handshake goes on, a key is changed, an error is told: the next flush does it.
-        self.unsent += self._outgoing.read()
-        return b"".join(pieces)
-
-    def _shake_hands(self) -> None:
-        if not self.established:
-            self._object.do_handshake()
-            self.info = tls_info(self._object)
-            self.established = True
 
     def send(self, data: BytesLike) -> int:
         """Encrypt and write the beginning of ``data``; return its size when all of that is written.
@@ -128,14 +81,10 @@ class TLSStream:
         self.flush()
         if not self._accepted:
             try:
-                self._shake_hands()
-                self._accepted = self._object.write(data[:RECORDS])
+                self._accepted = self.encrypt(data)
             except ssl.SSLError:
-                # Not for an interruption, which must come out.
-                self.unsent += self._outgoing.read()
                 self.flush()
                 raise
-            self.unsent += self._outgoing.read()
             self.flush()
         count, self._accepted = self._accepted, 0
         return count
@@ -151,16 +100,13 @@ class TLSStream:
             self.unsent = self.unsent[self._stream.send(self.unsent) :]
 
     def shutdown(self, how: int) -> None:
-        """Say goodbye in TLS, then shut down what it goes over.
+        """End TLS, then shut down the stream that it goes over.
 
         Raises:
             BlockingIOError: not all could be written: call this again.
             OSError: the stream has failed.
         """
-        # It would like to wait for the peer's goodbye.
-        with contextlib.suppress(ssl.SSLError):
-            self._object.unwrap()
-        self.unsent += self._outgoing.read()
+        self.end()
         self.flush()
         self._stream.shutdown(how)
         self._eof_sent = True
@@ -217,67 +163,67 @@ def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> 
         HandshakeTimeout: it is too late.
         OSError: the proxy has closed the stream.
     """
-    sock.setblocking(False)
+    waiting = WaitingStream(sock, stream, connecting)
     tunnel = connecting.tunnel()
-    request = tunnel.request.serialize()
+    waiting.sendall(tunnel.request.serialize())
     while not tunnel.open:
-        events = select.POLLIN
-        established = isinstance(stream, TLSStream) and stream.established
-        try:
-            while request:
-                request = request[stream.send(request) :]
-        except ssl.SSLWantReadError:
-            pass
-        except BlockingIOError:
-            events |= select.POLLOUT
-        try:
-            data = stream.recv(RECORDS)
-        except BlockingIOError:
-            # What came may have been TLS's handshake, which goes on by sending, or has ended.
-            tls = isinstance(stream, TLSStream) and (stream.unsent or stream.established > established)
-            if events & select.POLLOUT or not tls:
-                poll(sock, events, connecting)
+        data = waiting.recv(RECORDS)
+        if data:
+            tunnel.receive_data(data)
         else:
-            if data:
-                tunnel.receive_data(data)
-            else:
-                tunnel.receive_eof()
+            tunnel.receive_eof()
 
 
-def poll(sock: socket.socket, events: int, connecting: Connecting) -> None:
-    poller = select.poll()
-    poller.register(sock, events)
-    left = None if connecting.deadline is None else (connecting.deadline - time.monotonic()) * 1000
-    if (left is not None and left <= 0) or not poller.poll(left):
-        raise connecting.timed_out()
-
-
-class TimedSocket:
-    """A blocking socket whose calls end by one deadline, however many they are: for python-socks.
+class WaitingStream:
+    """A stream whose calls wait, all of them until one deadline: for HTTP proxies and python-socks.
 
     Attributes:
-        socket: the socket.
+        socket: the socket, which does not block from now on.
     """
 
-    def __init__(self, sock: socket.socket, deadline: float | None) -> None:
+    def __init__(self, sock: socket.socket, stream: Stream, connecting: Connecting) -> None:
+        """
+        Args:
+            sock: the socket.
+            stream: the same, or TLS over it.
+            connecting: has the deadline.
+        """
+        sock.setblocking(False)
         self.socket = sock
-        self._deadline = deadline
         self.close = sock.close
+        self._stream = stream
+        self._connecting = connecting
+        self._received = b""
 
     def recv(self, size: int) -> bytes:
-        self._set_timeout()
-        return self.socket.recv(size)
+        while not self._received:
+            try:
+                return self._stream.recv(size)
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+        data, self._received = self._received, b""
+        return data
 
     def sendall(self, data: bytes) -> None:
-        self._set_timeout()
-        self.socket.sendall(data)
+        while data:
+            try:
+                data = data[self._stream.send(data) :]
+            except ssl.SSLWantReadError:
+                self._shake_hands()
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
 
-    def _set_timeout(self) -> None:
-        if self._deadline is not None:
-            # 0 would mean not to block.
-            self.socket.settimeout(max(0.001, self._deadline - time.monotonic()))
-        else:
-            self.socket.settimeout(None)
+    def _shake_hands(self) -> None:
+        """TLS's handshake goes on when something has come."""
+        self._wait(select.POLLIN)
+        with contextlib.suppress(BlockingIOError):
+            self._received += self._stream.recv(RECORDS)
+
+    def _wait(self, events: int) -> None:
+        poller = select.poll()
+        poller.register(self.socket, events)
+        if not poller.poll(_milliseconds(self._connecting.deadline, None)):
+            raise self._connecting.timed_out()
 
 
 def load_socks() -> Any:
@@ -290,14 +236,15 @@ def load_socks() -> Any:
 def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
     """Connect through a SOCKS proxy."""
 
-    def connect(dest_host: str, dest_port: int, **others: Any) -> TimedSocket:
+    def connect(dest_host: str, dest_port: int, **others: Any) -> WaitingStream:
         addresses = look_up(dest_host, dest_port, 0, connecting.deadline)
-        return TimedSocket(connect_tcp(addresses, None, connecting.deadline), connecting.deadline)
+        sock = connect_tcp(addresses, None, connecting.deadline)
+        return WaitingStream(sock, sock, connecting)
 
     client = socks_client(load_socks, proxy, connect)
     with socks_errors():
-        timed: Any = client.connect(connecting.host, connecting.port)
-    return timed.socket  # type: ignore[no-any-return]
+        waiting: Any = client.connect(connecting.host, connecting.port)
+    return waiting.socket  # type: ignore[no-any-return]
 
 
 def open_socket(connecting: Connecting) -> socket.socket:
@@ -332,23 +279,20 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
         return number
     if deadline is None:
         return call()
-    results: queue.SimpleQueue[Sequence[Address] | Exception] = queue.SimpleQueue()
+    future: Future[Sequence[Address]] = Future()
 
     def run() -> None:
         try:
-            results.put(call())
+            future.set_result(call())
         except Exception as error:
-            results.put(error)
+            future.set_exception(error)
 
     # Nothing can end it, but nobody has to wait for it.
     threading.Thread(target=run, name=f"name lookup of {host}", daemon=True).start()
-    try:
-        result = results.get(timeout=max(0.0, deadline - time.monotonic()))
-    except queue.Empty:
-        raise TimeoutError(f"the name lookup of {host!r} takes too long") from None
-    if isinstance(result, Exception):
-        raise result
-    return result
+    wait([future], max(0.0, deadline - time.monotonic()))
+    if not future.done():
+        raise TimeoutError(f"the name lookup of {host!r} takes too long")
+    return future.result()
 
 
 def connect_tcp(

@@ -1,0 +1,102 @@
+"""TLS in memory, without a stream: encrypted bytes go in and come out, and so do the application's bytes.
+
+An adapter that has streams with TLS of their own does not need this. An adapter whose streams are plain
+sockets or transports puts this over them, and so knows what TLS of an event loop or an ``SSLSocket`` hides:
+how far writing has come, and what was received before the stream broke.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import Any
+
+from wsproto_core.types import BytesLike
+
+from .tls import TLSInfo, tls_info
+
+__all__ = ["RECORDS", "MemoryTLS"]
+
+RECORDS = 2**16
+"""Bytes encrypted or decrypted at once. A record has at most 16 KiB (RFC 8446 section 5.1)."""
+
+
+class MemoryTLS:
+    """One end of TLS. Give it what comes in by :meth:`receive`, and write :attr:`unsent` after each call.
+
+    Attributes:
+        established: whether TLS's handshake is done.
+        info: the TLS of the connection, once the handshake is done; ``None`` before.
+        ended: whether nothing more is to be decrypted: the peer has ended its half, or TLS has failed.
+        error: the error by which receiving has failed; ``None`` without.
+        unsent: encrypted bytes to be written: take off what was written.
+    """
+
+    def __init__(self, context: ssl.SSLContext, **names: Any) -> None:
+        """
+        Args:
+            context: certificates and settings.
+            names: ``server_side`` or ``server_hostname``, as in :meth:`ssl.SSLContext.wrap_bio`.
+        """
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, **names)
+        self.established = False
+        self.info: TLSInfo | None = None
+        self.ended = False
+        self.error: ssl.SSLError | None = None
+        self.unsent = b""
+
+    def receive(self, data: BytesLike) -> bytes:
+        """Take bytes from the stream, none at its end; return all that they give when they are decrypted."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        pieces = [b""]
+        try:
+            self._shake_hands()
+            while self._incoming.pending or self._incoming.eof:
+                pieces.append(self._object.read(RECORDS))
+                if not pieces[-1]:
+                    self.ended = True
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            self.ended = True
+            # A peer that does not end TLS in order may have done so in WebSocket.
+            if not (self.established and isinstance(error, ssl.SSLEOFError)):
+                self.error = error
+        # The handshake goes on, a key is changed, an error is told.
+        self.unsent += self._outgoing.read()
+        return b"".join(pieces)
+
+    def encrypt(self, data: BytesLike) -> int:
+        """Encrypt the beginning of ``data``; return how many bytes of it that is.
+
+        Raises:
+            ssl.SSLWantReadError: something has to be received first, as in TLS's handshake.
+            ssl.SSLError: TLS has failed.
+        """
+        try:
+            self._shake_hands()
+            count = self._object.write(data[:RECORDS])
+        except ssl.SSLError:
+            # Not for an interruption, which must come out.
+            self.unsent += self._outgoing.read()
+            raise
+        self.unsent += self._outgoing.read()
+        return count
+
+    def end(self) -> None:
+        """End this half in order, by a closure alert (RFC 8446 section 6.1)."""
+        # It would like to wait for the peer's.
+        with contextlib.suppress(ssl.SSLError):
+            self._object.unwrap()
+        self.unsent += self._outgoing.read()
+
+    def _shake_hands(self) -> None:
+        if not self.established:
+            self._object.do_handshake()
+            self.info = tls_info(self._object)
+            self.established = True
