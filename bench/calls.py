@@ -32,12 +32,12 @@ from peers import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 import adapters.threading
 
 LIMITS = {
-    "asyncio": 68,
-    "uvloop": 68,
+    "asyncio": 34,
+    "uvloop": 34,
     "threading": 41,
-    "trio": 108,
-    "anyio-asyncio": 108,
-    "anyio-trio": 108,
+    "trio": 82,
+    "anyio-asyncio": 82,
+    "anyio-trio": 82,
 }
 """By adapter, the most calls that an echo may cost."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -87,7 +87,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._reads_on = reads_on(loop)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
-        self._wakeup = Wakeup(loop)
+        self._wakeup: Wakeup | None = None
         self._wants_pieces = False
         if type(self).message_received is not Connection.message_received:
             self._called_back = self._receiving = True
@@ -108,10 +108,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         """
 
     def _check_not_receiving(self) -> None:
-        if self._receiving:
-            if self._called_back:
-                raise ConcurrencyError("this connection's messages go to message_received, and nowhere else")
-            super()._check_not_receiving()
+        if self._called_back:
+            raise ConcurrencyError("this connection's messages go to message_received, and nowhere else")
+        super()._check_not_receiving()
 
     @property
     def tls(self) -> TLSInfo | None:
@@ -134,42 +133,27 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._sends_left = TURN
         await asyncio.sleep(0)
 
-    async def _wait_for_input(self, pieces: bool) -> None:
+    def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
         if self._reading_paused or not self.protocol.receiving:
             # The message under construction may have been what stopped the reading, asking for it may
             # have let go on what extensions had no room for, and let a deferred close take effect.
             self._react()
         if not self.protocol.receiving:
-            await self._refuse()
+            return self._refuse()
         if not self._dispatching:
             self._flush()
         self._receiving = True
         self._wants_pieces = pieces
-        try:
-            await self._wakeup
-        except asyncio.CancelledError:
-            self.protocol.stop_waiting()
-            self._update_reading()
-            raise
-        finally:
-            self._receiving = False
+        self._wakeup = wakeup = Wakeup()
+        return wakeup
+
+    def _stop_waiting_for_input(self) -> None:
+        super()._stop_waiting_for_input()
+        self._update_reading()
 
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
         while not ready():
             await self._park(ready)
-
-    async def __anext__(self) -> Data:
-        if (
-            not self._receiving
-            and self.protocol.undelivered
-            and not self._reading_paused
-            and self._takes_left > 0
-        ):
-            # One coroutine less for each message that is there.
-            message = cast(Data, self.protocol.next_message())
-            self._takes_left -= CALL + len(message)
-            return message
-        return await super().__anext__()
 
     def _taken(self) -> None:
         if self._reading_paused and not self._reaction_scheduled:
@@ -181,17 +165,25 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._reaction_scheduled = False
         self._react()
 
-    def _write_soon(self) -> None:
-        """Write what the state machine has to send, or leave that to the end of the dispatch."""
+    def _write_soon(self) -> bool:
+        """Write what the state machine has to send, or leave that to the end of the dispatch.
+
+        Returns:
+            Whether more may be sent: there is room, and other tasks have had their turn.
+        """
         protocol = self.protocol
         self._sends_left -= CALL
-        if (self._dispatching or protocol.undelivered) and protocol.queued < GATHERED:
-            # More answers are to come: they share one write.
-            if not self._dispatching and not self._flush_scheduled:
+        if self._sends_left <= 0:
+            self._flush()
+            return False
+        if not self._dispatching:
+            if not protocol.has_input:
+                self._flush()
+            elif not self._flush_scheduled:
+                # More answers are to come: they share one write.
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
-        else:
-            self._flush()
+        return protocol.writable and not self._broken
 
     async def _sent(self) -> None:
         self._write_soon()
@@ -239,14 +231,15 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._dispatching = True
         try:
             protocol.receive_data(self._buffer[:nbytes])
-            for event in protocol.events(messages=False):
-                self._handle_event(event)
+            if protocol.has_events:
+                self._handle_events()
             self._wake()
         finally:
             self._dispatching = False
         if protocol.state is State.OPEN:
             self._flush()
-            self._update_reading()
+            if protocol.wants_read is self._reading_paused:
+                self._update_reading()
         else:
             self._react()
         if self._reads_on and nbytes == READ_SIZE:
@@ -282,8 +275,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _react(self) -> None:
         """Do what follows from any change of the state machine."""
         protocol = self.protocol
-        for event in protocol.events(messages=False):
-            self._handle_event(event)
+        self._handle_events()
         self._flush()
         self._update_reading()
         self._update_timer()
@@ -292,11 +284,16 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if not protocol.receiving:
             self._fail_pings()
 
+    def _handle_events(self) -> None:
+        for event in self.protocol.events(messages=False):
+            self._handle_event(event)
+
     def _wake(self) -> None:
+        """Resume the task that waits for input, or call :meth:`message_received`, if there is any."""
         wakeup = self._wakeup
-        if wakeup.waiting:
-            protocol = self.protocol
-            if protocol.undelivered or self._wants_pieces or not protocol.receiving:
+        if wakeup is not None:
+            if self.protocol.has_input or self._wants_pieces:
+                self._wakeup = None
                 wakeup.wake()
         elif self._called_back:
             self._deliver()
@@ -334,26 +331,23 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         """Write what there is to write, as long as the transport takes it; then end the stream if due."""
         protocol = self.protocol
         self._flush_scheduled = False
-        while not self._writing_paused and (buffers := protocol.data_to_send()):
+        if not self._writing_paused and (buffers := protocol.data_to_send()):
             self._write(buffers)
+            if not self._writing_paused:
+                protocol.data_sent()
         if self._waiters:
             self._wake_waiters()
         if protocol.state is State.CLOSING:
             self._end_stream()
 
-    def _write(self, buffers: list[bytes]) -> None:
-        self._write_to_transport(buffers)
-        if not self._writing_paused:
-            self.protocol.data_sent()
-
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        self._write_to_transport(buffers)
+        self._write(buffers)
         if self._writing_paused:
             left = sum(map(len, buffers)) if self._broken else self.transport.get_write_buffer_size()
             not_written(self.protocol, left)
             self._update_timer()
 
-    def _write_to_transport(self, buffers: list[bytes]) -> None:
+    def _write(self, buffers: list[bytes]) -> None:
         transport = self.transport
         if len(buffers) == 1:
             transport.write(buffers[0])

@@ -97,26 +97,23 @@ class ServerConnection(Connection, AsyncServerConnection):
     def _handle_event(self, event: Event) -> None:
         super()._handle_event(event)
         if isinstance(event, Request):
-            self._task = self._loop.create_task(self._run(event))
+            self._task = self._loop.create_task(self._serve(event))
+            self._task.add_done_callback(self._served)
 
-    # The task of the connection
-
-    async def _run(self, request: Request) -> None:
+    def _served(self, task: asyncio.Task[None]) -> None:
+        """The task of the connection has ended."""
+        self._task = None
         try:
-            await self._serve(request)
+            task.result()
         except (KeyboardInterrupt, SystemExit):
-            raise
+            # The event loop has raised it.
+            pass
         except BaseException as error:
-            task = self._task
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
-            # Nobody looks at what this task raises.
-            log_failure(self.logger, "connection failed")
-        finally:
-            self._task = None
-            if not self._stream_lost:
-                self._abandon()
-            self._leave()
+            if not (isinstance(error, asyncio.CancelledError) and task.cancelling()):
+                log_failure(self.logger, "connection failed")
+        if not self._stream_lost:
+            self._abandon()
+        self._leave()
 
     def _leave(self) -> None:
         if self._stream_lost and self._task is None:

@@ -1,11 +1,6 @@
-"""Waking the task that waits for a message, at once.
+"""The future by which a read callback resumes the task that waits for a message, without a turn of the loop.
 
-A :class:`asyncio.Future` wakes its task by ``call_soon``: one more turn of the event loop for each
-message. What is here resumes the task in the middle of the read callback, in its own context.
-
-``asyncio`` accepts anything that looks like a future where a coroutine yields it. It must not look
-like one where it is handed to ``wait_for`` and the like, so it never leaves this package: users get
-coroutines.
+It behaves differently from other futures, and so never leaves this package: users get coroutines.
 """
 
 from __future__ import annotations
@@ -62,33 +57,32 @@ class Opening(Once, ABC, Generic[T]):
         await self._opened.__aexit__(*exc_info)
 
 
-class Wakeup:
-    """Something that one task at a time can await, any number of times."""
+class Wakeup(asyncio.Future[None]):
+    """A future whose task is resumed at once, in the read callback; for one task, to await once.
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop")
+    A task adds its callback when it awaits a future. This future keeps the callback to itself and calls it,
+    in the task's context, where another one would schedule it for the next turn of the event loop.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._asyncio_future_blocking = False
-        self._callback: Callable[[Wakeup], object] | None = None
-        self._context: contextvars.Context | None = None
-        self._cancelled = False
+    _callback: Callable[[Wakeup], object] | None = None
+    _callback_context: contextvars.Context | None = None
 
-    @property
-    def waiting(self) -> bool:
-        """Whether a task is waiting."""
-        return self._callback is not None
+    def add_done_callback(
+        self, callback: Callable[[Wakeup], object], *, context: contextvars.Context | None = None
+    ) -> None:
+        self._callback, self._callback_context = callback, context
 
     def wake(self) -> None:
-        """Resume the task that waits, if there is one: now if that is possible, or else soon."""
-        callback = self._callback
-        if callback is None:
+        """Resume the task, if it has not been cancelled: now if that is possible, or else soon."""
+        if self.done():
             return
+        self.set_result(None)
+        callback, context = self._callback, self._callback_context
         self._callback = None
-        context = self._context
-        assert context is not None
+        if callback is None or context is None:
+            return
         # A task cannot be resumed while another one runs, nor in a context that is entered already.
-        if asyncio.current_task(self._loop) is None:
+        if asyncio.current_task(self.get_loop()) is None:
             try:
                 context.run(callback, self)
             except RuntimeError as error:
@@ -96,34 +90,12 @@ class Wakeup:
                     raise
             else:
                 return
-        self._loop.call_soon(callback, self, context=context)
-
-    def __await__(self) -> Generator[Wakeup, None, None]:
-        self._asyncio_future_blocking = True
-        yield self
-
-    # What a task asks of what a coroutine yields.
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
-    def add_done_callback(
-        self, callback: Callable[[Wakeup], object], *, context: contextvars.Context
-    ) -> None:
-        self._callback = callback
-        self._context = context
+        self.get_loop().call_soon(callback, self, context=context)
 
     def cancel(self, msg: Any = None) -> bool:
-        callback = self._callback
-        if callback is None:
-            # The task has been woken: asyncio raises in it when it runs.
+        if not super().cancel(msg):
             return False
-        self._callback = None
-        self._cancelled = True
-        self._loop.call_soon(callback, self, context=self._context)
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self.get_loop().call_soon(callback, self, context=self._callback_context)
         return True
-
-    def result(self) -> None:
-        if self._cancelled:
-            self._cancelled = False
-            raise asyncio.CancelledError

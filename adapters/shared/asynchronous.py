@@ -7,7 +7,15 @@ what is decided here is who may receive and send, in which order, and what a can
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+)
 from contextlib import asynccontextmanager
 from typing import Any, Literal, NoReturn, Self, TypeVar, cast, overload
 from typing import Protocol as Interface
@@ -20,7 +28,7 @@ from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .blocks import keep_exception
-from .connection import BaseConnection, PongResult, Sendable, fragments_of, payload_size
+from .connection import DATA_TYPES, BaseConnection, PongResult, Sendable, fragments_of, payload_size
 from .waiting import Line, Waiters
 
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
@@ -105,11 +113,15 @@ class AsyncConnection(BaseConnection, ABC):
         """Give every other task a turn, and the event loop the time to look at all streams."""
 
     @abstractmethod
-    async def _wait_for_input(self, pieces: bool) -> None:
+    def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
         """Wait until there is a message, or a piece of one; if none will be, :meth:`_refuse`.
 
-        :attr:`_receiving` is true meanwhile. When it is cancelled, it withdraws the demand.
+        :attr:`_receiving` is true meanwhile.
         """
+
+    def _stop_waiting_for_input(self) -> None:
+        """Withdraw the demand of :meth:`_wait_for_input`, which was cancelled or has failed."""
+        self.protocol.stop_waiting()
 
     @abstractmethod
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
@@ -118,9 +130,13 @@ class AsyncConnection(BaseConnection, ABC):
         A method of the connection is better than a function made for the purpose: see :class:`.Waiters`.
         """
 
+    def _write_soon(self) -> bool:
+        """Write now or soon; return whether that is all, or :meth:`_sent` is to be called."""
+        return False
+
     @abstractmethod
     async def _sent(self) -> None:
-        """Something is to be written: now or soon; wait if that is too much."""
+        """Write now or soon; wait if more than ``write_limit`` bytes are unwritten."""
 
     @abstractmethod
     def _flush(self) -> None:
@@ -172,16 +188,36 @@ class AsyncConnection(BaseConnection, ABC):
             ConcurrencyError: another task receives, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        check_decode(decode)
+        return await self._receive(decode, iterating=False)
+
+    async def _receive(self, decode: bool | None, *, iterating: bool) -> Data:
+        """Receive the next message. An iteration ends when the connection has been closed in order."""
+        if decode is not None:
+            check_decode(decode)
         if self._takes_left <= 0:
             self._takes_left = TURN
             await self._let_others_run()
-        self._check_not_receiving()
-        while (message := self.protocol.next_message()) is None:
-            await self._wait_for_input(pieces=False)
+        if self._receiving:
+            self._check_not_receiving()
+        protocol = self.protocol
+        wanted = protocol.wants_read
+        while (message := protocol.next_message()) is None:
+            try:
+                await self._wait_for_input(False)
+            except ConnectionClosedOK:
+                if iterating:
+                    raise StopAsyncIteration from None
+                raise
+            except BaseException:
+                self._stop_waiting_for_input()
+                raise
+            finally:
+                self._receiving = False
+            wanted = protocol.wants_read
             self._takes_left = TURN
         self._takes_left -= CALL + len(message)
-        self._taken()
+        if not wanted:
+            self._taken()
         return message if decode is None else convert_message(message, decode)
 
     @overload
@@ -214,9 +250,16 @@ class AsyncConnection(BaseConnection, ABC):
         if self._takes_left <= 0:
             self._takes_left = TURN
             await self._let_others_run()
-        self._check_not_receiving()
+        if self._receiving:
+            self._check_not_receiving()
         while (fragment := self.protocol.next_fragment()) is None:
-            await self._wait_for_input(pieces=True)
+            try:
+                await self._wait_for_input(True)
+            except BaseException:
+                self._stop_waiting_for_input()
+                raise
+            finally:
+                self._receiving = False
             self._takes_left = TURN
         self._takes_left -= CALL + len(fragment.data)
         self._react()
@@ -225,11 +268,8 @@ class AsyncConnection(BaseConnection, ABC):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Data:
-        try:
-            return await self.recv()
-        except ConnectionClosedOK:
-            raise StopAsyncIteration from None
+    def __anext__(self) -> Coroutine[Any, Any, Data]:
+        return self._receive(None, iterating=True)
 
     # Sending
 
@@ -252,20 +292,21 @@ class AsyncConnection(BaseConnection, ABC):
             ConnectionClosed: the connection is closed, or closing.
             TypeError: the message, or an item of it, has another type.
         """
-        fragments = fragments_of(message)
+        protocol = self.protocol
         try:
-            if fragments is not None:
-                await self._send_fragments(fragments, text, compress)
+            if not isinstance(message, DATA_TYPES):
+                await self._send_fragments(fragments_of(message), text, compress)
                 return
-            if self._senders or not self.protocol.writable:
+            if self._senders.last is not None or not protocol.writable:
                 async with self._turn():
                     await self._drain()
-            self.protocol.send(cast(str | bytes, message), text=text, compress=compress)
-            self._sends_left -= payload_size(message)
+            protocol.send(cast(str | bytes, message), text=text, compress=compress)
         except ConnectionClosed:
             await self._let_others_run()
             raise
-        await self._sent()
+        self._sends_left -= len(message) if isinstance(message, str | bytes) else payload_size(message)
+        if not self._write_soon():
+            await self._sent()
 
     async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
         if not isinstance(fragments, AsyncIterable):

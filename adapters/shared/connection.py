@@ -28,6 +28,7 @@ from .logs import ConnectionLogger, FrameLog, default_logger, describe, describe
 from .sockets import show_address
 
 __all__ = [
+    "DATA_TYPES",
     "BaseConnection",
     "PongResult",
     "Sendable",

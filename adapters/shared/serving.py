@@ -332,7 +332,12 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         elif not self._is_answered():
             await self._give_up_when(self._hooks_are_late, self._answer(request))
             if self.protocol.state is State.OPEN:
-                await self._handle()
+                code = CloseCode.NORMAL_CLOSURE
+                try:
+                    await self._call_handler()
+                except Exception as error:
+                    code = self._judge(error)
+                await self.close(code)
         await self.wait_closed()
 
     def _hooks_are_late(self) -> bool:
@@ -356,12 +361,3 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         if self.protocol.handshake_error is None:
             self._log_open()
         self._react()
-
-    async def _handle(self) -> None:
-        """Run the handler, then close the connection."""
-        code = CloseCode.NORMAL_CLOSURE
-        try:
-            await self._call_handler()
-        except Exception as error:
-            code = self._judge(error)
-        await self.close(code)

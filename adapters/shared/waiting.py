@@ -48,15 +48,19 @@ class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
 
 
 class Line:
-    """Those of whom one at a time has the turn, in the order of arrival. It is true if there are any."""
+    """Those of whom one at a time has the turn, in the order of arrival. It is true if there are any.
 
-    __slots__ = ("_last",)
+    Attributes:
+        last: the last place; ``None`` if there is none.
+    """
+
+    __slots__ = ("last",)
 
     def __init__(self) -> None:
-        self._last: Place | None = None
+        self.last: Place | None = None
 
     def __bool__(self) -> bool:
-        return self._last is not None
+        return self.last is not None
 
     def join(self, wake: Wake) -> Place:
         """Stand behind all others.
@@ -64,7 +68,7 @@ class Line:
         Args:
             wake: is called when it is one's turn, unless it is at once.
         """
-        self._last = place = Place(self, self._last, wake)
+        self.last = place = Place(self, self.last, wake)
         return place
 
 
@@ -90,7 +94,7 @@ class Place:
         """Be gone, once; whoever is first then, and was not before, is woken."""
         before, after = self._before, self._after
         if after is None:
-            self._line._last = before
+            self._line.last = before
         else:
             after._before = before
         if before is not None:

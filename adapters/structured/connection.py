@@ -17,7 +17,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, Literal, overload
+from typing import Any
 
 from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, RuntimeEvent
 from adapters.shared.connection import advance
@@ -127,20 +127,9 @@ class StructuredConnection(AsyncConnection):
         self._sends_left = self._reads_left = TURN
         await self.runtime.checkpoint()
 
-    @overload
-    async def recv(self, decode: Literal[True]) -> str: ...
-
-    @overload
-    async def recv(self, decode: Literal[False]) -> bytes: ...
-
-    @overload
-    async def recv(self, decode: bool | None = None) -> Data: ...
-
-    async def recv(self, decode: bool | None = None) -> Data:
+    async def _receive(self, decode: bool | None, *, iterating: bool) -> Data:
         await self.runtime.checkpoint_if_cancelled()
-        return await super().recv(decode)
-
-    recv.__doc__ = AsyncConnection.recv.__doc__
+        return await super()._receive(decode, iterating=iterating)
 
     async def _next_fragment(self) -> Fragment:
         await self.runtime.checkpoint_if_cancelled()
@@ -156,15 +145,9 @@ class StructuredConnection(AsyncConnection):
         self._receiving = True
         # To have asked for a message may have made room for more of it.
         self._waiters.wake()
-        try:
-            await self._wait_until(
-                lambda: bool(protocol.undelivered) or not protocol.receiving or (pieces and fed != self._fed)
-            )
-        except BaseException:
-            protocol.stop_waiting()
-            raise
-        finally:
-            self._receiving = False
+        await self._wait_until(
+            lambda: bool(protocol.undelivered) or not protocol.receiving or (pieces and fed != self._fed)
+        )
 
     def _taken(self) -> None:
         self._waiters.wake()

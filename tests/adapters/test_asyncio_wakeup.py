@@ -36,18 +36,18 @@ def outside(function: Any) -> asyncio.Future[Any]:
 
 
 async def test_nobody_waits() -> None:
-    wakeup = Wakeup(asyncio.get_running_loop())
-    assert not wakeup.waiting
+    wakeup = Wakeup()
+    assert not wakeup.done()
     wakeup.wake()
     await outside(wakeup.wake)
     assert wakeup.cancel() is False
 
 
 async def test_wake_resumes_the_task_before_it_returns() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
+    wakeup, log = Wakeup(), []
     task = asyncio.create_task(wait(wakeup, log))
     await turns()
-    assert wakeup.waiting
+    assert not wakeup.done()
 
     def wake() -> None:
         log.append("before")
@@ -56,23 +56,23 @@ async def test_wake_resumes_the_task_before_it_returns() -> None:
 
     await outside(wake)
     assert log == ["before", "woken", "after"]
-    assert not wakeup.waiting
+    assert wakeup.done()
     assert await task == "woken"
 
 
 async def test_wake_from_a_task_resumes_the_other_one_later() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
+    wakeup, log = Wakeup(), []
     task = asyncio.create_task(wait(wakeup, log))
     await turns()
     wakeup.wake()
     log.append("after")
-    assert not wakeup.waiting
+    assert wakeup.done()
     await task
     assert log == ["after", "woken"]
 
 
 async def test_wake_in_the_context_of_the_task_resumes_it_later() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
+    wakeup, log = Wakeup(), []
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
     task = loop.create_task(wait(wakeup, log), context=context)
@@ -88,7 +88,7 @@ async def test_wake_in_the_context_of_the_task_resumes_it_later() -> None:
 
 
 async def test_second_wake_does_nothing() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
+    wakeup, log = Wakeup(), []
     task = asyncio.create_task(wait(wakeup, log))
     await turns()
     wakeup.wake()
@@ -98,52 +98,21 @@ async def test_second_wake_does_nothing() -> None:
     assert log == ["woken"]
 
 
-async def test_it_can_be_awaited_any_number_of_times() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
-
-    async def repeat() -> None:
-        for number in range(5):
-            await wait(wakeup, log, str(number))
-
-    task = asyncio.create_task(repeat())
-    await turns()
-    for number in range(5):
-        assert log == [str(before) for before in range(number)]
-        await outside(wakeup.wake)
-    await task
-
-
-async def test_another_task_may_wait_next() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
-    for name in "ab":
-        task = asyncio.create_task(wait(wakeup, log, name))
-        await turns()
-        await outside(wakeup.wake)
-        assert await task == name
-    assert log == ["a", "b"]
-
-
 async def test_cancelled_while_waiting() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
+    wakeup, log = Wakeup(), []
     task = asyncio.create_task(wait(wakeup, log))
     await turns()
     task.cancel("message")
-    assert not wakeup.waiting
+    assert wakeup.done()
     # Too late to be woken.
     await outside(wakeup.wake)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert log == []
-    # And it can be used again.
-    task = asyncio.create_task(wait(wakeup, log))
-    await turns()
-    await outside(wakeup.wake)
-    await task
-    assert log == ["woken"]
 
 
 async def test_cancelled_after_being_woken() -> None:
-    wakeup, log = Wakeup(asyncio.get_running_loop()), []
+    wakeup, log = Wakeup(), []
     task = asyncio.create_task(wait(wakeup, log))
     await turns()
     wakeup.wake()
@@ -154,37 +123,38 @@ async def test_cancelled_after_being_woken() -> None:
 
 
 async def test_cancellation_that_the_task_survives() -> None:
-    wakeup = Wakeup(asyncio.get_running_loop())
+    first, second = Wakeup(), Wakeup()
 
     async def survive() -> str:
         with contextlib.suppress(asyncio.CancelledError):
-            await wakeup
-        await wakeup
+            await first
+        await second
         return "woken"
 
     task = asyncio.create_task(survive())
     await turns()
     task.cancel()
     await turns()
-    assert wakeup.waiting
-    await outside(wakeup.wake)
+    assert first.cancelled()
+    await outside(second.wake)
     assert await task == "woken"
 
 
 async def test_timeout_of_the_waiting_task() -> None:
-    wakeup = Wakeup(asyncio.get_running_loop())
+    wakeup = Wakeup()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await wakeup
-    assert not wakeup.waiting
+    assert wakeup.cancelled()
+    wakeup = Wakeup()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(wait(wakeup, []), 0.01)
-    assert not wakeup.waiting
+    assert wakeup.cancelled()
 
 
 async def test_task_runs_in_its_own_context() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
-    wakeup = Wakeup(asyncio.get_running_loop())
+    wakeup = Wakeup()
 
     async def check() -> tuple[str, Any]:
         variable.set("the task's")
@@ -206,7 +176,7 @@ async def test_task_runs_in_its_own_context() -> None:
 
 
 async def test_exception_of_the_task_stays_in_it() -> None:
-    wakeup = Wakeup(asyncio.get_running_loop())
+    wakeup = Wakeup()
 
     async def fail() -> None:
         await wakeup
@@ -220,8 +190,7 @@ async def test_exception_of_the_task_stays_in_it() -> None:
 
 
 async def test_other_errors_of_the_callback_are_not_swallowed() -> None:
-    loop = asyncio.get_running_loop()
-    wakeup = Wakeup(loop)
+    wakeup = Wakeup()
     called = []
 
     def fail(future: object) -> None:
@@ -235,18 +204,17 @@ async def test_other_errors_of_the_callback_are_not_swallowed() -> None:
 
 
 async def test_it_belongs_to_its_loop() -> None:
-    loop = asyncio.get_running_loop()
-    assert Wakeup(loop).get_loop() is loop
+    assert Wakeup().get_loop() is asyncio.get_running_loop()
 
 
-async def test_woken_task_that_runs_a_loop_of_its_own_waits() -> None:
-    # The task wakes, and waits again at once, within one callback.
-    wakeup = Wakeup(asyncio.get_running_loop())
+async def test_woken_task_that_waits_again_at_once() -> None:
+    # The task is woken, and waits again, within one callback.
+    wakeups = [Wakeup() for _ in range(10)]
     count = 0
 
     async def run() -> None:
         nonlocal count
-        while count < 10:
+        for wakeup in wakeups:
             await wakeup
             count += 1
 
@@ -254,7 +222,7 @@ async def test_woken_task_that_runs_a_loop_of_its_own_waits() -> None:
     await turns()
 
     def wake() -> int:
-        for _ in range(10):
+        for wakeup in wakeups:
             wakeup.wake()
         return count
 
