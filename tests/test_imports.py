@@ -138,7 +138,6 @@ KNOWN_CIRCLES = {
     frozenset({"wsproto_core.messages", "wsproto_core.prepared"}),
     frozenset({"wsproto_core.inbox", "wsproto_core.outbox", "wsproto_core.statistics"}),
     frozenset({"adapters.shared.connection", "adapters.shared.logs", "adapters.shared.sockets"}),
-    frozenset({"adapters.threading.accepting", "adapters.threading.server"}),
 }
 KNOWN_NAMES = {
     frozenset({"connect", "connecting", "connection"}),

@@ -1,18 +1,20 @@
 """WebSocket clients and servers on blocking sockets and threads."""
 
+from adapters.shared.routing import Router
 from adapters.shared.tls import TLSInfo
 from wsproto_core.prepared import PreparedMessage, prepare
 
 from .broadcast import Broadcast, broadcast
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .connection import Connection, PongWaiter
-from .router import Router, route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Server,
     ServerConnection,
     basic_auth_protocol_factory,
+    route,
     serve,
+    unix_route,
     unix_serve,
 )
 

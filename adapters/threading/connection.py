@@ -255,12 +255,9 @@ class Connection(Sending):
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        if self._locked_or_deferred(self._begin_closing, code, reason) and not interrupts_a_change():
+        deferred = not self._locked_or_deferred(self._command, self.protocol.close, code, reason)
+        if not deferred and not interrupts_a_change():
             self.wait_closed()
-
-    def _begin_closing(self, code: int, reason: str) -> None:
-        self.protocol.close(code, reason)
-        self._react()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the connection is closed, TCP included.
@@ -282,7 +279,7 @@ class Connection(Sending):
 
     def _abandon_now(self) -> None:
         if self.protocol.state is State.OPEN:
-            self._begin_closing(CloseCode.GOING_AWAY, "")
+            self._command(self.protocol.close, CloseCode.GOING_AWAY)
         self._lose()
 
     def abort(self) -> None:

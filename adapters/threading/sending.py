@@ -60,10 +60,9 @@ class Sending(Waiting):
     def _flush(self) -> None: ...
 
     def _command(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Call a method of the state machine, and write what follows."""
+        """Call a method of the state machine, and do what follows."""
         function(*arguments, **options)
-        self._flush()
-        self._update()
+        self._react()
 
     def send(
         self,

@@ -6,41 +6,48 @@ One thread accepts; each connection has one of its own, for TLS, both handshakes
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl as ssl_module
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 from adapters.shared import authentication as core_auth
 from adapters.shared.authentication import BlockingBasicAuth, CheckCredentials, Credentials
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import BlockingHandler, Handler, check_plain
-from adapters.shared.listening import bind_tcp, bind_unix, hosts_of, listen
+from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
 from adapters.shared.logs import log_failure
+from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.serving import BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import Answer, ServerProtocol
 from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
 from wsproto_core.types import CloseCode, SocketPath, State
 
-from .accepting import PAUSE, Acceptor
 from .connection import Connection
 from .streams import TLSStream
+from .wakeups import Wakeup
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
+    "route",
     "serve",
+    "unix_route",
     "unix_serve",
 ]
 
 # Default of max_threads.
 MAX_THREADS = 1000
+
+# Seconds to wait when the operating system refuses something that accepting takes.
+PAUSE = 1.0
 
 # Seconds that shutdown waits, unless it is told otherwise: a closing handshake, twice over, and some more.
 SHUTDOWN = 30.0
@@ -90,14 +97,10 @@ class ServerConnection(Connection, BaseServerConnection):
             self.server._leave(self)
 
     def _shut_down(self, code: int | None, reason: str) -> None:
-        self._locked_or_deferred(self._shut_down_now, code, reason)
-
-    def _shut_down_now(self, code: int | None, reason: str) -> None:
-        self._begin_shut_down(code, reason)
-        self._react()
+        self._locked_or_deferred(self._command, self._begin_shut_down, code, reason)
 
     def _serve_on(self, sock: socket.socket, context: ssl_module.SSLContext | None) -> None:
-        """Live on an accepted socket until the end, in the calling thread.
+        """Serve a client on an accepted socket until the end, in the calling thread.
 
         Args:
             sock: the socket; the connection closes it.
@@ -111,48 +114,37 @@ class ServerConnection(Connection, BaseServerConnection):
             self._wait_for(lambda: protocol.request or protocol.state is not State.CONNECTING)
             if protocol.state is State.CONNECTING:
                 self._answer()
+            if protocol.state is State.OPEN:
+                code = CloseCode.NORMAL_CLOSURE
+                try:
+                    self._call_handler()
+                except Exception as error:
+                    code = self._judge(error)
+                self.close(code)
             self.wait_closed()
         finally:
             self._abandon()
 
     def _answer(self) -> None:
-        """Answer the request; run the handler if there is a connection; close it."""
+        """Answer the request."""
         if not self.server._admit(self):
-            self._locked(self._refuse)
-            return
-        if self._locked(self._begin_hooks):
-            request = self.protocol.request
-            assert request is not None
+            self._locked(self._command, self.protocol.refuse_connection)
+        elif self._locked(self._begin_hooks):
             # Without the lock: nothing of the application holds up the deadline, or the end.
-            result = self._ask(request)
+            result = self._ask(self.request)
             self._tell_if_late(result)
             answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
-            self._locked(self._respond, answer)
-        if self.protocol.state is State.OPEN:
-            self._handle()
-
-    def _refuse(self) -> None:
-        self.protocol.refuse_connection()
-        self._react()
-
-    def _respond(self, answer: Answer) -> None:
-        self._hooks_run = False
-        self.protocol.give_answer(answer)
-        if self.protocol.handshake_error is None:
-            self._log_open()
-        self._react()
+            self._locked(self._command, self._end_hooks, answer)
 
     def _begin_hooks(self) -> bool:
         self._hooks_run = not self._is_answered()
         return self._hooks_run
 
-    def _handle(self) -> None:
-        code = CloseCode.NORMAL_CLOSURE
-        try:
-            self._call_handler()
-        except Exception as error:
-            code = self._judge(error)
-        self.close(code)
+    def _end_hooks(self, answer: Answer) -> None:
+        self._hooks_run = False
+        self.protocol.give_answer(answer)
+        if self.protocol.handshake_error is None:
+            self._log_open()
 
 
 class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
@@ -211,12 +203,14 @@ class Server(BaseServer):
         self._create = options.pop("create_protocol", None) or ServerConnection
         self._options = options
         self._context = context
-        self._serving = False
+        self._max_threads = max_threads
+        self._threads = 0
         # To enter a condition is a call in Python, after which an interruption would leave it locked.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._wakeup = Wakeup()
+        self._accepting = threading.Thread(target=self._accept, name="wsproto-core server", daemon=True)
         self._listens_on(listeners)
-        self._acceptor = Acceptor(self, listeners, max_threads)
 
     @property
     def connections(self) -> set[ServerConnection]:
@@ -240,7 +234,7 @@ class Server(BaseServer):
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
-        return self._serving and not self.closing
+        return self._accepting.ident is not None and not self.closing
 
     def start_serving(self) -> None:
         """Begin to accept connections, if ``start_serving=False`` was given.
@@ -250,9 +244,8 @@ class Server(BaseServer):
         """
         with self._lock:
             self._check_not_closed()
-            if not self._serving:
-                self._serving = True
-                self._acceptor.start()
+            if not self.is_serving():
+                self._accepting.start()
                 self._log_listening()
 
     def _check_not_closed(self) -> None:
@@ -287,7 +280,12 @@ class Server(BaseServer):
         # Without the lock: who has that of a connection may wait for this one.
         super()._shut_down(code, reason)
         if not closed:
-            self._acceptor.stop()
+            self._wakeup.set()
+            if self._accepting.is_alive() and threading.current_thread() is not self._accepting:
+                # As long as it polls the listeners, they accept.
+                self._accepting.join(PAUSE)
+            for listener in self._sockets:
+                listener.close()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
@@ -351,23 +349,68 @@ class Server(BaseServer):
 
     # What its threads do
 
-    def _accept(self) -> ServerConnection | None:
-        """Make the connection for a stream that was accepted; ``None`` if it cannot be made."""
+    def _accept(self) -> None:
+        """Accept connections until the server is closed; each has a thread."""
+        poll = select.poll()
+        for each in (self._wakeup.fd, *(listener.fileno() for listener in self._sockets)):
+            poll.register(each, select.POLLIN)
+        while poll.poll() and not self.closing:
+            for listener in self._sockets:
+                with self._lock:
+                    self._changed.wait_for(self._has_room)
+                try:
+                    sock = accept_now(listener)
+                except OSError:
+                    # There are too many open files, say.
+                    self._pause()
+                else:
+                    if sock is not None:
+                        self._begin(sock)
+
+    def _has_room(self) -> bool:
+        return self.closing or self._max_threads is None or self._threads < self._max_threads
+
+    def _pause(self) -> None:
+        """Log what the operating system refuses, and wait: it would do so again at once."""
+        if not self.closing:
+            log_failure(self._logger, "accepting a connection failed; trying again")
+            with self._lock:
+                self._changed.wait_for(lambda: self.closing, PAUSE)
+
+    def _begin(self, sock: socket.socket) -> None:
+        """Make the connection for a socket that was accepted, and the thread."""
         connection: ServerConnection | None = None
         try:
             connection = self._make(self._create, self._handler, self._options)
         except BaseException:
             # Whatever ends a program otherwise: other clients have nothing to do with it.
             log_failure(self._logger, "connection could not be created")
-        if connection is not None:
-            self._enter(connection)
-        return connection
+        if connection is None:
+            sock.close()
+            return
+        self._enter(connection)
+        with self._lock:
+            self._threads += 1
+        try:
+            threading.Thread(target=self._run, args=(connection, sock), daemon=True).start()
+        except RuntimeError:
+            # There are too many threads.
+            sock.close()
+            self._end(connection)
+            self._pause()
 
     def _run(self, connection: ServerConnection, sock: socket.socket) -> None:
         try:
             connection._serve_on(sock, self._context)
         except Exception:
             log_failure(connection.logger, "connection failed")
+        finally:
+            self._end(connection)
+
+    def _end(self, connection: ServerConnection) -> None:
+        with self._lock:
+            self._threads -= 1
+            self._leave(connection)
 
 
 ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
@@ -403,8 +446,8 @@ def serve(
             (1000), how many connections there may be at once, each with its thread, while others wait
             to be accepted; ``None`` for no bound. ``ssl``, a context. ``sock``, a listening socket, in
             place of ``host`` and ``port``. ``family``, such as :data:`socket.AF_INET`. ``backlog``
-            (100), how many may wait to be accepted. ``reuse_port`` (``False``). ``start_serving``
-            (``True``).
+            (:data:`socket.SOMAXCONN`), how many may wait to be accepted. ``reuse_port`` (``False``).
+            ``start_serving`` (``True``).
 
     Raises:
         TypeError, ValueError: an option is unknown or not allowed, or the handler cannot be called.
@@ -428,6 +471,61 @@ def unix_serve(
     return _serve(handler, None, None, path or "", options)
 
 
+def route(
+    url_map: Rules,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    server_name: str | None = None,
+    ssl: ssl_module.SSLContext | Literal[True] | None = None,
+    create_router: Callable[..., Router] | None = None,
+    **options: Unpack[ThreadingListenOptions],
+) -> Server:
+    """Start a WebSocket server that chooses the handler by the request's path.
+
+    ::
+
+        def channel(websocket, channel_id):
+            ...
+
+        url_map = Map([Rule("/channel/<int:channel_id>", endpoint=channel)])
+
+        with route(url_map, "localhost", 8765) as server:
+            server.serve_forever()
+
+    Which requests lead where is said at :func:`~wsproto_core.routing.make_router`.
+
+    Args:
+        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        host, port, options: see :func:`serve`.
+
+    Raises:
+        ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
+        OSError: the address cannot be listened on.
+    """
+    router, context = make_router(url_map, server_name, ssl, create_router)
+    return serve(router, host, port, ssl=context, **options)
+
+
+def unix_route(
+    url_map: Rules,
+    path: SocketPath | None = None,
+    *,
+    server_name: str | None = None,
+    ssl: ssl_module.SSLContext | Literal[True] | None = None,
+    create_router: Callable[..., Router] | None = None,
+    **options: Unpack[ThreadingListenOptions],
+) -> Server:
+    """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
+
+    Args:
+        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        path, options: see :func:`unix_serve`.
+    """
+    router, context = make_router(url_map, server_name, ssl, create_router)
+    return unix_serve(router, path, ssl=context, **options)
+
+
 def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
     ours, own = split_options(ServeOptions, options)
@@ -445,7 +543,7 @@ def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: An
         flags = socket.AI_PASSIVE
         found = [socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, flags) for name in names]
         bound = bind_tcp(chain.from_iterable(found), bool(own.get("reuse_port")))
-    listeners = listen(bound, own.get("backlog", 100))
+    listeners = listen(bound, own.get("backlog", BACKLOG))
     server = Server(handler, ours, listeners, own.get("ssl"), max_threads)
     if own.get("start_serving", True):
         server.start_serving()

@@ -84,7 +84,7 @@ def test_gives_up_a_peer_that_is_gone() -> None:
 def test_meets_a_deadline_that_a_thread_has_set() -> None:
     with raw_server(ping_interval=1000) as (_, client):
         client.ping()
-        client._locked(client._begin_closing, 1000, "")
+        client._locked(client._command, client.protocol.close)
         until(lambda: client.closed)
 
 

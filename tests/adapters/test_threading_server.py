@@ -104,11 +104,11 @@ def test_thread_that_cannot_be_started(
 ) -> None:
     """The client is sent away; the server goes on."""
     with serve(echo, HOST, 0) as server:
-        monkeypatch.setattr("adapters.threading.accepting.PAUSE", 0.01)
+        monkeypatch.setattr("adapters.threading.server.PAUSE", 0.01)
         start = threading.Thread.start
 
         def fail(thread: threading.Thread) -> None:
-            if thread.name.endswith("(_serve)"):
+            if thread.name.endswith("(_run)"):
                 monkeypatch.setattr(threading.Thread, "start", start)
                 raise RuntimeError("can't start new thread")
             start(thread)
