@@ -29,11 +29,12 @@ from pathlib import Path
 from typing import Any
 
 from adapters.threading import connect
-from wsproto_core.frames import Frame, Opcode
+from wsproto_core.codec import encode_frame
+from wsproto_core.frames import FIN, Opcode
 from wsproto_core.handshake.server import ServerProtocol
 
 MESSAGE = b"x" * 256
-ANSWER = Frame(True, Opcode.BINARY, MESSAGE).serialize()
+ANSWER = b"".join(encode_frame(FIN | Opcode.BINARY, MESSAGE))
 ROUNDS = 9
 CERTIFICATES = Path(__file__).parent.parent / "tests" / "certificates"
 RoundTrips = Callable[[int], None]

@@ -1,4 +1,4 @@
-"""Module names of version 0.1: each gives the module that has taken its place.
+"""Names of version 0.1, of modules and of what has left its module: each gives what has taken its place.
 
 Programs that import them go on working. Nothing in this project uses them.
 """
@@ -12,9 +12,10 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["MOVED", "install"]
+__all__ = ["MOVED", "MOVED_NAMES", "install", "moved_name"]
 
 MOVED = {
+    "adapters.asyncio.streams": "adapters.websockets.streams",
     "wsproto_core.asynchronous": "adapters.shared.asynchronous",
     "wsproto_core.auth": "adapters.shared.authentication",
     "wsproto_core.blocks": "adapters.shared.blocks",
@@ -39,6 +40,29 @@ MOVED = {
     "wsproto_core.waiting": "adapters.shared.waiting",
 }
 """What a module was called, and what it is called now."""
+
+
+MOVED_NAMES = {
+    "wsproto_core.frames": {
+        "Frame": ("adapters.websockets.framing", "Frame"),
+        "apply_mask": ("wsproto_core.codec", "apply_mask"),
+        "parse_frame": ("adapters.websockets.framing", "parse_frame"),
+        "serialize_frame": ("wsproto_core.codec", "encode_frame"),
+    },
+}
+"""By module, names that it has no more, each with the module and the name that has taken its place."""
+
+
+def moved_name(module: str, name: str) -> object:
+    """Return the object that had a name in a module: for its ``__getattr__``.
+
+    Raises:
+        AttributeError: the module never had the name.
+    """
+    place = MOVED_NAMES[module].get(name)
+    if place is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(place[0]), place[1])
 
 
 class _Finder(MetaPathFinder, Loader):

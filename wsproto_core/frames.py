@@ -1,29 +1,25 @@
-"""Frames (RFC 6455 section 5): one at a time, without regard to what came before.
+"""The parts of a frame (RFC 6455 section 5): its header, and the payloads of control frames.
 
-What depends on the sequence of frames (fragments, messages) is in :mod:`.messages`, what depends
-on the state of the connection in :mod:`.protocol`.
+The rules for a sequence of frames (fragments, messages) are in :mod:`.messages`, those that depend on the
+state of the connection in :mod:`.protocol`; frames are encoded and masked in :mod:`.codec`.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from .codec import apply_mask, encode_frame
-from .exceptions import InvalidPayload, PayloadTooBig, ProtocolError
+from ._moved import moved_name
+from .exceptions import InvalidPayload, ProtocolError
 from .types import BytesLike, Close, CloseCode, Data
 
 __all__ = [
     "Close",
     "CloseCode",
-    "Frame",
     "FrameHeader",
     "Opcode",
     "encode_data",
-    "missing_bytes",
     "parse_close",
-    "parse_frame",
     "parse_frame_header",
     "prepare_data",
     "serialize_close",
@@ -144,95 +140,6 @@ def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: i
             raise ProtocolError("reserved bit set in a control frame")
 
 
-# Whole frames
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One WebSocket frame, unmasked (RFC 6455 section 5.2)."""
-
-    fin: bool
-    opcode: int
-    data: bytes
-    rsv1: bool = False
-    rsv2: bool = False
-    rsv3: bool = False
-
-    @property
-    def first(self) -> int:
-        """The frame's first byte: FIN, the reserved bits and the opcode."""
-        return self.fin << 7 | self.rsv1 << 6 | self.rsv2 << 5 | self.rsv3 << 4 | self.opcode
-
-    def check(self) -> None:
-        """Check that the reserved bits, the opcode and the length of a control frame are valid.
-
-        Raises:
-            ProtocolError: one of them is not.
-        """
-        if not 0 <= self.opcode <= 0x0F:
-            raise ProtocolError(f"opcode {self.opcode} does not fit in four bits")
-        check_first_bytes(self.first, min(len(self.data), 126), masked=False)
-
-    def serialize(self, key: BytesLike = b"") -> bytes:
-        """Return the frame's bytes, masked when ``key`` is given (four bytes, clients only).
-
-        Raises:
-            ProtocolError: the frame is not valid.
-        """
-        self.check()
-        return b"".join(encode_frame(self.first, self.data, key))
-
-
-def parse_frame(
-    data: bytes, *, mask: bool, max_size: int | None = None, reserved_bits: int = 0
-) -> tuple[Frame, int] | None:
-    """Parse the frame that ``data`` begins with.
-
-    Args:
-        mask: whether the frame must be masked, i.e. whether a client sent it.
-        max_size: bytes that the payload may have; ``None`` for no limit.
-        reserved_bits: the reserved bits that may be set in a data frame, as they stand in its first byte.
-
-    Returns:
-        The frame and the number of bytes it took, or ``None`` when it is not complete.
-
-    Raises:
-        PayloadTooBig: the payload's length exceeds ``max_size``; decided at the header.
-        ProtocolError: the frame breaks a rule that does not depend on other frames.
-    """
-    if len(data) >= 2:
-        check_first_bytes(data[0], data[1], masked=mask, reserved_bits=reserved_bits)
-    header = parse_frame_header(data)
-    if header is None:
-        return None
-    if max_size is not None and header.length > max_size:
-        raise PayloadTooBig(f"frame of {header.length} bytes exceeds the limit of {max_size} bytes")
-    end = header.size + header.length
-    if len(data) < end:
-        return None
-    payload = data[header.size : end]
-    if header.key:
-        payload = apply_mask(payload, header.key)
-    first = header.first
-    bits = (bool(first & bit) for bit in (RSV1, RSV2, RSV3))
-    return Frame(bool(first & FIN), Opcode(first & 0x0F), payload, *bits), end
-
-
-def missing_bytes(data: bytes) -> int:
-    """How many bytes are missing at least of the frame that ``data`` is the beginning of.
-
-    No more than the frame has, so that whoever reads them reads nothing of the next one.
-    """
-    if len(data) < 2:
-        return 2 - len(data)
-    size = 2 + {126: 2, 127: 8}.get(data[1] & 0x7F, 0) + (4 if data[1] & MASKED else 0)
-    if len(data) < size:
-        return size - len(data)
-    header = parse_frame_header(data)
-    assert header is not None
-    return header.size + header.length - len(data)
-
-
 # Payloads
 
 
@@ -347,3 +254,7 @@ def _check_close_types(code: object, reason: object) -> None:
 def shorten_reason(reason: str) -> str:
     """Cut a text to what fits into a close frame."""
     return reason.encode()[:MAX_REASON].decode(errors="ignore")
+
+
+def __getattr__(name: str) -> object:
+    return moved_name(__name__, name)

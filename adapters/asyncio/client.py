@@ -22,7 +22,7 @@ from wsproto_core.types import SocketPath, State
 
 from .connection import Connection, clock
 from .proxies import connect_by_proxy
-from .streams import TCP_OPTIONS, connect_tcp, connect_unix, take_tcp_options
+from .sockets import TCP_OPTIONS, connect_tcp, connect_unix, take_tcp_options
 from .tls import open_stream
 from .waiting import Opening, loop_call, running_loop
 

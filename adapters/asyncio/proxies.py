@@ -12,7 +12,7 @@ from adapters.shared.tunnels import connect_socks
 from wsproto_core.connect.proxy import Tunnel
 from wsproto_core.exceptions import InvalidMessage
 
-from .streams import connect_tcp, take_tcp_options
+from .sockets import connect_tcp, take_tcp_options
 from .tls import TLS_OPTIONS, TLSTransport, open_stream
 
 __all__ = ["connect_by_proxy"]

@@ -5,25 +5,29 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
-from adapters.asyncio.streams import read_frame
-from wsproto_core import frames
-from wsproto_core.codec import encode_frame
-from wsproto_core.exceptions import PayloadTooBig
+from wsproto_core.codec import apply_mask, encode_frame
+from wsproto_core.exceptions import PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import (
+    FIN,
+    MASKED,
     RESERVED_BITS,
     RSV1,
     RSV2,
     RSV3,
     Opcode,
+    check_first_bytes,
     encode_data,
     parse_close,
+    parse_frame_header,
     prepare_data,
     serialize_close,
 )
 from wsproto_core.randomness import random_bytes
+from wsproto_core.types import BytesLike
 
 __all__ = [
     "OP_BINARY",
@@ -35,7 +39,9 @@ __all__ = [
     "Frame",
     "encode_data",
     "parse_close",
+    "parse_frame",
     "prepare_data",
+    "read_frame",
     "serialize_close",
 ]
 
@@ -50,8 +56,9 @@ PIECE = 2**16
 """Bytes that an extension is asked for at once."""
 
 
-class Frame(frames.Frame):
-    """One WebSocket frame.
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One WebSocket frame, unmasked (RFC 6455 section 5.2).
 
     The extensions that are given to :meth:`read` and :meth:`write` are those of
     :mod:`.extensions.base`, or objects with ``decode(frame)`` and ``encode(frame)`` that return a new
@@ -64,7 +71,36 @@ class Frame(frames.Frame):
         rsv1, rsv2, rsv3: the reserved bits.
     """
 
-    __slots__ = ()
+    fin: bool
+    opcode: int
+    data: bytes
+    rsv1: bool = False
+    rsv2: bool = False
+    rsv3: bool = False
+
+    @property
+    def first(self) -> int:
+        """The frame's first byte: FIN, the reserved bits and the opcode."""
+        return self.fin << 7 | self.rsv1 << 6 | self.rsv2 << 5 | self.rsv3 << 4 | self.opcode
+
+    def check(self) -> None:
+        """Check that the reserved bits, the opcode and the length of a control frame are valid.
+
+        Raises:
+            ProtocolError: one of them is not.
+        """
+        if not 0 <= self.opcode <= 0x0F:
+            raise ProtocolError(f"opcode {self.opcode} does not fit in four bits")
+        check_first_bytes(self.first, min(len(self.data), 126), masked=False)
+
+    def serialize(self, key: BytesLike = b"") -> bytes:
+        """Return the frame's bytes, masked when ``key`` is given (four bytes, clients only).
+
+        Raises:
+            ProtocolError: the frame is not valid.
+        """
+        self.check()
+        return b"".join(encode_frame(self.first, self.data, key))
 
     @classmethod
     async def read(
@@ -129,6 +165,87 @@ class Frame(frames.Frame):
             rsv2=bool(reserved_bits & RSV2),
             rsv3=bool(reserved_bits & RSV3),
         )
+
+
+def parse_frame(
+    data: bytes, *, mask: bool, max_size: int | None = None, reserved_bits: int = 0
+) -> tuple[Frame, int] | None:
+    """Parse the frame that ``data`` begins with.
+
+    Args:
+        mask: whether the frame must be masked, i.e. whether a client sent it.
+        max_size: bytes that the payload may have; ``None`` for no limit.
+        reserved_bits: the reserved bits that may be set in a data frame, as they stand in its first byte.
+
+    Returns:
+        The frame and the number of bytes it took, or ``None`` when it is not complete.
+
+    Raises:
+        PayloadTooBig: the payload's length exceeds ``max_size``; decided at the header.
+        ProtocolError: the frame breaks a rule that does not depend on other frames.
+    """
+    if len(data) >= 2:
+        check_first_bytes(data[0], data[1], masked=mask, reserved_bits=reserved_bits)
+    header = parse_frame_header(data)
+    if header is None:
+        return None
+    if max_size is not None and header.length > max_size:
+        raise PayloadTooBig(f"frame of {header.length} bytes exceeds the limit of {max_size} bytes")
+    end = header.size + header.length
+    if len(data) < end:
+        return None
+    payload = data[header.size : end]
+    if header.key:
+        payload = apply_mask(payload, header.key)
+    first = header.first
+    bits = (bool(first & bit) for bit in (RSV1, RSV2, RSV3))
+    return Frame(bool(first & FIN), Opcode(first & 0x0F), payload, *bits), end
+
+
+def missing_bytes(data: bytes) -> int:
+    """How many bytes are missing at least of the frame that ``data`` is the beginning of.
+
+    No more than the frame has, so that whoever reads them reads nothing of the next one.
+    """
+    if len(data) < 2:
+        return 2 - len(data)
+    size = 2 + {126: 2, 127: 8}.get(data[1] & 0x7F, 0) + (4 if data[1] & MASKED else 0)
+    if len(data) < size:
+        return size - len(data)
+    header = parse_frame_header(data)
+    assert header is not None
+    return header.size + header.length - len(data)
+
+
+async def read_frame(
+    read: Callable[[int], Awaitable[bytes]],
+    *,
+    mask: bool,
+    max_size: int | None = None,
+    reserved_bits: int = 0,
+) -> Frame:
+    """Read a frame (RFC 6455 section 5.2).
+
+    Args:
+        read: reads exactly that many bytes, as :meth:`asyncio.StreamReader.readexactly` does, or fewer
+            at the end of the stream.
+        mask: whether the frame must be masked, i.e. whether a client sends it.
+        max_size: bytes that the payload may have; ``None`` for no limit.
+        reserved_bits: the reserved bits that may be set in a data frame, as they stand in its first byte.
+
+    Raises:
+        EOFError: the stream ends before the frame does.
+        PayloadTooBig: the payload is longer than ``max_size``.
+        ProtocolError: the frame breaks a rule that does not depend on other frames.
+    """
+    data = b""
+    while (parsed := parse_frame(data, mask=mask, max_size=max_size, reserved_bits=reserved_bits)) is None:
+        missing = missing_bytes(data)
+        part = await read(missing)
+        data += part
+        if len(part) < missing:
+            raise EOFError(f"stream ended within a frame, after {len(data)} bytes of it")
+    return parsed[0]
 
 
 def _decode(extension: Any, frame: Any, max_size: int | None) -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from adapters.websockets.framing import Frame, parse_frame
 from wsproto_core import (
     ClientProtocol,
     Close,
@@ -46,7 +47,6 @@ from wsproto_core import (
     State,
     StreamAction,
 )
-from wsproto_core.frames import Frame, parse_frame
 from wsproto_core.handshake.checks import accept_key
 
 DOCS = Path(__file__).parent.parent.parent / "docs"

@@ -154,7 +154,7 @@ def loop_lacks(runtime: Runtime, call: str, names: set[str]) -> set[str]:
         return set()
     import asyncio
 
-    from adapters.asyncio.streams import TCP_OPTIONS
+    from adapters.asyncio.sockets import TCP_OPTIONS
 
     known = inspect.signature(getattr(asyncio.get_running_loop(), call)).parameters
     return names - set(OPTIONS) - set(known) - set(TCP_OPTIONS) - {"proxy_ssl", "proxy_server_hostname"}

@@ -1,4 +1,4 @@
-"""Requests, responses and frames from a stream reader: :mod:`adapters.asyncio.streams`."""
+"""Requests, responses and frames from a stream reader."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from adapters.asyncio.streams import read_frame, read_request, read_response
+from adapters.websockets.framing import Frame
+from adapters.websockets.streams import read_frame, read_request, read_response
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, KEY, TEXT, frame, frame_header, request, response
 from wsproto_core.exceptions import InvalidMessage, PayloadTooBig, ProtocolError, SecurityError
-from wsproto_core.frames import Frame
 
 
 def stream_of(*data: bytes, limit: int = 2**16) -> asyncio.StreamReader:
