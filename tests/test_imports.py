@@ -162,11 +162,11 @@ CODE_LINES = {
 """Every file of the folder counts, and the count is less than this."""
 
 CODE_LINES_TODAY = {
-    "wsproto_core": 6000,
-    "adapters/anyio": 500,
+    "wsproto_core": 6150,
+    "adapters/anyio": 300,
     "adapters/asyncio": 1360,
-    "adapters/threading": 2040,
-    "adapters/trio": 460,
+    "adapters/threading": 1960,
+    "adapters/trio": 300,
 }
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from adapters.shared.connecting import Connecting
+from tests.core.helpers import Clock
 from wsproto_core import ClientProtocol, HandshakeTimeout, Headers, InvalidStatusCode, Response
 from wsproto_core.http.uri import WebSocketURI
-
-from .helpers import Clock
 
 
 def redirect(location: str) -> InvalidStatusCode:

@@ -15,22 +15,7 @@ import pytest
 from adapters.shared.connection import BaseConnection
 from adapters.shared.logs import ConnectionLogger, FrameLog, describe, negotiated, shown
 from adapters.shared.reconnect import AsyncReconnecting
-from wsproto_core import (
-    ClientProtocol,
-    Headers,
-    InvalidState,
-    Protocol,
-    Request,
-    Response,
-    ServerProtocol,
-    Side,
-)
-from wsproto_core.broadcast import Delivery, deliver
-from wsproto_core.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from wsproto_core.options import Logger
-from wsproto_core.prepared import PreparedMessage
-
-from .helpers import (
+from tests.core.helpers import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -50,7 +35,21 @@ from .helpers import (
     sent,
     written,
 )
-from .sample_extensions import Counting, Xor
+from tests.core.sample_extensions import Counting, Xor
+from wsproto_core import (
+    ClientProtocol,
+    Headers,
+    InvalidState,
+    Protocol,
+    Request,
+    Response,
+    ServerProtocol,
+    Side,
+)
+from wsproto_core.broadcast import Delivery, deliver
+from wsproto_core.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from wsproto_core.options import Logger
+from wsproto_core.prepared import PreparedMessage
 
 HOSTILE = "\r\n\x1b[31m\x00\x7f\x9b\u202e\U000e0041\ud800"
 

@@ -103,12 +103,12 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize("handler", GOOD, ids=repr)
+@pytest.mark.parametrize("handler", GOOD)
 def test_functions_that_may_be_awaited(handler: Any) -> None:
     check_async_handler(handler)
 
 
-@pytest.mark.parametrize("handler", PLAIN, ids=repr)
+@pytest.mark.parametrize("handler", PLAIN)
 def test_functions_that_cannot_be_awaited(handler: Any) -> None:
     with pytest.raises(TypeError, match=r"^handler must be a coroutine function: write 'async def' before "):
         check_async_handler(handler)

@@ -21,9 +21,8 @@ from adapters.shared.stream_options import (
     check_tasks,
     complete_tls,
 )
+from tests.core.helpers import Clock
 from wsproto_core.http.uri import parse_uri
-
-from .helpers import Clock
 
 PLAIN, SECURE = parse_uri("ws://example.com/"), parse_uri("wss://example.com/")
 CLIENT_CONTEXT = ssl.create_default_context()

@@ -22,11 +22,10 @@ from adapters.shared.authentication import (
     read_credentials,
     unauthorized,
 )
+from tests.core.helpers import Clock, request, written
 from wsproto_core import Headers, ServerProtocol, State
 from wsproto_core.exceptions import InvalidHeader, InvalidHeaderFormat, InvalidHeaderValue
 from wsproto_core.http.grammar import build_authorization_basic
-
-from .helpers import Clock, request, written
 
 HELLO = ("hello", "iloveyou")
 CHALLENGE = 'Basic realm="my dev server", charset="UTF-8"'

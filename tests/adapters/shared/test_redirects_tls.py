@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from adapters.shared.connecting import Connecting
+from tests.core.helpers import Clock
 from wsproto_core import Headers, InvalidStatusCode, Response
 from wsproto_core.connect.redirects import note_trust, without_certificate
 
-from .helpers import Clock
-
-CERTIFICATES = Path(__file__).parent.parent / "certificates"
+CERTIFICATES = Path(__file__).parent.parent.parent / "certificates"
 CERTIFICATE, KEY = CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key"
 
 

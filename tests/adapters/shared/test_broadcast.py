@@ -7,9 +7,8 @@ from typing import Any
 
 from adapters.shared.asynchronous import AsyncConnection
 from adapters.shared.broadcast import broadcast
+from tests.core.helpers import CLOSE, Frame, close_payload, from_peer, opened_server, parse_frames
 from tests.counting import counting
-
-from .helpers import CLOSE, Frame, close_payload, from_peer, opened_server, parse_frames
 
 LIMIT = 2**10
 

@@ -17,11 +17,10 @@ from werkzeug.exceptions import Gone, HTTPException
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule, Subdomain, Submount
 
 from adapters.shared.routing import Route, Router, make_router
+from tests.core.helpers import Clock
+from tests.core.helpers import request as opening_request
 from wsproto_core import ServerProtocol
 from wsproto_core.http import Headers, Request, Response
-
-from .helpers import Clock
-from .helpers import request as opening_request
 
 HOST = "server.example.com"
 

@@ -1,0 +1,1 @@
+"""What `adapters.shared` does by itself, on no runtime."""
