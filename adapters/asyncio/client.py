@@ -84,6 +84,11 @@ class Connect(Opening[ClientConnection]):
     """
 
     made_by = "connect"
+    opens = ClientConnection
+    usage = (
+        "it is no connection yet: use 'async with connect(...) as websocket:' or "
+        "'websocket = await connect(...)'"
+    )
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         self.uri = self.made_for = parse_uri(uri)

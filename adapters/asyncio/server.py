@@ -271,6 +271,8 @@ class Serve(Opening[Server]):
     """What :func:`serve` returns: awaitable, and an asynchronous context manager."""
 
     made_by = "serve"
+    opens = Server
+    usage = "it is no server yet: use 'async with serve(...) as server:' or 'server = await serve(...)'"
 
     def __init__(
         self,

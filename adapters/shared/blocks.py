@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 from wsproto_core.options import Logger
 
@@ -16,10 +17,22 @@ class Once:
     Attributes:
         made_by: the function that makes it, for the error.
         made_for: the URI that is connected to, or the address that a server listens on.
+        opens: the class of what it opens.
+        usage: a sentence for those who use it as if it was open already.
     """
 
     made_by: str
     made_for: object = ""
+    opens: type = object
+    usage: str = ""
+
+    if not TYPE_CHECKING:
+        # A type checker would allow any attribute.
+        def __getattr__(self, name: str) -> NoReturn:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_") and hasattr(self.opens, name):
+                message += f"; {self.usage}"
+            raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:
         return f"<{self.made_by}({str(self.made_for)!r})>"

@@ -7,6 +7,7 @@ is to be done when the server says to go elsewhere, is decided here.
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Protocol as Interface
 
 from wsproto_core.connect.proxy import Proxy, Tunnel, choose_proxy
 from wsproto_core.connect.redirects import Redirects, note_trust
-from wsproto_core.exceptions import HandshakeTimeout, InvalidStatusCode
+from wsproto_core.exceptions import HandshakeTimeout, InvalidMessage, InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
 from wsproto_core.options import ConnectOptions, head_limits, resolve, split_options
@@ -22,6 +23,11 @@ from wsproto_core.options import ConnectOptions, head_limits, resolve, split_opt
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 
 __all__ = ["Connecting"]
+
+BAD_REQUEST = 400
+
+# Pages of nginx and Go, and of Apache.
+_TLS_WORDS = (b"https", b"ssl-enabled")
 
 
 class _Connection(Interface):
@@ -117,13 +123,41 @@ class Connecting:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Note on an error where to it was that no connection could be opened."""
+        """Add notes to an error: the URI, the proxy and where that is from, and the usual causes."""
         try:
             yield
         except Exception as error:
             through = "" if self.proxy is None else f" through {self.proxy}"
+            if self.proxy is not None and self.proxy.variable is not None:
+                through += f" (from the environment variable {self.proxy.variable})"
             error.add_note(f"while connecting to {self.uri}{through}")
+            causes = self._usual_causes(error)
+            if causes is not None:
+                error.add_note(causes)
             raise
+
+    def _usual_causes(self, error: Exception) -> str | None:
+        """Return a sentence about the usual causes of an error; ``None`` if the error itself names them."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return (
+                "The usual causes: the certificate is signed by an authority that is not trusted here (load "
+                "the authority's certificate into a context: ssl=ssl.create_default_context(cafile=...)), or "
+                f"the certificate is for another name than {self._certificate_names()}."
+            )
+        if isinstance(error, ssl.SSLError):
+            return (
+                "The usual causes: this port does not speak TLS (then the URI begins with ws:), or the peer "
+                "and this client have no version of TLS and no cipher in common."
+            )
+        if not self.uri.secure and _looks_like_tls(error):
+            return "If this port speaks TLS, the URI begins with wss:."
+        return None
+
+    def _certificate_names(self) -> str:
+        names = {"server_hostname": self.server_hostname}
+        if self.proxy is not None and self.proxy.scheme == "https":
+            names["proxy_server_hostname"] = self.proxy_server_hostname
+        return " or ".join(f"{name!r} ({option}=)" for option, name in names.items() if name is not None)
 
     def timed_out(self) -> HandshakeTimeout:
         """Make the exception for a stream that was not opened in time."""
@@ -163,3 +197,16 @@ class Connecting:
             None if self.proxy is None else without_zone(self.proxy.host)
         )
         self.stream_options = stream_options
+
+
+def _looks_like_tls(error: Exception) -> bool:
+    """Whether an answer to a request in plain HTTP looks like that of a server that speaks TLS.
+
+    Such a server answers by an alert of TLS, by the end of the stream, or by a page that says so.
+    """
+    if isinstance(error, InvalidStatusCode):
+        body = b"" if error.response is None else error.response.body.lower()
+        return error.status_code == BAD_REQUEST and any(word in body for word in _TLS_WORDS)
+    if not isinstance(error, InvalidMessage):
+        return False
+    return "looks like TLS" in str(error) or isinstance(error.__cause__, EOFError | ConnectionResetError)

@@ -7,7 +7,7 @@ import socket
 import ssl as ssl_module
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, Generic, NoReturn, TypeVar, Unpack
 
 from adapters.shared.connecting import Connecting
 from adapters.shared.logs import default_logger
@@ -85,6 +85,7 @@ class StructuredConnect(Opening[T], Generic[T]):
     """
 
     made_by = "connect"
+    opens = StructuredClientConnection
 
     create: Callable[..., T]
     tasks_name: str
@@ -100,6 +101,10 @@ class StructuredConnect(Opening[T], Generic[T]):
         Raises:
             InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
         """
+        self.usage = (
+            "it is no connection yet: use 'async with connect(...) as websocket:' or "
+            f"'websocket = await connect(..., {self.tasks_name}={self.tasks_name})'"
+        )
         check_names(StructuredConnectOptions.__annotations__, options)
         check_tasks(self.tasks_name, tasks)
         self.uri = self.made_for = parse_uri(uri)
@@ -140,9 +145,19 @@ class StructuredConnect(Opening[T], Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._given_tasks is None:
-            raise TypeError(f"connect() is to be entered by 'async with', or awaited with {self.tasks_name}=")
+            raise TypeError(
+                f"connect() cannot be awaited without {self.tasks_name}=: use "
+                "'async with connect(...) as websocket:' or "
+                f"'websocket = await connect(..., {self.tasks_name}={self.tasks_name})'"
+            )
         self._begin()
         return self._open(self._given_tasks).__await__()
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(
+            "connect() cannot be iterated over: use 'async with reconnect(...) as connections:' and "
+            "'async for websocket in connections:'"
+        )
 
 
 class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):

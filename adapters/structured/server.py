@@ -263,6 +263,8 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
     """
 
     made_by = "serve"
+    opens = Server
+    usage = "it is no server yet: use 'async with serve(...) as server:'"
 
     create: Callable[..., StructuredServerConnection]
 

@@ -7,7 +7,7 @@ import socket
 import ssl as ssl_module
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Self, Unpack
 
 from adapters.shared.blocks import Once
 from adapters.shared.connecting import Connecting
@@ -78,6 +78,8 @@ class Connect(Once):
     """
 
     made_by = "connect"
+    opens = ClientConnection
+    usage = "it is no connection yet: use 'with connect(...) as websocket:' or 'connect(...)()'"
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         check_names(ThreadingConnectOptions.__annotations__, options)
@@ -124,12 +126,6 @@ class Connect(Once):
     def __iter__(self) -> Iterator[ClientConnection]:
         with Reconnect(self) as connections:
             yield from connections
-
-    def __getattr__(self, name: str) -> NoReturn:
-        message = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if hasattr(ClientConnection, name):
-            message += "; it is no connection yet: use 'with connect(...) as websocket:' or 'connect(...)()'"
-        raise AttributeError(message, name=name, obj=self)
 
 
 class Reconnect(Attempts[ClientConnection]):

@@ -442,3 +442,31 @@ async def test_tls_that_never_comes_has_a_deadline(runtime: Runtime) -> None:
         assert "was closed before the opening handshake was done" in wrong
         assert "caused by SSLError" in wrong
     assert not log.errors()
+
+
+# Uses that lead nowhere
+
+
+async def test_misuse_of_connect(runtime: Runtime) -> None:
+    connecting = runtime.adapter.connect("ws://localhost/")
+    tasks = "nursery" if runtime.adapter.__name__.endswith("trio") else "task_group"
+    usage = (
+        f"use 'async with connect(...) as websocket:' or 'websocket = await connect(..., {tasks}={tasks})'"
+    )
+    with pytest.raises(AttributeError) as missing:
+        connecting.send("hello")
+    assert str(missing.value) == f"'Connect' object has no attribute 'send'; it is no connection yet: {usage}"
+    with pytest.raises(TypeError) as not_awaited:
+        await connecting
+    assert str(not_awaited.value) == f"connect() cannot be awaited without {tasks}=: {usage}"
+    with pytest.raises(TypeError, match=r"use 'async with reconnect\(\.\.\.\) as connections:'"):
+        async for _ in connecting:
+            pass
+
+
+async def test_misuse_of_serve(runtime: Runtime) -> None:
+    serving = runtime.adapter.serve(wait_closed, HOST, 0)
+    with pytest.raises(
+        AttributeError, match=r"it is no server yet: use 'async with serve\(\.\.\.\) as server:'"
+    ):
+        serving.close()

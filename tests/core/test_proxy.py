@@ -270,6 +270,17 @@ def test_socks_proxy(value: str, expected: Proxy) -> None:
     assert proxy_from_environment(WS, {"socks_proxy": value}) == expected
 
 
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [({"all_proxy": "a"}, "all_proxy"), ({"ALL_PROXY": "a"}, "ALL_PROXY"), ({"WS_PROXY": "a"}, "WS_PROXY")],
+)
+def test_variable_that_names_the_proxy(environment: dict[str, str], variable: str) -> None:
+    proxy = proxy_from_environment(WS, environment)
+    assert proxy == Proxy("http", "a", 80)
+    assert proxy.variable == variable
+    assert parse_proxy("a").variable is None
+
+
 def test_white_space_around_a_value() -> None:
     assert proxy_from_environment(WS, {"http_proxy": " http://proxy\n"}) == Proxy("http", "proxy", 80)
     assert proxy_from_environment(WS, {"http_proxy": "http://proxy", "no_proxy": "\t*\n"}) is None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..exceptions import InvalidMessage, InvalidProxy, InvalidProxyMessage, InvalidProxyStatus, SecurityError
 from ..http import Headers, Request
@@ -60,12 +60,14 @@ class Proxy:
         host: lower-case host name, in the ASCII form of IDNA, or IP address, without brackets.
         port: TCP port.
         user_info: ``(username, password)``, if the proxy wants to know.
+        variable: the environment variable that names the proxy; ``None`` if the application did.
     """
 
     scheme: str
     host: str
     port: int
     user_info: tuple[str, str] | None = field(default=None, repr=False)
+    variable: str | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         host = host_in_uri(self.host)
@@ -176,16 +178,18 @@ def proxy_from_environment(uri: WebSocketURI, environment: Mapping[str, str]) ->
         # In a CGI program, it is the Proxy header of a request from anybody.
         variables.pop("HTTP_PROXY", None)
 
-    def value_of(name: str) -> str:
-        return variables.get(name, variables.get(name.upper(), "")).strip()
+    def value_of(name: str) -> tuple[str, str]:
+        variable = name if name in variables else name.upper()
+        return variable, variables.get(variable, "").strip()
 
-    if bypasses_proxy(value_of("no_proxy"), uri.host, uri.port):
+    if bypasses_proxy(value_of("no_proxy")[1], uri.host, uri.port):
         return None
     for name in _VARIABLES[uri.secure]:
-        url = value_of(name)
+        variable, url = value_of(name)
         if url:
             try:
-                return parse_proxy(url, "socks5h" if name == "socks_proxy" else "http")
+                proxy = parse_proxy(url, "socks5h" if name == "socks_proxy" else "http")
+                return replace(proxy, variable=variable)
             except InvalidProxy as error:
                 error.add_note(f"It is in the environment variable {name}, or {name.upper()}.")
                 raise
