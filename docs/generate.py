@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from wsproto_core.options import OPTIONS, USER_AGENT, CommonOptions, ConnectOptions, ServeOptions
+from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
+from wsproto_core.options import USER_AGENT, CommonOptions
 from wsproto_core.states import CLOSE_DEFERRED, PHASES, ClosingTimer, diagram
 from wsproto_core.statistics import Statistics
 
@@ -49,16 +50,20 @@ def phases_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def options_table(declared: type[CommonOptions], base: type[CommonOptions] | None = None) -> str:
+COMMON = [*CommonOptions.__annotations__, "logger"]
+
+
+def options_table(names: Iterable[str]) -> str:
     lines = ["| option | default | unit | |", "|---|---|---|---|"]
-    for name in declared.__annotations__:
-        if base is None or name not in base.__annotations__:
-            option = OPTIONS[name]
-            default = (
-                "library and Python version" if option.default is USER_AGENT else f"`{option.default!r}`"
-            )
-            lines.append(f"| `{name}` | {default} | {option.unit} | {option.documentation} |")
+    for name in names:
+        option = OPTIONS[name]
+        default = "library and Python version" if option.default is USER_AGENT else f"`{option.default!r}`"
+        lines.append(f"| `{name}` | {default} | {option.unit} | {option.documentation} |")
     return "\n".join(lines) + "\n"
+
+
+def _others(declared: type[CommonOptions]) -> list[str]:
+    return [name for name in declared.__annotations__ if name not in COMMON]
 
 
 def statistics_table() -> str:
@@ -92,9 +97,9 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "observability.md": {"statistics": statistics_table},
     "states.md": {"diagram": states_diagram, "phases": phases_table},
     "options.md": {
-        "common": lambda: options_table(CommonOptions),
-        "client": lambda: options_table(ConnectOptions, CommonOptions),
-        "server": lambda: options_table(ServeOptions, CommonOptions),
+        "common": lambda: options_table(COMMON),
+        "client": lambda: options_table(_others(ConnectOptions)),
+        "server": lambda: options_table(_others(ServeOptions)),
     },
 }
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .limits import Pair, Watermarks
+from .limits import MessageLimits, Watermarks
 from .messages import MessageReader
 from .observing import NOBODY, Observer
 from .statistics import Stopwatch
@@ -70,7 +70,6 @@ class Inbox:
         "_demand",
         "_end_waits",
         "_masked",
-        "_max_fragment_size",
         "_max_fragments",
         "_max_queue",
         "_max_size",
@@ -93,7 +92,7 @@ class Inbox:
     def __init__(
         self,
         *,
-        max_size: int | Pair | None,
+        max_size: MessageLimits,
         max_fragments: int | None,
         max_queue: Watermarks,
         read_limit: Watermarks,
@@ -107,7 +106,7 @@ class Inbox:
     ) -> None:
         """
         Args:
-            max_size: bytes in a message, or in a message and in a fragment; ``None`` for no limit.
+            max_size: bytes in a message, and in a fragment.
             max_fragments: fragments in a message: see :class:`~.messages.MessageReader`.
             max_queue: watermarks of the number of messages.
             read_limit: watermarks of their size in bytes.
@@ -121,9 +120,7 @@ class Inbox:
         self.collecting = False
         self.taken = 0
         self.wants_read = True
-        self._max_size, self._max_fragment_size = (
-            max_size if isinstance(max_size, tuple) else (max_size, None)
-        )
+        self._max_size = max_size
         self._max_fragments = max_fragments
         self._masked = masked
         self._control = control
@@ -146,8 +143,8 @@ class Inbox:
         self._reader = MessageReader(
             masked=self._masked,
             control=self._control,
-            max_size=self._max_size,
-            max_fragment_size=self._max_fragment_size,
+            max_size=self._max_size.message,
+            max_fragment_size=self._max_size.fragment,
             max_fragments=self._max_fragments,
             extensions=extensions,
             observer=None if observer is NOBODY else observer,

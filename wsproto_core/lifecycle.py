@@ -18,9 +18,8 @@ from .frames import Opcode, parse_close_frame, serialize_close, shorten_reason
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
-from .limits import watermarks
 from .observing import NOBODY
-from .options import CommonOptions
+from .options import CommonSettings
 from .outbox import Outbox
 from .randomness import random_bytes
 from .states import (
@@ -76,7 +75,7 @@ class Lifecycle:
         side: Side,
         clock: Callable[[], float],
         random: Callable[[int], bytes] | None,
-        options: CommonOptions,
+        settings: CommonSettings,
     ) -> None:
         self.side = side
         self.subprotocol: Subprotocol | None = None
@@ -86,7 +85,7 @@ class Lifecycle:
         self.handshake_error: Exception | None = None
         self._clock = clock
         self._random = random_bytes if random is None else random
-        self._options = options
+        self._settings = settings
         self.has_input = False
         self.has_events = False
         self.writable = True
@@ -96,16 +95,14 @@ class Lifecycle:
         self._bytes_received = 0
         self._messages_sent = 0
         keys = self._random if side is Side.CLIENT else None
-        self._outbox = Outbox(keys, watermarks(options["write_limit"], 4), clock)
-        self._pings = Pings(self._random, options["max_pings"])
-        self._keepalive = Keepalive(
-            self._pings, self._timers, options["ping_interval"], options["ping_timeout"]
-        )
+        self._outbox = Outbox(keys, settings.write_limit, clock)
+        self._pings = Pings(self._random, settings.max_pings)
+        self._keepalive = Keepalive(self._pings, self._timers, settings.ping_interval, settings.ping_timeout)
         self._inbox = Inbox(
-            max_size=options["max_size"],
-            max_fragments=options["max_fragments"],
-            max_queue=watermarks(options["max_queue"], 2),
-            read_limit=watermarks(options["read_limit"], 2),
+            max_size=settings.max_size,
+            max_fragments=settings.max_fragments,
+            max_queue=settings.max_queue,
+            read_limit=settings.read_limit,
             masked=side is Side.SERVER,
             control=self._receive_control,
             on_error=self._receive_error,
@@ -226,7 +223,7 @@ class Lifecycle:
         if closing_timer is ClosingTimer.STOP:
             timers.stop(Timer.CLOSING)
         elif closing_timer is not ClosingTimer.RUN or not timers.is_running(Timer.CLOSING):
-            timeout = self._options["close_timeout"]
+            timeout = self._settings.close_timeout
             if closing_timer is ClosingTimer.START_HALF and timeout is not None:
                 timeout /= 2
             timers.start(Timer.CLOSING, self._clock(), timeout)
@@ -283,10 +280,10 @@ class Lifecycle:
         if late is not None:
             self._notify(Late(timer, late))
         elif timer is Timer.PONG:
-            error = TimeoutError(f"nothing received for {self._options['ping_timeout']} seconds after a ping")
+            error = TimeoutError(f"nothing received for {self._settings.ping_timeout} seconds after a ping")
             self._fail(error, CloseCode.INTERNAL_ERROR, "keepalive ping timeout", remote=True)
         elif timer is Timer.WRITE:
-            error = TimeoutError(f"no progress writing for {self._options['ping_timeout']} seconds")
+            error = TimeoutError(f"no progress writing for {self._settings.ping_timeout} seconds")
             self._set_cause(error, remote=True)
             self._step(Input.STALLED)
         else:
@@ -298,7 +295,7 @@ class Lifecycle:
             self._conclude()
             return
         if self._phase is Phase.CLOSE_SENT:
-            error = TimeoutError(f"no close frame received for {self._options['close_timeout']} seconds")
+            error = TimeoutError(f"no close frame received for {self._settings.close_timeout} seconds")
             self._set_cause(error, remote=True)
         self._step(Input.EXPIRED)
 

@@ -6,7 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["DEFAULT_HEAD_LIMITS", "HeadLimits", "Pair", "Watermarks", "watermarks"]
+__all__ = [
+    "DEFAULT_HEAD_LIMITS",
+    "HeadLimits",
+    "MessageLimits",
+    "Pair",
+    "Watermarks",
+    "message_limits",
+    "watermarks",
+]
 
 Pair: TypeAlias = tuple[int | None, int | None]
 """A high and a low watermark, or the limits of a message and of a fragment, as an option gives them."""
@@ -25,6 +33,23 @@ def watermarks(value: int | Pair | None, divisor: int) -> Watermarks:
     if high is None:
         return Watermarks(math.inf, math.inf)
     return Watermarks(high, high // divisor if low is None else low)
+
+
+class MessageLimits(NamedTuple):
+    """Limits on what is received, in bytes; ``None`` for no limit.
+
+    Attributes:
+        message: the limit on a message.
+        fragment: the limit on a single fragment.
+    """
+
+    message: int | None
+    fragment: int | None
+
+
+def message_limits(value: int | Pair | None) -> MessageLimits:
+    """Return the limits for a value of the option ``max_size``; without a pair, fragments have none."""
+    return MessageLimits(*value) if isinstance(value, tuple) else MessageLimits(value, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,32 @@
-"""Every option, declared once.
+"""The options of a connection: declaration, default, unit, documentation, validation, parsing.
 
-The ``TypedDict`` classes are for type checkers (``**options: Unpack[...]``), the table
-:data:`OPTIONS` is for everything else: default, unit, documentation, validation. A test holds
-the two to the same names. Options are validated when they are given, by :func:`resolve`, before any
-connection is made.
+An option stands in three places, which a test holds to the same names: in a ``TypedDict``, by which
+type checkers know the keyword (``**options: Unpack[ClientOptions]``); in the table :data:`OPTIONS`, by
+which it is checked, parsed and documented; and in a class of settings, whose attribute is the parsed
+value. :func:`resolve` makes the settings of the keywords, once, before any connection is made. All other
+code reads settings, and checks nothing again.
+
+The options of ``connect`` and ``serve`` are declared in :mod:`adapters.shared.options`.
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import logging
-import math
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
-from .checks import check_count, check_function, check_port, check_seconds, check_text
-from .connect.proxy import Proxy, parse_proxy
-from .connect.reconnect import Delays
-from .connect.redirects import MAX_REDIRECTS
+from .checks import check_count, check_function, check_seconds, check_text
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .http import Headers, Response
 from .http.grammar import build_subprotocol
 from .http.headers import HeadersLike
-from .limits import HeadLimits, Pair
+from .limits import HeadLimits, MessageLimits, Pair, Watermarks, message_limits, watermarks
 from .types import Origin, Subprotocol
 from .version import VERSION
 
@@ -33,25 +34,23 @@ __all__ = [
     "OPTIONS",
     "USER_AGENT",
     "ClientOptions",
+    "ClientSettings",
     "CommonOptions",
-    "ConnectOptions",
+    "CommonSettings",
     "NegotiationOptions",
     "Option",
-    "ServeOptions",
     "ServerOptions",
-    "head_limits",
+    "ServerSettings",
+    "parsed_defaults",
     "resolve",
-    "split_options",
     "unknown_option",
 ]
 
 USER_AGENT = f"wsproto-core/{VERSION} Python/{platform.python_version()}"
 """Default of ``user_agent_header`` and ``server_header``."""
 
-Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
 SelectSubprotocol: TypeAlias = Callable[[Sequence[Subprotocol], Sequence[Subprotocol]], Subprotocol | None]
-ProcessRequest: TypeAlias = Callable[[str, Headers], Any]
 ProcessResponse: TypeAlias = Callable[[str, Headers, Response], Response | None]
 OriginLike: TypeAlias = "Origin | str | re.Pattern[str] | None"
 
@@ -74,7 +73,6 @@ class CommonOptions(TypedDict, total=False):
     max_header_bytes: int | None
     compression: Literal["deflate"] | None
     subprotocols: Sequence[Subprotocol] | Sequence[str] | None
-    logger: Logger | None
 
 
 class ClientOptions(CommonOptions, total=False):
@@ -106,43 +104,30 @@ class ServerOptions(CommonOptions, total=False):
     server_header: str | None
 
 
-class ConnectOptions(ClientOptions, total=False):
-    """Options of every adapter's ``connect``; :data:`OPTIONS` documents them."""
-
-    create_protocol: Callable[..., Any] | None
-    host: str | None
-    port: int | None
-    proxy: bool | str | Proxy | None
-    max_redirects: int | None
-    reconnect_delays: Delays | None
-    reconnect_fatal: Callable[[BaseException], bool] | None
-
-
-class ServeOptions(ServerOptions, total=False):
-    """Options of every adapter's ``serve``; :data:`OPTIONS` documents them."""
-
-    create_protocol: Callable[..., Any] | None
-    process_request: ProcessRequest | None
-    max_connections: int | None
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 class Option(NamedTuple):
-    """What there is to know of an option."""
+    """The declaration of an option.
+
+    Attributes:
+        default: the value of an option that is not given.
+        unit: the unit of a number; "" if there is none.
+        documentation: sentences for users.
+        check: raises ``TypeError`` or ``ValueError`` for a value that is not allowed, given the option's
+            name and the value.
+        parse: returns the attribute of the settings for a value that is allowed.
+    """
 
     default: Any
     unit: str
     documentation: str
     check: Callable[[str, Any], None]
+    parse: Callable[[Any], Any] = _unchanged
 
 
 # Validation: each raises TypeError for the wrong type and ValueError for the wrong value.
-
-
-def _delay(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must hold numbers of seconds, not {value!r}")
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must hold numbers of seconds from 0 on, not {value!r}")
 
 
 def _count_or_pair(name: str, value: Any) -> None:
@@ -228,27 +213,6 @@ def _compression(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be 'deflate' or None, not {value!r}")
 
 
-def _proxy(name: str, value: Any) -> None:
-    if value is not None and value is not True and not isinstance(value, str | Proxy):
-        raise TypeError(f"{name} must be True, a URL or None, not {value!r}")
-    if isinstance(value, str):
-        parse_proxy(value)
-
-
-def _delays(name: str, value: Any) -> None:
-    if value is None or callable(value):
-        return
-    if isinstance(value, str | bytes | Iterator) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be an iterable of seconds, a function or None, not {value!r}")
-    for delay in value if isinstance(value, Sequence) else ():
-        _delay(name, delay)
-
-
-def _logger(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, logging.Logger | logging.LoggerAdapter):
-        raise TypeError(f"{name} must be a logging.Logger, a LoggerAdapter or None, not {value!r}")
-
-
 OPTIONS: dict[str, Option] = {
     "open_timeout": Option(
         10,
@@ -289,6 +253,7 @@ OPTIONS: dict[str, Option] = {
         "four times as much at worst for text. With None, a message under construction is subject to "
         "read_limit until somebody asks for it.",
         _count_or_pair,
+        message_limits,
     ),
     "max_queue": Option(
         32,
@@ -296,12 +261,14 @@ OPTIONS: dict[str, Option] = {
         "Received messages that nobody has asked for yet, at which reading stops; it resumes at half of "
         "that, or at the second of a pair.",
         _marks,
+        partial(watermarks, divisor=2),
     ),
     "read_limit": Option(
         2**16,
         "bytes",
         "Like max_queue, but by size: the bytes of the messages, and 64 more for each.",
         _marks,
+        partial(watermarks, divisor=2),
     ),
     "write_limit": Option(
         2**16,
@@ -309,6 +276,7 @@ OPTIONS: dict[str, Option] = {
         "Bytes accepted for sending and not yet written, above which send waits until they are down to a "
         "quarter, or to the second of a pair.",
         _marks,
+        partial(watermarks, divisor=4),
     ),
     "max_fragments": Option(
         16384,
@@ -344,13 +312,6 @@ OPTIONS: dict[str, Option] = {
         "",
         "Subprotocols in order of preference: a client offers them, a server chooses among them.",
         _subprotocols,
-    ),
-    "logger": Option(
-        None,
-        "",
-        "Where openings, closings and errors are logged; None for the logger named wsproto_core.client or "
-        "wsproto_core.server.",
-        _logger,
     ),
     "origin": Option(None, "", "The Origin header that a client sends.", _header_value),
     "origins": Option(
@@ -392,134 +353,181 @@ OPTIONS: dict[str, Option] = {
     "server_header": Option(
         USER_AGENT, "", "The Server header that a server sends; None for none.", _header_value
     ),
-    "create_protocol": Option(
-        None,
-        "",
-        "A class or function that makes the connection object: on a client it is called with the URI, on a "
-        "server with the handler and the server, and with the options as keywords. None for the adapter's "
-        "own.",
-        check_function,
-    ),
-    "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", check_text),
-    "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", check_port),
-    "proxy": Option(
-        True,
-        "",
-        "The proxy to connect through: a URL with the scheme http, https (TLS to the proxy), socks4, "
-        "socks4a, socks5 or socks5h; True for what the environment says (wss_proxy, https_proxy, ..., "
-        "no_proxy); None for none. SOCKS needs the extra named proxy.",
-        _proxy,
-    ),
-    "max_redirects": Option(
-        MAX_REDIRECTS,
-        "redirects",
-        "How many redirects a client follows; 0 for none, None for any number. Credentials and the "
-        "TLS client certificate do not go to another origin, Origin and other extra_headers do; and none "
-        "leads from wss: to ws:.",
-        lambda name, value: check_count(name, value, least=0),
-    ),
-    "reconnect_delays": Option(
-        None,
-        "seconds",
-        "The delays between attempts, when connections are iterated over: an iterable, or a function that "
-        "returns one, begun anew after each success. None for random ones that grow to a minute.",
-        _delays,
-    ),
-    "reconnect_fatal": Option(
-        None,
-        "",
-        "A function that tells whether it is no use to try again after an error, when connections are "
-        "iterated over. None for is_fatal, for which errors of the network, deadlines and the statuses 408, "
-        "425, 429 and 5xx will pass, and all others will not.",
-        check_function,
-    ),
-    "max_connections": Option(
-        None,
-        "connections",
-        "How many connections a server has at most, those in the opening handshake included; a request "
-        "beyond is answered with HTTP status 503 and Retry-After, while the server goes on accepting.",
-        check_count,
-    ),
-    "process_request": Option(
-        None,
-        "",
-        "A function or coroutine function of the request's path and headers that returns None to go on with "
-        "the opening handshake, or the HTTP response to give instead: a Response or a triple of status, "
-        "headers and body. It is cancelled (on threads: left to itself) when open_timeout is over or the "
-        "client has left.",
-        check_function,
-    ),
 }
 
-T = TypeVar("T", bound=CommonOptions | NegotiationOptions)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonSettings:
+    """Parsed options of both sides: all checked, those that were not given at their defaults.
+
+    The attributes are the options of :data:`OPTIONS`; of limits, the parsed form.
+
+    Attributes:
+        given: the options as they were given, by name.
+    """
+
+    table: ClassVar[Mapping[str, Option]] = OPTIONS
+    factory: ClassVar[type | None] = None
+
+    given: Mapping[str, Any]
+    open_timeout: float | None
+    close_timeout: float | None
+    ping_interval: float | None
+    ping_timeout: float | None
+    max_size: MessageLimits
+    max_queue: Watermarks
+    read_limit: Watermarks
+    write_limit: Watermarks
+    max_fragments: int | None
+    max_pings: int | None
+    max_headers: int | None
+    max_header_line: int | None
+    max_header_bytes: int | None
+    compression: Literal["deflate"] | None
+    subprotocols: Sequence[Subprotocol] | Sequence[str] | None
+
+    @property
+    def head_limits(self) -> HeadLimits:
+        """The limits of the opening handshake's request or response."""
+        return HeadLimits(self.max_headers, self.max_header_line, self.max_header_bytes)
 
 
-def resolve(declared: type[T], given: Mapping[str, Any]) -> T:
-    """Check options and add the defaults of those that are not given.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings(CommonSettings):
+    """Parsed options of a client; see :class:`CommonSettings`."""
+
+    factory: ClassVar[type | None] = ClientExtensionFactory
+
+    origin: Origin | str | None
+    extensions: Sequence[ClientExtensionFactory] | None
+    extra_headers: HeadersLike | None
+    user_agent_header: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings(CommonSettings):
+    """Parsed options of a server; see :class:`CommonSettings`."""
+
+    factory: ClassVar[type | None] = ServerExtensionFactory
+
+    origins: Sequence[OriginLike] | None
+    extensions: Sequence[ServerExtensionFactory] | None
+    extra_headers: ExtraResponseHeaders | None
+    process_response: ProcessResponse | None
+    select_subprotocol: SelectSubprotocol | None
+    server_header: str | None
+
+
+SettingsT = TypeVar("SettingsT", bound=CommonSettings)
+
+
+_DEFAULTS: dict[type[CommonSettings], Mapping[str, Any]] = {}
+
+
+def parsed_defaults(kind: type[CommonSettings]) -> Mapping[str, Any]:
+    """Return the options that a class of settings has, by name, with their parsed defaults."""
+    if kind not in _DEFAULTS:
+        options = {field.name: kind.table[field.name] for field in fields(kind) if field.name != "given"}
+        _DEFAULTS[kind] = {name: option.parse(option.default) for name, option in options.items()}
+    return _DEFAULTS[kind]
+
+
+def resolve(
+    kind: type[SettingsT],
+    given: Mapping[str, Any],
+    settings: SettingsT | None = None,
+    names: Collection[str] | None = None,
+) -> SettingsT:
+    """Check and parse options.
 
     Args:
-        declared: the ``TypedDict`` whose options are known.
+        kind: the class of the settings.
         given: options by name.
+        settings: options that were parsed before: those that are not given stay as they are there.
+            ``None`` for the defaults.
+        names: the options that may be given; ``None`` for all options of ``kind``.
+
+    Returns:
+        The settings.
 
     Raises:
         TypeError: an option is not known, or its value has the wrong type; the message names it.
         ValueError: a value is not allowed; the message names the option.
     """
-    names = declared.__annotations__
+    if settings is not None and not given:
+        return settings
+    defaults = parsed_defaults(kind)
+    known = defaults if names is None else names
+    parsed: dict[str, Any] = {}
     for name, value in given.items():
-        if name not in names:
-            raise TypeError(unknown_option(name, names))
-        OPTIONS[name].check(name, value)
-    _check_side(names, given.get("extensions"))
-    return cast(T, {name: given[name] if name in given else OPTIONS[name].default for name in names})
+        if name not in known:
+            raise TypeError(unknown_option(name, known))
+        option = kind.table[name]
+        option.check(name, value)
+        parsed[name] = option.parse(value)
+    _check_side(kind.factory, given.get("extensions"))
+    if settings is None:
+        return kind(given=MappingProxyType(dict(given)), **{**defaults, **parsed})
+    return replace(settings, given=MappingProxyType({**settings.given, **given}), **parsed)
 
 
-def _check_side(names: Mapping[str, Any], factories: Sequence[object] | None) -> None:
-    """Refuse the factories of the other side. One class may be for both."""
-    client = "origin" in names
-    side, wanted = ("client", ClientExtensionFactory) if client else ("server", ServerExtensionFactory)
+def _check_side(wanted: type | None, factories: Sequence[object] | None) -> None:
+    """Refuse the extension factories of the other side. One class may be for both."""
     for factory in factories or ():
-        if not isinstance(factory, wanted):
+        if wanted is not None and not isinstance(factory, wanted):
+            side = "client" if wanted is ClientExtensionFactory else "server"
             raise TypeError(f"extensions of a {side} must be {wanted.__name__} objects, not {factory!r}")
 
 
-def split_options(
-    declared: type[CommonOptions], given: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell our options, which are checked, from the others, which may be those of a runtime's call.
-
-    Raises:
-        TypeError, ValueError: see :func:`resolve`.
-    """
-    names = declared.__annotations__
-    ours = {name: value for name, value in given.items() if name in names}
-    theirs = {name: value for name, value in given.items() if name not in names}
-    resolve(declared, ours)
-    return ours, theirs
-
-
-_ELSEWHERE = {
-    "additional_headers": "extra_headers",
-    "create_connection": "create_protocol",
-    "header": "extra_headers",
-    "heartbeat": "ping_interval",
-    "klass": "create_protocol",
-    "max_message_size": "max_size",
-    "process_exception": "reconnect_fatal",
-    "protocols": "subprotocols",
-    "ssl_context": "ssl",
-    "timeout": "open_timeout",
+_OTHER_NAMES = {
+    "additional_headers": ("extra_headers",),
+    "close_code_timeout": ("close_timeout",),
+    "compress": ("compression",),
+    "compression_options": ("compression", "extensions"),
+    "connect_timeout": ("open_timeout",),
+    "context": ("ssl",),
+    "cookie": ("extra_headers",),
+    "create_connection": ("create_protocol",),
+    "disconnect_timeout": ("close_timeout",),
+    "handshake_timeout": ("open_timeout",),
+    "header": ("extra_headers",),
+    "headers": ("extra_headers",),
+    "heartbeat": ("ping_interval",),
+    "http_proxy": ("proxy",),
+    "keepalive": ("ping_interval",),
+    "klass": ("create_protocol",),
+    "max_message_size": ("max_size",),
+    "max_msg_size": ("max_size",),
+    "max_payload": ("max_size",),
+    "message_queue_size": ("max_queue",),
+    "origin": ("origins",),
+    "origins": ("origin",),
+    "per_message_deflate": ("compression",),
+    "process_exception": ("reconnect_fatal",),
+    "protocols": ("subprotocols",),
+    "queue_size": ("max_queue",),
+    "receive_buffer_size": ("read_limit",),
+    "server_name": ("server_hostname",),
+    "sockopt": ("sock",),
+    "ssl_context": ("ssl",),
+    "sslopt": ("ssl",),
+    "subprotocol": ("subprotocols",),
+    "timeout": ("open_timeout",),
+    "user_agent": ("user_agent_header",),
+    "verify_ssl": ("ssl",),
 }
-"""Names that options have in other libraries, which spelling does not tell."""
+"""Names that options have in other libraries, and their names here, which spelling does not tell."""
 
 
-def unknown_option(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """Return an error message for a keyword argument that nobody knows."""
-    here = _ELSEWHERE.get(name)
-    similar = [here] if here in known else difflib.get_close_matches(name, known, n=1)
+def unknown_option(name: str, known: Collection[str]) -> str:
+    """Return the error message for a keyword argument that a call does not have.
+
+    Args:
+        name: the keyword argument.
+        known: the options that the call has; only these are suggested.
+    """
+    if name in _OTHER_NAMES:
+        similar = [here for here in _OTHER_NAMES[name] if here in known]
+    else:
+        similar = difflib.get_close_matches(name, known, n=1)
     return f"unexpected keyword argument {name!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")
-
-
-def head_limits(options: CommonOptions) -> HeadLimits:
-    """Return the limits on the opening handshake's request or response."""
-    return HeadLimits(options["max_headers"], options["max_header_line"], options["max_header_bytes"])

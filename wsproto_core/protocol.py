@@ -18,7 +18,7 @@ from .extensions.base import Extension
 from .frames import Opcode, control_payload, serialize_close
 from .lifecycle import Lifecycle
 from .observing import Observer
-from .options import CommonOptions, resolve
+from .options import CommonOptions, CommonSettings, resolve
 from .prepared import Message
 from .states import (
     CLOSE_DEFERRED,
@@ -79,6 +79,7 @@ class Protocol(Lifecycle):
         random: Callable[[int], bytes] | None = None,
         extensions: Sequence[Extension] = (),
         subprotocol: Subprotocol | None = None,
+        settings: CommonSettings | None = None,
         **options: Unpack[CommonOptions],
     ) -> None:
         """
@@ -88,13 +89,14 @@ class Protocol(Lifecycle):
             random: a strong source of bytes (RFC 6455 section 10.3), given their number; ``None``
                 for ``os.urandom``, drawn in batches.
             extensions, subprotocol: what was negotiated, in order.
+            settings: options that were parsed before, by :func:`.resolve`; ``None`` for the defaults.
             options: see :data:`~.options.OPTIONS`.
 
         Raises:
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed.
         """
-        super().__init__(side, clock, random, resolve(CommonOptions, options))
+        super().__init__(side, clock, random, resolve(CommonSettings, options, settings))
         self._open(extensions, subprotocol)
 
     def observe(self, observer: Observer) -> None:
@@ -367,6 +369,6 @@ class Protocol(Lifecycle):
         """
         if self._outbox.unwritten and self._phase is OPEN and not self._write_timed:
             # Most bytes are written before anybody asks for a deadline, so that this one is rare.
-            self._timers.start(Timer.WRITE, self._clock(), self._options["ping_timeout"])
+            self._timers.start(Timer.WRITE, self._clock(), self._settings.ping_timeout)
             self._write_timed = True
         return self._timers.next()

@@ -10,14 +10,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Unpack
 
-from adapters.shared.connecting import Connecting
+from adapters.shared.connecting import Connecting, Target
+from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.stream_options import check_call, check_path, check_reconnect
 from adapters.shared.tls import client_context
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri
-from wsproto_core.options import ClientOptions, ConnectOptions, split_options
+from wsproto_core.options import resolve
 from wsproto_core.types import SocketPath, State
 
 from .connection import Connection, clock
@@ -53,16 +54,22 @@ class ClientConnection(Connection):
 
     protocol: ClientProtocol
 
-    def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        *,
+        settings: ConnectSettings | None = None,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
         """
         Args:
             uri: a WebSocket URI.
-            options: see :data:`wsproto_core.OPTIONS`.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
         """
         loop = asyncio.get_running_loop()
-        ours, _ = split_options(ClientOptions, options)
-        protocol = ClientProtocol(uri, clock=clock(loop), **ours)
-        super().__init__(protocol, options.get("logger"), loop)
+        settings = resolve(ConnectSettings, options, settings)
+        super().__init__(ClientProtocol(uri, clock=clock(loop), settings=settings), settings.logger, loop)
 
     async def _wait_opened(self) -> None:
         """Wait until the opening handshake is done.
@@ -91,13 +98,12 @@ class Connect(Opening[ClientConnection]):
     )
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
-        self.uri = self.made_for = parse_uri(uri)
-        self.options = options if path is None else {"path": path, **options}
-        self._create = options.get("create_protocol") or ClientConnection
+        self.made_for = parse_uri(uri)
         self._call_name = "create_connection" if path is None else "create_unix_connection"
         # To refuse, before anything is done, what they would refuse then.
         self._find_call(options)
-        Connecting(self.uri, self.options, clock=float, environment=os.environ)
+        self._target = Target(self.made_for, options, path)
+        Connecting(self._target, clock=float, environment=os.environ)
 
     def _find_call(self, options: Mapping[str, Any]) -> Callable[..., Any]:
         """Return the event loop's call, which must know the options that are not ours."""
@@ -105,15 +111,15 @@ class Connect(Opening[ClientConnection]):
         ours = (*ConnectOptions.__annotations__, "proxy_ssl", "proxy_server_hostname")
         if self._call_name == "create_connection":
             ours += TCP_OPTIONS
-        check_call(call, {name: value for name, value in options.items() if name not in ours})
+        check_call(call, ours, options)
         return call
 
     async def _open(self) -> ClientConnection:
         loop = running_loop()
-        connecting = Connecting(self.uri, self.options, clock=clock(loop), environment=os.environ)
+        connecting = Connecting(self._target, clock=clock(loop), environment=os.environ)
         with connecting.noting():
             while True:
-                connection: ClientConnection = connecting.create(self._create)
+                connection: ClientConnection = connecting.create(ClientConnection)
                 try:
                     async with asyncio.timeout_at(connecting.deadline) as timeout:
                         await self._open_stream(connecting, connection)
@@ -149,9 +155,10 @@ class Connect(Opening[ClientConnection]):
                 yield connection
 
     def reconnecting(self) -> Reconnect:
-        check_reconnect(self.options)
+        target = self._target
+        check_reconnect(target.stream_options)
         return Reconnect(
-            str(self.uri), self._open, sleep=asyncio.sleep, clock=time.monotonic, options=self.options
+            str(target.uri), self._open, sleep=asyncio.sleep, clock=time.monotonic, settings=target.settings
         )
 
 

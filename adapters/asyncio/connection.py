@@ -20,11 +20,11 @@ from weakref import WeakKeyDictionary
 
 from adapters.shared.asynchronous import CALL, TURN, AsyncConnection
 from adapters.shared.logs import describe
+from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket, read_now
 from adapters.shared.tls import TLSInfo, tls_info
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
-from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, Data, State, StreamAction
 

@@ -17,11 +17,12 @@ from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from adapters.shared.logs import log_failure
+from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
 from wsproto_core.handshake.server import ServerProtocol
-from wsproto_core.options import Logger, ServeOptions, ServerOptions, split_options
+from wsproto_core.options import parsed_defaults, resolve
 from wsproto_core.types import SocketPath
 
 from .connection import Connection, clock
@@ -66,18 +67,26 @@ class ServerConnection(Connection, AsyncServerConnection):
 
     server: Server
 
-    def __init__(self, handler: Handler, server: Server, **options: Unpack[ServeOptions]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        server: Server,
+        *,
+        settings: ServeSettings | None = None,
+        **options: Unpack[ServeOptions],
+    ) -> None:
         """
         Args:
             handler: what :func:`serve` was given.
             server: the server that this connection belongs to.
-            options: see :data:`wsproto_core.OPTIONS`.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
         """
         loop = asyncio.get_running_loop()
-        ours, _ = split_options(ServerOptions, options)
-        protocol = ServerProtocol(clock=clock(loop), date=time.time, **ours)
-        super().__init__(protocol, options.get("logger"), loop)
-        self._serve_for(handler, server, options)
+        settings = resolve(ServeSettings, options, settings)
+        protocol = ServerProtocol(clock=clock(loop), date=time.time, settings=settings)
+        super().__init__(protocol, settings.logger, loop)
+        self._serve_for(handler, server, settings)
         self._task: asyncio.Task[None] | None = None
         self._stream_lost = False
 
@@ -284,10 +293,9 @@ class Serve(Opening[Server]):
     ) -> None:
         check_async_handler(handler)
         self._handler = handler
-        self._options, self._listener_options = split_options(ServeOptions, options)
-        self._create_protocol = self._options.pop("create_protocol", None) or ServerConnection
+        self._settings, self._listener_options = split_options(ServeSettings, options)
         self._call_name = "create_server" if path is None else "create_unix_server"
-        check_call(loop_call(self._call_name), self._listener_options)
+        check_call(loop_call(self._call_name), parsed_defaults(ServeSettings), self._listener_options)
         self._path = check_serve(host, port, path, self._listener_options)
         self.made_for = self._path or self._listener_options.get("sock") or f"{host or '*'}:{port}"
         if path is None:
@@ -295,11 +303,11 @@ class Serve(Opening[Server]):
         self._server = self._make_server(handler)
 
     def _make_server(self, handler: Handler) -> Server:
-        return Server(handler, self._options.get("logger"))
+        return Server(handler, self._settings.logger)
 
     async def _open(self) -> Server:
         call = loop_call(self._call_name)
-        check_call(call, self._listener_options)
+        check_call(call, parsed_defaults(ServeSettings), self._listener_options)
         server = self._server
         options = dict(self._listener_options)
         context = options.pop("ssl", None)
@@ -325,7 +333,7 @@ class Serve(Opening[Server]):
         """Return what takes a stream that was accepted."""
         server = self._server
         # Event loops do not log what goes wrong there, or pause.
-        connection = server._make(self._create_protocol, self._handler, self._options)
+        connection = server._make(ServerConnection, self._handler, self._settings)
         if connection is None:
             return Refusal()
         protocol: asyncio.BaseProtocol = connection

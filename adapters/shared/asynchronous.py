@@ -23,12 +23,12 @@ from typing import Protocol as Interface
 from wsproto_core.decoding import PieceConverter, check_decode, convert_message
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
-from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .blocks import keep_exception
 from .connection import DATA_TYPES, BaseConnection, PongResult, Sendable, fragments_of, payload_size
+from .options import Logger
 from .waiting import Line, Waiters
 
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
-from wsproto_core.options import Logger
+from .options import Logger
 
 __all__ = ["Once", "keep_exception"]
 

@@ -18,11 +18,12 @@ from wsproto_core.connect.redirects import Redirects, note_trust
 from wsproto_core.exceptions import HandshakeTimeout, InvalidMessage, InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
-from wsproto_core.options import ConnectOptions, head_limits, resolve, split_options
+from wsproto_core.options import resolve
 
+from .options import ConnectSettings, connection_options, split_options
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 
-__all__ = ["Connecting"]
+__all__ = ["Connecting", "Target"]
 
 BAD_REQUEST = 400
 
@@ -39,12 +40,42 @@ class _Connection(Interface):
 T = TypeVar("T", bound=_Connection)
 
 
+class Target:
+    """The arguments of ``connect``, parsed and checked once, before any connection is made.
+
+    Attributes:
+        uri: the URI.
+        settings: the options of :class:`.ConnectSettings`.
+        stream_options: the other options: those of the runtime's call, with ``path`` for a Unix socket.
+        fixed: the option that says where the stream leads to, whatever the URI says; ``None`` if none does.
+    """
+
+    def __init__(self, uri: str | WebSocketURI, options: Mapping[str, Any], path: str | None = None) -> None:
+        """
+        Args:
+            uri: the URI.
+            options: the options that the application gave.
+            path: the path of a Unix socket; ``None`` for TCP.
+
+        Raises:
+            InvalidURI: the URI is not valid.
+            InvalidProxy: the proxy's URL is not valid.
+            TypeError, ValueError: an option is not allowed, or contradicts another.
+        """
+        self.settings, self.stream_options = split_options(ConnectSettings, options)
+        if path is not None:
+            self.stream_options["path"] = path
+        self.uri = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
+        self.fixed = check_connect(self.uri, {**self.settings.given, **self.stream_options})
+        note_trust(self.stream_options.get("ssl"))
+
+
 class Connecting:
     """One opening of a connection. Whoever connects does this::
 
-        connecting = Connecting(uri, options, clock=clock, environment=os.environ)
+        connecting = Connecting(Target(uri, options), clock=clock, environment=os.environ)
         while True:
-            connection = connecting.create(factory)
+            connection = connecting.create(ClientConnection)
             try:
                 return connect_once(connecting, connection)
             except InvalidStatusCode as error:
@@ -52,7 +83,7 @@ class Connecting:
 
     Attributes:
         uri: what to connect to now.
-        options: the options of the connection.
+        settings: the options for the connection.
         stream_options: those of the runtime's call, without the ones that are attributes here.
         host, port: where TCP has to lead to in the end, directly or through the proxy.
         proxy: the proxy to go through, or ``None``.
@@ -65,35 +96,26 @@ class Connecting:
 
     def __init__(
         self,
-        uri: str | WebSocketURI,
-        options: Mapping[str, Any],
+        target: Target,
         *,
         clock: Callable[[], float],
         environment: Mapping[str, str],
     ) -> None:
         """
         Args:
-            uri: what the application wants to connect to.
-            options: what it gave: ours, and those of the runtime's call, ``path`` among them for a
-                Unix socket.
+            target: the arguments of ``connect``.
             clock: returns the time in seconds.
             environment: the environment variables, for the proxy.
 
         Raises:
-            InvalidURI: the URI is not valid.
-            InvalidProxy: the proxy's URL is not valid.
-            TypeError, ValueError: an option is not allowed, or contradicts another.
+            InvalidProxy: the proxy's URL in the environment is not valid.
+            ValueError: the proxy contradicts an option.
         """
-        self._given = dict(options)
+        self._target = target
         self._clock = clock
         self._environment = environment
-        ours, _ = split_options(ConnectOptions, options)
-        settings = resolve(ConnectOptions, ours)
-        first = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
-        self._fixed = check_connect(first, options)
-        note_trust(options.get("ssl"))
-        self._redirects = Redirects(first, settings["max_redirects"], fixed=self._fixed)
-        self._timeout = settings["open_timeout"]
+        self._redirects = Redirects(target.uri, target.settings.max_redirects, fixed=target.fixed)
+        self._timeout = target.settings.open_timeout
         self.deadline = None if self._timeout is None else clock() + self._timeout
         self._prepare()
 
@@ -109,13 +131,18 @@ class Connecting:
         if self.deadline is not None and self._clock() >= self.deadline:
             raise self.timed_out() from error
 
-    def create(self, factory: Callable[..., T]) -> T:
-        """Make the connection object for what is to be connected to now.
+    def create(self, connection_class: Callable[..., T]) -> T:
+        """Make the connection object for the server that is connected to now.
 
         Args:
-            factory: returns it, given the URI and the options.
+            connection_class: the adapter's, in which the option ``create_protocol`` takes its place.
         """
-        connection = factory(self.uri, **self.options)
+        create = self.settings.create_protocol
+        connection: T
+        if create is None:
+            connection = connection_class(self.uri, settings=self.settings)
+        else:
+            connection = create(self.uri, **connection_options(self.settings))
         if self.deadline is not None:
             # A part of the time may be spent already.
             connection.protocol.open_by(self.deadline)
@@ -166,25 +193,27 @@ class Connecting:
     def tunnel(self) -> Tunnel:
         """Begin to ask the proxy, which speaks HTTP, for a tunnel."""
         assert self.proxy is not None
-        settings = resolve(ConnectOptions, self.options)
         return Tunnel(
             self.proxy,
             dataclasses.replace(self.uri, host=self.host, port=self.port),
-            user_agent_header=settings["user_agent_header"],
-            limits=head_limits(settings),
+            user_agent_header=self.settings.user_agent_header,
+            limits=self.settings.head_limits,
         )
 
     def _prepare(self) -> None:
         self.uri = self._redirects.uri
-        self.options, stream_options = split_options(ConnectOptions, self._redirects.options(self._given))
-        self.host: str = self.options.pop("host", None) or self.uri.host
-        self.port: int = self.options.pop("port", None) or self.uri.port
-        for name in ("create_protocol", "max_redirects", "reconnect_delays", "reconnect_fatal"):
-            self.options.pop(name, None)
+        target = self._target
+        # Some of the options are not for another origin.
+        stream_options = dict(self._redirects.options(target.stream_options))
+        headers = {"extra_headers": target.settings.extra_headers}
+        fewer = self._redirects.options(headers)
+        self.settings = resolve(ConnectSettings, {} if fewer is headers else fewer, target.settings)
+        self.host: str = self.settings.host or self.uri.host
+        self.port: int = self.settings.port or self.uri.port
         destination = dataclasses.replace(self.uri, host=self.host, port=self.port)
-        by_stream = self._fixed if self._fixed in GIVEN_STREAMS else None
+        by_stream = target.fixed if target.fixed in GIVEN_STREAMS else None
         self.proxy: Proxy | None = choose_proxy(
-            self.options.pop("proxy", True), destination, self._environment, fixed=by_stream
+            self.settings.proxy, destination, self._environment, fixed=by_stream
         )
         if self.proxy is not None:
             self.host = without_zone(self.host)

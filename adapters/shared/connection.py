@@ -18,13 +18,13 @@ from wsproto_core.events import Close, Event, Failure, Late, Pong, Request, Resp
 from wsproto_core.exceptions import ConcurrencyError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.http import Headers
-from wsproto_core.options import Logger
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.protocol import Protocol
 from wsproto_core.statistics import Statistics
 from wsproto_core.types import BytesLike, State, Subprotocol
 
 from .logs import ConnectionLogger, FrameLog, default_logger, describe, describe_end, negotiated, shown
+from .options import Logger
 from .sockets import show_address
 
 __all__ = [

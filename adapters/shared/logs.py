@@ -17,8 +17,9 @@ from wsproto_core.extensions.base import Extension
 from wsproto_core.frames import FIN, RESERVED_BITS, RSV1, RSV2, RSV3, Opcode
 from wsproto_core.http import Headers, Request, Response
 from wsproto_core.observing import Excerpt, Observer
-from wsproto_core.options import Logger
 from wsproto_core.types import Close, Side
+
+from .options import Logger
 
 if TYPE_CHECKING:
     from .connection import BaseConnection

@@ -8,12 +8,12 @@ from typing import Any, Generic, Self, TypeVar
 
 from wsproto_core.connect.reconnect import ReconnectPolicy
 from wsproto_core.exceptions import ConcurrencyError
-from wsproto_core.options import Logger
 from wsproto_core.types import Side
 
 from .asynchronous import AsyncConnection
 from .blocks import Once
 from .logs import default_logger, describe, shown
+from .options import ConnectSettings, Logger
 
 __all__ = ["AsyncReconnecting", "Attempts"]
 
@@ -34,18 +34,18 @@ class Attempts(Once, Generic[T]):
 
     made_by = "reconnect"
 
-    def __init__(self, uri: str, *, clock: Callable[[], float], options: Any) -> None:
+    def __init__(self, uri: str, *, clock: Callable[[], float], settings: ConnectSettings) -> None:
         """
         Args:
             uri: what is connected to, for the log.
             clock: returns the time in seconds.
-            options: the application's: ``reconnect_delays``, ``reconnect_fatal`` and ``logger``.
+            settings: the options; ``reconnect_delays``, ``reconnect_fatal`` and ``logger`` are for this.
         """
         self.connection: T | None = None
         self.made_for = uri
         self._clock = clock
-        self._policy = ReconnectPolicy(options.get("reconnect_delays"), fatal=options.get("reconnect_fatal"))
-        self._logger: Logger = options.get("logger") or default_logger(Side.CLIENT)
+        self._policy = ReconnectPolicy(settings.reconnect_delays, fatal=settings.reconnect_fatal)
+        self._logger: Logger = settings.logger or default_logger(Side.CLIENT)
         self._opened_at = 0.0
         self._opening = False
 
@@ -103,7 +103,7 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
         *,
         sleep: Callable[[float], Awaitable[object]],
         clock: Callable[[], float],
-        options: Any,
+        settings: ConnectSettings,
     ) -> None:
         """
         Args:
@@ -111,9 +111,9 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
             connect: opens a connection.
             sleep: waits for some seconds.
             clock: returns the time in seconds.
-            options: see :class:`Attempts`.
+            settings: see :class:`Attempts`.
         """
-        super().__init__(uri, clock=clock, options=options)
+        super().__init__(uri, clock=clock, settings=settings)
         self._connect = connect
         self._sleep = sleep
 

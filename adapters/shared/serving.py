@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
 from wsproto_core.events import Request
@@ -18,13 +18,13 @@ from wsproto_core.frames import serialize_close
 from wsproto_core.handshake.checks import select_subprotocol
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.http import Headers, Response
-from wsproto_core.options import Logger, ServeOptions
 from wsproto_core.types import CloseCode, Side, State, Subprotocol
 
 from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .handlers import Handler, takes_path
 from .logs import default_logger, describe, log_failure
+from .options import Logger, ServeSettings, connection_options
 from .routing import Route, Router
 from .sockets import show_address
 
@@ -91,10 +91,16 @@ class BaseServer:
         """The connections there are, in any state: a set of one's own, which does not change."""
         return set(self._connections)
 
-    def _make(self, create: Callable[..., Any], handler: Handler, options: Mapping[str, Any]) -> Any | None:
+    def _make(
+        self, connection_class: Callable[..., Any], handler: Handler, settings: ServeSettings
+    ) -> Any | None:
         """Make the connection for a stream that was accepted; ``None`` if that fails, which is logged."""
         try:
-            connection = create(handler, self, **options)
+            create = settings.create_protocol
+            if create is None:
+                connection = connection_class(handler, self, settings=settings)
+            else:
+                connection = create(handler, self, **connection_options(settings))
             if not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
         except Exception:
@@ -187,11 +193,11 @@ class BaseServerConnection(BaseConnection, ABC):
     _has_place = False  # whether it counts against max_connections
     route: Route | None = None
 
-    def _serve_for(self, handler: Handler, server: BaseServer, options: ServeOptions) -> None:
+    def _serve_for(self, handler: Handler, server: BaseServer, settings: ServeSettings) -> None:
         self.handler = handler
         self.server = server
-        self._process_request = options.get("process_request")
-        self._max_connections = options.get("max_connections")
+        self._process_request = settings.process_request
+        self._max_connections = settings.max_connections
 
     # There is a request in hooks and handlers, and so the types do not say None.
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 from wsproto_core.checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
 from wsproto_core.connect.proxy import Proxy, parse_proxy
 from wsproto_core.http.uri import WebSocketURI, without_zone
-from wsproto_core.options import OPTIONS, unknown_option
+from wsproto_core.options import unknown_option
 from wsproto_core.types import SocketPath
 
 __all__ = [
@@ -161,27 +161,37 @@ STREAM_OPTIONS: dict[str, Callable[[str, Any], None]] = {
 # Names
 
 
-def check_call(call: Callable[..., Any], given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that neither this library nor a runtime's call knows.
+def check_call(call: Callable[..., Any], ours: Iterable[str], given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that neither this library nor a runtime's call has.
+
+    Args:
+        call: the runtime's.
+        ours: the names of this library's options.
+        given: the arguments, by name.
 
     Raises:
         TypeError: there is one.
     """
     others = ("self", "protocol_factory", "path")
-    check_names([name for name in inspect.signature(call).parameters if name not in others], given)
+    theirs = [name for name in inspect.signature(call).parameters if name not in others]
+    check_names([*theirs, *ours], given)
 
 
 def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
     """Refuse keyword arguments that are not known.
 
+    Args:
+        known: the names that are.
+        given: the arguments, by name.
+
     Raises:
         TypeError: there is one.
     """
+    names = list(known)
     for name in given:
-        if name not in known:
-            # It may be an option of the other side, of which this side has another name.
-            ours = [option for option in OPTIONS if option != name]
-            raise TypeError(unknown_option(name, [*known, *ours]))
+        if name not in names:
+            hint = "; leave it out: no event loop has to be given" if name == "loop" else ""
+            raise TypeError(unknown_option(name, names) + hint)
 
 
 # Contradictions

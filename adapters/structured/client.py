@@ -9,14 +9,15 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar, Unpack
 
-from adapters.shared.connecting import Connecting
+from adapters.shared.connecting import Connecting, Target
 from adapters.shared.logs import default_logger
+from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.stream_options import check_names, check_reconnect, check_tasks
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
-from wsproto_core.http.uri import WebSocketURI, parse_uri
-from wsproto_core.options import ClientOptions, ConnectOptions, split_options
+from wsproto_core.http.uri import WebSocketURI
+from wsproto_core.options import resolve
 from wsproto_core.types import Side, State
 
 from .connection import StructuredConnection
@@ -52,15 +53,22 @@ class StructuredClientConnection(StructuredConnection):
 
     protocol: ClientProtocol
 
-    def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        *,
+        settings: ConnectSettings | None = None,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
         """
         Args:
             uri: a WebSocket URI.
-            options: see :data:`wsproto_core.OPTIONS`.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
         """
-        ours, _ = split_options(ClientOptions, options)
-        protocol = ClientProtocol(uri, clock=self.runtime.get_clock(), **ours)
-        super().__init__(protocol, options.get("logger"))
+        settings = resolve(ConnectSettings, options, settings)
+        protocol = ClientProtocol(uri, clock=self.runtime.get_clock(), settings=settings)
+        super().__init__(protocol, settings.logger)
 
     async def _wait_opened(self) -> None:
         """Wait until the opening handshake is done.
@@ -107,19 +115,18 @@ class StructuredConnect(Opening[T], Generic[T]):
         )
         check_names(StructuredConnectOptions.__annotations__, options)
         check_tasks(self.tasks_name, tasks)
-        self.uri = self.made_for = parse_uri(uri)
-        self.options = options if path is None else {"path": path, **options}
-        self._create: Callable[..., T] = options.get("create_protocol") or self.create
+        self._target = Target(uri, options, path)
+        self.made_for = self._target.uri
         self._given_tasks = tasks
-        self.logger = options.get("logger") or default_logger(Side.CLIENT)
+        self.logger = self._target.settings.logger or default_logger(Side.CLIENT)
         # To refuse, before there is an event loop, what it would refuse.
-        Connecting(self.uri, self.options, clock=float, environment=self.runtime.environment)
+        Connecting(self._target, clock=float, environment=self.runtime.environment)
         if options.get("stream") is not None:
             self.runtime.check_stream(options["stream"])
 
     async def _open(self, tasks: Tasks) -> T:
         connecting = Connecting(
-            self.uri, self.options, clock=self.runtime.get_clock(), environment=self.runtime.environment
+            self._target, clock=self.runtime.get_clock(), environment=self.runtime.environment
         )
         with connecting.noting():
             while True:
@@ -129,7 +136,7 @@ class StructuredConnect(Opening[T], Generic[T]):
                     connecting.follow(error)
 
     async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
-        connection = connecting.create(self._create)
+        connection = connecting.create(self.create)
         transport: Transport | None = None
         with self.runtime.open_scope(math.inf if connecting.deadline is None else connecting.deadline):
             transport = await open_transport(self.runtime, connecting)
@@ -166,18 +173,18 @@ class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
     made_by = "reconnect"
 
     def __init__(self, connect: StructuredConnect[T]) -> None:
-        check_reconnect(connect.options)
+        check_reconnect(connect._target.stream_options)
         self._connect = connect
         self.runtime = connect.runtime
         self.logger = connect.logger
 
     async def _open(self, tasks: Tasks) -> AsyncReconnecting[T]:
         return AsyncReconnecting(
-            str(self._connect.uri),
+            str(self._connect._target.uri),
             partial(self._connect._open, tasks),
             sleep=self._sleep,
             clock=self.runtime.get_clock(),
-            options=self._connect.options,
+            settings=self._connect._target.settings,
         )
 
     async def _sleep(self, seconds: float) -> None:

@@ -21,12 +21,12 @@ from typing import Any
 
 from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, RuntimeEvent
 from adapters.shared.connection import advance
+from adapters.shared.options import Logger
 from adapters.shared.tls import TLSInfo, tls_info
 from adapters.shared.waiting import Waiters, Wake
 from wsproto_core.broadcast import not_written
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosed
-from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, Data, State, StreamAction
 

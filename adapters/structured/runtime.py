@@ -13,7 +13,7 @@ from typing import Protocol as Interface
 
 from adapters.shared.asynchronous import RuntimeEvent
 from adapters.shared.blocks import Once, keep_exception
-from wsproto_core.options import Logger
+from adapters.shared.options import Logger
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
 

@@ -13,11 +13,12 @@ from adapters.shared.addresses import Address
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
 from adapters.shared.logs import default_logger, log_failure
+from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.serving import AsyncServerConnection, BaseServer
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import ServerProtocol
-from wsproto_core.options import Logger, ServeOptions, ServerOptions, split_options
+from wsproto_core.options import resolve
 from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
@@ -61,17 +62,25 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
     """
 
-    def __init__(self, handler: Handler, server: BaseServer, **options: Unpack[ServeOptions]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        server: BaseServer,
+        *,
+        settings: ServeSettings | None = None,
+        **options: Unpack[ServeOptions],
+    ) -> None:
         """
         Args:
             handler: what ``serve`` was given.
             server: the server that this connection belongs to.
-            options: see :data:`wsproto_core.OPTIONS`.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
         """
-        ours, _ = split_options(ServerOptions, options)
-        protocol = ServerProtocol(clock=self.runtime.get_clock(), date=self.runtime.date, **ours)
-        super().__init__(protocol, options.get("logger"))
-        self._serve_for(handler, server, options)
+        settings = resolve(ServeSettings, options, settings)
+        clock, date = self.runtime.get_clock(), self.runtime.date
+        super().__init__(ServerProtocol(clock=clock, date=date, settings=settings), settings.logger)
+        self._serve_for(handler, server, settings)
         self._runner: object = None
 
     async def _run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
@@ -239,7 +248,7 @@ class Server(BaseServer):
 
     async def _handle(self, serve: StructuredServe[Any, Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
-        connection = self._make(serve._create, serve.handler, serve.options)
+        connection = self._make(serve.create, serve.handler, serve.settings)
         if connection is None:
             await make_transport(self._runtime, stream).abort(False)
             return
@@ -286,7 +295,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         """
         check_async_handler(handler)
         self.handler = handler
-        self.options, self.listener_options = split_options(ServeOptions, options)
+        self.settings, self.listener_options = split_options(ServeSettings, options)
         check_names(StructuredServeOptions.__annotations__, self.listener_options)
         self.path = check_serve(host, port, path, self.listener_options)
         self.ssl = self.listener_options.pop("ssl", None)
@@ -294,8 +303,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         self.made_for = self.path or self.sock or f"{host or '*'}:{port}"
         self.hosts = hosts_of(host)
         self.port = port or 0
-        self._create = self.options.pop("create_protocol", None) or self.create
-        self.logger = self.options.get("logger") or default_logger(Side.SERVER)
+        self.logger = self.settings.logger or default_logger(Side.SERVER)
 
     async def _listen(self) -> list[socket.socket]:
         options = self.listener_options

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
 from adapters.shared.blocks import Once
-from adapters.shared.connecting import Connecting
+from adapters.shared.connecting import Connecting, Target
+from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import Attempts
 from adapters.shared.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI
-from wsproto_core.options import ClientOptions, ConnectOptions, split_options
+from wsproto_core.options import resolve
 from wsproto_core.types import SocketPath, State
 
 from .connection import Connection
@@ -43,14 +44,21 @@ class ClientConnection(Connection):
 
     protocol: ClientProtocol
 
-    def __init__(self, uri: str | WebSocketURI, **options: Unpack[ConnectOptions]) -> None:
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        *,
+        settings: ConnectSettings | None = None,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
         """
         Args:
             uri: a WebSocket URI.
-            options: see :data:`wsproto_core.OPTIONS`.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
         """
-        ours, _ = split_options(ClientOptions, options)
-        super().__init__(ClientProtocol(uri, clock=time.monotonic, **ours), options.get("logger"))
+        settings = resolve(ConnectSettings, options, settings)
+        super().__init__(ClientProtocol(uri, clock=time.monotonic, settings=settings), settings.logger)
 
     def _open_on(self, sock: socket.socket, tls: TLSStream | None = None) -> None:
         """Perform the opening handshake.
@@ -83,14 +91,12 @@ class Connect(Once):
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         check_names(ThreadingConnectOptions.__annotations__, options)
-        self._uri = uri
-        self._options = options if path is None else {"path": path, **options}
-        self._create = options.get("create_protocol") or ClientConnection
+        self._target = Target(uri, options, path)
         # To refuse now what it would refuse.
         self._connecting()
 
     def _connecting(self) -> Connecting:
-        return Connecting(self._uri, self._options, clock=time.monotonic, environment=os.environ)
+        return Connecting(self._target, clock=time.monotonic, environment=os.environ)
 
     def __call__(self) -> ClientConnection:
         """Open the connection; it then has to be closed.
@@ -104,7 +110,7 @@ class Connect(Once):
     def _open(self) -> ClientConnection:
         connecting = self._connecting()
         while True:
-            connection: ClientConnection = connecting.create(self._create)
+            connection: ClientConnection = connecting.create(ClientConnection)
             with connecting.noting():
                 stream = open_stream(connecting)
                 try:
@@ -135,7 +141,8 @@ class Reconnect(Attempts[ClientConnection]):
     """
 
     def __init__(self, connect: Connect) -> None:
-        super().__init__(connect._uri, clock=time.monotonic, options=connect._options)
+        target = connect._target
+        super().__init__(str(target.uri), clock=time.monotonic, settings=target.settings)
         self._connect = connect
 
     def __iter__(self) -> Self:

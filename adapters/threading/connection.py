@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, Self, overload
 
 from adapters.shared.blocks import keep_exception
+from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
 from wsproto_core.broadcast import not_written
@@ -32,7 +33,6 @@ from wsproto_core.decoding import PieceConverter, check_decode, convert_message
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.frames import serialize_close
-from wsproto_core.options import Logger
 from wsproto_core.protocol import Protocol
 from wsproto_core.threads import give_up
 from wsproto_core.types import CloseCode, Data, State, StreamAction

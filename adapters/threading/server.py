@@ -21,11 +21,12 @@ from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import BlockingHandler, Handler, check_plain
 from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
 from adapters.shared.logs import log_failure
+from adapters.shared.options import OPTIONS, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.serving import BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import Answer, ServerProtocol
-from wsproto_core.options import OPTIONS, ServeOptions, ServerOptions, split_options
+from wsproto_core.options import resolve
 from wsproto_core.types import CloseCode, SocketPath, State
 
 from .connection import Connection
@@ -73,17 +74,25 @@ class ThreadingServeOptions(ThreadingListenOptions, total=False):
 class ServerConnection(Connection, BaseServerConnection):
     __doc__ = BaseServerConnection.__doc__
 
-    def __init__(self, handler: Handler, server: Server, **options: Unpack[ServeOptions]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        server: Server,
+        *,
+        settings: ServeSettings | None = None,
+        **options: Unpack[ServeOptions],
+    ) -> None:
         """
         Args:
             handler: what :func:`serve` was given.
             server: the server that this connection belongs to.
-            options: see :data:`wsproto_core.OPTIONS`.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
         """
-        ours, _ = split_options(ServerOptions, options)
-        protocol = ServerProtocol(clock=time.monotonic, date=time.time, **ours)
-        super().__init__(protocol, options.get("logger"))
-        self._serve_for(handler, server, options)
+        settings = resolve(ServeSettings, options, settings)
+        protocol = ServerProtocol(clock=time.monotonic, date=time.time, settings=settings)
+        super().__init__(protocol, settings.logger)
+        self._serve_for(handler, server, settings)
         self._thread = 0
         self._hooks_run = False
 
@@ -193,15 +202,14 @@ class Server(BaseServer):
     def __init__(
         self,
         handler: Handler,
-        options: Any,
+        settings: ServeSettings,
         listeners: list[socket.socket],
         context: ssl_module.SSLContext | None,
         max_threads: int | None,
     ) -> None:
-        super().__init__(handler, options.get("logger"))
+        super().__init__(handler, settings.logger)
         self._handler = handler
-        self._create = options.pop("create_protocol", None) or ServerConnection
-        self._options = options
+        self._settings = settings
         self._context = context
         self._max_threads = max_threads
         self._threads = 0
@@ -381,7 +389,7 @@ class Server(BaseServer):
         """Make the connection for a socket that was accepted, and the thread."""
         connection: ServerConnection | None = None
         try:
-            connection = self._make(self._create, self._handler, self._options)
+            connection = self._make(ServerConnection, self._handler, self._settings)
         except BaseException:
             # Whatever ends a program otherwise: other clients have nothing to do with it.
             log_failure(self._logger, "connection could not be created")
@@ -528,9 +536,9 @@ def unix_route(
 
 def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
-    ours, own = split_options(ServeOptions, options)
+    settings, own = split_options(ServeSettings, options)
     path = check_serve(host, port, path, own)
-    check_plain(handler, ours.get("process_request"))
+    check_plain(handler, settings.process_request)
     max_threads = own.get("max_threads", MAX_THREADS)
     OPTIONS["max_connections"].check("max_threads", max_threads)  # a count as well
     sock = own.get("sock")
@@ -544,7 +552,7 @@ def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: An
         found = [socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, flags) for name in names]
         bound = bind_tcp(chain.from_iterable(found), bool(own.get("reuse_port")))
     listeners = listen(bound, own.get("backlog", BACKLOG))
-    server = Server(handler, ours, listeners, own.get("ssl"), max_threads)
+    server = Server(handler, settings, listeners, own.get("ssl"), max_threads)
     if own.get("start_serving", True):
         server.start_serving()
     return server

@@ -16,7 +16,7 @@ from wsproto_core.extensions.permessage_deflate import DEFAULT_CLIENT
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.headers import HeadersLike
 from wsproto_core.http.uri import WebSocketURI
-from wsproto_core.options import ClientOptions, resolve
+from wsproto_core.options import ClientOptions, ClientSettings, resolve
 from wsproto_core.types import BytesLike, Origin, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
@@ -33,7 +33,7 @@ class DirectedProtocol(ClientProtocol):
         Args:
             clock, options: see :class:`.ClientProtocol`.
         """
-        self._begin(clock, None, resolve(ClientOptions, options))
+        self._begin(clock, None, resolve(ClientSettings, options))
 
     def direct(self, uri: WebSocketURI, **options: Unpack[ClientOptions]) -> None:
         """Send the request.
@@ -42,7 +42,7 @@ class DirectedProtocol(ClientProtocol):
             uri: what is connected to.
             options: those that say what is in the request.
         """
-        self._ask(uri, resolve(ClientOptions, {**self._options, **options}))
+        self._ask(uri, resolve(ClientSettings, options, self._settings))
 
     def _receive_handshake(self, data: BytesLike) -> None:
         if hasattr(self, "uri"):
@@ -98,9 +98,10 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         self.wsuri: WebSocketURI | None = None
         self._asking = False
         running = asyncio.get_running_loop()
+        logger = options.pop("logger")
         protocol = DirectedProtocol(clock=clock(running), **options)
         protocol.good_codes = GOOD_CODES
-        Connection.__init__(self, protocol, options["logger"], running)
+        Connection.__init__(self, protocol, logger, running)
 
     async def handshake(
         self,

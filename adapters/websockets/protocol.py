@@ -115,7 +115,8 @@ class WebSocketCommonProtocol(Connection):
         )
         running = asyncio.get_running_loop()
         side = Side.CLIENT if self.is_client else Side.SERVER
-        super().__init__(Protocol(side, clock=clock(running), **options), options["logger"], running)
+        logger = options.pop("logger")
+        super().__init__(Protocol(side, clock=clock(running), **options), logger, running)
         self.protocol.good_codes = GOOD_CODES
 
     def _set_up(

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from adapters.asyncio import server as asyncio_server
 from adapters.asyncio.server import Server, ServerConnection
 from adapters.shared.handlers import AsyncHandler, Handler
+from adapters.shared.options import ProcessRequest
 from wsproto_core.events import Request
 from wsproto_core.exceptions import AbortHandshake, InvalidHandshake, InvalidOrigin, InvalidUpgrade
 from wsproto_core.extensions.base import ServerExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_SERVER
 from wsproto_core.http import Headers
-from wsproto_core.options import ExtraResponseHeaders, OriginLike, ProcessRequest, SelectSubprotocol
+from wsproto_core.options import ExtraResponseHeaders, OriginLike, SelectSubprotocol
 from wsproto_core.types import CloseCode, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
@@ -284,7 +285,7 @@ class Serve(asyncio_server.Serve):
 
     def _make_server(self, handler: Handler) -> WebSocketServer:
         server = WebSocketServer(self._loop)
-        server._logger = self._options.get("logger") or server._logger
+        server._logger = self._settings.logger or server._logger
         server._handler_takes_path = wants_path(handler)
         return server
 

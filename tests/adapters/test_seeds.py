@@ -26,9 +26,9 @@ from adapters.asyncio import (
     unix_connect,
     unix_serve,
 )
-from wsproto_core import OPTIONS, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, Data, Headers
+from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
+from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, Data, Headers
 from wsproto_core.exceptions import InvalidHandshake, InvalidStatusCode, InvalidURI
-from wsproto_core.options import ConnectOptions, ServeOptions
 
 from .event_loop import port_of, turns, uri_of
 from .runtimes.base import HOST, Log, client_context, server_context

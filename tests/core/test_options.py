@@ -9,21 +9,32 @@ from typing import Any
 
 import pytest
 
-from wsproto_core import OPTIONS, ClientProtocol, Headers, Protocol, ServerProtocol, Side
+from adapters.shared.options import (
+    OPTIONS,
+    ConnectOptions,
+    ConnectSettings,
+    ServeOptions,
+    ServeSettings,
+    connection_options,
+    split_options,
+)
+from wsproto_core import ClientProtocol, Headers, Protocol, ServerProtocol, Side
 from wsproto_core.connect.proxy import Proxy
-from wsproto_core.limits import HeadLimits, Watermarks, watermarks
+from wsproto_core.limits import HeadLimits, MessageLimits, Watermarks, message_limits, watermarks
 from wsproto_core.options import (
+    _OTHER_NAMES,
     USER_AGENT,
     ClientOptions,
+    ClientSettings,
     CommonOptions,
-    ConnectOptions,
-    ServeOptions,
+    CommonSettings,
     ServerOptions,
-    head_limits,
+    ServerSettings,
+    parsed_defaults,
     resolve,
-    split_options,
     unknown_option,
 )
+from wsproto_core.options import OPTIONS as CORE_OPTIONS
 from wsproto_core.version import VERSION
 
 from .helpers import URI, Clock
@@ -95,13 +106,28 @@ def check(name: str, value: Any) -> None:
 def test_every_option_is_declared_twice_with_the_same_name() -> None:
     declared = {**ConnectOptions.__annotations__, **ServeOptions.__annotations__}
     assert set(declared) == set(OPTIONS)
+    assert set(CORE_OPTIONS) == {**ClientOptions.__annotations__, **ServerOptions.__annotations__}.keys()
     for names in (CommonOptions, ClientOptions, ServerOptions, ConnectOptions, ServeOptions):
         assert not names.__total__
         assert set(names.__annotations__) <= set(OPTIONS)
 
 
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        (CommonSettings, CommonOptions),
+        (ClientSettings, ClientOptions),
+        (ServerSettings, ServerOptions),
+        (ConnectSettings, ConnectOptions),
+        (ServeSettings, ServeOptions),
+    ],
+)
+def test_every_option_has_an_attribute(settings: type[CommonSettings], options: Any) -> None:
+    assert parsed_defaults(settings).keys() == options.__annotations__.keys()
+
+
 def test_which_side_has_which_option() -> None:
-    assert set(CommonOptions.__annotations__) == ON_BOTH_SIDES
+    assert {*CommonOptions.__annotations__, "logger"} == ON_BOTH_SIDES
     client, server = set(ClientOptions.__annotations__), set(ServerOptions.__annotations__)
     assert client - ON_BOTH_SIDES == {"origin", "extensions", "extra_headers", "user_agent_header"}
     assert server - ON_BOTH_SIDES == {
@@ -155,12 +181,48 @@ def test_the_user_agent() -> None:
 
 
 def test_defaults_are_added() -> None:
-    options = resolve(ServerOptions, {"max_size": None, "max_queue": 5})
-    assert options == {
+    given = {"max_size": None, "max_queue": 5}
+    settings = resolve(ServerSettings, given)
+    assert {name: getattr(settings, name) for name in ServerOptions.__annotations__} == {
         **{name: OPTIONS[name].default for name in ServerOptions.__annotations__},
-        "max_size": None,
-        "max_queue": 5,
+        "max_size": MessageLimits(None, None),
+        "max_queue": Watermarks(5, 2),
+        "read_limit": Watermarks(2**16, 2**15),
+        "write_limit": Watermarks(2**16, 2**14),
     }
+    assert settings.given == {"max_size": None, "max_queue": 5}
+    given["max_queue"] = 6
+    assert settings.given["max_queue"] == 5
+
+
+def test_settings_do_not_change() -> None:
+    settings = resolve(ServerSettings, {})
+    with pytest.raises(AttributeError):
+        settings.max_pings = 1  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        settings.given["max_pings"] = 1  # type: ignore[index]
+
+
+def test_settings_may_take_the_place_of_defaults() -> None:
+    settings = resolve(ServerSettings, {"max_pings": 1, "max_headers": 2})
+    assert resolve(ServerSettings, {}, settings) is settings
+    changed = resolve(ServerSettings, {"max_headers": 3}, settings)
+    assert (changed.max_pings, changed.max_headers) == (1, 3)
+    assert changed.given == {"max_pings": 1, "max_headers": 3}
+    assert settings.max_headers == 2
+    with pytest.raises(ValueError, match="max_headers must be at least 1"):
+        resolve(ServerSettings, {"max_headers": 0}, settings)
+
+
+def test_protocols_take_settings() -> None:
+    client = ClientProtocol(
+        URI, clock=Clock(), settings=resolve(ClientSettings, {"origin": "a"}), max_pings=1
+    )
+    assert client.request.headers["Origin"] == "a"
+    server = ServerProtocol(clock=Clock(), settings=resolve(ServerSettings, {"open_timeout": None}))
+    assert server.deadline() is None
+    with pytest.raises(ValueError, match="max_pings must be at least 1"):
+        Protocol(Side.CLIENT, clock=Clock(), settings=resolve(CommonSettings, {}), max_pings=0)
 
 
 @pytest.mark.parametrize(
@@ -175,13 +237,17 @@ def test_defaults_are_added() -> None:
         ("heartbeat", "unexpected keyword argument 'heartbeat'; did you mean 'ping_interval'?"),
         ("timeout", "unexpected keyword argument 'timeout'; did you mean 'open_timeout'?"),
         ("opentimeout", "unexpected keyword argument 'opentimeout'; did you mean 'open_timeout'?"),
+        ("headers", "unexpected keyword argument 'headers'; did you mean 'extra_headers'?"),
+        ("protocols", "unexpected keyword argument 'protocols'; did you mean 'subprotocols'?"),
+        ("max_msg_size", "unexpected keyword argument 'max_msg_size'; did you mean 'max_size'?"),
         ("klass", "unexpected keyword argument 'klass'"),
+        ("process_exception", "unexpected keyword argument 'process_exception'"),
         ("origin", "unexpected keyword argument 'origin'; did you mean 'origins'?"),
     ],
 )
 def test_unknown_options(name: str, message: str) -> None:
     with pytest.raises(TypeError) as raised:
-        resolve(ServerOptions, {name: None})
+        resolve(ServerSettings, {name: None})
     assert str(raised.value) == message
     assert unknown_option(name, ServerOptions.__annotations__) == message
     with pytest.raises(TypeError, match=re.escape(message)):
@@ -206,11 +272,11 @@ def test_options_are_checked_before_anything_is_done() -> None:
 
 
 def test_options_of_a_runtime() -> None:
-    ours, theirs = split_options(ConnectOptions, {"max_size": 1, "ssl": None, "origins": []})
-    assert ours == {"max_size": 1}
+    ours, theirs = split_options(ConnectSettings, {"max_size": 1, "ssl": None, "origins": []})
+    assert ours == resolve(ConnectSettings, {"max_size": 1})
     assert theirs == {"ssl": None, "origins": []}
     with pytest.raises(ValueError, match="max_size must be at least 1"):
-        split_options(ConnectOptions, {"max_size": 0, "ssl": None})
+        split_options(ConnectSettings, {"max_size": 0, "ssl": None})
 
 
 # Validation
@@ -384,14 +450,14 @@ def test_extensions_of_the_other_side() -> None:
         pass
 
     client, server, both = ClientFactory(Xor), ServerFactory(Xor), Both(Xor)
-    for declared in (ClientOptions, ConnectOptions):
-        assert resolve(declared, {"extensions": [client, both]})["extensions"] == [client, both]
+    for declared in (ClientSettings, ConnectSettings):
+        assert resolve(declared, {"extensions": [client, both]}).extensions == [client, both]
         with pytest.raises(TypeError, match="extensions of a client must be ClientExtensionFactory objects"):
             resolve(declared, {"extensions": [client, server]})
-    for declared in (ServerOptions, ServeOptions):
-        assert resolve(declared, {"extensions": [server, both]})["extensions"] == [server, both]
+    for kind in (ServerSettings, ServeSettings):
+        assert resolve(kind, {"extensions": [server, both]}).extensions == [server, both]
         with pytest.raises(TypeError, match="extensions of a server must be ServerExtensionFactory objects"):
-            resolve(declared, {"extensions": [client]})
+            resolve(kind, {"extensions": [client]})
 
 
 def test_origins() -> None:
@@ -420,7 +486,31 @@ def test_logger() -> None:
         check("logger", "test")
 
 
+def test_names_in_other_libraries_lead_to_options() -> None:
+    """Of ours, or of streams."""
+    for name, ours in _OTHER_NAMES.items():
+        assert set(ours) <= {*OPTIONS, "ssl", "sock", "server_hostname"}
+        assert name not in {*OPTIONS, "ssl", "sock", "server_hostname"} - {"origin", "origins"}
+
+
 # What options mean
+
+
+def test_limits_of_messages() -> None:
+    assert message_limits(5) == (5, None)
+    assert message_limits((5, 3)) == (5, 3)
+    assert message_limits(None) == (None, None)
+
+
+def test_options_for_create_protocol() -> None:
+    given = {"max_size": 1, "logger": None, "create_protocol": print}
+    of_connect = {"host": "a", "port": 1, "proxy": None, "max_redirects": 1}
+    reconnect = {"reconnect_delays": [1], "reconnect_fatal": None}
+    client = resolve(ConnectSettings, {**given, **of_connect, **reconnect})
+    assert connection_options(client) == {"max_size": 1, "logger": None}
+    server = resolve(ServeSettings, {**given, "process_request": None, "max_connections": 1})
+    expected = {"max_size": 1, "logger": None, "process_request": None, "max_connections": 1}
+    assert connection_options(server) == expected
 
 
 @pytest.mark.parametrize(
@@ -441,9 +531,9 @@ def test_high_and_low_marks(value: Any, divisor: int, expected: tuple[float, flo
 
 
 def test_limits_on_the_handshake() -> None:
-    assert head_limits(resolve(CommonOptions, {})) == HeadLimits(128, 8192, 32768)
+    assert resolve(CommonSettings, {}).head_limits == HeadLimits(128, 8192, 32768)
     options = {"max_headers": 1, "max_header_line": None, "max_header_bytes": 3}
-    assert head_limits(resolve(CommonOptions, options)) == HeadLimits(1, None, 3)
+    assert resolve(CommonSettings, options).head_limits == HeadLimits(1, None, 3)
 
 
 def test_proxy() -> None:

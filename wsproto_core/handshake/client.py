@@ -12,7 +12,7 @@ from ..http.grammar import build_authorization_basic, build_host, build_subproto
 from ..http.reading import ResponseReader
 from ..http.uri import WebSocketURI, parse_uri
 from ..lifecycle import Lifecycle
-from ..options import ClientOptions, head_limits, resolve
+from ..options import ClientOptions, ClientSettings, resolve
 from ..protocol import Protocol
 from ..states import Phase
 from ..timers import Timer
@@ -47,6 +47,7 @@ class ClientProtocol(Protocol):
     """
 
     request: Request
+    _settings: ClientSettings
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class ClientProtocol(Protocol):
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes] | None = None,
+        settings: ClientSettings | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         """
@@ -62,6 +64,7 @@ class ClientProtocol(Protocol):
             clock: returns the time in seconds; any origin, never going back.
             random: returns as many bytes as it is asked for, from a strong source (RFC 6455
                 section 10.3); ``None`` for ``os.urandom``, drawn in batches.
+            settings: options that were parsed before, by :func:`.resolve`; ``None`` for the defaults.
             options: see :data:`~.options.OPTIONS`.
 
         Raises:
@@ -69,26 +72,26 @@ class ClientProtocol(Protocol):
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed, or cannot stand in an HTTP request.
         """
-        settings = resolve(ClientOptions, options)
+        settings = resolve(ClientSettings, options, settings)
         self._begin(clock, random, settings)
         self._ask(parse_uri(uri) if isinstance(uri, str) else uri, settings)
 
     def _begin(
-        self, clock: Callable[[], float], random: Callable[[int], bytes] | None, options: ClientOptions
+        self, clock: Callable[[], float], random: Callable[[int], bytes] | None, settings: ClientSettings
     ) -> None:
         """Begin without a request: the deadline of the opening handshake runs from here on."""
-        Lifecycle.__init__(self, Side.CLIENT, clock, random, options)
-        self._reading = ResponseReader(head_limits(options))
-        self._timers.start(Timer.OPENING, clock(), options["open_timeout"])
+        Lifecycle.__init__(self, Side.CLIENT, clock, random, settings)
+        self._reading = ResponseReader(settings.head_limits)
+        self._timers.start(Timer.OPENING, clock(), settings.open_timeout)
 
-    def _ask(self, uri: WebSocketURI, options: ClientOptions) -> None:
+    def _ask(self, uri: WebSocketURI, settings: ClientSettings) -> None:
         """Send the opening handshake's request."""
         self.uri = uri
-        self._factories = list(options["extensions"] or ())
-        if options["compression"] and not any(factory.name == NAME for factory in self._factories):
+        self._factories = list(settings.extensions or ())
+        if settings.compression and not any(factory.name == NAME for factory in self._factories):
             self._factories.append(DEFAULT_CLIENT)
-        self._subprotocols = options["subprotocols"] or ()
-        self.request, self._key = self._build_request(options)
+        self._subprotocols = settings.subprotocols or ()
+        self.request, self._key = self._build_request(settings)
         self._observer.request(self.request)
         self._outbox.open(self.request.serialize())
 
@@ -101,18 +104,18 @@ class ClientProtocol(Protocol):
         Args:
             deadline: a time of the clock.
         """
-        timeout = self._options["open_timeout"]
+        timeout = self._settings.open_timeout
         if self._phase is Phase.CONNECTING and timeout is not None:
             self._timers.start(Timer.OPENING, deadline - timeout, timeout)
 
-    def _build_request(self, options: ClientOptions) -> tuple[Request, str]:
+    def _build_request(self, settings: ClientSettings) -> tuple[Request, str]:
         uri = self.uri
-        extra = Headers(options["extra_headers"] or ())
+        extra = Headers(settings.extra_headers or ())
         check_extra_headers(extra)
         headers = Headers(Host=build_host(uri.host, uri.port, uri.secure))
         key = build_request(headers, random=self._random)
-        if options["origin"] is not None:
-            headers["Origin"] = options["origin"]
+        if settings.origin is not None:
+            headers["Origin"] = settings.origin
         offers = offer_extensions(self._factories)
         if offers is not None:
             headers["Sec-WebSocket-Extensions"] = offers
@@ -120,8 +123,8 @@ class ClientProtocol(Protocol):
             headers["Sec-WebSocket-Protocol"] = build_subprotocol(self._subprotocols)
         if uri.user_info is not None:
             headers["Authorization"] = build_authorization_basic(*uri.user_info)
-        if options["user_agent_header"] is not None:
-            headers["User-Agent"] = options["user_agent_header"]
+        if settings.user_agent_header is not None:
+            headers["User-Agent"] = settings.user_agent_header
         override_headers(headers, extra)
         return Request(uri.resource_name, headers), key
 
@@ -191,7 +194,7 @@ class ClientProtocol(Protocol):
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:
-            timeout = self._options["open_timeout"]
+            timeout = self._settings.open_timeout
             self._end_answer(
                 HandshakeTimeout(f"the server did not answer within {timeout} seconds{self._so_far()}")
             )

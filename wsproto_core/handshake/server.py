@@ -26,8 +26,7 @@ from ..http import Headers, Request, Response, make_response
 from ..http.headers import HeadersLike
 from ..http.reading import RequestReader, check_no_body
 from ..lifecycle import Lifecycle
-from ..limits import watermarks
-from ..options import NegotiationOptions, SelectSubprotocol, ServerOptions, head_limits, resolve
+from ..options import NegotiationOptions, SelectSubprotocol, ServerOptions, ServerSettings, resolve
 from ..protocol import Protocol
 from ..states import Input, Phase
 from ..timers import Timer
@@ -100,12 +99,15 @@ class ServerProtocol(Protocol):
         response: the answer that was given.
     """
 
+    _settings: ServerSettings
+
     def __init__(
         self,
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes] | None = None,
         date: Callable[[], float] | None = None,
+        settings: ServerSettings | None = None,
         **options: Unpack[ServerOptions],
     ) -> None:
         """
@@ -114,21 +116,22 @@ class ServerProtocol(Protocol):
             random: returns as many bytes as it is asked for; ``None`` for ``os.urandom``.
             date: returns the seconds since 1970, for the ``Date`` header of responses; ``None`` for
                 a server without a clock (RFC 9110 section 6.6.1).
+            settings: options that were parsed before, by :func:`.resolve`; ``None`` for the defaults.
             options: see :data:`~.options.OPTIONS`.
 
         Raises:
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed.
         """
-        settings = resolve(ServerOptions, options)
+        settings = resolve(ServerSettings, options, settings)
         Lifecycle.__init__(self, Side.SERVER, clock, random, settings)
         self._use(settings)
         self._date = date
         # A body is complained of later: another method is told first.
-        self._reading = RequestReader(head_limits(settings), body=True)
+        self._reading = RequestReader(settings.head_limits, body=True)
         self._early = bytearray()  # what the client sends before it has an answer
-        self._early_limit = watermarks(settings["read_limit"], 2).high
-        self._timers.start(Timer.OPENING, clock(), settings["open_timeout"])
+        self._early_limit = settings.read_limit.high
+        self._timers.start(Timer.OPENING, clock(), settings.open_timeout)
 
     # Inputs
 
@@ -158,8 +161,8 @@ class ServerProtocol(Protocol):
             ValueError: an option's value is not allowed.
         """
         self._check_unanswered()
-        resolve(NegotiationOptions, options)
-        self._use({**self._settings, **options})
+        names = NegotiationOptions.__annotations__
+        self._use(resolve(ServerSettings, options, self._settings, names))
 
     def accept(
         self,
@@ -303,12 +306,12 @@ class ServerProtocol(Protocol):
 
     # How it is done
 
-    def _use(self, settings: ServerOptions) -> None:
-        if not callable(settings["extra_headers"]):
-            check_extra_headers(Headers(settings["extra_headers"] or ()))
+    def _use(self, settings: ServerSettings) -> None:
+        if not callable(settings.extra_headers):
+            check_extra_headers(Headers(settings.extra_headers or ()))
         self._settings = settings
-        self._factories = list(settings["extensions"] or ())
-        if settings["compression"] and not any(factory.name == NAME for factory in self._factories):
+        self._factories = list(settings.extensions or ())
+        if settings.compression and not any(factory.name == NAME for factory in self._factories):
             self._factories.append(DEFAULT_SERVER)
 
     def _receive_handshake(self, data: BytesLike) -> None:
@@ -351,7 +354,7 @@ class ServerProtocol(Protocol):
             raise InvalidState("the request has been answered, or the client has gone")
 
     def _select(self, offered: list[Subprotocol], choose: SelectSubprotocol) -> Subprotocol | None:
-        available = [Subprotocol(name) for name in self._settings["subprotocols"] or ()]
+        available = [Subprotocol(name) for name in self._settings.subprotocols or ()]
         chosen = choose(offered, available)
         if chosen is not None and chosen not in offered:
             # section 4.2.2, /subprotocol/: the client would fail the connection
@@ -359,7 +362,7 @@ class ServerProtocol(Protocol):
         return chosen
 
     def _extra_headers(self, request: Request) -> HeadersLike:
-        extra = self._settings["extra_headers"]
+        extra = self._settings.extra_headers
         if callable(extra):
             extra = extra(request.path, request.headers)
         return extra or ()
@@ -368,8 +371,8 @@ class ServerProtocol(Protocol):
         """Add to a response's headers those that every response has."""
         if self._date is not None:
             headers["Date"] = formatdate(self._date(), usegmt=True)
-        if self._settings["server_header"] is not None:
-            headers["Server"] = self._settings["server_header"]
+        if self._settings.server_header is not None:
+            headers["Server"] = self._settings.server_header
         override_headers(headers, extra)
         return headers
 
@@ -404,7 +407,7 @@ class ServerProtocol(Protocol):
                     InvalidMessage(f"expected HTTP/1.1, got HTTP/{self._reading.version}"),
                     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
                 )
-            check_origin(request.headers, self._settings["origins"])
+            check_origin(request.headers, self._settings.origins)
             offered = parse_subprotocol_offers(request.headers)
             offers = request.headers.get_all("Sec-WebSocket-Extensions")
             extension_header, extensions = accept_offers(offers, self._factories)
@@ -418,7 +421,7 @@ class ServerProtocol(Protocol):
             return self._refusing(error, status)
         except NegotiationError as error:
             return self._refusing(error, HTTPStatus.INTERNAL_SERVER_ERROR)
-        subprotocol = self._select(offered, self._settings["select_subprotocol"] or select_subprotocol)
+        subprotocol = self._select(offered, self._settings.select_subprotocol or select_subprotocol)
 
         headers = Headers()
         build_response(headers, key)
@@ -484,7 +487,7 @@ class ServerProtocol(Protocol):
 
     def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
         """Let ``process_response`` alter a response, and check what it makes of it."""
-        process_response = self._settings["process_response"]
+        process_response = self._settings.process_response
         if process_response is None or self.request is None:
             return response, data
         own = own_headers(response.headers)
@@ -528,7 +531,7 @@ class ServerProtocol(Protocol):
 
     def _expire_handshake(self, timer: Timer) -> None:
         if timer is Timer.OPENING:
-            timeout = self._options["open_timeout"]
+            timeout = self._settings.open_timeout
             self._refuse(HandshakeTimeout(f"the opening handshake was not done within {timeout} seconds"))
         super()._expire_handshake(timer)
 

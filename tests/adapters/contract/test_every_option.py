@@ -9,13 +9,13 @@ import pytest
 from adapters.anyio.client import AnyioConnectOptions
 from adapters.asyncio.client import AsyncioConnectOptions
 from adapters.asyncio.server import AsyncioServeOptions
+from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
 from adapters.structured.server import StructuredServeOptions
 from adapters.threading.client import ThreadingConnectOptions
 from adapters.threading.server import ThreadingServeOptions
 from adapters.trio.client import TrioConnectOptions
 from tests.adapters.runtimes import Runtime
 from tests.core.test_options import ON_BOTH_SIDES
-from wsproto_core.options import OPTIONS, ConnectOptions, ServeOptions
 
 from .test_api import SERVER, SERVER_CONNECTION
 

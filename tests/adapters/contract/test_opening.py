@@ -87,7 +87,16 @@ async def test_sock(runtime: Runtime) -> None:
 @needs_sockets
 @pytest.mark.parametrize(
     ("option", "similar"),
-    [("ping_intervall", "ping_interval"), ("max_sise", "max_size"), ("sll", "ssl"), ("origins", "origin")],
+    [
+        ("ping_intervall", "ping_interval"),
+        ("max_sise", "max_size"),
+        ("sll", "ssl"),
+        ("origins", "origin"),
+        ("headers", "extra_headers"),
+        ("ssl_context", "ssl"),
+        ("klass", "create_protocol"),
+        ("process_exception", "reconnect_fatal"),
+    ],
 )
 async def test_unknown_option_is_named_before_any_connection(
     runtime: Runtime, option: str, similar: str
@@ -97,6 +106,9 @@ async def test_unknown_option_is_named_before_any_connection(
             await runtime.open(uri, **{option: None})
         with pytest.raises(TypeError, match=r"'nothing_like_it'$"):
             await runtime.open(uri, nothing_like_it=1)
+        # An option of servers.
+        with pytest.raises(TypeError, match=r"'max_connection'$"):
+            await runtime.open(uri, max_connection=1)
         assert not server.connections
 
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from werkzeug.routing import Rule
 
+from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
 from wsproto_core.connect.proxy import Proxy
 from wsproto_core.exceptions import InvalidProxy
-from wsproto_core.options import OPTIONS, ConnectOptions, ServeOptions
 
 pytestmark = pytest.mark.needs("sockets", "features")
 

@@ -128,7 +128,14 @@ async def test_handler_that_cannot_be_called_is_refused(runtime: Runtime, handle
 
 @needs_sockets
 @pytest.mark.parametrize(
-    ("option", "similar"), [("ping_timeot", "ping_timeout"), ("orgins", "origins"), ("origin", "origins")]
+    ("option", "similar"),
+    [
+        ("ping_timeot", "ping_timeout"),
+        ("orgins", "origins"),
+        ("origin", "origins"),
+        ("heartbeat", "ping_interval"),
+        ("ssl_context", "ssl"),
+    ],
 )
 async def test_unknown_option_is_named(runtime: Runtime, option: str, similar: str) -> None:
     with pytest.raises(TypeError, match=f"{option!r}; did you mean {similar!r}"):

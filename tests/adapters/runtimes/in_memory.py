@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from adapters.shared.connection import BaseConnection, fragments_of
 from adapters.shared.handlers import takes_path
+from adapters.shared.options import ConnectSettings, ServeSettings, connection_options, split_options
 from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, Protocol, ServerProtocol, State
 from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.events import Event as ProtocolEvent
@@ -28,7 +29,7 @@ from wsproto_core.exceptions import ConcurrencyError
 from wsproto_core.handshake.checks import select_subprotocol
 from wsproto_core.http import Request
 from wsproto_core.http.uri import parse_uri
-from wsproto_core.options import ClientOptions, ConnectOptions, ServeOptions, ServerOptions, split_options
+from wsproto_core.options import resolve
 from wsproto_core.testing import Clock, End, Link
 from wsproto_core.types import StreamAction
 
@@ -270,21 +271,28 @@ class MemoryClientConnection(MemoryConnection):
     protocol: ClientProtocol
     runtime: Memory
 
-    def __init__(self, uri: Any, **options: Any) -> None:
-        ours, _ = split_options(ClientOptions, options)
-        protocol = ClientProtocol(uri, clock=self.runtime.clock, **ours)
-        super().__init__(protocol, options.get("logger"), self.runtime.clock)
+    def __init__(self, uri: Any, *, settings: ConnectSettings | None = None, **options: Any) -> None:
+        settings = resolve(ConnectSettings, options, settings)
+        protocol = ClientProtocol(uri, clock=self.runtime.clock, settings=settings)
+        super().__init__(protocol, settings.logger, self.runtime.clock)
 
 
 class MemoryServerConnection(MemoryConnection):
     protocol: ServerProtocol
 
-    def __init__(self, handler: Handler, server: MemoryServer, **options: Any) -> None:
-        self._process_request = options.get("process_request")
-        ours, _ = split_options(ServerOptions, options)
+    def __init__(
+        self,
+        handler: Handler,
+        server: MemoryServer,
+        *,
+        settings: ServeSettings | None = None,
+        **options: Any,
+    ) -> None:
+        settings = resolve(ServeSettings, options, settings)
+        self._process_request = settings.process_request
         clock = server.runtime.clock
-        protocol = ServerProtocol(clock=clock, date=clock, **ours)
-        super().__init__(protocol, options.get("logger"), clock)
+        protocol = ServerProtocol(clock=clock, date=clock, settings=settings)
+        super().__init__(protocol, settings.logger, clock)
         self.handler = handler
         self.server = server
         self.task: Task | None = None
@@ -343,13 +351,13 @@ class MemoryServer:
         self.runtime = runtime
         self.name = name
         self.handler = handler
-        self.options, unknown = split_options(ServeOptions, options)
+        self.settings, unknown = split_options(ServeSettings, options)
         assert not unknown, unknown
-        self._create_protocol = self.options.pop("create_protocol", None) or MemoryServerConnection
         self._accepted: list[MemoryServerConnection] = []
 
     def connection(self) -> MemoryServerConnection:
-        self._accepted.append(self._create_protocol(self.handler, self, **self.options))
+        create = self.settings.create_protocol or MemoryServerConnection
+        self._accepted.append(create(self.handler, self, **connection_options(self.settings)))
         return self._accepted[-1]
 
     @property
@@ -524,10 +532,10 @@ class Memory(Runtime):
 
     async def open(self, uri: str, **options: Any) -> Any:
         parsed = parse_uri(uri)
-        ours, unknown = split_options(ConnectOptions, options)
+        settings, unknown = split_options(ConnectSettings, options)
         assert not unknown, unknown
-        create = ours.pop("create_protocol", None) or self.ClientConnection
-        connection: MemoryClientConnection = create(parsed, **ours)
+        create = settings.create_protocol or self.ClientConnection
+        connection: MemoryClientConnection = create(parsed, **connection_options(settings))
         if parsed.host not in self.servers:
             raise ConnectionRefusedError(f"nobody serves {uri}")
         return await self._open(connection, self.servers[parsed.host].connection())

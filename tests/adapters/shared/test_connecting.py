@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connecting import Connecting
+from adapters.shared.connecting import Connecting, Target
+from adapters.shared.options import ConnectSettings, connection_options
 from tests.core.helpers import Clock
 from wsproto_core import ClientProtocol, HandshakeTimeout, Headers, InvalidStatusCode, Response
 from wsproto_core.http.uri import WebSocketURI
@@ -17,14 +18,14 @@ def redirect(location: str) -> InvalidStatusCode:
 
 
 def connecting(uri: str = "ws://example.com/", clock: Clock | None = None, **options: Any) -> Connecting:
-    return Connecting(uri, options, clock=clock or Clock(), environment={})
+    return Connecting(Target(uri, options), clock=clock or Clock(), environment={})
 
 
 class Connection:
     """As much of an adapter's connection as there has to be."""
 
-    def __init__(self, uri: WebSocketURI, **options: Any) -> None:
-        self.protocol = ClientProtocol(uri, clock=Clock(), **options)
+    def __init__(self, uri: WebSocketURI, settings: ConnectSettings) -> None:
+        self.protocol = ClientProtocol(uri, clock=Clock(), settings=settings)
 
 
 def test_redirects_share_the_deadline() -> None:
@@ -62,7 +63,7 @@ def test_no_deadline() -> None:
     assert opening.deadline is None
     clock.advance(1000)
     opening.follow(redirect("wss://other.example:444/"))
-    assert opening.options["open_timeout"] is None
+    assert opening.settings.open_timeout is None
     assert (opening.host, opening.port, opening.ssl) == ("other.example", 444, True)
     assert opening.server_hostname == "other.example"
 
@@ -70,7 +71,7 @@ def test_no_deadline() -> None:
 def test_options_are_those_of_one_connection() -> None:
     opening = connecting(host="10.0.0.1", max_size=1, max_redirects=3, reconnect_delays=[1], ssl=None, x=1)
     assert (opening.host, opening.port) == ("10.0.0.1", 80)
-    assert opening.options == {"max_size": 1}
+    assert connection_options(opening.settings) == {"max_size": 1}
     assert opening.stream_options == {"x": 1}
 
 

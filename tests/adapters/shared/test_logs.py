@@ -14,6 +14,7 @@ import pytest
 
 from adapters.shared.connection import BaseConnection
 from adapters.shared.logs import ConnectionLogger, FrameLog, describe, negotiated, shown
+from adapters.shared.options import ConnectSettings, Logger
 from adapters.shared.reconnect import AsyncReconnecting
 from tests.core.helpers import (
     BINARY,
@@ -48,7 +49,7 @@ from wsproto_core import (
 )
 from wsproto_core.broadcast import Delivery, deliver
 from wsproto_core.extensions.permessage_deflate import ServerPerMessageDeflateFactory
-from wsproto_core.options import Logger
+from wsproto_core.options import resolve
 from wsproto_core.prepared import PreparedMessage
 
 HOSTILE = "\r\n\x1b[31m\x00\x7f\x9b\u202e\U000e0041\ud800"
@@ -549,7 +550,7 @@ def test_attempts_to_connect_again_are_warnings() -> None:
         connect,
         sleep=sleep,
         clock=Clock(),
-        options={"logger": kept.logger, "reconnect_delays": lambda: repeat(0.5)},
+        settings=resolve(ConnectSettings, {"logger": kept.logger, "reconnect_delays": lambda: repeat(0.5)}),
     )
     with pytest.raises(StopIteration) as stopped:
         connections.__anext__().send(None)

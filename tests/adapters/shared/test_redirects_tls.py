@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connecting import Connecting
+from adapters.shared.connecting import Connecting, Target
 from tests.core.helpers import Clock
 from wsproto_core import Headers, InvalidStatusCode, Response
 from wsproto_core.connect.redirects import note_trust, without_certificate
@@ -128,7 +128,7 @@ def test_what_is_remembered_of_a_context_does_not_keep_it() -> None:
 @pytest.mark.parametrize("other", ["wss://b.example/", "wss://a.example:444/"])
 def test_redirects(other: str) -> None:
     context = context_of()
-    connecting = Connecting("wss://a.example/", {"ssl": context}, clock=Clock(), environment={})
+    connecting = Connecting(Target("wss://a.example/", {"ssl": context}), clock=Clock(), environment={})
     assert connecting.ssl is context
 
     def follow(location: str) -> None:
@@ -141,7 +141,7 @@ def test_redirects(other: str) -> None:
     # Not even at home again: what asks now may be the other origin.
     follow("wss://a.example/")
     assert presented(connecting.ssl) is None
-    default = Connecting("wss://a.example/", {"ssl": True}, clock=Clock(), environment={})
+    default = Connecting(Target("wss://a.example/", {"ssl": True}), clock=Clock(), environment={})
     connecting = default
     follow(other)
     assert connecting.ssl is True

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connecting import Connecting
+from adapters.shared.connecting import Connecting, Target
 from adapters.shared.stream_options import (
     check_call,
     check_connect,
@@ -55,14 +55,17 @@ def test_names_of_a_call() -> None:
         protocol_factory: Any, host: str, path: str, *, ssl: Any = None, local_addr: Any = None
     ) -> None: ...
 
-    check_call(create_connection, {"ssl": None, "local_addr": None, "host": "a"})
+    check_call(create_connection, [], {"ssl": None, "local_addr": None, "host": "a"})
     with pytest.raises(TypeError, match="'local_address'; did you mean 'local_addr'"):
-        check_call(create_connection, {"local_address": None})
+        check_call(create_connection, [], {"local_address": None})
     with pytest.raises(TypeError, match="'max_sice'; did you mean 'max_size'"):
-        check_call(create_connection, {"ssl": None, "max_sice": 1})
+        check_call(create_connection, ["max_size"], {"ssl": None, "max_size": 1, "max_sice": 1})
+    # The call of the other side has it.
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'max_connection'$"):
+        check_call(create_connection, ["max_size"], {"max_connection": 1})
     for name in ("protocol_factory", "path"):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
-            check_call(create_connection, {name: None})
+            check_call(create_connection, [], {name: None})
     assert create_connection(None, "a", "b") is None  # type: ignore[func-returns-value]
 
 
@@ -70,15 +73,17 @@ def test_names_of_an_unbound_method() -> None:
     class Loop:
         def create_connection(self, protocol_factory: Any, *, ssl: Any = None) -> None: ...
 
-    check_call(Loop.create_connection, {"ssl": None})
+    check_call(Loop.create_connection, [], {"ssl": None})
     with pytest.raises(TypeError, match="unexpected keyword argument 'self'"):
-        check_call(Loop.create_connection, {"self": None})
+        check_call(Loop.create_connection, [], {"self": None})
 
 
 def test_other_names() -> None:
     check_names(["ssl", "max_size"], {"ssl": None})
     with pytest.raises(TypeError, match="'sll'; did you mean 'ssl'"):
         check_names(["ssl", "max_size"], {"sll": None})
+    with pytest.raises(TypeError, match=r"'loop'; leave it out: no event loop has to be given$"):
+        check_names(["ssl", "max_size"], {"loop": None})
 
 
 # Types and values
@@ -379,4 +384,4 @@ def test_tls_as_the_uri_asks_for() -> None:
 )
 def test_all_of_a_clients_options(options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        Connecting("ws://localhost/", options, clock=Clock(), environment={})
+        Connecting(Target("ws://localhost/", options), clock=Clock(), environment={})
