@@ -15,16 +15,16 @@ from pathlib import Path
 
 from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
 from wsproto_core.options import USER_AGENT, CommonOptions
-from wsproto_core.states import CLOSE_DEFERRED, PHASES, ClosingTimer, diagram
+from wsproto_core.states import PHASES, TIMERS, Bytes, Reading, diagram
 from wsproto_core.statistics import Statistics
+from wsproto_core.timers import Timer
 
 DOCS = Path(__file__).parent
 
-CLOSING_TIMERS = {
-    ClosingTimer.STOP: "none",
-    ClosingTimer.START: "starts",
-    ClosingTimer.START_HALF: "starts, half of it",
-    ClosingTimer.RUN: "goes on",
+READING = {
+    Reading.BACKPRESSURE: "read while there is room",
+    Reading.TO_END: "read to the end",
+    Reading.STOPPED: "do not read",
 }
 
 
@@ -34,17 +34,35 @@ def states_diagram() -> str:
 
 def phases_table() -> str:
     lines = [
-        "| phase | state | received bytes | stream, server | stream, client | closing deadline |",
-        "|---|---|---|---|---|---|",
+        "| phase | state | received bytes are | server | client | closing deadline | other deadlines |",
+        "|---|---|---|---|---|---|---|",
     ]
     for phase, rules in PHASES.items():
         cells = (
             phase.name,
             rules.state.name,
-            "are dropped" if rules.over or phase is CLOSE_DEFERRED else "count",
-            rules.server.name,
-            rules.client.name,
-            CLOSING_TIMERS[rules.closing_timer],
+            "parsed" if rules.received is Bytes.PARSED else "dropped",
+            f"{rules.server.action.name}, {READING[rules.server.reading]}",
+            f"{rules.client.action.name}, {READING[rules.client.reading]}",
+            rules.closing_timer.value,
+            ", ".join(timer.value for timer in Timer if timer in rules.timers) or "none",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def timers_table() -> str:
+    lines = [
+        "| deadline | when it is looked at late | input | error | close frame |",
+        "|---|---|---|---|---|",
+    ]
+    for timer, rules in TIMERS.items():
+        cells = (
+            timer.value,
+            "one more period, and `TimerOverdue`" if rules.forgives_lateness else "",
+            rules.cause.value if rules.cause else "none: it is periodic",
+            rules.error or "",
+            f"{rules.close.code}, {rules.close.reason}" if rules.close else "",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -95,7 +113,7 @@ def _markdown(documentation: str | None) -> str:
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "observability.md": {"statistics": statistics_table},
-    "states.md": {"diagram": states_diagram, "phases": phases_table},
+    "states.md": {"diagram": states_diagram, "phases": phases_table, "timers": timers_table},
     "options.md": {
         "common": lambda: options_table(COMMON),
         "client": lambda: options_table(_others(ConnectOptions)),

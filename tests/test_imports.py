@@ -136,7 +136,6 @@ ENDINGS = re.compile(r"(?<=...)(?:ations?|ings?|ions?|ies|ers?|ors?|ed|es|e|s|y)
 
 # What is to be mended: circles (by the names of their modules) and groups of names.
 KNOWN_CIRCLES = {
-    frozenset({"wsproto_core.inbox", "wsproto_core.outbox", "wsproto_core.statistics"}),
     frozenset({"adapters.shared.connection", "adapters.shared.logs", "adapters.shared.sockets"}),
 }
 KNOWN_NAMES = {

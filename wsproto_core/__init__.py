@@ -6,7 +6,7 @@ Begin with :class:`ServerProtocol` and :class:`ClientProtocol`.
 from ._moved import install as _install_earlier_names
 from .connect.proxy import Proxy, parse_proxy
 from .connect.reconnect import ReconnectPolicy, exponential_delays, is_fatal
-from .events import Close, Event, Failure, Fragment, Late, Ping, Pong
+from .events import Close, Event, Failure, Fragment, Late, Ping, Pong, TimerOverdue
 from .exceptions import (
     ConcurrencyError,
     ConnectionClosed,
@@ -85,6 +85,7 @@ __all__ = [
     "Statistics",
     "StreamAction",
     "Subprotocol",
+    "TimerOverdue",
     "WebSocketException",
     "WebSocketURI",
     "__version__",

@@ -24,7 +24,18 @@ from .http import Request, Response
 from .timers import Timer
 from .types import Close, Data
 
-__all__ = ["Close", "Event", "Failure", "Fragment", "Late", "Ping", "Pong", "Request", "Response"]
+__all__ = [
+    "Close",
+    "Event",
+    "Failure",
+    "Fragment",
+    "Late",
+    "Ping",
+    "Pong",
+    "Request",
+    "Response",
+    "TimerOverdue",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +85,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class TimerOverdue:
     """A deadline was looked at so late that the peer is not blamed: it is given one more period.
 
-    This is how a blocked event loop, and not the network, shows itself.
+    This is a sign of a blocked event loop, not of the network.
     """
 
     timer: Timer
+    """The deadline."""
     seconds: float
+    """By how many seconds it was looked at late."""
 
 
-Event: TypeAlias = Data | Fragment | Ping | Pong | Close | Failure | Late | Request | Response
+Late = TimerOverdue
+"""The earlier name."""
+
+
+Event: TypeAlias = Data | Fragment | Ping | Pong | Close | Failure | TimerOverdue | Request | Response
 """Everything that :meth:`~.protocol.Protocol.events` returns."""

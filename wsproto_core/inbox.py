@@ -20,7 +20,7 @@ from .extensions.base import Extension
 from .limits import MessageLimits, Watermarks
 from .messages import MessageReader
 from .observing import NOBODY, Observer
-from .statistics import Stopwatch
+from .timers import Stopwatch
 from .types import Data
 
 __all__ = ["Inbox"]

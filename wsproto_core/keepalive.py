@@ -1,8 +1,8 @@
-"""Pings: those that wait for their pong, and those that find out whether the peer still lives. Idleness.
+"""Keepalive: pings that wait for their pong, the liveness of the peer, and idle connections.
 
-Any byte that is received proves life, a pong is only the surest way to get one. So the deadline for
-a pong compares how many bytes had been received when the ping was written with how many there are now,
-and nothing has to be done when bytes come in.
+Any byte that is received is a sign of life; a pong is only the surest way to get one. So the deadline
+for a pong compares the number of bytes that had been received when the ping was written with the
+number at the deadline, and nothing has to be done when bytes arrive.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Pings:
         self.shortest: float | None = None
         self._random = random
         self._limit = limit
-        # The oldest is taken first, which of a dict would take longer and longer.
+        # The oldest is taken first, which takes longer and longer with a dict.
         self._sent: OrderedDict[bytes, float] = OrderedDict()
 
     @property
@@ -85,26 +85,15 @@ class Pings:
 
 
 class Keepalive:
-    """When to send a ping, and how long to wait for a sign of life after it.
+    """When to send a ping, and how long to wait for a sign of life after it."""
 
-    Attributes:
-        unwritten: whether a ping has been given and not been written; :meth:`written` resets this.
-    """
-
-    __slots__ = (
-        "_awaited",
-        "_heard",
-        "_interval",
-        "_pings",
-        "_suspended",
-        "_timeout",
-        "_timers",
-        "unwritten",
-    )
+    __slots__ = ("_heard", "_interval", "_pings", "_timeout", "_timers")
 
     def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
         """
         Args:
+            pings: the pings that wait for their pong.
+            timers: where the deadlines for pings and pongs are set.
             interval: seconds between pings; ``None`` for none.
             timeout: seconds without a sign of life; ``None`` for any number.
         """
@@ -112,85 +101,91 @@ class Keepalive:
         self._timers = timers
         self._interval = interval
         self._timeout = timeout
-        self._awaited = False
-        self._suspended = False
-        self.unwritten = False
-        self._heard = 0
+        # Bytes that had been received when a ping was written, until there is a sign of life.
+        self._heard: int | None = None
 
     def start(self, now: float) -> None:
-        """The connection is open."""
+        """Begin, or begin the next interval: a ping is due when it is over."""
         self._timers.start(Timer.PING, now, self._interval)
 
-    def next_ping(self, now: float, heard: int) -> bytes | None:
-        """It is time for a ping: return its payload, or ``None`` if one more would tell nothing.
+    def next_ping(self, now: float) -> bytes | None:
+        """Make the ping that is due.
+
+        Returns:
+            Its payload; ``None`` if there are too many pings already: any of those that are unanswered asks
+            for a sign of life as well.
+        """
+        return None if self._pings.full else self._pings.add(None, now)
+
+    def ping_written(self, now: float, heard: int, *, reading: bool) -> None:
+        """Start the deadline for a pong: the ping has been written, and the peer can answer it.
 
         Args:
+            now: the time.
             heard: bytes received so far.
+            reading: whether the stream is being read: otherwise the deadline starts when it is.
         """
-        self.start(now)
-        if self.unwritten:
-            # The peer does not read: the deadline for writing runs.
-            return None
-        if self._pings.full:
-            # Any of the pings that are unanswered asks for a sign of life as well.
-            self.written(now, heard)
-            return None
-        self.unwritten = True
-        return self._pings.add(None, now)
-
-    def written(self, now: float, heard: int) -> None:
-        """The ping has been written: now the peer can answer it.
-
-        Args:
-            heard: bytes received so far.
-        """
-        self.unwritten = False
-        if not self._awaited or heard != self._heard:
-            self._awaited = True
+        if heard != self._heard:
             self._heard = heard
-            if not self._suspended:
+            if reading:
                 self._timers.start(Timer.PONG, now, self._timeout)
 
-    def lives(self, heard: int) -> bool:
-        """The deadline for a pong has come: whether the peer gave a sign of life meanwhile."""
+    def peer_is_alive(self, heard: int) -> bool:
+        """Return whether there was a sign of life before the deadline for a pong; if so, end the deadline.
+
+        Args:
+            heard: bytes received so far.
+        """
         if heard == self._heard:
             return False
-        self._awaited = False
+        self._heard = None
         self._timers.stop(Timer.PONG)
         return True
 
     def suspend(self) -> None:
-        """Reading has stopped: a pong may be there, behind what is not read."""
-        self._suspended = True
+        """Reading has stopped: a pong may have arrived behind the bytes that are not read."""
         self._timers.stop(Timer.PONG)
 
     def resume(self, now: float) -> None:
-        """Reading goes on: the deadline starts anew, in full."""
-        self._suspended = False
-        if self._awaited:
+        """Reading goes on: the deadline for a pong starts anew, in full."""
+        if self._heard is not None:
             self._timers.start(Timer.PONG, now, self._timeout)
 
 
 class Idleness:
-    """Lets extensions give up memory when no message has passed for a while."""
+    """Tells extensions to release memory when no message has passed for a while."""
 
     __slots__ = ("_count", "_extensions", "_period", "_timers")
 
     def __init__(self, timers: Timers) -> None:
+        """
+        Args:
+            timers: where the deadline is set.
+        """
         self._timers = timers
         self._extensions: Sequence[Extension] = ()
         self._period: float | None = None
         self._count = 0
 
     def start(self, extensions: Sequence[Extension], now: float) -> None:
-        """The connection is open, with these extensions."""
+        """Begin: the connection is open.
+
+        Args:
+            extensions: those that were negotiated.
+            now: the time.
+        """
         periods = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
         self._extensions = extensions
         self._period = min(periods, default=None)
         self._timers.start(Timer.IDLE, now, self._period)
 
     def expire(self, now: float, count: int) -> None:
-        """A period is over, after so many messages in all."""
+        """A period is over: release memory if no message has passed in it.
+
+        Args:
+            now: the time.
+            count: messages that have passed so far.
+        """
         self._timers.start(Timer.IDLE, now, self._period)
         if count == self._count:
             for extension in self._extensions:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 
 from .closing import GOOD_CODES, Closing
-from .events import Event, Failure, Late, Ping, Pong
+from .events import Event, Failure, Ping, Pong, TimerOverdue
 from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
 from .frames import Opcode, parse_close_frame, serialize_close, shorten_reason
@@ -22,20 +22,10 @@ from .observing import NOBODY
 from .options import CommonSettings
 from .outbox import Outbox
 from .randomness import random_bytes
-from .states import (
-    CLOSE_DEFERRED,
-    CONNECTING,
-    OPEN,
-    PHASES,
-    TRANSITIONS,
-    ClosingTimer,
-    Input,
-    Phase,
-    PhaseRules,
-)
+from .states import PHASES, TIMERS, TRANSITIONS, Bytes, ClosingTimer, Input, Phase, Reading, TimerRules
 from .statistics import Statistics, collect
 from .timers import Timer, Timers
-from .types import Close, CloseCode, Side, State, StreamAction, Subprotocol
+from .types import Close, CloseCode, Side, State, Subprotocol
 
 __all__ = ["Lifecycle"]
 
@@ -89,7 +79,6 @@ class Lifecycle:
         self.has_input = False
         self.has_events = False
         self.writable = True
-        self._enter(CONNECTING)
         self._timers = Timers()
         self._id: uuid.UUID | None = None
         self._bytes_received = 0
@@ -111,13 +100,12 @@ class Lifecycle:
             on_resume=self._resume_reading,
             clock=clock,
         )
-        self.wants_read = self._inbox.wants_read
         self._outbox.on_ping_written = self._ping_written
         self._outbox.on_writable = self._set_writable
-        self._write_timed = False
         self._taken_by_events = False
         self._idleness = Idleness(self._timers)
         self._closing = Closing()
+        self._enter(Phase.CONNECTING)
 
     # Getters
 
@@ -205,21 +193,31 @@ class Lifecycle:
         phase = TRANSITIONS[self._phase].get(cause)
         if phase is None:
             return
-        rules = self._enter(phase)
-        self._outbox.set_open(phase is OPEN)
-        if rules.state is not State.OPEN:
+        self._enter(phase)
+        if self.state is not State.OPEN:
+            # Backpressure of a connection that is closing does not count.
             self._outbox.blocked.finish()
-        if phase is not OPEN:
-            # Once the stream is to be closed there is nothing to be read.
-            ends = self.stream_action not in (StreamAction.KEEP, StreamAction.SEND_EOF)
-            self._inbox.read_to_end(not ends and phase is not CLOSE_DEFERRED)
+
+    def _enter(self, phase: Phase) -> None:
+        """Set the phase, and everything that it means."""
+        self._phase = phase
+        self._rules = rules = PHASES[phase]
+        stream = rules.server if self.side is Side.SERVER else rules.client
+        self.state = rules.state
+        self.receiving = rules.received is not Bytes.DROPPED
+        self.stream_action = stream.action
+        self._timers.allow({*rules.timers, Timer.CLOSING})
+        self._outbox.set_open(rules.state is State.OPEN and rules.received is Bytes.PARSED)
+        if stream.reading is not Reading.BACKPRESSURE:
+            self._inbox.read_to_end(stream.reading is Reading.TO_END)
         self.wants_read = self._inbox.wants_read
-        if rules.over:
+        if not self.receiving:
             self._inbox.end()
             self.has_input = True
+        self._run_closing_timer(rules.closing_timer)
+
+    def _run_closing_timer(self, closing_timer: ClosingTimer) -> None:
         timers = self._timers
-        timers.stop_all_but(Timer.CLOSING)
-        closing_timer = rules.closing_timer
         if closing_timer is ClosingTimer.STOP:
             timers.stop(Timer.CLOSING)
         elif closing_timer is not ClosingTimer.RUN or not timers.is_running(Timer.CLOSING):
@@ -228,18 +226,9 @@ class Lifecycle:
                 timeout /= 2
             timers.start(Timer.CLOSING, self._clock(), timeout)
 
-    def _enter(self, phase: Phase) -> PhaseRules:
-        """Set the phase, and what it means to the outside."""
-        self._phase = phase
-        rules = PHASES[phase]
-        self.state = rules.state
-        self.receiving = not rules.over
-        self.stream_action = rules.server if self.side is Side.SERVER else rules.client
-        return rules
-
     def _check_opened(self) -> None:
         """Refuse a command while the opening handshake is not done."""
-        if self._phase is CONNECTING:
+        if self.state is State.CONNECTING:
             raise InvalidState("the opening handshake is not done")
 
     def _check_open(self) -> None:
@@ -264,47 +253,51 @@ class Lifecycle:
     # Time
 
     def _expire(self, timer: Timer, now: float) -> None:
-        """A deadline has passed. All but the first two judge the peer, who may be innocent."""
-        if timer is Timer.PING:
-            payload = self._keepalive.next_ping(now, self._bytes_received)
-            if payload is not None:
-                self._outbox.add_control(Opcode.PING, payload)
-                self._outbox.time_ping()
+        """Do what the tables say about a deadline that has passed."""
+        rules = TIMERS[timer]
+        if timer is Timer.PONG and self._keepalive.peer_is_alive(self._bytes_received):
             return
-        if timer is Timer.IDLE:
-            self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
-            return
-        if timer is Timer.PONG and self._keepalive.lives(self._bytes_received):
-            return
-        late = self._timers.forgive(timer, now)
-        if late is not None:
-            self._notify(Late(timer, late))
-        elif timer is Timer.PONG:
-            error = TimeoutError(f"nothing received for {self._settings.ping_timeout} seconds after a ping")
-            self._fail(error, CloseCode.INTERNAL_ERROR, "keepalive ping timeout", remote=True)
-        elif timer is Timer.WRITE:
-            error = TimeoutError(f"no progress writing for {self._settings.ping_timeout} seconds")
-            self._set_cause(error, remote=True)
-            self._step(Input.STALLED)
-        else:
-            self._expire_handshake(timer)
-
-    def _expire_handshake(self, timer: Timer) -> None:
-        """The deadline for closing, or in subclasses for opening, has passed."""
-        if self._phase is CLOSE_DEFERRED:
+        overdue = self._timers.forgive(timer, now) if rules.forgives_lateness else None
+        if overdue is not None:
+            self._notify(TimerOverdue(timer, overdue))
+        elif self._closing.deferred is not None:
             self._conclude()
-            return
-        if self._phase is Phase.CLOSE_SENT:
-            error = TimeoutError(f"no close frame received for {self._settings.close_timeout} seconds")
+        elif rules.cause is None:
+            (self._send_keepalive if timer is Timer.PING else self._release_idle)(now)
+        else:
+            self._time_out(rules, rules.cause, self._timers.period(timer))
+
+    def _time_out(self, rules: TimerRules, cause: Input, seconds: float) -> None:
+        if rules.error is None:
+            self._expire_handshake()
+        elif self._rules.received is Bytes.PARSED:
+            error = TimeoutError(rules.error.format(seconds=seconds))
+            if rules.close is not None:
+                self._fail(error, rules.close.code, rules.close.reason, remote=True, cause=cause)
+                return
             self._set_cause(error, remote=True)
-        self._step(Input.EXPIRED)
+        self._step(cause)
+
+    def _send_keepalive(self, now: float) -> None:
+        """Send the ping that is due, unless the last one has not been written: the peer does not read."""
+        self._keepalive.start(now)
+        if self._outbox.ping_unwritten:
+            return
+        payload = self._keepalive.next_ping(now)
+        if payload is None:
+            self._ping_written()
+        else:
+            self._outbox.add_control(Opcode.PING, payload)
+            self._outbox.time_ping()
+
+    def _release_idle(self, now: float) -> None:
+        self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
+
+    def _expire_handshake(self) -> None:
+        """The deadline of the opening handshake has passed: for the classes that have one."""
 
     def _ping_written(self) -> None:
-        self._keepalive.written(self._clock(), self._bytes_received)
-
-    def _stop_timing_writes(self) -> None:
-        self._write_timed = False
-        self._timers.stop(Timer.WRITE)
+        self._keepalive.ping_written(self._clock(), self._bytes_received, reading=self.wants_read)
 
     # Receiving
 
@@ -339,10 +332,10 @@ class Lifecycle:
         if not self._inbox.end_of_stream(waits=self._closing.deferred is not None):
             # The peer's close frame may be among what was received before.
             return
-        if self._phase in (OPEN, Phase.CLOSE_SENT):
+        if self._rules.received is Bytes.PARSED:
             where = "within a message" if self._inbox.incomplete else "without a close frame"
             # One attempt to tell the peer: it may have ended its sending half only.
-            self._give_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
+            self._queue_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
             self._set_cause(EOFError(f"the peer ended the stream {where}"), remote=True)
         self._step(Input.EOF_RECEIVED)
 
@@ -361,7 +354,7 @@ class Lifecycle:
         self._closing.receive(close)
         self._notify(close)
         # "it typically echos the status code it received" (section 5.5.1)
-        self._give_close(close.code, "")
+        self._queue_close(close.code, "")
         self._step(Input.CLOSE_RECEIVED)
 
     def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
@@ -394,18 +387,20 @@ class Lifecycle:
             self._receive_error(end)
         self._resume()
 
-    def _fail(self, error: BaseException, code: int, reason: str, *, remote: bool) -> None:
+    def _fail(
+        self, error: BaseException, code: int, reason: str, *, remote: bool, cause: Input = Input.ERROR
+    ) -> None:
         """Fail the connection, after every good message before the error."""
-        if Input.ERROR not in TRANSITIONS[self._phase]:
+        if cause not in TRANSITIONS[self._phase]:
             return
         # Of what was given before the error was found, answers to deferred messages still go out.
-        self._give_close(code, reason, drop=self._phase is not CLOSE_DEFERRED)
+        self._queue_close(code, reason, drop=self._rules.received is Bytes.PARSED)
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
-        self._step(Input.ERROR)
+        self._step(cause)
         self._inbox.drop_all_but_messages()
         self._resume()
 
-    def _give_close(self, code: int, reason: str, *, drop: bool = False) -> None:
+    def _queue_close(self, code: int, reason: str, *, drop: bool = False) -> None:
         """Put a close frame behind everything else, or in its place, unless one has been given."""
         if drop:
             self._outbox.drop()

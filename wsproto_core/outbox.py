@@ -23,7 +23,7 @@ from .limits import Watermarks
 from .messages import MessageWriter
 from .observing import NOBODY, Observer
 from .prepared import Message, PreparedMessage
-from .statistics import Stopwatch
+from .timers import Stopwatch
 
 __all__ = ["Outbox"]
 
@@ -182,6 +182,11 @@ class Outbox:
     def add_control(self, opcode: Opcode, payload: bytes) -> None:
         """Add a control frame."""
         self.add(self._writer.frame(FIN | opcode, payload))
+
+    @property
+    def ping_unwritten(self) -> bool:
+        """Whether the ping that :meth:`time_ping` has marked has not been written."""
+        return self._ping_queued is not None or self._ping_end is not None
 
     def time_ping(self) -> None:
         """Call :attr:`on_ping_written` when all that has been added so far has been written."""

@@ -20,17 +20,13 @@ from .lifecycle import Lifecycle
 from .observing import Observer
 from .options import CommonOptions, CommonSettings, resolve
 from .prepared import Message
-from .states import (
-    CLOSE_DEFERRED,
-    CONNECTING,
-    OPEN,
-    Input,
-    Phase,
-)
+from .states import TRANSITIONS, Bytes, Input
 from .timers import Timer
-from .types import BytesLike, CloseCode, Data, Side, Subprotocol
+from .types import BytesLike, CloseCode, Data, Side, State, Subprotocol
 
 __all__ = ["Protocol"]
+
+_OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
 
 
 class Protocol(Lifecycle):
@@ -118,7 +114,7 @@ class Protocol(Lifecycle):
         """
         data = data if type(data) is bytes else bytes(data)
         self._bytes_received += len(data)
-        if self._phase is CONNECTING:
+        if self.state is State.CONNECTING:
             self._receive_handshake(data)
         elif self.receiving:
             inbox = self._inbox
@@ -146,7 +142,7 @@ class Protocol(Lifecycle):
         self._inbox.read_to_end(False)
         self._resume()
         self._conclude()
-        if self._phase in (OPEN, Phase.CLOSE_SENT):
+        if self._rules.received is Bytes.PARSED:
             error = error or EOFError("the stream was closed without a close frame")
             self._set_cause(error, remote=False)
         self._step(Input.LOST)
@@ -158,9 +154,9 @@ class Protocol(Lifecycle):
             count: how many, as far as all of them have not been; ``None`` for all.
         """
         self._outbox.written(count)
-        if self._write_timed and count != 0:
+        if count != 0:
             # Progress: if there is more to write, the deadline is set anew when it is asked for.
-            self._stop_timing_writes()
+            self._timers.stop(Timer.WRITE)
 
     def eof_sent(self) -> None:
         """The end of file that :attr:`stream_action` asked for has been sent."""
@@ -203,7 +199,7 @@ class Protocol(Lifecycle):
                 fragments before it.
             UnicodeDecodeError: bytes that are to be sent as text are not UTF-8.
         """
-        if self._phase is not OPEN:
+        if self.state is not _OPEN:
             self._check_open()
         outbox = self._outbox
         outbox.add(outbox.encode(message, text, fin, compress))
@@ -241,7 +237,7 @@ class Protocol(Lifecycle):
             ValueError: the payload is too long, or a ping with it is still unanswered.
             RuntimeError: too many pings are unanswered (``max_pings``).
         """
-        if self._phase is not OPEN:
+        if self.state is not _OPEN:
             self._check_open()
         wanted = None if data is None else control_payload("ping", data)
         payload = self._pings.add(wanted, self._clock())
@@ -254,7 +250,7 @@ class Protocol(Lifecycle):
         Raises:
             ConnectionClosed, InvalidState, ValueError: see :meth:`ping`.
         """
-        if self._phase is not OPEN:
+        if self.state is not _OPEN:
             self._check_open()
         self._outbox.add_control(Opcode.PONG, control_payload("pong", data))
 
@@ -275,8 +271,8 @@ class Protocol(Lifecycle):
         serialize_close(code, reason)
         self._check_opened()
         self._conclude()
-        if self._phase is OPEN:
-            self._give_close(code, reason)
+        if Input.CLOSE_GIVEN in TRANSITIONS[self._phase]:
+            self._queue_close(code, reason)
             self._step(Input.CLOSE_GIVEN)
             # The peer's close frame may be behind what nobody wants any more.
             self._resume()
@@ -312,7 +308,7 @@ class Protocol(Lifecycle):
         """
         inbox = self._inbox
         message = inbox.next_message()
-        if message is None and self._phase is CLOSE_DEFERRED:
+        if message is None and self._closing.deferred is not None:
             self._conclude()
         self.has_input = bool(inbox.messages) or not self.receiving
         return message
@@ -323,7 +319,7 @@ class Protocol(Lifecycle):
         Memory is bounded by ``read_limit``, not by the message, from the first call on.
         """
         fragment = self._inbox.next_fragment()
-        if fragment is None and self._phase is CLOSE_DEFERRED:
+        if fragment is None and self._closing.deferred is not None:
             self._conclude()
         self._update_input()
         return fragment
@@ -345,7 +341,7 @@ class Protocol(Lifecycle):
         if not messages:
             self.has_events = False
             return self._inbox.notices()
-        if self._phase is CLOSE_DEFERRED and not self.undelivered:
+        if self._closing.deferred is not None and not self.undelivered:
             self._conclude()
         events = self._inbox.events()
         self.has_events = False
@@ -358,7 +354,7 @@ class Protocol(Lifecycle):
 
         Call it only when everything that it gave before has been written.
         """
-        if self._phase is CLOSE_DEFERRED and self._taken_by_events and not self.undelivered:
+        if self._closing.deferred is not None and self._taken_by_events and not self.undelivered:
             self._conclude()
         return self._outbox.take()
 
@@ -367,8 +363,8 @@ class Protocol(Lifecycle):
 
         Ask after writing: what has not been written by then has a deadline from then on.
         """
-        if self._outbox.unwritten and self._phase is OPEN and not self._write_timed:
+        timers = self._timers
+        if self._outbox.unwritten and not timers.is_running(Timer.WRITE):
             # Most bytes are written before anybody asks for a deadline, so that this one is rare.
-            self._timers.start(Timer.WRITE, self._clock(), self._settings.ping_timeout)
-            self._write_timed = True
-        return self._timers.next()
+            timers.start(Timer.WRITE, self._clock(), self._settings.ping_timeout)
+        return timers.next

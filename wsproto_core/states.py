@@ -1,10 +1,11 @@
 """The life of a connection, as tables.
 
-:data:`TRANSITIONS` says how a connection goes from phase to phase; what is not in it does not
-happen. :data:`PHASES` says what a phase means to the outside. Neither depends on who is client and
-who is server, but for one column: the server ends TCP, the client waits for that (RFC 6455
-section 7.1.1). :mod:`.protocol` runs from these tables, and the diagram in the documentation is
-drawn from them by :func:`diagram`.
+:data:`TRANSITIONS` says how a connection goes from phase to phase: an input that is not in the row of
+a phase changes nothing. :data:`PHASES` says what a phase means: its state, what becomes of received
+bytes, which timers run, what each side does with the stream. Client and server differ in that last
+point only: the server ends TCP, the client waits for that (RFC 6455 section 7.1.1). :data:`TIMERS` says
+what happens when a deadline has passed. :mod:`.lifecycle` runs from these tables, and the diagram in
+the documentation is drawn from them by :func:`diagram`.
 
 The four states of the RFC are too coarse to run a connection: "closing" hides who has sent a close
 frame, what has become of TCP, and whether input still means anything. Hence phases.
@@ -15,18 +16,21 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from .types import State, StreamAction
+from .timers import Timer
+from .types import Close, CloseCode, State, StreamAction
 
 __all__ = [
-    "CLOSE_DEFERRED",
-    "CONNECTING",
-    "OPEN",
     "PHASES",
+    "TIMERS",
     "TRANSITIONS",
+    "Bytes",
     "ClosingTimer",
     "Input",
     "Phase",
     "PhaseRules",
+    "Reading",
+    "StreamRules",
+    "TimerRules",
     "diagram",
 ]
 
@@ -51,16 +55,12 @@ class Phase(enum.Enum):
     """The connection failed (section 7.1.7); TCP is to end."""
     EOF_SENT = "end of file sent"
     """Our half of the stream has ended, the peer's is awaited."""
-    ENDING = "ending"
+    DRAINING = "draining"
     """The stream is to be closed once what is left has been written."""
     ABORTING = "aborting"
     """The stream is to be closed at once."""
     CLOSED = "closed"
     """The stream is closed."""
-
-
-# To look a member up in its class costs more than all the rest of asking whether it is the one.
-CONNECTING, OPEN, CLOSE_DEFERRED = Phase.CONNECTING, Phase.OPEN, Phase.CLOSE_DEFERRED
 
 
 class Input(enum.Enum):
@@ -82,7 +82,7 @@ class Input(enum.Enum):
 # Once the conversation is over, these are left, from whatever led here.
 _STREAM_ENDS = {
     Input.EOF_SENT: Phase.EOF_SENT,
-    Input.EOF_RECEIVED: Phase.ENDING,
+    Input.EOF_RECEIVED: Phase.DRAINING,
     Input.EXPIRED: Phase.ABORTING,
     Input.LOST: Phase.CLOSED,
 }
@@ -99,7 +99,7 @@ TRANSITIONS: dict[Phase, dict[Input, Phase]] = {
         # The answer is given at once: "an endpoint MUST send a Close frame in response" (section 5.5.1).
         Input.CLOSE_RECEIVED: Phase.CLOSE_EXCHANGED,
         Input.ERROR: Phase.FAILED,
-        Input.EOF_RECEIVED: Phase.ENDING,
+        Input.EOF_RECEIVED: Phase.DRAINING,
         Input.STALLED: Phase.ABORTING,
         Input.LOST: Phase.CLOSED,
     },
@@ -111,7 +111,7 @@ TRANSITIONS: dict[Phase, dict[Input, Phase]] = {
     Phase.CLOSE_SENT: {
         Input.CLOSE_RECEIVED: Phase.CLOSE_EXCHANGED,
         Input.ERROR: Phase.FAILED,
-        Input.EOF_RECEIVED: Phase.ENDING,
+        Input.EOF_RECEIVED: Phase.DRAINING,
         # The peer's close frame does not come: TCP is ended without it, with a deadline of its own.
         Input.EXPIRED: Phase.FAILED,
         Input.LOST: Phase.CLOSED,
@@ -120,11 +120,11 @@ TRANSITIONS: dict[Phase, dict[Input, Phase]] = {
     Phase.CLOSE_EXCHANGED: dict(_STREAM_ENDS),
     Phase.FAILED: dict(_STREAM_ENDS),
     Phase.EOF_SENT: {
-        Input.EOF_RECEIVED: Phase.ENDING,
+        Input.EOF_RECEIVED: Phase.DRAINING,
         Input.EXPIRED: Phase.ABORTING,
         Input.LOST: Phase.CLOSED,
     },
-    Phase.ENDING: {
+    Phase.DRAINING: {
         Input.EXPIRED: Phase.ABORTING,
         Input.LOST: Phase.CLOSED,
     },
@@ -135,48 +135,143 @@ TRANSITIONS: dict[Phase, dict[Input, Phase]] = {
 }
 
 
+class Bytes(enum.Enum):
+    """What becomes of received bytes."""
+
+    PARSED = "parsed"
+    """They are parsed: messages may come, and the peer's close frame."""
+    HELD_BACK = "messages only"
+    """They are dropped, but messages that were received before can still be answered."""
+    DROPPED = "dropped"
+    """They are counted and dropped: no more messages will come."""
+
+
+class Reading(enum.Enum):
+    """When to read from the stream."""
+
+    BACKPRESSURE = "backpressure"
+    """While there is room: the receive queue decides, or a server that has not answered its request."""
+    TO_END = "to the end"
+    """Always: the peer's close frame, or the end of its stream, must be reached. Messages for which there
+    is no room are dropped."""
+    STOPPED = "stopped"
+    """Never."""
+
+
 class ClosingTimer(enum.Enum):
     """What entering a phase does to the closing deadline."""
 
-    STOP = "stop"
-    START = "start"
+    STOP = "none"
+    START = "starts"
     """Start, anew if it is running."""
-    START_HALF = "start half"
+    START_HALF = "starts, half of it"
     """Start, with half of ``close_timeout``."""
-    RUN = "run"
+    RUN = "goes on"
     """Go on; start if it is not running."""
 
 
+class StreamRules(NamedTuple):
+    """What one side does with the stream in a phase."""
+
+    action: StreamAction
+    """What to do when everything has been written."""
+    reading: Reading
+    """When to read from it."""
+
+
 class PhaseRules(NamedTuple):
-    """What a phase means to the outside."""
+    """What a phase means."""
 
     state: State
     """The state in the RFC's words."""
-    over: bool
-    """Whether no more messages will come: received bytes are counted and dropped."""
+    received: Bytes
+    """What becomes of received bytes."""
+    timers: frozenset[Timer]
+    """The timers that may run, beside the closing one: others stop when the phase is entered."""
     closing_timer: ClosingTimer
-    server: StreamAction
+    """What happens to the closing deadline when the phase is entered."""
+    server: StreamRules
     """What a server does with the stream."""
-    client: StreamAction
+    client: StreamRules
     """What a client does with it."""
 
 
-_KEEP, _SEND_EOF, _CLOSE, _ABORT = StreamAction
+_KEEP = StreamRules(StreamAction.KEEP, Reading.BACKPRESSURE)
+_HOLD = StreamRules(StreamAction.KEEP, Reading.STOPPED)
+_READ = StreamRules(StreamAction.KEEP, Reading.TO_END)
+# Closing with unread input would turn the end of TCP into a reset, and what was sent last (a close frame, an
+# HTTP response) could be lost: a server ends its half of the stream and reads to the end of the client's.
+_SEND_EOF = StreamRules(StreamAction.SEND_EOF, Reading.TO_END)
+_CLOSE = StreamRules(StreamAction.CLOSE, Reading.STOPPED)
+_ABORT = StreamRules(StreamAction.ABORT, Reading.STOPPED)
+
+_OPENING = frozenset({Timer.OPENING})
+_OPEN = frozenset({Timer.WRITE, Timer.PONG, Timer.PING, Timer.IDLE})
+_NONE: frozenset[Timer] = frozenset()
 
 PHASES: dict[Phase, PhaseRules] = {
-    Phase.CONNECTING: PhaseRules(State.CONNECTING, False, ClosingTimer.STOP, _KEEP, _KEEP),
-    # Closing with unread input would turn the end of TCP into a reset, and what was sent last (a
-    # close frame, an HTTP response) could be lost: a server ends its half and reads to the end.
-    Phase.REFUSED: PhaseRules(State.CLOSING, True, ClosingTimer.START, _SEND_EOF, _CLOSE),
-    Phase.OPEN: PhaseRules(State.OPEN, False, ClosingTimer.STOP, _KEEP, _KEEP),
-    Phase.CLOSE_DEFERRED: PhaseRules(State.OPEN, False, ClosingTimer.START_HALF, _KEEP, _KEEP),
-    Phase.CLOSE_SENT: PhaseRules(State.CLOSING, False, ClosingTimer.START, _KEEP, _KEEP),
-    Phase.CLOSE_EXCHANGED: PhaseRules(State.CLOSING, True, ClosingTimer.START, _SEND_EOF, _KEEP),
-    Phase.FAILED: PhaseRules(State.CLOSING, True, ClosingTimer.START, _SEND_EOF, _KEEP),
-    Phase.EOF_SENT: PhaseRules(State.CLOSING, True, ClosingTimer.RUN, _KEEP, _KEEP),
-    Phase.ENDING: PhaseRules(State.CLOSING, True, ClosingTimer.RUN, _CLOSE, _CLOSE),
-    Phase.ABORTING: PhaseRules(State.CLOSING, True, ClosingTimer.STOP, _ABORT, _ABORT),
-    Phase.CLOSED: PhaseRules(State.CLOSED, True, ClosingTimer.STOP, _CLOSE, _CLOSE),
+    Phase.CONNECTING: PhaseRules(
+        State.CONNECTING, Bytes.PARSED, _OPENING, ClosingTimer.STOP, server=_KEEP, client=_KEEP
+    ),
+    Phase.REFUSED: PhaseRules(
+        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.START, server=_SEND_EOF, client=_CLOSE
+    ),
+    Phase.OPEN: PhaseRules(State.OPEN, Bytes.PARSED, _OPEN, ClosingTimer.STOP, server=_KEEP, client=_KEEP),
+    Phase.CLOSE_DEFERRED: PhaseRules(
+        State.OPEN, Bytes.HELD_BACK, _NONE, ClosingTimer.START_HALF, server=_HOLD, client=_HOLD
+    ),
+    Phase.CLOSE_SENT: PhaseRules(
+        State.CLOSING, Bytes.PARSED, _NONE, ClosingTimer.START, server=_READ, client=_READ
+    ),
+    Phase.CLOSE_EXCHANGED: PhaseRules(
+        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.START, server=_SEND_EOF, client=_READ
+    ),
+    Phase.FAILED: PhaseRules(
+        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.START, server=_SEND_EOF, client=_READ
+    ),
+    Phase.EOF_SENT: PhaseRules(
+        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.RUN, server=_READ, client=_READ
+    ),
+    Phase.DRAINING: PhaseRules(
+        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.RUN, server=_CLOSE, client=_CLOSE
+    ),
+    Phase.ABORTING: PhaseRules(
+        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.STOP, server=_ABORT, client=_ABORT
+    ),
+    Phase.CLOSED: PhaseRules(
+        State.CLOSED, Bytes.DROPPED, _NONE, ClosingTimer.STOP, server=_CLOSE, client=_CLOSE
+    ),
+}
+
+
+class TimerRules(NamedTuple):
+    """What happens when a deadline has passed."""
+
+    cause: Input | None
+    """What moves the connection to another phase; ``None`` for a periodic timer."""
+    forgives_lateness: bool
+    """Whether a deadline that is looked at too late starts once more: the peer is not to blame, because its
+    bytes may be there to be read."""
+    error: str | None = None
+    """The text of the :exc:`TimeoutError`, if the conversation is on; ``{seconds}`` stands for the period."""
+    close: Close | None = None
+    """The close frame that is sent for it."""
+
+
+TIMERS: dict[Timer, TimerRules] = {
+    # The opening handshake fails before, with an error of its own.
+    Timer.OPENING: TimerRules(Input.EXPIRED, True),
+    Timer.CLOSING: TimerRules(Input.EXPIRED, True, "no close frame received for {seconds} seconds"),
+    # Nothing can be sent to a peer that does not read.
+    Timer.WRITE: TimerRules(Input.STALLED, True, "no progress writing for {seconds} seconds"),
+    Timer.PONG: TimerRules(
+        Input.ERROR,
+        True,
+        "nothing received for {seconds} seconds after a ping",
+        Close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout"),
+    ),
+    Timer.PING: TimerRules(None, False),
+    Timer.IDLE: TimerRules(None, False),
 }
 
 

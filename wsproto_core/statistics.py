@@ -7,7 +7,7 @@ backpressure begins or ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .keepalive import Pings
     from .outbox import Outbox
 
-__all__ = ["Statistics", "Stopwatch", "collect"]
+__all__ = ["Statistics", "collect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,42 +69,6 @@ class Statistics:
 
 def _ratio(before: int, after: int) -> float | None:
     return before / after if after else None
-
-
-class Stopwatch:
-    """How long something has been so, in all."""
-
-    __slots__ = ("_clock", "_finished", "_seconds", "_since")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """
-        Args:
-            clock: returns the time in seconds.
-        """
-        self._clock = clock
-        self._seconds = 0.0
-        self._since: float | None = None
-        self._finished = False
-
-    def start(self) -> None:
-        """It is so from now on; it was not."""
-        if not self._finished:
-            self._since = self._clock()
-
-    def stop(self) -> None:
-        """It is not so any more; it may not have been."""
-        self._seconds = self.seconds
-        self._since = None
-
-    def finish(self) -> None:
-        """From now on it does not matter."""
-        self.stop()
-        self._finished = True
-
-    @property
-    def seconds(self) -> float:
-        """Seconds so far."""
-        return self._seconds if self._since is None else self._seconds + self._clock() - self._since
 
 
 def collect(

@@ -10,8 +10,8 @@ from __future__ import annotations
 from .events import Failure
 from .prepared import Message
 from .protocol import Protocol
-from .states import OPEN, Phase
-from .timers import Timer
+from .states import Phase
+from .types import State
 
 __all__ = ["encode", "give_up", "send_encoded"]
 
@@ -29,7 +29,7 @@ def encode(
     Returns:
         Buffers for :func:`send_encoded`.
     """
-    if protocol._phase is not OPEN:
+    if protocol.state is not State.OPEN:
         protocol._check_open()
     return protocol._outbox.encode(message, text, fin, compress)
 
@@ -40,7 +40,7 @@ def send_encoded(protocol: Protocol, buffers: list[bytes], *, fin: bool) -> None
     Raises:
         ConnectionClosed: the connection has been closed meanwhile, or is closing.
     """
-    if protocol._phase is not OPEN:
+    if protocol.state is not State.OPEN:
         protocol._check_open()
     protocol._outbox.add(buffers)
     protocol._messages_sent += fin
@@ -58,14 +58,10 @@ def give_up(protocol: Protocol, error: Exception) -> None:
     inbox = protocol._inbox
     inbox.drop_all_but_messages()
     protocol._outbox.drop_all()
-    for timer in Timer:
-        protocol._timers.stop(timer)
+    protocol._timers.allow(())
     if protocol._phase is not Phase.CLOSED:
         if protocol._closing.cause is None:
             protocol._closing.fail(error, lost=False)
         protocol._notify(Failure(error, False, protocol._closing.sent))
     protocol._closing.deferred = None
     protocol._enter(Phase.CLOSED)
-    inbox.read_to_end(False)
-    protocol.wants_read, protocol.has_input = False, True
-    inbox.end()

@@ -1,23 +1,24 @@
-"""The table of deadlines.
+"""Deadlines, and stopwatches for backpressure.
 
 A timer is a deadline and the period that led to it. Whether it has expired is judged by the clock,
-never by having been woken. Who is woken late cannot tell a silent peer from its own absence: the
-peer's bytes may be waiting to be read. So a timer that is found expired by more than half its
-period is not expired: it reports how late it was asked, and starts once more.
+never by having been woken. A program that looks at a deadline late cannot tell a silent peer from its
+own absence: the peer's bytes may be waiting to be read. So a timer that is found expired by more than
+half its period has not expired: it starts once more, and is reported as overdue.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Collection
 
-__all__ = ["Timer", "Timers"]
+__all__ = ["Stopwatch", "Timer", "Timers"]
 
 
 class Timer(enum.Enum):
-    """What there is a deadline for. Those that expire together are handled in this order.
+    """What there is a deadline for. Timers that expire together are handled in this order.
 
     Attributes:
-        position: in this order, from 0 on.
+        position: the position in this order, from 0 on.
     """
 
     position: int
@@ -37,42 +38,62 @@ class Timer(enum.Enum):
 
 
 class Timers:
-    """The deadlines of one connection, in seconds of its clock."""
+    """The deadlines of one connection, in seconds of its clock.
 
-    __slots__ = ("_running",)
+    Attributes:
+        next: the earliest deadline, or ``None``.
+    """
 
-    def __init__(self) -> None:
-        # By position: deadline, period, and whether being late has been forgiven. As small as it gets:
-        # a dictionary grows when what is in it changes often.
+    __slots__ = ("_allowed", "_running", "next")
+
+    def __init__(self, allowed: Collection[Timer] = tuple(Timer)) -> None:
+        """
+        Args:
+            allowed: see :meth:`allow`.
+        """
+        # By position: the deadline, the period, and whether lateness has been forgiven. A list takes less
+        # memory than a dictionary, which grows when its keys change often.
         self._running: list[tuple[float, float, bool] | None] = [None] * len(Timer)
+        self._allowed = allowed
+        self.next: float | None = None
+
+    def allow(self, timers: Collection[Timer]) -> None:
+        """Stop all timers but these; :meth:`start` will start no others."""
+        self._allowed = timers
+        for timer in Timer:
+            if timer not in timers:
+                self._running[timer.position] = None
+        self._update()
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
-        self._running[timer.position] = None if period is None else (now + period, period, False)
+        if period is None or timer not in self._allowed:
+            self.stop(timer)
+            return
+        self._running[timer.position] = now + period, period, False
+        self._update()
 
     def shorten(self, timer: Timer, now: float, period: float) -> None:
-        """Set a deadline ``period`` seconds from ``now``, unless there is one before that."""
+        """Set a deadline ``period`` seconds from ``now``, unless there is an earlier one."""
         running = self._running[timer.position]
         if running is None or running[0] > now + period:
             self.start(timer, now, period)
 
     def stop(self, timer: Timer) -> None:
         """Remove a deadline, if there is one."""
-        self._running[timer.position] = None
-
-    def stop_all_but(self, timer: Timer) -> None:
-        """Remove all deadlines but one."""
-        kept = self._running[timer.position]
-        self._running = [None] * len(Timer)
-        self._running[timer.position] = kept
+        if self._running[timer.position] is not None:
+            self._running[timer.position] = None
+            self._update()
 
     def is_running(self, timer: Timer) -> bool:
         """Whether there is such a deadline."""
         return self._running[timer.position] is not None
 
-    def next(self) -> float | None:
-        """The earliest deadline."""
-        return min((running[0] for running in self._running if running), default=None)
+    def period(self, timer: Timer) -> float:
+        """The seconds that led to the deadline of a timer, which must be running."""
+        running = self._running[timer.position]
+        assert running is not None
+        return running[1]
 
     def expired(self, now: float) -> list[Timer]:
         """The timers whose deadline has come, in the order in which to handle them."""
@@ -85,7 +106,8 @@ class Timers:
     def forgive(self, timer: Timer, now: float) -> float | None:
         """Start an expired timer anew if it is looked at too late, but only once in a row.
 
-        Returns by how many seconds it was late; ``None`` if it is not forgiven.
+        Returns:
+            By how many seconds it was late; ``None`` if it is not forgiven.
         """
         running = self._running[timer.position]
         assert running is not None
@@ -94,4 +116,44 @@ class Timers:
         if late <= period / 2 or forgiven or not period:
             return None
         self._running[timer.position] = now + period, period, True
+        self._update()
         return late
+
+    def _update(self) -> None:
+        self.next = min([running[0] for running in self._running if running], default=None)
+
+
+class Stopwatch:
+    """How many seconds a condition has held, in all."""
+
+    __slots__ = ("_clock", "_finished", "_seconds", "_since")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """
+        Args:
+            clock: returns the time in seconds.
+        """
+        self._clock = clock
+        self._seconds = 0.0
+        self._since: float | None = None
+        self._finished = False
+
+    def start(self) -> None:
+        """The condition holds from now on; it did not hold before."""
+        if not self._finished:
+            self._since = self._clock()
+
+    def stop(self) -> None:
+        """The condition does not hold any more; it may not have held before."""
+        self._seconds = self.seconds
+        self._since = None
+
+    def finish(self) -> None:
+        """Stop for good."""
+        self.stop()
+        self._finished = True
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._seconds if self._since is None else self._seconds + self._clock() - self._since

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
-from wsproto_core.events import Close, Event, Failure, Late, Pong, Request, Response
+from wsproto_core.events import Close, Event, Failure, Pong, Request, Response, TimerOverdue
 from wsproto_core.exceptions import ConcurrencyError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.http import Headers
@@ -233,7 +233,7 @@ class BaseConnection:
             case Failure():
                 self._failure_logged = True
                 logger.error("opening handshake failed", exc_info=event.error)
-            case Late() if event.seconds >= LATE:
+            case TimerOverdue() if event.seconds >= LATE:
                 logger.warning(
                     "the %s deadline was looked at %.1f seconds too late: something blocks this program",
                     event.timer.value,

@@ -12,11 +12,11 @@ from wsproto_core import (
     ConnectionClosedOK,
     Failure,
     InvalidState,
-    Late,
     Ping,
     Side,
     State,
     StreamAction,
+    TimerOverdue,
 )
 from wsproto_core.timers import Timer
 
@@ -115,7 +115,7 @@ def test_no_time_to_close(side: Side) -> None:
         assert protocol.deadline() is not None
         protocol.handle_timeout()
     assert protocol.stream_action is StreamAction.ABORT
-    assert not any(isinstance(event, Late) for event in protocol.events())
+    assert not any(isinstance(event, TimerOverdue) for event in protocol.events())
 
 
 @both_sides
@@ -475,7 +475,7 @@ def test_the_closing_deadline_seen_late(side: Side) -> None:
     protocol.close()
     clock.now = 1008
     protocol.handle_timeout()
-    assert protocol.events() == [Late(Timer.CLOSING, 3)]
+    assert protocol.events() == [TimerOverdue(Timer.CLOSING, 3)]
     assert protocol.deadline() == 1013
     assert protocol.receiving
     clock.now = 1100

@@ -36,7 +36,6 @@ from wsproto_core import (
     Fragment,
     HandshakeTimeout,
     InvalidHandshake,
-    Late,
     Opcode,
     Ping,
     Pong,
@@ -46,6 +45,7 @@ from wsproto_core import (
     Side,
     State,
     StreamAction,
+    TimerOverdue,
 )
 from wsproto_core.handshake.checks import accept_key
 
@@ -1153,9 +1153,9 @@ def test_blocked_loop_is_told(driver: Driver, side: Side) -> None:
     driver.run(lambda: 0 < protocol.unwritten < 10_000_000)
     driver.run(lambda: protocol.deadline() is not None)
     driver.block(0.7)
-    driver.run(lambda: bool(application.events and application.all(Late)))
+    driver.run(lambda: bool(application.events and application.all(TimerOverdue)))
     driver.run(closed(protocol))
-    (late,) = application.all(Late)
+    (late,) = application.all(TimerOverdue)
     assert late.seconds > 0.15
     assert isinstance(application.error, TimeoutError)
 

@@ -10,13 +10,13 @@ from wsproto_core import (
     Close,
     Failure,
     Fragment,
-    Late,
     Ping,
     Pong,
     Request,
     Response,
     ServerProtocol,
     Side,
+    TimerOverdue,
 )
 from wsproto_core.inbox import KEPT_NOTICES
 from wsproto_core.timers import Timer
@@ -142,7 +142,7 @@ def test_the_events_of_the_opening_handshake() -> None:
         (Pong(b"x"), "answered"),
         (Close(1000), "reason"),
         (Failure(OSError(), True), "close"),
-        (Late(Timer.PONG, 5.0), "seconds"),
+        (TimerOverdue(Timer.PONG, 5.0), "seconds"),
         (Request("/", None), "path"),  # type: ignore[arg-type]
         (Response(101), "status"),
     ],
@@ -170,7 +170,7 @@ def test_events_are_matched() -> None:
                 return "fragment", data, final
             case Failure(error, remote, close):
                 return "failure", error, remote, close
-            case Late(timer, seconds):
+            case TimerOverdue(timer, seconds):
                 return "late", timer, seconds
         return None
 
@@ -180,7 +180,7 @@ def test_events_are_matched() -> None:
     assert describe(Pong(b"x")) == ("pong", b"x", ())
     assert describe(Fragment(b"x", False)) == ("fragment", b"x", False)
     assert describe(Failure(TimeoutError, True)) == ("failure", TimeoutError, True, None)  # type: ignore[arg-type]
-    assert describe(Late(Timer.PONG, 3)) == ("late", Timer.PONG, 3)
+    assert describe(TimerOverdue(Timer.PONG, 3)) == ("late", Timer.PONG, 3)
 
 
 @pytest.mark.parametrize(

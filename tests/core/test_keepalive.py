@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wsproto_core import Close, Failure, Late, Pong, Protocol, Side, State, StreamAction
+from wsproto_core import Close, Failure, Pong, Protocol, Side, State, StreamAction, TimerOverdue
 from wsproto_core.timers import Timer
 
 from .helpers import (
@@ -337,7 +337,7 @@ def test_a_pong_deadline_seen_late(side: Side, late: float, forgiven: bool) -> N
     clock.now = 3010 + late
     protocol.handle_timeout()
     if forgiven:
-        assert protocol.events() == [Late(Timer.PONG, late)]
+        assert protocol.events() == [TimerOverdue(Timer.PONG, late)]
         assert protocol.state is State.OPEN
         deadline = clock.now + 10
         assert protocol.deadline() == deadline
@@ -444,7 +444,7 @@ def test_a_write_deadline_seen_late(side: Side) -> None:
     assert protocol.deadline() == 1010
     clock.now = 1016
     protocol.handle_timeout()
-    assert protocol.events() == [Late(Timer.WRITE, 6)]
+    assert protocol.events() == [TimerOverdue(Timer.WRITE, 6)]
     assert protocol.deadline() == 1026
     reach_deadline(protocol, clock)
     assert protocol.stream_action is StreamAction.ABORT
@@ -458,7 +458,7 @@ def test_a_write_deadline_is_forgiven_again_after_progress(side: Side) -> None:
         assert protocol.deadline() == clock.now + 10
         clock.advance(16)
         protocol.handle_timeout()
-        assert protocol.events() == [Late(Timer.WRITE, 6)]
+        assert protocol.events() == [TimerOverdue(Timer.WRITE, 6)]
         protocol.data_sent(1)
 
 

@@ -16,11 +16,11 @@ from wsproto_core import (
     InvalidState,
     InvalidStatusCode,
     InvalidURI,
-    Late,
     Response,
     Side,
     State,
     StreamAction,
+    TimerOverdue,
     WebSocketURI,
 )
 from wsproto_core.exceptions import (
@@ -611,7 +611,7 @@ def test_the_opening_deadline_seen_late() -> None:
     client = ClientProtocol(URI, clock=clock, open_timeout=10)
     clock.advance(15.5)
     client.handle_timeout()
-    assert client.events() == [Late(Timer.OPENING, 5.5)]
+    assert client.events() == [TimerOverdue(Timer.OPENING, 5.5)]
     assert client.deadline() == clock.now + 10
     client.receive_data(answer(client))
     assert client.state is State.OPEN

@@ -14,7 +14,6 @@ from wsproto_core import (
     Headers,
     InvalidHandshake,
     InvalidState,
-    Late,
     Ping,
     Request,
     Response,
@@ -22,6 +21,7 @@ from wsproto_core import (
     Side,
     State,
     StreamAction,
+    TimerOverdue,
     make_response,
 )
 from wsproto_core.exceptions import (
@@ -1048,7 +1048,7 @@ def test_the_opening_deadline_seen_late() -> None:
     server = ServerProtocol(clock=clock, open_timeout=10)
     clock.advance(16)
     server.handle_timeout()
-    assert server.events() == [Late(Timer.OPENING, 6)]
+    assert server.events() == [TimerOverdue(Timer.OPENING, 6)]
     assert server.deadline() == clock.now + 10
     server.receive_data(request())
     assert server.accept().status == 101

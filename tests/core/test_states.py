@@ -17,6 +17,8 @@ import pytest
 
 from wsproto_core import (
     ClientProtocol,
+    Close,
+    Failure,
     InvalidState,
     Protocol,
     Response,
@@ -24,17 +26,34 @@ from wsproto_core import (
     Side,
     State,
     StreamAction,
+    TimerOverdue,
     WebSocketException,
     make_response,
 )
+from wsproto_core.exceptions import ProtocolError
 from wsproto_core.handshake.checks import build_response
 from wsproto_core.http import Headers
-from wsproto_core.states import PHASES, TRANSITIONS, ClosingTimer, Input, Phase, diagram
+from wsproto_core.states import (
+    PHASES,
+    TIMERS,
+    TRANSITIONS,
+    Bytes,
+    ClosingTimer,
+    Input,
+    Phase,
+    Reading,
+    StreamRules,
+    diagram,
+)
 from wsproto_core.testing import Clock
+from wsproto_core.timers import Timer
+
+from .helpers import Frame, sent
+from .sample_extensions import Counting
 
 ROOT = Path(__file__).parent.parent.parent
 
-OPEN_TIMEOUT, STALL_TIMEOUT, CLOSE_TIMEOUT = 20, 4, 10
+OPEN_TIMEOUT, STALL_TIMEOUT, CLOSE_TIMEOUT = 20, 3, 10
 
 REQUEST = ClientProtocol("ws://localhost/", clock=Clock()).request.serialize()
 
@@ -55,6 +74,7 @@ class Subject:
                 close_timeout=CLOSE_TIMEOUT,
                 ping_interval=None,
                 ping_timeout=STALL_TIMEOUT,
+                max_queue=2,
                 compression=None,
             )
             self.server.receive_data(REQUEST)
@@ -66,6 +86,7 @@ class Subject:
                 close_timeout=CLOSE_TIMEOUT,
                 ping_interval=None,
                 ping_timeout=STALL_TIMEOUT,
+                max_queue=2,
                 compression=None,
             )
             self.protocol.data_to_send()
@@ -115,6 +136,17 @@ class Subject:
 
     def answer(self) -> None:
         self.protocol.send("answer")
+
+    def answer_is_written(self) -> None:
+        self.protocol.send("answer")
+        self.take()
+        first = 0x81
+        assert b"".join(self.protocol.data_to_send())[0] == first
+
+    def messages_received(self) -> None:
+        """As many as there is room for."""
+        self.message_received()
+        self.message_received()
 
     def fail(self) -> None:
         self.protocol.fail(RuntimeError("something is wrong"))
@@ -179,7 +211,7 @@ WAYS: dict[Phase, list[Action]] = {
     Phase.CLOSE_EXCHANGED: [Subject.accepted, Subject.close_received],
     Phase.FAILED: [Subject.accepted, Subject.fail],
     Phase.EOF_SENT: [Subject.accepted, Subject.fail, Subject.eof_sent],
-    Phase.ENDING: [Subject.accepted, Subject.eof_received],
+    Phase.DRAINING: [Subject.accepted, Subject.eof_received],
     Phase.ABORTING: [Subject.accepted, Subject.stall],
     Phase.CLOSED: [Subject.accepted, Subject.lost],
 }
@@ -227,7 +259,7 @@ def makes_sense(side: Side, phase: Phase, action: Action) -> bool:
         return True
     if phase is Phase.CONNECTING:
         return action not in FRAMES
-    return action not in (Subject.accepted, Subject.refused) or PHASES[phase].over
+    return action not in (Subject.accepted, Subject.refused) or PHASES[phase].received is Bytes.DROPPED
 
 
 FRAMES = (
@@ -272,8 +304,8 @@ def target(phase: Phase, cause: Input, action: Action) -> Phase | None:
 def test_every_phase_can_be_reached(side: Side, phase: Phase) -> None:
     subject = bring(side, phase)
     rules = PHASES[phase]
-    action = rules.server if side is Side.SERVER else rules.client
-    assert subject.view() == (rules.state, action, not rules.over)
+    action = (rules.server if side is Side.SERVER else rules.client).action
+    assert subject.view() == (rules.state, action, rules.received is not Bytes.DROPPED)
     assert subject.protocol._phase is phase
 
 
@@ -294,8 +326,8 @@ def test_every_input_in_every_phase(side: Side, phase: Phase, cause: Input, acti
         assert subject.protocol._phase is phase
     else:
         rules = PHASES[expected]
-        stream_action = rules.server if side is Side.SERVER else rules.client
-        assert subject.view() == (rules.state, stream_action, not rules.over)
+        stream_action = (rules.server if side is Side.SERVER else rules.client).action
+        assert subject.view() == (rules.state, stream_action, rules.received is not Bytes.DROPPED)
         assert subject.protocol._phase is expected
 
 
@@ -303,6 +335,16 @@ def test_every_input_in_every_phase(side: Side, phase: Phase, cause: Input, acti
 # come, and the seconds that are left.
 
 Story = list[tuple[Action, tuple[State, StreamAction, bool, float | None]]]
+
+CAUSES = {
+    "told nonsense": ProtocolError,
+    "fails": RuntimeError,
+    "no answer": TimeoutError,
+    "meets the end": EOFError,
+    "loses the stream": EOFError,
+    "cannot write": TimeoutError,
+}
+"""The first error of the stories whose names contain these words; others have none."""
 
 LOST = (Subject.lost, (CLOSED, CLOSE, False, None))
 
@@ -381,7 +423,16 @@ def stories() -> dict[str, tuple[Side, Story]]:
             "is told nonsense behind a message": [
                 (Subject.error_received_behind_a_message, (OPEN, KEEP, True, 5)),
                 (Subject.wait, (OPEN, KEEP, True, 4)),
-                (Subject.take, over),
+                (Subject.answer_is_written, over),
+            ],
+            "closes with messages undelivered": [
+                (Subject.messages_received, (OPEN, KEEP, True, None)),
+                (Subject.close, (CLOSING, KEEP, True, 10)),
+                (Subject.close_received, over),
+            ],
+            "fails with messages undelivered": [
+                (Subject.messages_received, (OPEN, KEEP, True, None)),
+                (Subject.fail, over),
             ],
             "is told nonsense behind a message that is not taken": [
                 (Subject.error_received_behind_a_message, (OPEN, KEEP, True, 5)),
@@ -439,12 +490,29 @@ def stories() -> dict[str, tuple[Side, Story]]:
 STORIES = stories()
 
 
+def wants_read(protocol: Protocol, expected: tuple[State, StreamAction, bool, float | None]) -> bool:
+    state, action, _, seconds = expected
+    if state is OPEN:
+        # A deferred close frame has a deadline: nothing is read behind it.
+        return seconds is None and protocol.undelivered < 2
+    return action in (KEEP, SEND_EOF)
+
+
 def tell(name: str) -> None:
     side, story = STORIES[name]
     subject = Subject(side)
+    protocol = subject.protocol
     for action, expected in story:
         action(subject)
+        protocol.data_to_send()
+        if expected[0] is OPEN and expected[-1] is None:
+            # At the end, nothing of what is written gets through: no deadline for writing must run.
+            protocol.data_sent()
         assert (*subject.view(), subject.seconds_left()) == expected, action.__name__
+        assert protocol.wants_read is wants_read(protocol, expected), action.__name__
+    if protocol.handshake_error is None:
+        error = next((error for words, error in CAUSES.items() if words in name), None)
+        assert isinstance(protocol.close_exception().__cause__, error or type(None))
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -485,18 +553,21 @@ def test_no_transition_can_lead_elsewhere(
 
 COLUMNS: dict[str, Sequence[Any]] = {
     "state": list(State),
-    "over": [True, False],
+    "received": list(Bytes),
+    "timers": [PHASES[Phase.OPEN].timers, frozenset()],
     "closing_timer": list(ClosingTimer),
-    "server": list(StreamAction),
-    "client": list(StreamAction),
+    "server": sorted({rules.server for rules in PHASES.values()}, key=repr),
+    "client": sorted({rules.client for rules in PHASES.values()}, key=repr),
 }
 
 UNSEEN = {
-    # It is where a connection begins: it is never entered.
-    *((Phase.CONNECTING, timer) for timer in ClosingTimer),
+    # Nothing has been received before, that could be answered.
+    (Phase.CONNECTING, Bytes.HELD_BACK),
     # The deadline cannot be running already, so that it starts in any case.
     (Phase.REFUSED, ClosingTimer.RUN),
     (Phase.CLOSE_SENT, ClosingTimer.RUN),
+    # It is being read to the end already.
+    (Phase.EOF_SENT, StreamRules(KEEP, Reading.BACKPRESSURE)),
 }
 """What makes no difference."""
 
@@ -509,6 +580,127 @@ def test_no_rule_of_a_phase_can_be_another(phase: Phase, monkeypatch: pytest.Mon
             monkeypatch.setitem(PHASES, phase, rules._replace(**{column: value}))
             same = value == getattr(rules, column) or (phase, value) in UNSEEN
             assert some_story_fails() is not same, f"{column} = {value}"
+
+
+# Deadlines
+
+INTERVAL = 7
+
+
+class Waiting:
+    """A connection on which a deadline runs, and what becomes of it."""
+
+    def __init__(self, timer: Timer) -> None:
+        self.clock = Clock()
+        self.extension = Counting()
+        self.extension.idle_timeout = 5.0
+        self.protocol: Protocol
+        if timer is Timer.OPENING:
+            self.protocol = ServerProtocol(clock=self.clock, open_timeout=OPEN_TIMEOUT)
+        else:
+            self.protocol = Protocol(
+                Side.SERVER,
+                clock=self.clock,
+                close_timeout=CLOSE_TIMEOUT,
+                extensions=[self.extension] if timer is Timer.IDLE else [],
+                ping_interval=INTERVAL if timer in (Timer.PING, Timer.PONG) else None,
+                ping_timeout=STALL_TIMEOUT,
+            )
+        if timer is Timer.CLOSING:
+            self.protocol.close()
+        elif timer is Timer.WRITE:
+            self.protocol.send("hello")
+            self.protocol.data_to_send()
+        elif timer is Timer.PONG:
+            self.look(0)
+            self.protocol.data_to_send()
+            self.protocol.data_sent()
+
+    def look(self, late: float) -> None:
+        """Look at the deadline, so many seconds too late."""
+        deadline = self.protocol.deadline()
+        assert deadline is not None
+        self.clock.now = deadline + late
+        self.protocol.handle_timeout()
+
+    def outcome(self) -> tuple[object, ...]:
+        protocol = self.protocol
+        events = [event for event in protocol.events() if isinstance(event, Failure | TimerOverdue)]
+        told = tuple(type(event) if isinstance(event, TimerOverdue) else str(event.error) for event in events)
+        frames = [] if protocol.stream_action is ABORT else sent(protocol)
+        frames = [frame if frame.opcode == 0x8 else Frame(frame.opcode) for frame in frames]
+        return protocol.state, protocol.stream_action, told, frames, self.extension.released
+
+
+OUTCOMES: dict[Timer, tuple[object, ...]] = {
+    Timer.OPENING: (
+        CLOSING,
+        ABORT,
+        (f"the opening handshake was not done within {OPEN_TIMEOUT} seconds",),
+        [],
+        0,
+    ),
+    Timer.CLOSING: (
+        CLOSING,
+        SEND_EOF,
+        (f"no close frame received for {CLOSE_TIMEOUT} seconds",),
+        [Frame(0x8, b"\x03\xe8")],
+        0,
+    ),
+    Timer.WRITE: (CLOSING, ABORT, (f"no progress writing for {STALL_TIMEOUT} seconds",), [], 0),
+    Timer.PONG: (
+        CLOSING,
+        SEND_EOF,
+        (f"nothing received for {STALL_TIMEOUT} seconds after a ping",),
+        [Frame(0x8, b"\x03\xf3keepalive ping timeout")],
+        0,
+    ),
+    Timer.PING: (OPEN, KEEP, (), [Frame(0x9)], 0),
+    Timer.IDLE: (OPEN, KEEP, (), [], 1),
+}
+
+FORGIVEN = (Timer.OPENING, Timer.CLOSING, Timer.WRITE, Timer.PONG)
+
+
+def look(timer: Timer, late: float) -> tuple[object, ...]:
+    waiting = Waiting(timer)
+    waiting.look(late)
+    return waiting.outcome()
+
+
+@pytest.mark.parametrize("timer", Timer, ids=walk_id)
+def test_a_deadline_passes(timer: Timer) -> None:
+    assert look(timer, 0) == OUTCOMES[timer]
+
+
+@pytest.mark.parametrize("timer", Timer, ids=walk_id)
+def test_a_deadline_is_looked_at_late(timer: Timer) -> None:
+    if timer in FORGIVEN:
+        assert look(timer, 100)[2] == (TimerOverdue,)
+    else:
+        assert look(timer, 100) == OUTCOMES[timer]
+
+
+@pytest.mark.parametrize("timer", Timer, ids=walk_id)
+def test_no_rule_of_a_timer_can_be_another(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = TIMERS[timer]
+    right = look(timer, 0), look(timer, 100)
+    wrong: list[dict[str, Any]] = [{"forgives_lateness": not rules.forgives_lateness}]
+    if rules.cause is not None:
+        others = {Input.EXPIRED, Input.STALLED, None} - {rules.cause}
+        wrong += [{"cause": cause} for cause in others]
+    wrong += [{"error": "something else"}] if rules.error else []
+    wrong += [{"close": None}, {"close": Close(1000)}] if rules.close else []
+    for change in wrong:
+        monkeypatch.setitem(TIMERS, timer, rules._replace(**change))
+        assert (look(timer, 0), look(timer, 100)) != right, change
+
+
+@pytest.mark.parametrize("timer", sorted(PHASES[Phase.OPEN].timers, key=lambda timer: timer.position))
+def test_no_timer_of_the_open_phase_can_be_missed(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = PHASES[Phase.OPEN]
+    monkeypatch.setitem(PHASES, Phase.OPEN, rules._replace(timers=rules.timers - {timer}))
+    assert Waiting(timer).protocol.deadline() is None or timer is Timer.PONG
 
 
 # The documentation

@@ -13,13 +13,13 @@ from wsproto_core import (
     Failure,
     InvalidState,
     InvalidStatusCode,
-    Late,
     Protocol,
     Request,
     Response,
     ServerProtocol,
     Side,
     State,
+    TimerOverdue,
     make_response,
 )
 from wsproto_core.handshake.client import ClientProtocol
@@ -133,7 +133,7 @@ def test_lateness_is_reported() -> None:
     link.run(16)
     link.client_end.served = True
     link.run(0)
-    assert link.client_events == [Late(Timer.CLOSING, 6)]
+    assert link.client_events == [TimerOverdue(Timer.CLOSING, 6)]
 
 
 def test_what_is_there_is_read_before_a_deadline_is_judged() -> None:

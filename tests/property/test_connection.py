@@ -22,12 +22,12 @@ from wsproto_core import (
     Data,
     Event,
     Failure,
-    Late,
     Pong,
     Protocol,
     ServerProtocol,
     Side,
     State,
+    TimerOverdue,
 )
 from wsproto_core.testing import Chunk, Link, connect
 
@@ -189,7 +189,9 @@ class Conversation(RuleBasedStateMachine):
             if not self.was_slow:
                 # What has been waited with is taken later than other events.
                 kinds = [
-                    isinstance(event, Close | Failure) for event in end.events if not isinstance(event, Late)
+                    isinstance(event, Close | Failure)
+                    for event in end.events
+                    if not isinstance(event, TimerOverdue)
                 ]
                 assert kinds == sorted(kinds)
             assert sum(isinstance(event, Close) for event in end.events) <= 1

@@ -192,10 +192,8 @@ class ClientProtocol(Protocol):
         self._inbox.receive(trailing_data)
         self._update_input()
 
-    def _expire_handshake(self, timer: Timer) -> None:
-        if timer is Timer.OPENING:
-            timeout = self._settings.open_timeout
-            self._end_answer(
-                HandshakeTimeout(f"the server did not answer within {timeout} seconds{self._so_far()}")
-            )
-        super()._expire_handshake(timer)
+    def _expire_handshake(self) -> None:
+        timeout = self._settings.open_timeout
+        self._end_answer(
+            HandshakeTimeout(f"the server did not answer within {timeout} seconds{self._so_far()}")
+        )

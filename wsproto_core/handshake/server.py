@@ -269,7 +269,7 @@ class ServerProtocol(Protocol):
         else:
             leaves = not self._outbox.unwritten and not self._outbox.queued
         refused = self.handshake_error is not None
-        if refused and leaves and self._phase in (Phase.REFUSED, Phase.EOF_SENT, Phase.ENDING):
+        if refused and leaves and self._phase in (Phase.REFUSED, Phase.EOF_SENT, Phase.DRAINING):
             self._timers.shorten(Timer.CLOSING, self._clock(), PARTING)
 
     def refuse_connection(self, retry_after: int = 10) -> None:
@@ -529,11 +529,9 @@ class ServerProtocol(Protocol):
             self._step(Input.REFUSED)
         return answer.response
 
-    def _expire_handshake(self, timer: Timer) -> None:
-        if timer is Timer.OPENING:
-            timeout = self._settings.open_timeout
-            self._refuse(HandshakeTimeout(f"the opening handshake was not done within {timeout} seconds"))
-        super()._expire_handshake(timer)
+    def _expire_handshake(self) -> None:
+        timeout = self._settings.open_timeout
+        self._refuse(HandshakeTimeout(f"the opening handshake was not done within {timeout} seconds"))
 
 
 def _unexpected_method(method: str) -> InvalidMessage:

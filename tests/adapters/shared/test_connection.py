@@ -8,7 +8,7 @@ import pytest
 from adapters.shared.connection import BaseConnection, fragments_of
 from adapters.shared.handlers import takes_path
 from wsproto_core import ServerProtocol
-from wsproto_core.events import Close, Failure, Late, Ping
+from wsproto_core.events import Close, Failure, Ping, TimerOverdue
 from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.http import Response
 from wsproto_core.timers import Timer
@@ -57,7 +57,7 @@ def test_a_logger_of_ones_own() -> None:
     [
         (Close(1000, "bye"), "DEBUG", "received \"1000 (normal closure) 'bye'\""),
         (Failure(EOFError("gone"), True), "DEBUG", "connection failed: 'gone'"),
-        (Late(Timer.PONG, 12.34), "WARNING", "the pong deadline was looked at 12.3 seconds too late"),
+        (TimerOverdue(Timer.PONG, 12.34), "WARNING", "the pong deadline was looked at 12.3 seconds too late"),
     ],
 )
 def test_log(caplog: pytest.LogCaptureFixture, event: Any, level: str, text: str) -> None:
