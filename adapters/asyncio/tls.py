@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
+from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.sockets import read_now
 from wsproto_core.types import BytesLike
 
@@ -37,7 +38,7 @@ TLS_INFO: dict[str, Callable[[ssl.SSLObject], Any]] = {
 """What TLS adds to :meth:`asyncio.BaseTransport.get_extra_info`."""
 
 READ_SIZE = 2**16
-"""Bytes that are encrypted at once, and read of what a broken stream has left."""
+"""Bytes read at once of what a broken stream has left."""
 
 
 class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
@@ -55,15 +56,14 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         protocol: asyncio.BufferedProtocol,
         context: ssl.SSLContext,
         *,
-        server_side: bool = False,
-        server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
+        **names: Any,
     ) -> None:
         """
         Args:
             protocol: what the stream is for.
-            context, server_side, server_hostname: as in :meth:`ssl.SSLContext.wrap_bio`.
+            context, names: see :class:`.MemoryTLS`.
             ssl_handshake_timeout: seconds for TLS's handshake; ``None`` for any number.
             ssl_shutdown_timeout: of no effect: nobody waits for the peer's end of TLS.
         """
@@ -74,12 +74,11 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         # Not everybody waits for it.
         self.established.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._protocol = protocol
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
+        self._tls = MemoryTLS(context, **names)
         self._told = False  # whether the protocol knows of the stream
         self._unwritten: BytesLike = b""  # not encrypted yet
         self._reading = True
-        self._ended = False  # whether nothing more is to be decrypted
+        self._ended = False  # whether what is received means nothing any more, but that it ends
         self._eof_told = False
         self._error: Exception | None = None
         self._timeout: asyncio.TimerHandle | None = None
@@ -93,9 +92,10 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._object.server_side:
+        if self._tls.ssl_object.server_side:
             self._tell()
-        self._proceed()
+        # A client's handshake begins with what it writes.
+        self._write()
 
     def _tell(self) -> None:
         self._told = True
@@ -107,22 +107,19 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if not self._ended:
             buffer = self.get_buffer(-1)
-            self._incoming.write(buffer[:nbytes])
-            self._proceed()
+            self._receive(buffer[:nbytes])
             if self._reads_on and nbytes == len(buffer):
                 read_in_next_turn(self._loop, self._transport, lambda: self._reading)
 
     def eof_received(self) -> bool:
-        self._incoming.write_eof()
-        if self._ended:
-            self._tell_eof()
-        else:
-            self._proceed()
+        if not self._ended:
+            self._receive(b"")
+        self._tell_eof()
         return True
 
     def _tell_eof(self) -> None:
         self._ended = True
-        if self._told and not self._eof_told:
+        if self._told and not self._eof_told and self._error is None:
             self._eof_told = True
             if not self._protocol.eof_received():
                 self.close()
@@ -143,35 +140,32 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             # What came before the error may say more than that.
             with suppress(OSError):
                 while not self._ended and self._reading and (data := read_now(self._transport, READ_SIZE)):
-                    self._incoming.write(data)
-                    self._proceed()
+                    self._receive(data)
         self._ended = True
         if self._told:
             self._protocol.connection_lost(error)
 
     # TLS
 
-    def _proceed(self) -> None:
-        """Do what follows from what has come in, or may come out again."""
-        if not self.established.done():
-            self._shake_hands()
-        if self.established.done() and self._error is None:
-            while self._reading and not self._ended and self._read():
-                pass
-            self._write()
-
-    def _shake_hands(self) -> None:
-        try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLEOFError:
-            self._fail(ConnectionResetError("the peer ended the stream within TLS's handshake"))
-        except ssl.SSLError as error:
-            self._fail(error)
-        else:
+    def _receive(self, data: BytesLike) -> None:
+        """Decrypt what comes in, and give it to the protocol; write what TLS answers."""
+        tls = self._tls
+        decrypted = memoryview(tls.receive(data))
+        if tls.established and not self.established.done():
             self._establish()
-        self._write_records()
+        while decrypted:
+            buffer = self.get_buffer(-1)
+            count = min(len(decrypted), len(buffer))
+            buffer[:count] = decrypted[:count]
+            decrypted = decrypted[count:]
+            self._protocol.buffer_updated(count)
+        if isinstance(tls.error, ssl.SSLEOFError):
+            self._fail(ConnectionResetError("the peer ended the stream within TLS's handshake"))
+        elif tls.error is not None:
+            self._fail(tls.error)
+        elif tls.ended:
+            self._tell_eof()
+        self._write()
 
     def _establish(self) -> None:
         if self._timeout is not None:
@@ -180,37 +174,12 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if not self._told:
             self._tell()
 
-    def _read(self) -> bool:
-        """Decrypt as much as there is room for; return whether there may be more."""
-        buffer = self.get_buffer(-1)
-        count = 0
-        more = True
-        try:
-            while count < len(buffer) and not self._ended:
-                size = cast(int, self._object.read(len(buffer) - count, cast(bytearray, buffer[count:])))
-                count += size
-                self._ended = not size
-        except ssl.SSLWantReadError:
-            more = False
-        except ssl.SSLEOFError:
-            # A peer that does not end TLS in order may have done so with what is within.
-            self._ended = True
-        except ssl.SSLError as error:
-            self._fail(error)
-        # What the protocol does with the bytes may end the other half, too.
-        eof = self._ended and self._error is None
-        if count:
-            self._protocol.buffer_updated(count)
-        if eof:
-            self._tell_eof()
-        return more
-
     def _write(self) -> None:
         """Encrypt and write what waits for that, unless writing has failed."""
-        unwritten = memoryview(self._unwritten)
+        tls, unwritten = self._tls, memoryview(self._unwritten)
         try:
-            while unwritten and not self._transport.is_closing():
-                unwritten = unwritten[self._object.write(unwritten[:READ_SIZE]) :]
+            while (unwritten or not tls.established) and not (self._error or self._transport.is_closing()):
+                unwritten = unwritten[tls.encrypt(unwritten) :]
                 self._write_records()
         except ssl.SSLWantReadError:
             pass
@@ -220,7 +189,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._write_records()
 
     def _write_records(self) -> None:
-        records = self._outgoing.read()
+        records, self._tls.unsent = self._tls.unsent, b""
         if records and not self._transport.is_closing():
             self._transport.write(records)
 
@@ -231,7 +200,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._transport.close()
 
     def _give_up(self, error: Exception) -> None:
-        self._error = error
+        self._error = self._error or error
         self._ended = True
         if self._timeout is not None:
             self._timeout.cancel()
@@ -244,7 +213,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if name not in TLS_INFO:
             return self._transport.get_extra_info(name, default)
         try:
-            return TLS_INFO[name](self._object)
+            return TLS_INFO[name](self._tls.ssl_object)
         except ValueError:
             # The handshake is not done.
             return default
@@ -268,20 +237,20 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._transport.can_write_eof()
 
     def write_eof(self) -> None:
-        self._say_goodbye()
+        self._end_tls()
         # What comes now means nothing, but that it ends.
         self._ended = True
         self._transport.write_eof()
 
     def close(self) -> None:
         if not self.is_closing():
-            self._say_goodbye()
+            self._end_tls()
             self._transport.close()
 
-    def _say_goodbye(self) -> None:
-        # It would like to wait for the peer's goodbye; and within the handshake it is too early for one.
-        with suppress(ssl.SSLError, ValueError):
-            self._object.unwrap()
+    def _end_tls(self) -> None:
+        # Within the handshake it is too early for that.
+        with suppress(ValueError):
+            self._tls.end()
         self._write_records()
 
     def abort(self) -> None:
@@ -301,8 +270,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def resume_reading(self) -> None:
         self._reading = True
         self._transport.resume_reading()
-        # There may be something left that has come in.
-        self._loop.call_soon(self._proceed)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._transport.set_write_buffer_limits(high, low)

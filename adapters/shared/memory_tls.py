@@ -46,6 +46,11 @@ class MemoryTLS:
         self.error: ssl.SSLError | None = None
         self.unsent = b""
 
+    @property
+    def ssl_object(self) -> ssl.SSLObject:
+        """The TLS of the standard library, to be asked for certificates and settings."""
+        return self._object
+
     def receive(self, data: BytesLike) -> bytes:
         """Take bytes from the stream, none at its end; return all that they give when they are decrypted."""
         if data:
