@@ -66,13 +66,9 @@ class Inbox:
     """
 
     __slots__ = (
-        "_control",
         "_demand",
         "_end_waits",
-        "_masked",
-        "_max_fragments",
         "_max_queue",
-        "_max_size",
         "_notices",
         "_on_end",
         "_on_error",
@@ -120,10 +116,6 @@ class Inbox:
         self.collecting = False
         self.taken = 0
         self.wants_read = True
-        self._max_size = max_size
-        self._max_fragments = max_fragments
-        self._masked = masked
-        self._control = control
         self._max_queue = max_queue
         self._read_limit = read_limit
         self._on_error = on_error
@@ -136,21 +128,19 @@ class Inbox:
         self._overflow = _PAUSE
         self._streaming = False
         self._end_waits = False
-        self.use_extensions(())
-
-    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
-        """Decode by these extensions, and tell the observer of frames; none may have been received yet."""
         self._reader = MessageReader(
-            masked=self._masked,
-            control=self._control,
-            max_size=self._max_size.message,
-            max_fragment_size=self._max_size.fragment,
-            max_fragments=self._max_fragments,
-            extensions=extensions,
-            observer=None if observer is NOBODY else observer,
+            masked=masked,
+            control=control,
+            max_size=max_size.message,
+            max_fragment_size=max_size.fragment,
+            max_fragments=max_fragments,
         )
         self._reader.is_full = self._is_full
         self.messages = self._reader.messages
+
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
+        """Decode by extensions, and tell an observer: see :meth:`.MessageReader.use_extensions`."""
+        self._reader.use_extensions(extensions, observer)
 
     @property
     def has_piece(self) -> bool:
@@ -232,11 +222,14 @@ class Inbox:
             if not self.wants_read:
                 self.update()
             return message
-        asked = self._take_or_ask()
-        if asked is None and self._reader.suspended:
-            self.resume()
-            asked = self._take_or_ask()
-        return asked
+        # _take_or_ask, without the call
+        self._demand = _MESSAGE
+        if not self.wants_read:
+            self.update()
+        if not self._reader.suspended:
+            return None
+        self.resume()
+        return self._take_or_ask()
 
     def _take_or_ask(self) -> Data | None:
         if self.messages:

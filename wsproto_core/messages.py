@@ -15,7 +15,9 @@ the message under construction and are passed on as they come.
 
 from __future__ import annotations
 
+import functools
 import io
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -34,7 +36,7 @@ from .frames import (
     parse_frame_header,
     prepare_data,
 )
-from .observing import Observer, ReceivedExcerpts, excerpt_of
+from .observing import NOBODY, Observer, ReceivedExcerpts, excerpt_of
 from .prepared import Message, PreparedMessage, SharedFrame, encoding_key
 from .types import BytesLike, Data
 
@@ -111,7 +113,7 @@ class MessageReader:
         max_fragment_size: int | None = None,
         max_fragments: int | None = None,
         extensions: Sequence[Extension] = (),
-        observer: Observer | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
         """
         Args:
@@ -121,8 +123,7 @@ class MessageReader:
             max_fragment_size: bytes in one frame's payload; ``None`` for no limit.
             max_fragments: fragments in one message, beside one more for each 64 bytes of its payload;
                 ``None`` for no limit.
-            extensions: in the order in which they were negotiated.
-            observer: is told of each frame, if there is one.
+            extensions, observer: see :meth:`use_extensions`.
         """
         self.messages: deque[tuple[Data, int]] = deque()
         self.pending = 0
@@ -137,13 +138,6 @@ class MessageReader:
         # one limit for a frame that is a whole message
         limits = [limit for limit in (max_size, max_fragment_size) if limit is not None]
         self._max_frame = min(limits, default=1 << 63)
-        self._extensions = tuple(reversed(extensions))
-        # whether even messages without reserved bits are the extensions' business
-        self._every_message = not all(extension.marks_messages for extension in extensions)
-        self._reserved_bits = 0
-        for extension in extensions:
-            self._reserved_bits |= extension.reserved_bits
-        self._excerpts = None if observer is None else ReceivedExcerpts(observer)
         # the frame that is being received
         self._head = b""  # an incomplete header
         self._remaining = 0  # bytes of payload still to come
@@ -163,8 +157,22 @@ class MessageReader:
         self.is_full: Callable[[], bool] = bool
         self.suspended = False
         self._wire_size = 0
-        self._sizes_after = [0] * len(self._extensions)
         self._fragments = 0
+        self.use_extensions(extensions, observer)
+
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
+        """Decode by extensions, and tell an observer of frames; none may have been received yet.
+
+        Args:
+            extensions: in the order in which they were negotiated.
+            observer: is told of each frame.
+        """
+        self._extensions = tuple(reversed(extensions))
+        self._sizes_after = [0] * len(extensions)
+        # whether even messages without reserved bits are the extensions' business
+        self._every_message = not all(extension.marks_messages for extension in extensions)
+        self._reserved_bits = functools.reduce(operator.or_, (each.reserved_bits for each in extensions), 0)
+        self._excerpts = None if observer is NOBODY else ReceivedExcerpts(observer)
 
     def receive(self, data: bytes, position: int = 0) -> None:
         """Parse ``data`` from ``position`` on; messages and control frames that precede an error are kept.
@@ -451,6 +459,7 @@ class MessageWriter:
         building: whether a fragmented message has begun and is not complete.
         text: whether that message is text.
         frames: number of frames built.
+        plain: whether there are neither extensions nor an observer.
         encoding_key: the key by which frames of whole messages are shared with other connections;
             ``None`` if they cannot be shared.
         context_is_stale: whether the extensions have to start anew before they encode a message, as the
@@ -466,6 +475,7 @@ class MessageWriter:
         "context_is_stale",
         "encoding_key",
         "frames",
+        "plain",
         "text",
     )
 
@@ -474,25 +484,34 @@ class MessageWriter:
         *,
         random: Callable[[int], bytes] | None = None,
         extensions: Sequence[Extension] = (),
-        observer: Observer | None = None,
+        observer: Observer = NOBODY,
     ) -> None:
         """
         Args:
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
-            extensions: in the order in which they were negotiated.
-            observer: is told of each frame, if there is one.
+            extensions, observer: see :meth:`use_extensions`.
         """
         self.building = False
         self.frames = 0
         self.text = False
         self._decoder = Utf8Decoder()
         self._random = random
-        self._extensions = tuple(extensions)
-        self._observer = observer
-        # A masking key serves one frame only (section 5.3); and the observer is told of no shared frame.
-        shares = random is None and observer is None
-        self.encoding_key = encoding_key(extensions) if shares else None
         self.context_is_stale = False
+        self.use_extensions(extensions, observer)
+
+    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
+        """Encode by extensions, and tell an observer of frames; none may have been built yet.
+
+        Args:
+            extensions: in the order in which they were negotiated.
+            observer: is told of each frame.
+        """
+        self._extensions = tuple(extensions)
+        self._observer = None if observer is NOBODY else observer
+        self.plain = not extensions and self._observer is None
+        # A masking key serves one frame only (section 5.3); and the observer is told of no shared frame.
+        shares = self._random is None and self._observer is None
+        self.encoding_key = encoding_key(extensions) if shares else None
 
     def message(
         self, message: Message, *, text: bool | None, fin: bool, compress: bool | None

@@ -30,8 +30,8 @@ __all__ = ["Outbox"]
 PONGS_KEPT = 2**16
 """Bytes of input for whose pings the pongs are kept, beside those of one read, until they are asked for."""
 
-_FINAL_TEXT = FIN | Opcode.TEXT
-_FINAL_BINARY = FIN | Opcode.BINARY
+_FIRST_BYTES: dict[type, int] = {str: FIN | Opcode.TEXT, bytes: FIN | Opcode.BINARY}
+"""First bytes of frames that are whole messages."""
 
 
 class Outbox:
@@ -65,7 +65,6 @@ class Outbox:
         "_opening",
         "_ping_end",
         "_ping_queued",
-        "_plain",
         "_pongs",
         "_pongs_since",
         "_random",
@@ -115,17 +114,11 @@ class Outbox:
         self.on_writable: Callable[[bool], object] = bool
         self._close: bytes | None = None
         self._close_taken = False
-        self.use_extensions(())
+        self._writer = MessageWriter(random=random)
 
     def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
-        """Encode by these extensions, and tell the observer of frames; none may have been added yet."""
-        self._writer = MessageWriter(
-            random=self._random,
-            extensions=extensions,
-            observer=None if observer is NOBODY else observer,
-        )
-        # whether a message becomes a frame without more ado
-        self._plain = not extensions and observer is NOBODY
+        """Encode by extensions, and tell an observer: see :meth:`.MessageWriter.use_extensions`."""
+        self._writer.use_extensions(extensions, observer)
 
     @property
     def frames(self) -> int:
@@ -152,23 +145,29 @@ class Outbox:
         self._opening.append(data)
         self.queued += len(data)
 
-    def encode(
-        self, message: Message, text: bool | None = None, fin: bool = True, compress: bool | None = None
-    ) -> list[bytes]:
+    def encode(self, message: Message, text: bool | None, fin: bool, compress: bool | None) -> list[bytes]:
         """Return the frame for a message, or for the next fragment of one, to be added by :meth:`add`.
 
         Arguments and errors: see :meth:`.MessageWriter.message`.
         """
+        return self._writer.message(message, text=text, fin=fin, compress=compress)
+
+    def add_message(self, message: Message, text: bool | None, fin: bool, compress: bool | None) -> None:
+        """Add a message, or the next fragment of one: :meth:`encode` and :meth:`add`."""
         writer = self._writer
-        if text is None and fin and self._plain and not writer.building:
-            # The fast path: nearly every message is one of these two.
-            if type(message) is str:
-                writer.frames += 1
-                return encode_frame(_FINAL_TEXT, message, self._random(4) if self._random else b"")
-            if type(message) is bytes:
-                writer.frames += 1
-                return encode_frame(_FINAL_BINARY, message, self._random(4) if self._random else b"")
-        return writer.message(message, text=text, fin=fin, compress=compress)
+        first = _FIRST_BYTES.get(type(message))
+        if first is None or text is not None or not fin or not writer.plain or writer.building:
+            self.add(writer.message(message, text=text, fin=fin, compress=compress))
+            return
+        # The fast path, without further calls: nearly every message takes it.
+        writer.frames += 1
+        self.ready = None
+        key = b"" if self._random is None else self._random(4)
+        for buffer in encode_frame(first, message, key):  # type: ignore[arg-type]
+            self._buffers.append(buffer)
+            self.queued += len(buffer)
+        if self.queued + self.unwritten > self._watermarks.high:
+            self._block()
 
     def add(self, buffers: list[bytes]) -> None:
         """Add a frame, in one or two buffers."""

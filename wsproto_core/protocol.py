@@ -201,8 +201,7 @@ class Protocol(Lifecycle):
         """
         if self.state is not _OPEN:
             self._check_open()
-        outbox = self._outbox
-        outbox.add(outbox.encode(message, text, fin, compress))
+        self._outbox.add_message(message, text, fin, compress)
         self._messages_sent += fin
 
     def send_text(self, message: str | BytesLike, *, fin: bool = True) -> None:

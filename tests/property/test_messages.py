@@ -18,7 +18,7 @@ from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.messages import MessageReader, MessageWriter
-from wsproto_core.observing import Excerpt, Observer
+from wsproto_core.observing import NOBODY, Excerpt, Observer
 from wsproto_core.types import Data, ExtensionName
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     closed: bool
 
 
-def read(pieces: Iterable[bytes], options: dict[str, Any], observer: Observer | None = None) -> Outcome:
+def read(pieces: Iterable[bytes], options: dict[str, Any], observer: Observer = NOBODY) -> Outcome:
     output: list[object] = []
 
     def control(opcode: int, payload: bytes) -> None:
