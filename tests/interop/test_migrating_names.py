@@ -61,8 +61,8 @@ def names_of(runtime: str) -> Iterator[tuple[str, Any]]:
 def options_of(adapter: Any) -> set[str]:
     """The options of all that is called by an adapter's users."""
     names: set[str] = set()
-    for function in filter(inspect.isfunction, vars(adapter).values()):
-        for value in function.__globals__.values():
+    for function in filter(inspect.isroutine, vars(adapter).values()):
+        for value in inspect.unwrap(getattr(function, "__func__", function)).__globals__.values():
             if isinstance(value, type) and value.__name__.endswith("Options"):
                 names |= value.__annotations__.keys()
     return names
