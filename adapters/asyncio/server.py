@@ -17,6 +17,7 @@ from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from adapters.shared.logs import log_failure
+from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection
 from adapters.shared.stream_options import check_call, check_serve
@@ -337,7 +338,11 @@ class Serve(Opening[Server]):
         if connection is None:
             return Refusal()
         protocol: asyncio.BaseProtocol = connection
-        return protocol if context is None else TLSTransport(connection, context, server_side=True, **tls)
+        return (
+            protocol
+            if context is None
+            else TLSTransport(connection, MemoryTLS(context, server_side=True), **tls)
+        )
 
     async def _look_up(self) -> list[str]:
         """Return the hosts to listen on, which event loops have different opinions about."""

@@ -54,16 +54,15 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def __init__(
         self,
         protocol: asyncio.BufferedProtocol,
-        context: ssl.SSLContext,
+        tls: MemoryTLS,
         *,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-        **names: Any,
     ) -> None:
         """
         Args:
             protocol: what the stream is for.
-            context, names: see :class:`.MemoryTLS`.
+            tls: its handshake may be done already.
             ssl_handshake_timeout: seconds for TLS's handshake; ``None`` for any number.
             ssl_shutdown_timeout: of no effect: nobody waits for the peer's end of TLS.
         """
@@ -74,7 +73,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         # Not everybody waits for it.
         self.established.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._protocol = protocol
-        self._tls = MemoryTLS(context, **names)
+        self._tls = tls
         self._told = False  # whether the protocol knows of the stream
         self._unwritten: BytesLike = b""  # not encrypted yet
         self._reading = True
@@ -92,7 +91,9 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if self._tls.ssl_object.server_side:
+        if self._tls.established:
+            self._establish()
+        elif self._tls.ssl_object.server_side:
             self._tell()
         # A client's handshake begins with what it writes.
         self._write()
@@ -287,28 +288,33 @@ async def open_stream(
     context: ssl.SSLContext | None,
     *,
     server_hostname: str | None,
+    proxy_tls: MemoryTLS | None = None,
     **options: Any,
-) -> asyncio.Transport:
+) -> None:
     """Open a client's stream, TLS included.
 
     Args:
         call: ``create_connection`` or ``create_unix_connection`` of an event loop.
         protocol: what the stream is for.
         context, server_hostname: for TLS; without it, the context is ``None``.
+        proxy_tls: the TLS with a proxy, within which the stream is.
         options: of the call, and those of TLS.
 
     Raises:
         OSError: there is no stream, or TLS's handshake failed.
     """
     timeouts = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
-    if context is None:
-        transport, _ = await call(lambda: protocol, **options)
-        return cast(asyncio.Transport, transport)
-    tls = TLSTransport(protocol, context, server_hostname=server_hostname, **timeouts)
-    await call(lambda: tls, **options)
-    try:
-        await tls.established
-    except BaseException:
-        tls.abort()
-        raise
-    return tls
+    tls = None
+    if context is not None:
+        protocol = tls = TLSTransport(
+            protocol, MemoryTLS(context, server_hostname=server_hostname), **timeouts
+        )
+    if proxy_tls is not None:
+        protocol = TLSTransport(protocol, proxy_tls)
+    await call(lambda: protocol, **options)
+    if tls is not None:
+        try:
+            await tls.established
+        except BaseException:
+            tls.abort()
+            raise
