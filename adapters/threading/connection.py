@@ -58,6 +58,10 @@ WRITTEN_AT_ONCE = 2**20
 REST = 2**23
 
 NOTHING_RECEIVED = "nothing received in time"
+SECOND_RECEIVER = (
+    "another thread is receiving from this connection already: only one at a time may do so; let one thread "
+    "receive, and hand the messages to the others by a queue.Queue"
+)
 
 
 class Connection(Sending):
@@ -134,8 +138,8 @@ class Connection(Sending):
             raise
 
     def _take(self, hand: list[Data], waiter: Waiter | None = None) -> bool | None:
-        if self._receiver is not waiter:
-            self._check_receiver()
+        if self._receiver is not None and self._receiver is not waiter:
+            raise ConcurrencyError(SECOND_RECEIVER)
         protocol = self.protocol
         paused = not protocol.wants_read
         message = self._returned.popleft() if self._returned else protocol.next_message()
@@ -155,13 +159,6 @@ class Connection(Sending):
         if not protocol.receiving:
             raise protocol.close_exception()
         return None
-
-    def _check_receiver(self) -> None:
-        if self._receiver is not None:
-            raise ConcurrencyError(
-                "another thread is receiving from this connection already: only one at a time may do so; let "
-                "one thread receive, and hand the messages to the others by a queue.Queue"
-            )
 
     @overload
     def recv_streaming(self, decode: Literal[True], *, timeout: float | None = None) -> Iterator[str]: ...
@@ -211,8 +208,8 @@ class Connection(Sending):
                 yield piece
 
     def _take_fragment(self, hand: list[Fragment], waiter: Waiter) -> bool | None:
-        if self._receiver is not waiter:
-            self._check_receiver()
+        if self._receiver is not None and self._receiver is not waiter:
+            raise ConcurrencyError(SECOND_RECEIVER)
         if self._returned:
             hand.append(Fragment(self._returned.popleft(), True))
             return True

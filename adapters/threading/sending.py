@@ -93,14 +93,14 @@ class Sending(Waiting):
             TypeError: the message, or an item of it, has another type.
         """
         until = None if timeout is None else deadline(timeout)
-        kind = type(message)
-        fragments = None if kind is str or kind is bytes else fragments_of(message)
-        if isinstance(fragments, AsyncIterable):
+        plain = isinstance(message, str | bytes)
+        fragments = None if plain else fragments_of(message)
+        if fragments is not None and isinstance(fragments, AsyncIterable):
             raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
         try:
             if fragments is not None:
                 self._send_parts(fragments, False, text, compress, until)
-            elif _is_long(message):
+            elif (len(message) if plain else _size(message)) >= LONG:
                 self._send_parts([message], True, text, compress, until)
             elif self._turns or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)
@@ -214,7 +214,7 @@ class Sending(Waiting):
 
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
         options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}
-        if not _is_long(message):
+        if _size(message) < LONG:
             self._locked(functools.partial(self._command, self.protocol.send, message, **options))
             return
         try:
@@ -291,8 +291,8 @@ class Sending(Waiting):
         self._drain(None)
 
 
-def _is_long(message: Any) -> bool:
-    """Whether a message is long, before it is compressed."""
+def _size(message: Any) -> int:
+    """Return about how many bytes a message has, before it is compressed."""
     if isinstance(message, PreparedMessage):
         message = message.message
-    return (message.nbytes if isinstance(message, memoryview) else len(message)) >= LONG
+    return message.nbytes if isinstance(message, memoryview) else len(message)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import socket
+import threading
 import time
 from abc import abstractmethod
 from collections import OrderedDict, deque
@@ -99,7 +100,7 @@ class Waiting(Guarded):
             waiter = spare_waiters.pop()
         except IndexError:
             waiter = Waiter()
-        waiter.begin(kind)
+        waiter.kind, waiter.thread, waiter.gone = kind, threading.get_ident(), False
         happened = 0
         expired = False
         try:

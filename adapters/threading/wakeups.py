@@ -144,11 +144,7 @@ class Waiter:
         self._gate = threading.Lock()
         self._gate.acquire()
         self._fd = self._registered = 0
-        self.begin(OTHER)
-
-    def begin(self, kind: int) -> None:
-        """A thread begins to wait by it."""
-        self.kind = kind
+        self.kind = OTHER
         self.thread = threading.get_ident()
         self.events = 0
         self.asleep = self.woken = self.gone = False

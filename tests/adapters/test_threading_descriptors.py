@@ -84,7 +84,6 @@ def test_wakeup_does_not_wait_for_a_thread_that_is_gone() -> None:
         waiter._poll.unregister(waiter._wakeup.fd)
         waiter._poll.register(wakeup.fd, POLLIN)
         waiter._wakeup = wakeup
-        waiter.begin(0)
         waiter.events, waiter.asleep = POLLIN, True
     waiters[0].wake()
     waiters[0].gone = True

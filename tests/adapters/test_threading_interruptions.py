@@ -366,7 +366,6 @@ def test_signal_that_comes_just_before_the_main_thread_sleeps(events: int) -> No
     ours, theirs = socket.socketpair()
     with ours, theirs:
         waiter = Waiter()
-        waiter.begin(0)
         waiter.events, waiter.asleep = events, True
         # Without a timeout, and nobody wakes it.
         assert waiter.sleep(ours.fileno(), None) == 0
