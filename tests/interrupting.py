@@ -19,13 +19,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+import adapters.shared
 import adapters.threading
 import wsproto_core
 
 # What is interrupted, with what it calls of the standard library; not threads' own locks, nor logging.
-PLACES = (
-    str(Path(adapters.threading.__file__ or "").parent) + "/",
-    str(Path(wsproto_core.__file__ or "").parent) + "/",
+PLACES = tuple(
+    f"{Path(package.__file__ or '').parent}/"
+    for package in (adapters.threading, adapters.shared, wsproto_core)
 )
 CALLED = tuple(str(module.__file__) for module in (contextlib, enum, selectors, socket, ssl))
 

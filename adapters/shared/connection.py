@@ -33,6 +33,7 @@ __all__ = [
     "PongResult",
     "Sendable",
     "advance",
+    "first_bytes",
     "fragments_of",
     "payload_size",
 ]
@@ -287,3 +288,19 @@ def advance(buffers: deque[memoryview], count: int) -> None:
         count -= len(buffers.popleft())
     if count:
         buffers[0] = buffers[0][count:]
+
+
+def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
+    """Return what the buffers begin with, without a look at the rest.
+
+    Args:
+        buffers: what is to be written.
+        size: how many bytes to return, if there are as many.
+    """
+    parts: list[memoryview] = []
+    for buffer in buffers:
+        parts.append(buffer[:size])
+        size -= len(parts[-1])
+        if not size:
+            break
+    return b"".join(parts)

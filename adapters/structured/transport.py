@@ -7,12 +7,13 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NoReturn
 from typing import Protocol as Interface
 
+from adapters.shared.connection import first_bytes
 from adapters.shared.sockets import prepare_socket
 
 from .runtime import Runtime
@@ -129,21 +130,6 @@ async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
         sock.close()
 
 
-def _first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
-    """Return what the buffers begin with, without a look at the rest.
-
-    Args:
-        size: how many bytes, if there are as many.
-    """
-    parts: list[memoryview] = []
-    for buffer in buffers:
-        parts.append(buffer[:size])
-        size -= len(parts[-1])
-        if not size:
-            break
-    return b"".join(parts)
-
-
 class SocketTransport:
     """A socket of our own, which is read and written without waiting whenever that is possible."""
 
@@ -245,7 +231,7 @@ class WaitingTransport(ABC):
     def write(self, buffers: deque[memoryview]) -> int:
         sent, self._sent = self._sent, 0
         if not sent:
-            self._to_send = _first_bytes(buffers, WRITE_SIZE)
+            self._to_send = first_bytes(buffers, WRITE_SIZE)
         return sent
 
     async def wait_writable(self) -> None:

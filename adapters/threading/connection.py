@@ -21,10 +21,11 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
 
 from adapters.shared.blocks import keep_exception
+from adapters.shared.connection import advance, first_bytes
 from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
@@ -35,7 +36,7 @@ from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.frames import serialize_close
 from wsproto_core.protocol import Protocol
 from wsproto_core.threads import give_up
-from wsproto_core.types import CloseCode, Data, State, StreamAction
+from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
 from .locking import interrupts_a_change
 from .sending import Sending
@@ -49,7 +50,7 @@ __all__ = ["Connection", "PongWaiter"]
 READ_SIZE = 2**16
 
 # Bytes up to which several buffers are copied into one, which is cheaper than writing each.
-JOINED = 2**16
+JOINED = 2**15
 
 # Bytes written before other threads have their turn with the connection.
 WRITTEN_AT_ONCE = 2**20
@@ -121,13 +122,14 @@ class Connection(Sending):
         """
         if decode is not None:
             check_decode(decode)
+        ask = self.protocol.next_message
         hand: list[Data] = []
         try:
             if self.protocol.has_input or self._returned:
-                self._locked(self._take, hand)
+                self._locked(self._take, ask, hand)
             if not hand:
                 until = None if timeout is None else deadline(timeout)
-                self._until(functools.partial(self._take, hand), MESSAGE, until, NOTHING_RECEIVED)
+                self._until(functools.partial(self._take, ask, hand), MESSAGE, until, NOTHING_RECEIVED)
             return hand[0] if decode is None else convert_message(hand[0], decode)
         except UnicodeDecodeError:
             raise
@@ -137,22 +139,25 @@ class Connection(Sending):
                 self._returned.append(hand[0])
             raise
 
-    def _take(self, hand: list[Data], waiter: Waiter | None = None) -> bool | None:
+    def _take(
+        self, ask: Callable[[], Data | Fragment | None], hand: list[Any], waiter: Waiter | None = None
+    ) -> bool | None:
+        """Put what ``ask`` returns into a list, or return ``None`` if there is nothing yet."""
         if self._receiver is not None and self._receiver is not waiter:
             raise ConcurrencyError(SECOND_RECEIVER)
         protocol = self.protocol
         paused = not protocol.wants_read
-        message = self._returned.popleft() if self._returned else protocol.next_message()
-        if paused and (message is None or protocol.wants_read):
+        item = self._returned.popleft() if self._returned else ask()
+        if isinstance(item, Fragment) or (paused and (item is None or protocol.wants_read)):
             # There may be room now. Asking may have let go on what extensions had no room for.
             self._react()
-            if message is None:
-                message = protocol.next_message()
-        if message is not None:
+            if item is None:
+                item = ask()
+        if item is not None:
             # Records of TLS are dear: answers to messages that came together share them.
             if self._tls is not None:
                 self._gathers = threading.get_ident() if protocol.undelivered else 0
-            hand.append(message)
+            hand.append(item)
             return True
         if self._gathers:
             self._write_gathered()
@@ -191,12 +196,13 @@ class Connection(Sending):
         converter = PieceConverter(decode)
         final = False
         while not final:
-            hand: list[Fragment] = []
-            take = functools.partial(self._take_fragment, hand)
+            hand: list[Data | Fragment] = []
+            take = functools.partial(self._take, self.protocol.next_fragment, hand)
             try:
                 self._until(take, MESSAGE, deadline(timeout), NOTHING_RECEIVED)
-                final = hand[0].final
-                piece = converter.convert(hand[0].data, final)
+                taken = hand[0] if isinstance(hand[0], Fragment) else Fragment(hand[0], True)
+                final = taken.final
+                piece = converter.convert(taken.data, final)
             except UnicodeDecodeError:
                 raise
             except BaseException:
@@ -206,25 +212,6 @@ class Connection(Sending):
                 raise
             if piece:
                 yield piece
-
-    def _take_fragment(self, hand: list[Fragment], waiter: Waiter) -> bool | None:
-        if self._receiver is not None and self._receiver is not waiter:
-            raise ConcurrencyError(SECOND_RECEIVER)
-        if self._returned:
-            hand.append(Fragment(self._returned.popleft(), True))
-            return True
-        protocol = self.protocol
-        paused = not protocol.wants_read
-        fragment = protocol.next_fragment()
-        if fragment is not None or paused:
-            self._react()
-            fragment = fragment or protocol.next_fragment()
-        if fragment is not None:
-            hand.append(fragment)
-            return True
-        if not protocol.receiving:
-            raise protocol.close_exception()
-        return None
 
     def __iter__(self) -> Self:
         return self
@@ -380,7 +367,7 @@ class Connection(Sending):
                 self._write(stream)
             data = self.protocol.data_to_send()
             if data:
-                self._unwritten.extend(data)
+                self._unwritten.extend(map(memoryview, data))
                 self._write(stream)
             self._blocked = False
             if not self.protocol.receiving:
@@ -396,33 +383,24 @@ class Connection(Sending):
         buffers = self._unwritten
         written = 0
         while buffers:
-            if len(buffers) > 1 and len(buffers[0]) < JOINED // 2:
-                self._join_buffers()
-            first = buffers[0]
+            first: BytesLike = buffers[0]
+            if len(buffers) > 1 and len(first) < JOINED:
+                # One system call for several buffers, and one record of TLS.
+                first = first_bytes(buffers, JOINED)
             count = stream.send(first)
             self.protocol.data_sent(count)
-            if count == len(first):
+            if count == len(buffers[0]):
                 buffers.popleft()
             else:
-                buffers[0] = memoryview(first)[count:]
+                advance(buffers, count)
             written += count
             if written >= WRITTEN_AT_ONCE and buffers:
                 # Others have their turn. The socket has room, and so this goes on at once.
                 raise BlockingIOError
 
-    def _join_buffers(self) -> None:
-        """Join small buffers at the beginning into one: for one system call, and one record of TLS."""
-        buffers = self._unwritten
-        pieces = [buffers.popleft()]
-        size = len(pieces[0])
-        while buffers and size + len(buffers[0]) <= JOINED:
-            size += len(buffers[0])
-            pieces.append(buffers.popleft())
-        buffers.appendleft(b"".join(pieces) if len(pieces) > 1 else pieces[0])
-
     def _write_at_once(self, buffers: list[bytes]) -> None:
         """Write what a broadcast has for this connection, on which nothing else is under way."""
-        self._unwritten.extend(buffers)
+        self._unwritten.extend(map(memoryview, buffers))
         not_written(self.protocol, sum(map(len, buffers)))
         self._flush()
         if self._unwritten:
@@ -458,25 +436,25 @@ class Connection(Sending):
                     rest -= len(data)
         if not self._is_closed():
             protocol.connection_lost(error)
-            self._unwritten.clear()
-            self._blocked = False
+            self._forget_stream()
             self._react()
-            self._cancel_deadline()
-            self._close_socket()
             self._log_closed()
 
     def _tear_down(self) -> None:
         closed = self._is_closed()
         self._stream = None
-        self._unwritten.clear()
-        self._blocked = False
         give_up(self.protocol, InterruptedError(f"{self._interruption} came in the middle of a change"))
         self._fail_pings()
-        self._cancel_deadline()
+        self._forget_stream()
         self._wake_all()
-        self._close_socket()
         if not closed:
             self._log_closed()
+
+    def _forget_stream(self) -> None:
+        self._unwritten.clear()
+        self._blocked = False
+        self._cancel_deadline()
+        self._close_socket()
 
     def _close_socket(self) -> None:
         """Close the socket, but not while threads poll it: the last one does it."""

@@ -51,7 +51,7 @@ class Sending(Waiting):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._unwritten: deque[Any] = deque()  # buffers
+        self._unwritten: deque[memoryview] = deque()
         self._sent_later: deque[tuple[Any, ...]] = deque()  # what signal handlers have sent within messages
         self._gathers = 0  # the thread that has more messages to answer, so that its answers wait
         self._writes_later = False  # whether the background thread is to write these answers
@@ -93,14 +93,19 @@ class Sending(Waiting):
             TypeError: the message, or an item of it, has another type.
         """
         until = None if timeout is None else deadline(timeout)
-        plain = isinstance(message, str | bytes)
-        fragments = None if plain else fragments_of(message)
-        if fragments is not None and isinstance(fragments, AsyncIterable):
-            raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
+        fragments: Iterable[Any] | None = None
+        if isinstance(message, str | bytes):
+            size = len(message)
+        else:
+            found = fragments_of(message)
+            if isinstance(found, AsyncIterable):
+                raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
+            fragments = found
+            size = _size(message) if found is None else 0
         try:
             if fragments is not None:
                 self._send_parts(fragments, False, text, compress, until)
-            elif (len(message) if plain else _size(message)) >= LONG:
+            elif size >= LONG:
                 self._send_parts([message], True, text, compress, until)
             elif self._turns or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)

@@ -355,27 +355,20 @@ class PongWaiter:
 
     def __init__(self, connection: Waiting) -> None:
         self._connection = connection
-        self._latency: float | None = None
-        self._error: Exception | None = None
+        self._result: float | Exception | None = None
         self._waiters: set[Waiter] = set()
 
     def done(self) -> bool:
         """Whether there is a pong, or will be none."""
-        return self._latency is not None or self._error is not None
+        return self._result is not None
 
-    def set_result(self, latency: float) -> None:
-        """There is a pong: for the connection."""
-        self._latency = latency
-        self._wake()
-
-    def set_exception(self, error: Exception) -> None:
-        """There will be no pong: for the connection."""
-        self._error = error
-        self._wake()
-
-    def _wake(self) -> None:
+    def set_result(self, result: float | Exception) -> None:
+        """There is a pong, or there will be none: for the connection."""
+        self._result = result
         for waiter in self._waiters:
             waiter.wake()
+
+    set_exception = set_result
 
     def _is_done(self, waiter: Waiter) -> bool | None:
         if self.done():
@@ -398,7 +391,7 @@ class PongWaiter:
         """
         if not self.done():
             self._connection._until(self._is_done, OTHER, deadline(timeout), "no pong yet")
-        if self._error is not None:
-            raise self._error
-        assert self._latency is not None
-        return self._latency
+        if isinstance(self._result, Exception):
+            raise self._result
+        assert self._result is not None
+        return self._result
