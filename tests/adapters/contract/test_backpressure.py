@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import QUIET, wait_closed
+from tests.adapters.runtimes.base import AMPLE, QUIET, wait_closed
 from tests.core.helpers import BINARY, PING, PONG, TEXT, Frame, request
 from wsproto_core import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
@@ -128,10 +128,10 @@ async def test_control_frames_pass_a_message_that_waits(runtime: Runtime) -> Non
 @pytest.mark.needs("sockets")
 async def test_peer_that_reads_slowly_is_not_given_up(runtime: Runtime) -> None:
     # It sends nothing, and there are always bytes that wait to be written: but fewer and fewer.
-    async with runtime.raw_server(small_buffers=True, ping_timeout=1) as (peer, client):
+    async with runtime.raw_server(small_buffers=True, ping_timeout=AMPLE) as (peer, client):
         sending = runtime.spawn(send_until_closed, client, 2**22)
         await runtime.until(lambda: not client.protocol.writable)
-        for _ in range(40):
+        for _ in range(60):
             for _ in range(4):
                 await peer.read()
             await runtime.settle(0.05)

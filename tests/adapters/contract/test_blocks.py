@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Cancelled, Runtime
-from tests.adapters.runtimes.base import HOST, QUIET, Log, echo, wait_closed
+from tests.adapters.runtimes.base import AMPLE, HOST, QUIET, Log, echo, wait_closed
 from tests.core.helpers import CLOSE, Frame, close_payload
 from tests.ports import free_port
 
@@ -186,7 +186,7 @@ async def test_exception_of_a_block_whose_time_is_over_comes_out(runtime: Runtim
 
     async with runtime.serving(wait_closed) as (_, uri):
         with pytest.raises(Users):
-            await runtime.timeout(0.5, use)
+            await runtime.timeout(AMPLE, use)
         await runtime.sleep(0.01)
         async with runtime.connect(uri) as client:
             assert client.open

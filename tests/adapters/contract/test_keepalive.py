@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import QUIET, wait_closed
+from tests.adapters.runtimes.base import AMPLE, QUIET, wait_closed
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosedError
 from wsproto_core.types import Close
@@ -75,8 +75,8 @@ async def test_keepalive_fails_while_nobody_waits(runtime: Runtime) -> None:
 
 
 async def test_any_byte_proves_life(runtime: Runtime) -> None:
-    async with runtime.raw_server(ping_interval=0.2, ping_timeout=0.8) as (peer, client):
-        for _ in range(6):
+    async with runtime.raw_server(ping_interval=0.2, ping_timeout=AMPLE) as (peer, client):
+        for _ in range(12):
             await runtime.settle(0.2)
             await peer.send(Frame(PONG, b"not asked for"))
         assert client.open
@@ -84,7 +84,7 @@ async def test_any_byte_proves_life(runtime: Runtime) -> None:
 
 async def test_slow_reader_does_not_fail_the_keepalive(runtime: Runtime) -> None:
     # While we do not read, its pongs stay where they are.
-    async with runtime.raw_server(ping_interval=0.2, ping_timeout=0.3, max_queue=2) as (peer, client):
+    async with runtime.raw_server(ping_interval=0.2, ping_timeout=0.8, max_queue=2) as (peer, client):
 
         async def answer() -> None:
             while (frame := await peer.read_frame()).opcode == PING:
@@ -92,7 +92,7 @@ async def test_slow_reader_does_not_fail_the_keepalive(runtime: Runtime) -> None
 
         await peer.send(*[Frame(TEXT, str(number).encode()) for number in range(10)])
         answering = runtime.spawn(answer)
-        await runtime.settle(0.8)
+        await runtime.settle(1.4)
         assert client.open
         assert [await client.recv() for _ in range(10)] == [str(number) for number in range(10)]
         await client.send("last")

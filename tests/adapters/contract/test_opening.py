@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST, QUIET, Log, wait_closed
+from tests.adapters.runtimes.base import AMPLE, HOST, QUIET, Log, wait_closed
 from tests.core.helpers import TEXT, Frame, request, response
 from tests.ports import free_port
 from wsproto_core import HandshakeTimeout, Headers, InvalidHandshake, InvalidStatusCode, InvalidURI
@@ -376,9 +376,9 @@ async def test_no_opening_deadline(runtime: Runtime) -> None:
 
 
 async def test_deadline_does_not_go_on_after_the_opening(runtime: Runtime) -> None:
-    options = {"open_timeout": 1}
+    options = {"open_timeout": AMPLE}
     async with runtime.connected(options, options) as (client, server):
-        await runtime.settle(1.2)
+        await runtime.settle(AMPLE + 0.2)
         await client.send("still open")
         assert await server.recv() == "still open"
 

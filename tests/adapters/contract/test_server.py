@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST, QUIET, Log, wait_closed
+from tests.adapters.runtimes.base import AMPLE, HOST, QUIET, Log, wait_closed
 from tests.core.helpers import CLOSE, Frame, close_payload, request
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode, State
 
@@ -368,7 +368,7 @@ async def test_connections_in_every_state_at_once(runtime: Runtime) -> None:
         elif websocket.path == "/closing":
             await websocket.close()
 
-    options = {**QUIET, "close_timeout": 0.2, "open_timeout": 0.2}
+    options = {**QUIET, "close_timeout": 0.2, "open_timeout": AMPLE}
     async with contextlib.AsyncExitStack() as stack:
         server, _ = await stack.enter_async_context(runtime.serving(handler, **options))
         for _ in range(2):

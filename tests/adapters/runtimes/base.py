@@ -16,8 +16,9 @@ import os
 import random
 import socket
 import ssl
+import traceback
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,8 +27,17 @@ from tests.core.helpers import KEY, request
 
 from .peers import RawClient, RawListener, RawServer, SocketStream, Stream, TLSStream
 
+# Deadlines of tests. They hold on a machine with a load of ten times its processors, where a task or a
+# thread may get its turn a second late.
+
 DEADLINE = 100.0
 """Seconds after which a test has failed."""
+
+AMPLE = 2.0
+"""Seconds of a timeout that must not expire before a step of the test is done, but has to end later."""
+
+ENDING = 20.0
+"""Seconds in which threads and tasks end that have nothing to do any more."""
 
 HOST = "127.0.0.1"
 
@@ -95,11 +105,15 @@ class Task:
         """Cancel it, where there is such a thing."""
         raise NotImplementedError
 
+    def unseen_error(self) -> BaseException | None:
+        """The exception with which it has failed, if the test has not been told of it."""
+        return None if self.looked_at or isinstance(self._error, Cancelled) else self._error
+
     def check(self) -> None:
         """At the end of the test: see that it has ended, and that somebody knows how."""
         assert self.done(), f"left behind: {self.name}"
-        if not self.looked_at and not isinstance(self._error, Cancelled | None):
-            raise self._error
+        if (error := self.unseen_error()) is not None:
+            raise error
 
 
 class Runtime(ABC):
@@ -125,6 +139,20 @@ class Runtime(ABC):
     @abstractmethod
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         """Run a test to its end, and see whether it leaves anything behind."""
+
+    def explain(self, failure: BaseException, *others: object) -> None:
+        """Add to the failure of a test the other errors, one of which may be its reason.
+
+        Args:
+            failure: the exception that is reported.
+            others: errors and other reports, besides the errors of tasks.
+        """
+        notes = [(task.name, task.unseen_error()) for task in self.tasks]
+        for name, other in [*notes, *(("beside the test", other) for other in leaves(*others))]:
+            if isinstance(other, BaseException) and other is not failure:
+                failure.add_note(f"{name}: {''.join(traceback.format_exception(other))}")
+            elif other is not None and other is not failure:
+                failure.add_note(f"{name}: {other}")
 
     def random(self, number: int) -> random.Random:
         """A source of random numbers, the same in each run but for ``CONTRACT_SEED`` in the environment."""
@@ -414,6 +442,15 @@ class Runtime(ABC):
                     yield peer, client
                 finally:
                     peer.close()
+
+
+def leaves(*errors: object) -> Iterator[object]:
+    """The errors, with what is in a group instead of the group."""
+    for error in errors:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(*error.exceptions)
+        else:
+            yield error
 
 
 def collect_garbage() -> None:

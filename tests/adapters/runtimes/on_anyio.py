@@ -47,10 +47,14 @@ class Anyio(Runtime):
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         self._failure: Exception | None = None
-        anyio.run(self._supervise, test, backend=self.name.removeprefix("anyio-"))
+        self._cancelled: BaseException | None = None
+        try:
+            anyio.run(self._supervise, test, backend=self.name.removeprefix("anyio-"))
+        except BaseException as other:
+            failure = self._failure or other
+            self.explain(failure, other, self._cancelled)
+            raise failure from failure.__cause__
         collect_garbage()
-        if self._failure is not None:
-            raise self._failure
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
         with anyio.fail_after(DEADLINE):
@@ -62,10 +66,13 @@ class Anyio(Runtime):
                     for task in self.tasks:
                         task.check()
                     assert not left, f"tasks are left: {left}"
-                except Exception as error:
-                    # By itself, and not in a group.
-                    self._failure = error
-                    self.task_group.cancel_scope.cancel()
+                except Exception as failure:
+                    self._failure = failure
+                    raise
+                except anyio.get_cancelled_exc_class() as cancelled:
+                    # Where the test was when its time was over.
+                    self._cancelled = cancelled
+                    raise
 
     async def _left(self, before: list[anyio.TaskInfo]) -> list[anyio.TaskInfo]:
         """The tasks that do not end by themselves."""

@@ -55,7 +55,11 @@ class Asyncio(Runtime):
         with asyncio.Runner(loop_factory=LOOPS[self.name]) as runner:
             loop = runner.get_loop()
             loop.set_exception_handler(lambda loop, context: self.reports.append(context))
-            runner.run(self._supervise(test))
+            try:
+                runner.run(self._supervise(test))
+            except BaseException as failure:
+                self.explain(failure, *self.reports)
+                raise
         # Exceptions that were never retrieved, and transports that were never closed, are
         # reported when they are collected.
         collect_garbage()

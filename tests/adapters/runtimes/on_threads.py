@@ -17,7 +17,7 @@ from typing import Any, Self
 import adapters.threading
 from adapters.threading import ClientConnection, ServerConnection, connect, serve, unix_connect, unix_serve
 
-from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
+from .base import DEADLINE, ENDING, Event, Handler, Runtime, Task, collect_garbage
 
 
 def drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -48,7 +48,8 @@ class ThreadEvent:
         self.is_set = self._event.is_set
 
     async def wait(self) -> None:
-        if not self._event.wait(DEADLINE):
+        # Before the deadline of the whole test, so that the traceback tells where.
+        if not self._event.wait(0.8 * DEADLINE):
             raise TimeoutError("nobody has set the event")
 
 
@@ -180,7 +181,7 @@ class ThreadTask(Task):
             drive(self.run())
 
     def check(self) -> None:
-        self.thread.join(1)
+        self.thread.join(ENDING)
         super().check()
 
 
@@ -199,9 +200,12 @@ class Threads(Runtime):
         task.name = test.__qualname__
         task.start()
         task.thread.join(DEADLINE)
-        if not task.done():
-            raise AssertionError(f"the test has not ended\n{stacks()}")
-        drive(task.result())
+        try:
+            assert task.done(), f"the test has not ended\n{stacks()}"
+            drive(task.result())
+        except BaseException as failure:
+            self.explain(failure)
+            raise
         for each in self.tasks:
             each.check()
         if self.alone:
@@ -209,7 +213,7 @@ class Threads(Runtime):
         collect_garbage()
 
     def _check_threads(self, before: set[threading.Thread]) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + ENDING
         # The adapter's one background thread is there to stay.
         while left := [
             each for each in threading.enumerate() if each not in before and not is_background(each)

@@ -46,24 +46,34 @@ class Trio(Runtime):
     nursery: trio.Nursery
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
-        trio.run(self._supervise, test)
+        self._failure: Exception | None = None
+        self._cancelled: trio.Cancelled | None = None
+        try:
+            trio.run(self._supervise, test)
+        except BaseException as other:
+            failure = self._failure or other
+            self.explain(failure, other, self._cancelled)
+            raise failure from failure.__cause__
         collect_garbage()
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
         with trio.fail_after(DEADLINE):
-            try:
-                async with trio.open_nursery() as self.nursery:
-                    tasks = trio.lowlevel.current_statistics().tasks_living
+            async with trio.open_nursery() as self.nursery:
+                tasks = trio.lowlevel.current_statistics().tasks_living
+                try:
                     await test
                     await trio.testing.wait_all_tasks_blocked()
                     for task in self.tasks:
                         task.check()
                     left = trio.lowlevel.current_statistics().tasks_living - tasks
                     assert not left, f"{left} tasks are left: {self.nursery.child_tasks}"
-            except BaseExceptionGroup as group:
-                if len(group.exceptions) > 1:
+                except Exception as failure:
+                    self._failure = failure
                     raise
-                raise group.exceptions[0] from None
+                except trio.Cancelled as cancelled:
+                    # Where the test was when its time was over.
+                    self._cancelled = cancelled
+                    raise
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
