@@ -1,4 +1,4 @@
-"""Write the parts of these pages that are drawn from the code:  python docs/generate.py
+"""Write the parts of these pages, and of docstrings, that are drawn from the code:  python docs/generate.py
 
 Such a part stands between two comments, ``<!-- generated: name -->`` and ``<!-- end: name -->``. A
 test fails when a page differs from what would be written.
@@ -9,11 +9,16 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from adapters import anyio, asyncio, threading, trio
 from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
+from adapters.shared.signatures import ALL_OPTIONS, option_names
+from adapters.shared.stream_options import STREAM_OPTIONS
 from wsproto_core.options import USER_AGENT, CommonOptions
 from wsproto_core.states import PHASES, TIMERS, Bytes, Reading, diagram
 from wsproto_core.statistics import Statistics
@@ -111,6 +116,61 @@ def _markdown(documentation: str | None) -> str:
     return documentation.replace("``", "`")
 
 
+ADAPTERS = {"asyncio": asyncio, "threading": threading, "trio": trio, "anyio": anyio}
+
+
+def streams_table() -> str:
+    lines = ["| option | default | unit | client | server | |", "|---|---|---|---|---|---|"]
+    for name, option in STREAM_OPTIONS.items():
+        cells = [f"`{name}`", f"`{option.default!r}`", option.unit]
+        for call in ("connect", "serve"):
+            names = [title for title, each in ADAPTERS.items() if name in option_names(getattr(each, call))]
+            cells.append("all" if len(names) == len(ADAPTERS) else ", ".join(names))
+        lines.append(f"| {' | '.join(cells)} | {option.documentation} |")
+    return "\n".join(lines) + "\n"
+
+
+def option_lines(function: Callable[..., Any], indentation: str) -> str:
+    """Return the section of a docstring that has every option: its first sentence, and its default."""
+    lines = []
+    for name in option_names(function):
+        option = ALL_OPTIONS[name]
+        sentence = re.split(r"(?<=\.) (?=[A-Z])", option.documentation)[0]
+        default = "library and Python version" if option.default is USER_AGENT else repr(option.default)
+        unit = f" {option.unit}" if option.unit and isinstance(option.default, int | float) else ""
+        text = f"{name}: {sentence} Default: {default}{unit}."
+        lines += textwrap.wrap(text, 110, initial_indent=indentation, subsequent_indent=f"{indentation}    ")
+    return "\n".join(lines)
+
+
+DOCSTRINGS = {
+    "adapters/asyncio/client.py": (asyncio.connect, asyncio.unix_connect, asyncio.reconnect),
+    "adapters/asyncio/server.py": (asyncio.serve, asyncio.unix_serve),
+    "adapters/threading/client.py": (threading.connect, threading.unix_connect, threading.reconnect),
+    "adapters/threading/server.py": (threading.serve, threading.unix_serve),
+    "adapters/trio/client.py": (trio.connect, trio.unix_connect, trio.reconnect),
+    "adapters/anyio/client.py": (anyio.connect, anyio.unix_connect, anyio.reconnect),
+    "adapters/structured/server.py": (trio.serve, trio.unix_serve, trio.serve_stream),
+}
+"""Functions of modules, whose docstrings list their options after the line ``Keyword Args:``."""
+
+
+def generate_docstrings(name: str) -> str:
+    """Return a module as it should be."""
+    text = (DOCS.parent / name).read_text(encoding="utf-8")
+    for function in DOCSTRINGS[name]:
+        # Overloads stand before the function with the docstring.
+        pattern = re.compile(
+            rf'(def {function.__name__}\(.*?\n( *)Keyword Args:\n).*?(?=\n\n|\n *""")', re.DOTALL
+        )
+        found = pattern.search(text)
+        if found is None:
+            raise ValueError(f"the docstring of {function.__name__} in {name} has no line 'Keyword Args:'")
+        lines = option_lines(function, f"{found[2]}    ")
+        text = f"{text[: found.start()]}{found[1]}{lines}{text[found.end() :]}"
+    return text
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "observability.md": {"statistics": statistics_table},
     "states.md": {"diagram": states_diagram, "phases": phases_table, "timers": timers_table},
@@ -118,6 +178,7 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "common": lambda: options_table(COMMON),
         "client": lambda: options_table(_others(ConnectOptions)),
         "server": lambda: options_table(_others(ServeOptions)),
+        "streams": streams_table,
     },
 }
 
@@ -138,3 +199,5 @@ def generate(name: str) -> str:
 if __name__ == "__main__":
     for name in PARTS:
         (DOCS / name).write_text(generate(name), encoding="utf-8")
+    for name in DOCSTRINGS:
+        (DOCS.parent / name).write_text(generate_docstrings(name), encoding="utf-8")

@@ -114,7 +114,7 @@ class Option(NamedTuple):
     Attributes:
         default: the value of an option that is not given.
         unit: the unit of a number; "" if there is none.
-        documentation: sentences for users.
+        documentation: sentences for users; the first stands in docstrings.
         check: raises ``TypeError`` or ``ValueError`` for a value that is not allowed, given the option's
             name and the value.
         parse: returns the attribute of the settings for a value that is allowed.
@@ -157,7 +157,8 @@ def _plain_function(name: str, value: Any) -> None:
 
 def _sequence(name: str, value: Any) -> None:
     if value is not None and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
-        raise TypeError(f"{name} must be a sequence or None, not {value!r}")
+        hint = f": write [{value!r}]" if isinstance(value, str) else ""
+        raise TypeError(f"{name} must be a sequence or None, not {value!r}{hint}")
 
 
 def _subprotocols(name: str, value: Any) -> None:
@@ -185,13 +186,23 @@ def _origins(name: str, value: Any) -> None:
             raise TypeError(f"{name} must hold patterns of str, not of bytes: {origin!r}")
 
 
-def _sendable(name: str, headers: HeadersLike) -> None:
+def _sendable(name: str, headers: Any) -> None:
+    wrong_type = f"{name} must be a mapping, pairs or Headers, not {headers!r}"
+    if isinstance(headers, str):
+        header, _, text = headers.partition(":")
+        raise TypeError(f"{wrong_type}: write {{{header.strip()!r}: {text.strip()!r}}}")
     try:
-        Response(101, Headers(headers)).serialize()
+        fields: Any = Headers(headers)
+        wrong = [pair for pair in fields.raw_items() if not isinstance(pair[1], str)]
+        if not wrong:
+            Response(101, fields).serialize()
     except ValueError as error:
         raise ValueError(f"{name} cannot be sent: {error}") from error
     except (AttributeError, TypeError) as error:
-        raise TypeError(f"{name} must be a mapping, pairs or Headers, not {headers!r}") from error
+        raise TypeError(wrong_type) from error
+    for header, value in wrong:
+        hint = "; leave the header out" if value is None else ""
+        raise TypeError(f"{name}: the value of {header!r} must be a str, not {value!r}{hint}")
 
 
 def _header_value(name: str, value: Any) -> None:
@@ -217,94 +228,89 @@ OPTIONS: dict[str, Option] = {
     "open_timeout": Option(
         10,
         "seconds",
-        "How long opening the connection may take in all: on a client from the name lookup to the end of "
-        "the opening handshake, on a server from the accepted TCP connection on, TLS's handshake and "
-        "process_request included.",
+        "Deadline for opening the connection. On a client it runs from the name lookup to the end of the "
+        "opening handshake, on a server from the accepted TCP connection on; TLS's handshake and "
+        "process_request are included.",
         check_seconds,
     ),
     "close_timeout": Option(
         10,
         "seconds",
-        "How long to wait for the peer's close frame, and again for the end of the TCP connection, so that "
-        "closing takes at most twice as long. 0 does not wait. A close frame behind messages that the "
-        "application does not receive takes effect after half of it.",
+        "Deadline for the peer's close frame, and again for the end of the TCP connection. Closing takes at "
+        "most twice as long; 0 does not wait. A close frame behind messages that the application does not "
+        "receive takes effect after half of it.",
         lambda name, value: check_seconds(name, value, zero=True),
     ),
     "ping_interval": Option(
         20,
         "seconds",
-        "A ping is sent this often. It keeps intermediaries from dropping an idle connection and measures "
-        "the latency. Costs one small frame each way.",
+        "Interval between pings (keepalive). They keep intermediaries from dropping an idle connection and "
+        "measure the latency. A ping costs one small frame each way.",
         check_seconds,
     ),
     "ping_timeout": Option(
         20,
         "seconds",
-        "If nothing at all is received for this long after a ping was written, the connection fails with "
-        "code 1011. "
-        "Also how long writing may make no progress, whatever is received meanwhile.",
+        "Deadline for input after a ping, and for progress in writing. If nothing at all is received for "
+        "this long after a ping was written, or no byte is written for this long, the connection fails with "
+        "code 1011.",
         check_seconds,
     ),
     "max_size": Option(
         2**20,
         "bytes",
         "Limit on a received message; a pair also limits a single fragment. A larger one fails the "
-        "connection with code 1009, before it is stored. Memory for up to this much is taken as it arrives, "
-        "four times as much at worst for text. With None, a message under construction is subject to "
-        "read_limit until somebody asks for it.",
+        "connection with code 1009, before it is stored. Memory for a message is taken as it arrives, for "
+        "text at worst four times its size. With None, a message under construction is subject to "
+        "read_limit until the application asks for it.",
         _count_or_pair,
         message_limits,
     ),
     "max_queue": Option(
         32,
         "messages",
-        "Received messages that nobody has asked for yet, at which reading stops; it resumes at half of "
-        "that, or at the second of a pair.",
+        "High watermark of the receive queue in messages, at which reading stops (backpressure). Reading "
+        "resumes at half of it, or at the second number of a pair, the low watermark.",
         _marks,
         partial(watermarks, divisor=2),
     ),
     "read_limit": Option(
         2**16,
         "bytes",
-        "Like max_queue, but by size: the bytes of the messages, and 64 more for each.",
+        "High watermark of the receive queue in bytes, at which reading stops (backpressure). Each message "
+        "counts 64 bytes more than its size. Reading resumes at half of it, or at the second number of a "
+        "pair, the low watermark.",
         _marks,
         partial(watermarks, divisor=2),
     ),
     "write_limit": Option(
         2**16,
         "bytes",
-        "Bytes accepted for sending and not yet written, above which send waits until they are down to a "
-        "quarter, or to the second of a pair.",
+        "High watermark of the send queue in bytes, above which send waits (backpressure). It goes on at a "
+        "quarter of it, or at the second number of a pair, the low watermark.",
         _marks,
         partial(watermarks, divisor=4),
     ),
     "max_fragments": Option(
         16384,
         "fragments",
-        "Limit on the fragments of one received message, beside one more for each 64 bytes of its payload; "
-        "more fail the connection with code 1009.",
+        "Limit on the fragments of a received message, with one more for each 64 bytes of its payload. More "
+        "of them fail the connection with code 1009.",
         check_count,
     ),
     "max_pings": Option(
-        1024,
-        "pings",
-        "Limit on pings sent that wait for their pong; one more is a RuntimeError.",
-        check_count,
+        1024, "pings", "Limit on pings without an answer. One more is a RuntimeError.", check_count
     ),
-    "max_headers": Option(
-        128, "headers", "Limit on the headers of the handshake's request or response.", check_count
-    ),
-    "max_header_line": Option(
-        8192, "bytes", "Limit on a line of the handshake's request or response.", check_count
-    ),
+    "max_headers": Option(128, "headers", "Limit on the headers of the request or response.", check_count),
+    "max_header_line": Option(8192, "bytes", "Limit on a line of the request or response.", check_count),
     "max_header_bytes": Option(
-        32768, "bytes", "Limit on the whole head of the handshake's request or response.", check_count
+        32768, "bytes", "Limit on the whole head of the request or response.", check_count
     ),
     "compression": Option(
         "deflate",
         "",
-        "Shortcut for the permessage-deflate extension (RFC 7692) with settings that save memory; None "
-        "turns it off. It is not added if extensions has it already.",
+        "Shortcut for the extension permessage-deflate (RFC 7692) with settings that save memory, or None. "
+        "It is not added if extensions has it already.",
         _compression,
     ),
     "subprotocols": Option(
@@ -313,37 +319,37 @@ OPTIONS: dict[str, Option] = {
         "Subprotocols in order of preference: a client offers them, a server chooses among them.",
         _subprotocols,
     ),
-    "origin": Option(None, "", "The Origin header that a client sends.", _header_value),
+    "origin": Option(None, "", "The Origin header that a client sends; None for none.", _header_value),
     "origins": Option(
         None,
         "",
-        "The values of the Origin header that a server accepts: str, compiled patterns that match all of it, "
-        "and None for a request without one. A server that browsers can reach should set it. Refusal is "
-        "HTTP status 403.",
+        "The Origin headers that a server accepts: str, compiled patterns and None; None alone for all. "
+        "Patterns match all of a header; None is for a request without one. A server that browsers can "
+        "reach should set it. Refusal is HTTP status 403.",
         _origins,
     ),
     "extensions": Option(None, "", "Extension factories in order of preference.", _factories),
     "extra_headers": Option(
         None,
         "",
-        "HTTP headers that are added to the handshake: a mapping, pairs or Headers; on a server also a "
-        "function of the request's path and headers that returns them.",
+        "HTTP headers to add to the handshake: a mapping, pairs or Headers. On a server also a function of "
+        "the request's path and headers that returns them.",
         _headers,
     ),
     "process_response": Option(
         None,
         "",
-        "A plain function of the request's path and headers and of the response that is about to be sent, "
-        "whatever its status. It may alter the response's headers, or return another Response of the same "
-        "kind: the status 101 and the opening handshake's own headers stay. It is not called for what is "
-        "no HTTP request. If it fails, the response has the status 500.",
+        "A plain function that may change the response before it is sent, whatever its status. It is called "
+        "with the request's path and headers and the response. It may alter the response's headers, or "
+        "return another Response of the same kind: the status 101 and the opening handshake's own headers "
+        "stay. It is not called for what is no HTTP request. If it fails, the response has the status 500.",
         _plain_function,
     ),
     "select_subprotocol": Option(
         None,
         "",
-        "A function of the client's and the server's subprotocols, either of which may be none, that "
-        "returns one of the client's, or None. It may raise NegotiationError (HTTP status 400) or "
+        "A function that chooses the subprotocol, given those of the client and of the server. Either may be "
+        "empty. It returns one of the client's, or None; it may raise NegotiationError (HTTP status 400) or "
         "AbortHandshake to refuse. By default the preferences of both have the same weight.",
         check_function,
     ),

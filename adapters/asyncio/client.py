@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from adapters.shared.connecting import Connecting, Target
 from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import AsyncReconnecting
+from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_call, check_path, check_reconnect
 from adapters.shared.tls import client_context
 from wsproto_core.exceptions import InvalidStatusCode
@@ -166,6 +167,7 @@ class Reconnect(AsyncReconnecting[ClientConnection]):
     """What :func:`reconnect` returns: an asynchronous iterator, and a context manager that gives it."""
 
 
+@show_options(AsyncioConnectOptions)
 def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
     """Connect to a WebSocket server.
 
@@ -179,11 +181,66 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
 
     Args:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.
-        options: those of :data:`wsproto_core.OPTIONS` that a client has, and those of
-            :meth:`asyncio.loop.create_connection`: ``ssl`` (for ``wss:``, the default context if it
-            is not given), ``server_hostname``, ``sock``, ``family``, ...; and ``proxy_ssl``, the
-            TLS context for a proxy whose URL begins with ``https:``, and ``proxy_server_hostname``,
-            the name that its certificate must have (that in the URL).
+
+    Keyword Args:
+        open_timeout: Deadline for opening the connection. Default: 10 seconds.
+        close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+            Default: 10 seconds.
+        ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+        ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+        max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576 bytes.
+        max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+            Default: 32 messages.
+        read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+            Default: 65536 bytes.
+        write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+            Default: 65536 bytes.
+        max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of its
+            payload. Default: 16384 fragments.
+        max_pings: Limit on pings without an answer. Default: 1024 pings.
+        max_headers: Limit on the headers of the request or response. Default: 128 headers.
+        max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+        max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+        compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save memory,
+            or None. Default: 'deflate'.
+        subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among them.
+            Default: None.
+        origin: The Origin header that a client sends; None for none. Default: None.
+        extensions: Extension factories in order of preference. Default: None.
+        extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+        user_agent_header: The User-Agent header that a client sends; None for none. Default: library and
+            Python version.
+        logger: Logger of openings, closings and errors; None for wsproto_core.client or wsproto_core.server.
+            Default: None.
+        create_protocol: A class or function that makes the connection object; None for the adapter's class.
+            Default: None.
+        host: The host to connect to by TCP; None for the URI's. Default: None.
+        port: The TCP port to connect to; None for the URI's. Default: None.
+        proxy: The proxy to connect through: its URL, True for that of the environment, None for none.
+            Default: True.
+        max_redirects: Limit on the redirects that a client follows; 0 for none, None for any number. Default:
+            10 redirects.
+        reconnect_delays: Delays between attempts to reconnect: an iterable, or a function that returns one.
+            Default: None.
+        reconnect_fatal: A function of an error that returns whether reconnecting ends with it; None for
+            is_fatal. Default: None.
+        ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
+        server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
+        sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
+        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+        proto: Protocol number for the name lookup; 0 for any. Default: 0.
+        flags: Flags for the name lookup, such as socket.AI_NUMERICHOST. Default: AI_PASSIVE on a server, else
+            0.
+        local_addr: Pair of host and port to connect from. Default: None.
+        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
+        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
+        happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
+            for failure. Default: 0.25 seconds.
+        interleave: Addresses of the first family before the other has its turn (RFC 8305). Default: None.
+        all_errors: Whether the errors of all addresses are raised, as an ExceptionGroup. Default: False.
+        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
+        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
+            Default: None.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
@@ -197,6 +254,7 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
     return Connect(uri, None, options)
 
 
+@show_options(AsyncioConnectOptions)
 def unix_connect(
     path: SocketPath, uri: str = "ws://localhost/", **options: Unpack[AsyncioConnectOptions]
 ) -> Connect:
@@ -205,11 +263,60 @@ def unix_connect(
     Args:
         path: the socket's path.
         uri: for the opening handshake and TLS.
-        options: see :func:`connect`.
+
+    Keyword Args:
+        open_timeout: Deadline for opening the connection. Default: 10 seconds.
+        close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+            Default: 10 seconds.
+        ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+        ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+        max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576 bytes.
+        max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+            Default: 32 messages.
+        read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+            Default: 65536 bytes.
+        write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+            Default: 65536 bytes.
+        max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of its
+            payload. Default: 16384 fragments.
+        max_pings: Limit on pings without an answer. Default: 1024 pings.
+        max_headers: Limit on the headers of the request or response. Default: 128 headers.
+        max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+        max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+        compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save memory,
+            or None. Default: 'deflate'.
+        subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among them.
+            Default: None.
+        origin: The Origin header that a client sends; None for none. Default: None.
+        extensions: Extension factories in order of preference. Default: None.
+        extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+        user_agent_header: The User-Agent header that a client sends; None for none. Default: library and
+            Python version.
+        logger: Logger of openings, closings and errors; None for wsproto_core.client or wsproto_core.server.
+            Default: None.
+        create_protocol: A class or function that makes the connection object; None for the adapter's class.
+            Default: None.
+        proxy: The proxy to connect through: its URL, True for that of the environment, None for none.
+            Default: True.
+        max_redirects: Limit on the redirects that a client follows; 0 for none, None for any number. Default:
+            10 redirects.
+        reconnect_delays: Delays between attempts to reconnect: an iterable, or a function that returns one.
+            Default: None.
+        reconnect_fatal: A function of an error that returns whether reconnecting ends with it; None for
+            is_fatal. Default: None.
+        ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
+        server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
+        sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
+        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
+        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
+        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
+        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
+            Default: None.
     """
     return Connect(uri, check_path(path), options)
 
 
+@show_options(AsyncioConnectOptions)
 def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
     """Connect again and again.
 
@@ -229,7 +336,65 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
 
     Args:
         uri: see :func:`connect`.
-        options: see :func:`connect`; ``reconnect_delays`` and ``reconnect_fatal`` are for this.
+
+    Keyword Args:
+        open_timeout: Deadline for opening the connection. Default: 10 seconds.
+        close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+            Default: 10 seconds.
+        ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+        ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+        max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576 bytes.
+        max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+            Default: 32 messages.
+        read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+            Default: 65536 bytes.
+        write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+            Default: 65536 bytes.
+        max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of its
+            payload. Default: 16384 fragments.
+        max_pings: Limit on pings without an answer. Default: 1024 pings.
+        max_headers: Limit on the headers of the request or response. Default: 128 headers.
+        max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+        max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+        compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save memory,
+            or None. Default: 'deflate'.
+        subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among them.
+            Default: None.
+        origin: The Origin header that a client sends; None for none. Default: None.
+        extensions: Extension factories in order of preference. Default: None.
+        extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+        user_agent_header: The User-Agent header that a client sends; None for none. Default: library and
+            Python version.
+        logger: Logger of openings, closings and errors; None for wsproto_core.client or wsproto_core.server.
+            Default: None.
+        create_protocol: A class or function that makes the connection object; None for the adapter's class.
+            Default: None.
+        host: The host to connect to by TCP; None for the URI's. Default: None.
+        port: The TCP port to connect to; None for the URI's. Default: None.
+        proxy: The proxy to connect through: its URL, True for that of the environment, None for none.
+            Default: True.
+        max_redirects: Limit on the redirects that a client follows; 0 for none, None for any number. Default:
+            10 redirects.
+        reconnect_delays: Delays between attempts to reconnect: an iterable, or a function that returns one.
+            Default: None.
+        reconnect_fatal: A function of an error that returns whether reconnecting ends with it; None for
+            is_fatal. Default: None.
+        ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
+        server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
+        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+        proto: Protocol number for the name lookup; 0 for any. Default: 0.
+        flags: Flags for the name lookup, such as socket.AI_NUMERICHOST. Default: AI_PASSIVE on a server, else
+            0.
+        local_addr: Pair of host and port to connect from. Default: None.
+        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
+        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
+        happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
+            for failure. Default: 0.25 seconds.
+        interleave: Addresses of the first family before the other has its turn (RFC 8305). Default: None.
+        all_errors: Whether the errors of all addresses are raised, as an ExceptionGroup. Default: False.
+        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
+        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
+            Default: None.
 
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.

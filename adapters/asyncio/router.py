@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Unpack
 
 from adapters.shared.routing import Router, Rules, make_router
+from adapters.shared.signatures import show_options
 from wsproto_core.types import SocketPath
 
 from .server import AsyncioListenOptions, Serve, serve, unix_serve
@@ -14,6 +15,7 @@ from .server import AsyncioListenOptions, Serve, serve, unix_serve
 __all__ = ["Router", "route", "unix_route"]
 
 
+@show_options(AsyncioListenOptions)
 def route(
     url_map: Rules,
     host: str | Sequence[str] | None = None,
@@ -50,6 +52,7 @@ def route(
     return serve(router, host, port, ssl=context, **options)
 
 
+@show_options(AsyncioListenOptions)
 def unix_route(
     url_map: Rules,
     path: SocketPath | None = None,

@@ -20,6 +20,7 @@ from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection
+from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
 from wsproto_core.handshake.server import ServerProtocol
@@ -360,6 +361,7 @@ class Serve(Opening[Server]):
 ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
 
 
+@show_options(AsyncioServeOptions)
 def serve(
     handler: AsyncHandler[ServerConnectionT],
     host: str | Sequence[str] | None = None,
@@ -385,8 +387,60 @@ def serve(
             1000; when it raises, with 1011, and the exception is logged.
         host: where to listen: an address, several, or ``None`` for all interfaces.
         port: the TCP port; 0 for any free one.
-        options: those of :data:`wsproto_core.OPTIONS` that a server has, and those of
-            :meth:`asyncio.loop.create_server`: ``ssl``, ``sock``, ``backlog``, ``reuse_port``, ...
+
+    Keyword Args:
+        open_timeout: Deadline for opening the connection. Default: 10 seconds.
+        close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+            Default: 10 seconds.
+        ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+        ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+        max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576 bytes.
+        max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+            Default: 32 messages.
+        read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+            Default: 65536 bytes.
+        write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+            Default: 65536 bytes.
+        max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of its
+            payload. Default: 16384 fragments.
+        max_pings: Limit on pings without an answer. Default: 1024 pings.
+        max_headers: Limit on the headers of the request or response. Default: 128 headers.
+        max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+        max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+        compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save memory,
+            or None. Default: 'deflate'.
+        subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among them.
+            Default: None.
+        origins: The Origin headers that a server accepts: str, compiled patterns and None; None alone for
+            all. Default: None.
+        extensions: Extension factories in order of preference. Default: None.
+        extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+        process_response: A plain function that may change the response before it is sent, whatever its
+            status. Default: None.
+        select_subprotocol: A function that chooses the subprotocol, given those of the client and of the
+            server. Default: None.
+        server_header: The Server header that a server sends; None for none. Default: library and Python
+            version.
+        logger: Logger of openings, closings and errors; None for wsproto_core.client or wsproto_core.server.
+            Default: None.
+        create_protocol: A class or function that makes the connection object; None for the adapter's class.
+            Default: None.
+        process_request: A function or coroutine function that may answer the HTTP request. Default: None.
+        max_connections: Limit on the connections of a server, those in the opening handshake included.
+            Default: None.
+        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+        flags: Flags for the name lookup, such as socket.AI_NUMERICHOST. Default: AI_PASSIVE on a server, else
+            0.
+        sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
+        backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
+        reuse_address: Whether SO_REUSEADDR is set; None for what the platform needs. Default: None.
+        reuse_port: Whether SO_REUSEPORT is set, so that several servers share a port. Default: None.
+        keep_alive: Whether SO_KEEPALIVE is set. Default: None.
+        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
+        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
+        start_serving: Whether connections are accepted at once. Default: True.
+        cleanup_socket: Whether a Unix socket is removed when the server is closed. Default: True.
+        ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
 
     Raises:
         TypeError, ValueError: an option is unknown or not allowed, or the handler cannot be called.
@@ -395,6 +449,7 @@ def serve(
     return Serve(handler, host, port, None, options)
 
 
+@show_options(AsyncioServeOptions)
 def unix_serve(
     handler: AsyncHandler[ServerConnectionT],
     path: SocketPath | None = None,
@@ -405,6 +460,53 @@ def unix_serve(
     Args:
         handler: see :func:`serve`.
         path: the socket's path; ``None`` if ``sock`` is given.
-        options: see :func:`serve`.
+
+    Keyword Args:
+        open_timeout: Deadline for opening the connection. Default: 10 seconds.
+        close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+            Default: 10 seconds.
+        ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+        ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+        max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576 bytes.
+        max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+            Default: 32 messages.
+        read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+            Default: 65536 bytes.
+        write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+            Default: 65536 bytes.
+        max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of its
+            payload. Default: 16384 fragments.
+        max_pings: Limit on pings without an answer. Default: 1024 pings.
+        max_headers: Limit on the headers of the request or response. Default: 128 headers.
+        max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+        max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+        compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save memory,
+            or None. Default: 'deflate'.
+        subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among them.
+            Default: None.
+        origins: The Origin headers that a server accepts: str, compiled patterns and None; None alone for
+            all. Default: None.
+        extensions: Extension factories in order of preference. Default: None.
+        extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+        process_response: A plain function that may change the response before it is sent, whatever its
+            status. Default: None.
+        select_subprotocol: A function that chooses the subprotocol, given those of the client and of the
+            server. Default: None.
+        server_header: The Server header that a server sends; None for none. Default: library and Python
+            version.
+        logger: Logger of openings, closings and errors; None for wsproto_core.client or wsproto_core.server.
+            Default: None.
+        create_protocol: A class or function that makes the connection object; None for the adapter's class.
+            Default: None.
+        process_request: A function or coroutine function that may answer the HTTP request. Default: None.
+        max_connections: Limit on the connections of a server, those in the opening handshake included.
+            Default: None.
+        sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
+        backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
+        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
+        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
+        start_serving: Whether connections are accepted at once. Default: True.
+        cleanup_socket: Whether a Unix socket is removed when the server is closed. Default: True.
+        ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
     """
     return Serve(handler, None, None, path or "", options)

@@ -101,65 +101,64 @@ OPTIONS: dict[str, Option] = {
     "logger": Option(
         None,
         "",
-        "Where openings, closings and errors are logged; None for the logger named wsproto_core.client or "
-        "wsproto_core.server.",
+        "Logger of openings, closings and errors; None for wsproto_core.client or wsproto_core.server.",
         _logger,
     ),
     "create_protocol": Option(
         None,
         "",
-        "A class or function that makes the connection object: on a client it is called with the URI, on a "
-        "server with the handler and the server, and with the options as keywords. None for the adapter's "
-        "own.",
+        "A class or function that makes the connection object; None for the adapter's class. It is called "
+        "with the URI on a client, with the handler and the server on a server, and with the options that "
+        "were given as keywords.",
         check_function,
     ),
-    "host": Option(None, "", "Where a client connects to by TCP; None for the URI's host.", check_text),
-    "port": Option(None, "", "The TCP port that a client connects to; None for the URI's port.", check_port),
+    "host": Option(None, "", "The host to connect to by TCP; None for the URI's.", check_text),
+    "port": Option(None, "", "The TCP port to connect to; None for the URI's.", check_port),
     "proxy": Option(
         True,
         "",
-        "The proxy to connect through: a URL with the scheme http, https (TLS to the proxy), socks4, "
-        "socks4a, socks5 or socks5h; True for what the environment says (wss_proxy, https_proxy, ..., "
-        "no_proxy); None for none. SOCKS needs the extra named proxy.",
+        "The proxy to connect through: its URL, True for that of the environment, None for none. The URL has "
+        "the scheme http, https (TLS to the proxy), socks4, socks4a, socks5 or socks5h; SOCKS needs the "
+        "extra named proxy. The environment's variables are wss_proxy, https_proxy, ..., no_proxy.",
         _proxy,
     ),
     "max_redirects": Option(
         MAX_REDIRECTS,
         "redirects",
-        "How many redirects a client follows; 0 for none, None for any number. Credentials and the "
-        "TLS client certificate do not go to another origin, Origin and other extra_headers do; and none "
-        "leads from wss: to ws:.",
+        "Limit on the redirects that a client follows; 0 for none, None for any number. Credentials and the "
+        "TLS client certificate do not go to another origin, Origin and other extra_headers do. A redirect "
+        "from wss: to ws: is refused.",
         lambda name, value: check_count(name, value, least=0),
     ),
     "reconnect_delays": Option(
         None,
         "seconds",
-        "The delays between attempts, when connections are iterated over: an iterable, or a function that "
-        "returns one, begun anew after each success. None for random ones that grow to a minute.",
+        "Delays between attempts to reconnect: an iterable, or a function that returns one. The delays begin "
+        "anew after each success. None for random delays that grow to a minute.",
         _delays,
     ),
     "reconnect_fatal": Option(
         None,
         "",
-        "A function that tells whether it is no use to try again after an error, when connections are "
-        "iterated over. None for is_fatal, for which errors of the network, deadlines and the statuses 408, "
-        "425, 429 and 5xx will pass, and all others will not.",
+        "A function of an error that returns whether reconnecting ends with it; None for is_fatal. For that, "
+        "errors of the network, deadlines and the statuses 408, 425, 429 and 5xx will pass, and all others "
+        "will not.",
         check_function,
     ),
     "max_connections": Option(
         None,
         "connections",
-        "How many connections a server has at most, those in the opening handshake included; a request "
-        "beyond is answered with HTTP status 503 and Retry-After, while the server goes on accepting.",
+        "Limit on the connections of a server, those in the opening handshake included. A request beyond is "
+        "answered with HTTP status 503 and Retry-After, while the server goes on accepting.",
         check_count,
     ),
     "process_request": Option(
         None,
         "",
-        "A function or coroutine function of the request's path and headers that returns None to go on with "
-        "the opening handshake, or the HTTP response to give instead: a Response or a triple of status, "
-        "headers and body. It is cancelled (on threads: left to itself) when open_timeout is over or the "
-        "client has left.",
+        "A function or coroutine function that may answer the HTTP request. It is called with the request's "
+        "path and headers. It returns None to go on with the opening handshake, or the response: a Response "
+        "or a triple of status, headers and body. It is cancelled (on threads: left to itself) when "
+        "open_timeout is over or the client has left.",
         check_function,
     ),
 }

@@ -16,12 +16,16 @@ from typing import Any, cast
 from wsproto_core.checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
 from wsproto_core.connect.proxy import Proxy, parse_proxy
 from wsproto_core.http.uri import WebSocketURI, without_zone
-from wsproto_core.options import unknown_option
+from wsproto_core.options import Option, unknown_option
 from wsproto_core.types import SocketPath
+
+from .addresses import ADDRESS_DELAY
 
 __all__ = [
     "GIVEN_STREAMS",
     "STREAM_OPTIONS",
+    "TCP_CLIENT",
+    "TCP_SERVER",
     "check_alternatives",
     "check_call",
     "check_connect",
@@ -36,7 +40,7 @@ __all__ = [
 GIVEN_STREAMS = ("path", "sock", "stream")
 """Options by which an application gives the stream itself, or where it leads to."""
 
-_TCP_CLIENT = (
+TCP_CLIENT = (
     "family",
     "proto",
     "flags",
@@ -49,7 +53,7 @@ _TCP_CLIENT = (
 )
 """Options that say how to connect by TCP."""
 
-_TCP_SERVER = ("family", "flags", "reuse_address", "reuse_port", "keep_alive")
+TCP_SERVER = ("family", "flags", "reuse_address", "reuse_port", "keep_alive")
 """Options that say how to listen on TCP."""
 
 _TLS = ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
@@ -130,32 +134,92 @@ def _delay(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
 
 
-STREAM_OPTIONS: dict[str, Callable[[str, Any], None]] = {
-    "all_errors": check_flag,
-    "backlog": _backlog,
-    "cleanup_socket": check_flag,
-    "family": check_number,
-    "flags": check_number,
-    "happy_eyeballs_delay": _delay,
-    "interleave": check_count,
-    "keep_alive": check_flag,
-    "local_addr": _local_address,
-    "local_address": check_text,
-    "max_threads": check_count,
-    "proto": check_number,
-    "proxy_server_hostname": check_text,
-    "proxy_ssl": _client_context,
-    "reuse_address": check_flag,
-    "reuse_port": check_flag,
-    "server_hostname": check_text,
-    "sock": _sock,
-    "source_address": _local_address,
-    "ssl_handshake_timeout": check_seconds,
-    "ssl_shutdown_timeout": check_seconds,
-    "start_serving": check_flag,
-    "stream": _stream,
+class _Text:
+    """A default that is none of a single value, shown by these words."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+STREAM_OPTIONS: dict[str, Option] = {
+    "ssl": Option(
+        None,
+        "",
+        "TLS context; on a client, the default context for a wss: URI if it is left out.",
+        # It differs between clients and servers.
+        lambda name, value: None,
+    ),
+    "server_hostname": Option(
+        None, "", "Name that the server's certificate must have; None for the URI's host.", check_text
+    ),
+    "sock": Option(
+        None, "", "A socket in the place of host and port: connected on a client, bound on a server.", _sock
+    ),
+    "stream": Option(None, "", "A stream of the runtime that leads to the server.", _stream),
+    "family": Option(0, "", "Address family, such as socket.AF_INET; 0 for all.", check_number),
+    "proto": Option(0, "", "Protocol number for the name lookup; 0 for any.", check_number),
+    "flags": Option(
+        _Text("AI_PASSIVE on a server, else 0"),
+        "",
+        "Flags for the name lookup, such as socket.AI_NUMERICHOST.",
+        check_number,
+    ),
+    "local_addr": Option(None, "", "Pair of host and port to connect from.", _local_address),
+    "local_address": Option(None, "", "IP address to connect from.", check_text),
+    "source_address": Option(None, "", "Pair of host and port to connect from.", _local_address),
+    "happy_eyeballs_delay": Option(
+        ADDRESS_DELAY,
+        "seconds",
+        "Delay until the next address of the host is tried as well (RFC 8305); None waits for failure.",
+        _delay,
+    ),
+    "interleave": Option(
+        None,
+        "addresses",
+        "Addresses of the first family before the other has its turn (RFC 8305).",
+        check_count,
+    ),
+    "all_errors": Option(
+        False, "", "Whether the errors of all addresses are raised, as an ExceptionGroup.", check_flag
+    ),
+    "ssl_handshake_timeout": Option(
+        None, "seconds", "Deadline for TLS's handshake; None for open_timeout alone.", check_seconds
+    ),
+    "ssl_shutdown_timeout": Option(
+        None, "seconds", "Has no effect: close_timeout is the deadline for the end of TLS.", check_seconds
+    ),
+    "proxy_ssl": Option(
+        None, "", "TLS context for an https: proxy; None for the default context.", _client_context
+    ),
+    "proxy_server_hostname": Option(
+        None, "", "Name that the proxy's certificate must have; None for the host in its URL.", check_text
+    ),
+    "backlog": Option(
+        _Text("socket.SOMAXCONN"), "connections", "Connections that may wait to be accepted.", _backlog
+    ),
+    "reuse_address": Option(
+        None, "", "Whether SO_REUSEADDR is set; None for what the platform needs.", check_flag
+    ),
+    "reuse_port": Option(
+        None, "", "Whether SO_REUSEPORT is set, so that several servers share a port.", check_flag
+    ),
+    "keep_alive": Option(None, "", "Whether SO_KEEPALIVE is set.", check_flag),
+    "start_serving": Option(True, "", "Whether connections are accepted at once.", check_flag),
+    "cleanup_socket": Option(
+        True, "", "Whether a Unix socket is removed when the server is closed.", check_flag
+    ),
+    "max_threads": Option(
+        1000,
+        "threads",
+        "Limit on connections at once, each with its thread; None for none. Other connections wait to be "
+        "accepted.",
+        check_count,
+    ),
 }
-"""Checks of the options' types, but for ``ssl``, which differs between clients and servers."""
+"""Options of streams. Their defaults are those of the runtimes' calls, and are not passed on."""
 
 
 # Names
@@ -213,7 +277,7 @@ def check_alternatives(**ways: Any) -> None:
 def _check_types(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name in STREAM_OPTIONS:
-            STREAM_OPTIONS[name](name, value)
+            STREAM_OPTIONS[name].check(name, value)
 
 
 def _refuse(names: Iterable[str], given: Mapping[str, Any], reason: str) -> None:
@@ -247,7 +311,7 @@ def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
     if not uri.secure:
         _refuse(_TLS, given, "for a ws:// URI: use wss://")
     if fixed in GIVEN_STREAMS:
-        _refuse(_TCP_CLIENT, given, f"together with {fixed}: it says how to connect by TCP")
+        _refuse(TCP_CLIENT, given, f"together with {fixed}: it says how to connect by TCP")
         _refuse(_PROXY_TLS, given, f"together with {fixed}: there is no proxy then")
     proxy = given.get("proxy", True)
     if proxy is not True:
@@ -260,7 +324,7 @@ def _check_proxy(proxy: Proxy | None, given: Mapping[str, Any]) -> None:
     if proxy is None or proxy.scheme != "https":
         _refuse(_PROXY_TLS, given, f"without a proxy that is connected to by TLS: proxy is {proxy}")
     if proxy is not None and proxy.is_socks:
-        _refuse(_TCP_CLIENT, given, f"together with a SOCKS proxy: proxy is {proxy}")
+        _refuse(TCP_CLIENT, given, f"together with a SOCKS proxy: proxy is {proxy}")
 
 
 def _fixed(given: Mapping[str, Any]) -> str | None:
@@ -311,6 +375,12 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> st
     if path:
         path = check_path(path)
     context = given.get("ssl")
+    if isinstance(context, bool):
+        raise TypeError(
+            f"ssl must be an ssl.SSLContext or None, not {context!r}: a server's context is made by "
+            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and has the server's certificate by "
+            "load_cert_chain"
+        )
     if context is not None:
         _context("ssl", context, "client")
     sock = given.get("sock")
@@ -319,11 +389,11 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> st
     if context is None:
         _refuse(_TLS, given, "without ssl")
     if sock is not None:
-        _refuse(_TCP_SERVER, given, "together with sock: it says how to listen on another one")
+        _refuse(TCP_SERVER, given, "together with sock: it says how to listen on another one")
     elif path is not None:
         if not path:
             raise ValueError("path must be given, or sock")
-        _refuse(_TCP_SERVER, given, "together with path: it says how to listen on TCP")
+        _refuse(TCP_SERVER, given, "together with path: it says how to listen on TCP")
     elif port is None:
         raise ValueError("port must be given: 0 for any free one; or sock")
     return cast(str | None, path)

@@ -16,6 +16,7 @@ from adapters.shared.logs import default_logger, log_failure
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.serving import AsyncServerConnection, BaseServer
+from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.options import resolve
@@ -378,6 +379,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         **options: Unpack[StructuredServeOptions],
     ) -> Coroutine[Any, Any, None]: ...
     @classmethod
+    @show_options(StructuredServeOptions)
     def serve(
         cls,
         handler: AsyncHandler[ServerConnectionT],
@@ -410,8 +412,55 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
             host: where to listen: an address, several, or ``None`` for all interfaces.
             port: the TCP port; 0 for any free one, another one for each address.
             task_status: what ``start`` passes.
-            options: those of :data:`wsproto_core.OPTIONS` that a server has, and ``ssl``, ``sock`` (a bound
-                socket), ``family``, ``backlog`` and ``reuse_port``.
+
+        Keyword Args:
+            open_timeout: Deadline for opening the connection. Default: 10 seconds.
+            close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+                Default: 10 seconds.
+            ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+            ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+            max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576
+                bytes.
+            max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+                Default: 32 messages.
+            read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+                Default: 65536 bytes.
+            write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+                Default: 65536 bytes.
+            max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of
+                its payload. Default: 16384 fragments.
+            max_pings: Limit on pings without an answer. Default: 1024 pings.
+            max_headers: Limit on the headers of the request or response. Default: 128 headers.
+            max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+            max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+            compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save
+                memory, or None. Default: 'deflate'.
+            subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among
+                them. Default: None.
+            origins: The Origin headers that a server accepts: str, compiled patterns and None; None alone for
+                all. Default: None.
+            extensions: Extension factories in order of preference. Default: None.
+            extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+            process_response: A plain function that may change the response before it is sent, whatever its
+                status. Default: None.
+            select_subprotocol: A function that chooses the subprotocol, given those of the client and of the
+                server. Default: None.
+            server_header: The Server header that a server sends; None for none. Default: library and Python
+                version.
+            logger: Logger of openings, closings and errors; None for wsproto_core.client or
+                wsproto_core.server. Default: None.
+            create_protocol: A class or function that makes the connection object; None for the adapter's
+                class. Default: None.
+            process_request: A function or coroutine function that may answer the HTTP request. Default: None.
+            max_connections: Limit on the connections of a server, those in the opening handshake included.
+                Default: None.
+            sock: A socket in the place of host and port: connected on a client, bound on a server. Default:
+                None.
+            family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+            backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
+            reuse_port: Whether SO_REUSEPORT is set, so that several servers share a port. Default: None.
+            ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default:
+                None.
 
         Raises:
             TypeError, ValueError: an option is unknown or not allowed, or the handler cannot be called.
@@ -440,6 +489,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         **options: Unpack[StructuredServeOptions],
     ) -> Coroutine[Any, Any, None]: ...
     @classmethod
+    @show_options(StructuredServeOptions)
     def unix_serve(
         cls,
         handler: AsyncHandler[ServerConnectionT],
@@ -454,7 +504,53 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
             handler: see :func:`serve`.
             path: the socket's path; ``None`` if ``sock`` is given.
             task_status: see :func:`serve`.
-            options: see :func:`serve`.
+
+        Keyword Args:
+            open_timeout: Deadline for opening the connection. Default: 10 seconds.
+            close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+                Default: 10 seconds.
+            ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+            ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+            max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576
+                bytes.
+            max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+                Default: 32 messages.
+            read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+                Default: 65536 bytes.
+            write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+                Default: 65536 bytes.
+            max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of
+                its payload. Default: 16384 fragments.
+            max_pings: Limit on pings without an answer. Default: 1024 pings.
+            max_headers: Limit on the headers of the request or response. Default: 128 headers.
+            max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+            max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+            compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save
+                memory, or None. Default: 'deflate'.
+            subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among
+                them. Default: None.
+            origins: The Origin headers that a server accepts: str, compiled patterns and None; None alone for
+                all. Default: None.
+            extensions: Extension factories in order of preference. Default: None.
+            extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+            process_response: A plain function that may change the response before it is sent, whatever its
+                status. Default: None.
+            select_subprotocol: A function that chooses the subprotocol, given those of the client and of the
+                server. Default: None.
+            server_header: The Server header that a server sends; None for none. Default: library and Python
+                version.
+            logger: Logger of openings, closings and errors; None for wsproto_core.client or
+                wsproto_core.server. Default: None.
+            create_protocol: A class or function that makes the connection object; None for the adapter's
+                class. Default: None.
+            process_request: A function or coroutine function that may answer the HTTP request. Default: None.
+            max_connections: Limit on the connections of a server, those in the opening handshake included.
+                Default: None.
+            sock: A socket in the place of host and port: connected on a client, bound on a server. Default:
+                None.
+            backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
+            ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default:
+                None.
         """
         return cls(handler, None, None, path or "", options)._for_start(task_status)
 
@@ -487,6 +583,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         **options: Unpack[StructuredListenOptions],
     ) -> Coroutine[Any, Any, None]: ...
     @classmethod
+    @show_options(StructuredListenOptions)
     def route(
         cls,
         url_map: Rules,
@@ -525,6 +622,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         return cls(router, host, port, None, {"ssl": context, **options})._for_start(task_status)
 
     @classmethod
+    @show_options(StructuredListenOptions)
     def unix_route(
         cls,
         url_map: Rules,
@@ -546,6 +644,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         return cls(router, None, None, path or "", {"ssl": context, **options})._for_start(task_status)
 
     @classmethod
+    @show_options(ServeOptions)
     async def serve_stream(
         cls, handler: AsyncHandler[ServerConnectionT], stream: StreamT, **options: Unpack[ServeOptions]
     ) -> None:
@@ -554,7 +653,48 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         Args:
             handler: see :func:`serve`.
             stream: the stream, which is closed in the end.
-            options: those of :data:`wsproto_core.OPTIONS` that a server has.
+
+        Keyword Args:
+            open_timeout: Deadline for opening the connection. Default: 10 seconds.
+            close_timeout: Deadline for the peer's close frame, and again for the end of the TCP connection.
+                Default: 10 seconds.
+            ping_interval: Interval between pings (keepalive). Default: 20 seconds.
+            ping_timeout: Deadline for input after a ping, and for progress in writing. Default: 20 seconds.
+            max_size: Limit on a received message; a pair also limits a single fragment. Default: 1048576
+                bytes.
+            max_queue: High watermark of the receive queue in messages, at which reading stops (backpressure).
+                Default: 32 messages.
+            read_limit: High watermark of the receive queue in bytes, at which reading stops (backpressure).
+                Default: 65536 bytes.
+            write_limit: High watermark of the send queue in bytes, above which send waits (backpressure).
+                Default: 65536 bytes.
+            max_fragments: Limit on the fragments of a received message, with one more for each 64 bytes of
+                its payload. Default: 16384 fragments.
+            max_pings: Limit on pings without an answer. Default: 1024 pings.
+            max_headers: Limit on the headers of the request or response. Default: 128 headers.
+            max_header_line: Limit on a line of the request or response. Default: 8192 bytes.
+            max_header_bytes: Limit on the whole head of the request or response. Default: 32768 bytes.
+            compression: Shortcut for the extension permessage-deflate (RFC 7692) with settings that save
+                memory, or None. Default: 'deflate'.
+            subprotocols: Subprotocols in order of preference: a client offers them, a server chooses among
+                them. Default: None.
+            origins: The Origin headers that a server accepts: str, compiled patterns and None; None alone for
+                all. Default: None.
+            extensions: Extension factories in order of preference. Default: None.
+            extra_headers: HTTP headers to add to the handshake: a mapping, pairs or Headers. Default: None.
+            process_response: A plain function that may change the response before it is sent, whatever its
+                status. Default: None.
+            select_subprotocol: A function that chooses the subprotocol, given those of the client and of the
+                server. Default: None.
+            server_header: The Server header that a server sends; None for none. Default: library and Python
+                version.
+            logger: Logger of openings, closings and errors; None for wsproto_core.client or
+                wsproto_core.server. Default: None.
+            create_protocol: A class or function that makes the connection object; None for the adapter's
+                class. Default: None.
+            process_request: A function or coroutine function that may answer the HTTP request. Default: None.
+            max_connections: Limit on the connections of a server, those in the opening handshake included.
+                Default: None.
         """
         serving = cls(handler, None, 0, None, options)
         serving.runtime.check_running()

@@ -379,16 +379,55 @@ def test_headers(value: Any) -> None:
     check("extra_headers", value)
 
 
-@pytest.mark.parametrize("value", [1, {1: "a"}, {"A": 1}, ["AB", 1], [("A", None)], iter([("A", "b")])])
+@pytest.mark.parametrize("value", [1, {1: "a"}, ["AB", 1], b"A: b", "A: b", iter([("A", "b")])])
 def test_headers_of_the_wrong_type(value: Any) -> None:
     with pytest.raises(TypeError, match="extra_headers must be a mapping, pairs or Headers, not"):
         check("extra_headers", value)
 
 
-@pytest.mark.parametrize("value", [{"A": "b\r\nc"}, {"A b": "c"}, [("A", "b", "c")], "value", {"ü": "a"}])
+@pytest.mark.parametrize("value", [{"A": "b\r\nc"}, {"A b": "c"}, [("A", "b", "c")], {"ü": "a"}])
 def test_headers_that_cannot_be_sent(value: Any) -> None:
     with pytest.raises(ValueError, match="extra_headers cannot be sent: "):
         check("extra_headers", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "extra_headers",
+            "A: b",
+            "extra_headers must be a mapping, pairs or Headers, not 'A: b': write {'A': 'b'}",
+        ),
+        ("extra_headers", "A", "extra_headers must be a mapping, pairs or Headers, not 'A': write {'A': ''}"),
+        (
+            "extra_headers",
+            {"A": None},
+            "extra_headers: the value of 'A' must be a str, not None; leave the header out",
+        ),
+        ("extra_headers", [("A", "b"), ("C", 1)], "extra_headers: the value of 'C' must be a str, not 1"),
+        ("extra_headers", {"A": b"b"}, "extra_headers: the value of 'A' must be a str, not b'b'"),
+        ("subprotocols", "chat", "subprotocols must be a sequence or None, not 'chat': write ['chat']"),
+        ("origins", "https://a", "origins must be a sequence or None, not 'https://a': write ['https://a']"),
+        ("extensions", 1, "extensions must be a sequence or None, not 1"),
+        ("compression", True, "compression must be 'deflate' or None, not True"),
+        ("ping_interval", "20", "ping_interval must be a number of seconds or None, not '20'"),
+        (
+            "open_timeout",
+            0,
+            "open_timeout must be a positive number of seconds, or None for no deadline, not 0",
+        ),
+        ("max_size", "1M", "max_size must be an int or None, not '1M'"),
+        ("max_size", 0, "max_size must be at least 1, or None for no limit, not 0"),
+        ("proxy", False, "proxy must be True, a URL or None, not False"),
+        ("logger", "name", "logger must be a logging.Logger, a LoggerAdapter or None, not 'name'"),
+        ("port", "80", "port must be an int or None, not '80'"),
+    ],
+)
+def test_texts_of_wrong_values(name: str, value: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
+        check(name, value)
+    assert str(raised.value) == message
 
 
 def test_a_client_takes_no_function_for_headers() -> None:

@@ -172,6 +172,16 @@ def test_values_on_a_server(name: str, value: Any) -> None:
         check_serve("localhost", 0, None, {name: value})
 
 
+def test_the_text_for_a_server_without_a_certificate() -> None:
+    with pytest.raises(TypeError) as raised:
+        check_serve("localhost", 0, None, {"ssl": True})
+    assert str(raised.value) == (
+        "ssl must be an ssl.SSLContext or None, not True: a server's context is made by "
+        "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and has the server's certificate by "
+        "load_cert_chain"
+    )
+
+
 def test_where_to_listen() -> None:
     for host in (None, "", "localhost", ["localhost", "::1"], ("localhost",), [None]):
         check_serve(host, 8765, None, {})
