@@ -93,6 +93,7 @@ class Connect(Once):
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         check_names(ThreadingConnectOptions.__annotations__, options)
         self._target = Target(uri, options, path)
+        self.made_for = self._target.uri
         # To refuse now what it would refuse.
         self._connecting()
 

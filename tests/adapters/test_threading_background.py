@@ -287,3 +287,18 @@ def test_no_thread_before_the_first_connection() -> None:
 
 def test_there_is_one() -> None:
     assert background_reader() is background_reader()
+
+
+def test_platform_without_poll() -> None:
+    output = run(
+        """
+        import select
+        del select.poll
+        try:
+            import adapters.threading
+        except ImportError as error:
+            print(error)
+        """
+    )
+    assert "needs select.poll(), which this platform does not have" in output
+    assert "use adapters.asyncio" in output

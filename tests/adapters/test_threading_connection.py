@@ -130,9 +130,9 @@ def test_time_goes_on_while_others_keep_the_connection_busy() -> None:
 def test_two_threads_cannot_receive() -> None:
     with raw_server() as (peer, client):
         receiving = start_receiving(client)
-        with pytest.raises(ConcurrencyError):
+        with pytest.raises(ConcurrencyError, match=r"another thread is receiving .* by a queue.Queue"):
             client.recv()
-        with pytest.raises(ConcurrencyError):
+        with pytest.raises(ConcurrencyError, match="let one thread receive"):
             next(client.recv_streaming())
         peer.send(Frame(TEXT, b"a"))
         assert receiving.result() == "a"
