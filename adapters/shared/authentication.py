@@ -1,13 +1,11 @@
 """HTTP Basic authentication (RFC 7617) of a server's clients.
 
-All of it is here, whatever the runtime: the classes are to be combined with an adapter's connection,
-whose ``process_request`` they override. They differ in nothing but whether ``check_credentials`` can
-be waited for. Waiting itself needs no runtime: what a coroutine awaits is not our business.
+Each adapter combines one of these classes with its connection, whose ``process_request`` they override.
+The two classes differ only in whether ``check_credentials`` may be a coroutine function.
 
-Basic authentication sends the password as good as in clear: it needs TLS.
+Basic authentication sends passwords without encryption: it needs TLS.
 
-A client's side is in :mod:`wsproto_core.http.grammar` and :mod:`wsproto_core.handshake.client`, which sends
-the user information of its URI.
+Clients send the user information of the URI: see :mod:`wsproto_core.handshake.client`.
 """
 
 from __future__ import annotations
@@ -45,7 +43,7 @@ Credentials: TypeAlias = tuple[str, str]
 """A username and a password."""
 
 CheckCredentials: TypeAlias = "Callable[[str, str], bool | Awaitable[bool]]"
-"""Tells whether a username and a password are authorized; may be a coroutine function."""
+"""Returns whether a username and a password are right; may be a coroutine function."""
 
 ConnectionT = TypeVar("ConnectionT")
 
@@ -70,7 +68,7 @@ def unauthorized(realm: str, problem: str) -> tuple[HTTPStatus, Headers, bytes]:
 
     Args:
         realm: see :func:`basic_auth_protocol_factory`.
-        problem: what was wrong, to be read by people.
+        problem: the reason, for the body of the response.
 
     Raises:
         ValueError: the realm contains a control character.
@@ -80,10 +78,10 @@ def unauthorized(realm: str, problem: str) -> tuple[HTTPStatus, Headers, bytes]:
 
 
 class FixedCredentials:
-    """Checks credentials against fixed ones, in a time that depends on neither.
+    """Compares credentials with fixed ones, in constant time.
 
-    Digests are compared, since the time to compare texts tells their lengths; and all of them, since
-    the time to find one tells which it is.
+    It compares digests, since the time to compare texts depends on their lengths; and all of them, since
+    the time to find one would depend on its position.
     """
 
     def __init__(self, credentials: Credentials | Iterable[Credentials]) -> None:
@@ -92,13 +90,13 @@ class FixedCredentials:
             credentials: a pair of username and password, or several pairs.
 
         Raises:
-            TypeError: they are something else.
-            ValueError: there is none, or they contain what RFC 7617 section 2 does not allow.
+            TypeError: they have another type.
+            ValueError: there are none, or they contain characters that RFC 7617 section 2 does not allow.
         """
         self._digests: list[bytes] = []
         for username, password in _pairs(credentials):
             build_authorization_basic(username, password)
-            # A client should send the normalized form (RFC 7617 section 2.1), but many send what they got.
+            # A client should send the normalized form (RFC 7617 section 2.1), but many do not normalize.
             for form in {f"{username}:{password}", unicodedata.normalize("NFC", f"{username}:{password}")}:
                 self._digests.append(_digest(form))
         if not self._digests:
@@ -119,7 +117,7 @@ def _digest(text: str) -> bytes:
 def _pairs(credentials: object) -> list[Credentials]:
     if _is_pair(credentials):
         credentials = [credentials]
-    # What was given is not shown: it may hold a password.
+    # The argument is not shown, since it may contain a password.
     message = "credentials must be a pair of username and password, or a list of such pairs"
     if isinstance(credentials, str | bytes) or not isinstance(credentials, Iterable):
         raise TypeError(f"{message}, not {type(credentials).__name__}")
@@ -137,12 +135,12 @@ def _is_pair(value: object) -> bool:
 
 
 class BasicAuth:
-    """What a server's connection with HTTP Basic authentication has, on every runtime.
+    """The part of HTTP Basic authentication that is the same on every runtime.
 
     Attributes:
-        username: who was authenticated; ``None`` before that.
+        username: the username of the client; ``None`` before it has been authenticated.
         realm: the scope of protection.
-        check_credentials: tells whether a username and a password are authorized.
+        check_credentials: returns whether a username and a password are right.
     """
 
     username: str | None = None
@@ -150,7 +148,7 @@ class BasicAuth:
     def __init__(self, *args: Any, realm: str, check_credentials: CheckCredentials, **kwargs: Any) -> None:
         """
         Args:
-            args, kwargs: what the connection takes.
+            args, kwargs: the arguments of the connection's class.
             realm, check_credentials: see :func:`basic_auth_protocol_factory`.
         """
         super().__init__(*args, **kwargs)
@@ -173,11 +171,11 @@ class AsyncBasicAuth(BasicAuth):
     """HTTP Basic authentication where ``check_credentials`` may be a coroutine function."""
 
     async def process_request(self, path: str, request_headers: Headers) -> Any:
-        """Ask for credentials, unless the request has good ones; then go on as without.
+        """Refuse a request without the right credentials; otherwise call the connection's own method.
 
         Returns:
-            A response with status 401, as a triple of status, headers and body, or what the
-            connection's own method of this name returns: ``None`` to go on.
+            A response with status 401, as a tuple of status, headers and body, or the result of the
+            connection's own method of this name: ``None`` to accept the request.
         """
         try:
             username, password = read_credentials(request_headers)
@@ -197,7 +195,7 @@ class BlockingBasicAuth(BasicAuth):
     """HTTP Basic authentication where ``check_credentials`` is a plain function."""
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
-        """Ask for credentials, unless the request has good ones; then go on as without.
+        """Refuse a request without the right credentials; otherwise call the connection's own method.
 
         Returns:
             See :meth:`AsyncBasicAuth.process_request`.
@@ -211,7 +209,7 @@ class BlockingBasicAuth(BasicAuth):
             return self._refusal(error)
         authorized = self.check_credentials(username, password)
         if inspect.isawaitable(authorized):
-            # As an object it is true, whatever it would say.
+            # A coroutine object is true, whatever its result.
             if inspect.iscoroutine(authorized):
                 authorized.close()
             raise TypeError("check_credentials must be a plain function here, not a coroutine function")
@@ -227,22 +225,22 @@ def basic_auth_protocol_factory(
     check_credentials: CheckCredentials | None,
     create_protocol: Callable[..., ConnectionT],
 ) -> Callable[..., ConnectionT]:
-    """Return what to give to ``serve`` as ``create_protocol`` to ask for HTTP Basic authentication.
+    """Return the ``create_protocol`` for a server with HTTP Basic authentication.
 
     Args:
         realm: the scope of protection, which clients show to their users. It should be ASCII only,
             since the encoding of other characters is not defined (RFC 7617 section 2).
         credentials: a pair of username and password, or several pairs; compared in constant time.
-        check_credentials: a function or, but on threads, a coroutine function of username and
-            password that returns whether they are authorized. It has to compare in constant time
-            (:func:`hmac.compare_digest`) what it compares itself.
-        create_protocol: makes the connection object; takes ``realm`` and ``check_credentials`` as
-            :class:`BasicAuth` does, besides what is always given to it.
+        check_credentials: a function of username and password that returns whether they are right; it
+            may be a coroutine function, but not on threads. It should compare passwords in constant
+            time (:func:`hmac.compare_digest`).
+        create_protocol: makes the connection object; takes the arguments ``realm`` and
+            ``check_credentials`` of :class:`BasicAuth`, besides those that every ``create_protocol`` gets.
 
     Raises:
         TypeError: not exactly one of ``credentials`` and ``check_credentials`` is given, or an argument
             has the wrong type.
-        ValueError: the realm or the credentials contain what they must not.
+        ValueError: the realm or the credentials contain characters that are not allowed.
     """
     if not isinstance(realm, str):
         raise TypeError(f"realm must be a str, not {realm!r}")

@@ -1,7 +1,6 @@
-"""What is logged, and how: records that say which connection they are about, lines that are safe to print.
+"""Logging: records with the attributes of their connection, and the frame log.
 
-Nothing that comes from a peer is written as it came: lines are ASCII without control characters, and
-their length is bounded.
+Text from a peer is escaped: lines are ASCII without control characters, and their length is limited.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ __all__ = [
 ]
 
 LONGEST = 200
-"""Characters of a text that are shown, before those that cannot be printed are escaped."""
+"""Maximum number of characters of a text in a line, before escaping."""
 
 SECRET = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie"))
-"""Headers whose values are not shown."""
+"""Headers whose values are never logged."""
 
 OPCODES = {
     Opcode.CONTINUATION: "continuation",
@@ -59,7 +58,7 @@ def default_logger(side: Side) -> logging.Logger:
 
 
 def shown(text: object) -> str:
-    """Return a text in quotation marks, in one line of ASCII, and not longer than is good for a log."""
+    """Return a text in quotation marks, escaped to one line of ASCII, and shortened if it is long."""
     text = str(text)
     return ascii(text) if len(text) <= LONGEST else f"{text[:LONGEST]!a}..."
 
@@ -83,9 +82,9 @@ def describe_end(error: ConnectionClosed) -> str:
 
 
 def log_failure(logger: Logger, message: str) -> None:
-    """Log the exception that is being handled, where nothing may be raised, at level ERROR.
+    """Log the exception that is being handled at level ERROR; never raise one.
 
-    A filter or a handler of the application may raise: then both exceptions are written to standard error.
+    If a filter or a log handler of the application raises, both exceptions go to standard error.
     """
     try:
         logger.exception(message)
@@ -94,7 +93,7 @@ def log_failure(logger: Logger, message: str) -> None:
 
 
 class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
-    """Logs what concerns one connection.
+    """Adds the attributes of a connection to its log records.
 
     Each record has these attributes, for formatters and filters: ``connection_id`` (``str``), ``side``
     (``"client"`` or ``"server"``), ``remote_address`` (as the connection has it, or ``None``) and ``path``

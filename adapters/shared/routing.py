@@ -1,25 +1,24 @@
-"""Which handler a request is for: rules of werkzeug, applied to an opening handshake.
+"""Routing: the handler of a request, chosen by werkzeug's rules for its path and its host.
 
-werkzeug matches text that has been decoded, and answers in URLs. What is done here, around it, is to
-make such text of a request without an ambiguity for attackers to use, and to make HTTP responses of
-what comes back. werkzeug is an optional dependency, imported when a :class:`Router` is made.
+werkzeug matches decoded text and returns URLs. This module decodes the request's path without an ambiguity
+that attackers could use, and makes HTTP responses of werkzeug's results. werkzeug is an optional
+dependency, imported when a :class:`Router` is made.
 
 Four decisions:
 
 - A path that does not decode to UTF-8, or in which a slash or a control character is encoded, is
-  refused. Decoded, ``%2F`` would be a separator for the rules, while for a proxy in front, which may
-  guard a part of the paths, it was none; and a handler takes a value that comes from one segment of
-  the path for free of slashes.
-- A redirect that stays on the origin has a relative reference as ``Location`` (RFC 9110 section
-  10.2.2). That is right behind a proxy that ends TLS or changes ``Host``; and clients that know
-  ``http:`` only follow it as well as those that know ``ws:`` only. One that leaves the origin has the
-  scheme ``ws`` or ``wss``, unless a rule spells out another.
-- werkzeug matches a rule by regular expressions that backtrack. With two converters among which text
-  can be divided in several ways, as in ``/<name>-<version>.zip``, that takes time that grows with the
-  square of the path's length, with three with its cube. So such a rule is for paths up to a length that
-  bounds the steps. Longer ones are matched by a map without it.
-- Rules are never changed. If none of a map has ``websocket=True``, all are for WebSocket; else those
-  that have it, so that an HTTP application may share the map.
+  refused. A decoded ``%2F`` would be a separator for the rules, but not for a reverse proxy, which may
+  protect a part of the paths; and handlers expect that the value of one segment has no slash.
+- A redirect to the same origin has a relative reference as ``Location`` (RFC 9110 section 10.2.2). It is
+  right behind a proxy that terminates TLS or changes ``Host``, and for clients that know only ``http:`` or
+  only ``ws:``. A redirect to another origin has the scheme ``ws`` or ``wss``, unless a rule has another
+  scheme.
+- werkzeug matches rules by regular expressions with backtracking. If a text can be divided between two
+  converters in several ways, as in ``/<name>-<version>.zip``, the time grows with the square of the
+  path's length, with three converters with its cube. So such a rule is used for paths up to a length
+  that limits the steps. Longer paths are matched by a map without this rule.
+- Rules are never changed. If no rule of a map has ``websocket=True``, all rules are for WebSocket;
+  otherwise the rules that have it, so that an HTTP application may use the same map.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Route", "Router", "Rules", "make_router"]
 
 Rules: TypeAlias = "Map | Iterable[RuleFactory]"
-"""What is routed by: a :class:`werkzeug.routing.Map`, or rules that one is made of."""
+"""The rules of a router: a :class:`werkzeug.routing.Map`, or rules from which a map is made."""
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _SECURE = {"http": False, "https": True, "ws": False, "wss": True}
@@ -53,7 +52,7 @@ _URL = re.compile(r"(?:([a-z]++)://([^/?#]*+))?+(.*+)", re.IGNORECASE | re.DOTAL
 _NOT_PERCENT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
-# A converter with its arguments and its variable, or what stands between those.
+# A converter with its arguments and its variable, or the literal text between converters.
 _PIECE = re.compile(
     r"<(?:(?P<converter>[a-zA-Z_][a-zA-Z0-9_]*)(?:\(.*?\))?:)?[a-zA-Z_][a-zA-Z0-9_]*>|(?P<literal>[^<]+)"
 )
@@ -63,21 +62,21 @@ _QUERY_CHARACTERS = "!$&'()*+,/:;=?@%"
 _VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 MAX_STEPS = 2**17
-"""Ways to divide a path among the converters of a rule, which are tried one by one: 512 characters for
-two converters, 93 for three."""
+"""Maximum number of ways to divide a path between the converters of a rule, which are tried one by one:
+it is reached at 512 characters for two converters, at 93 for three."""
 
 T = TypeVar("T")
 
 
 class Route(NamedTuple):
-    """Where a request leads to.
+    """The result of routing a request.
 
     Attributes:
-        rule: the rule's text, such as ``/channel/<int:channel_id>``; good for statistics, since
-            there are only so many.
+        rule: the rule's text, such as ``/channel/<int:channel_id>``; useful for statistics, since
+            the number of rules is limited.
         handler: the rule's endpoint.
-        arguments: what the handler is called with, beside the connection: the values that the rule's
-            converters made of the host and the path, and the rule's defaults.
+        arguments: the keyword arguments of the handler, besides the connection: the values of the
+            rule's converters, from the host and the path, and the rule's defaults.
     """
 
     rule: str
@@ -88,8 +87,8 @@ class Route(NamedTuple):
 class Router:
     """Finds the handler of a request by its path, and by its host if the rules say so.
 
-    It takes a handler's place in ``serve``. :meth:`get_host`, :meth:`redirect` and :meth:`not_found`
-    are there to be overridden.
+    It is given to ``serve`` in the place of a handler. Subclasses may override :meth:`get_host`,
+    :meth:`redirect` and :meth:`not_found`.
 
     Attributes:
         url_map: the :class:`werkzeug.routing.Map`; rules added later are not checked.
@@ -100,11 +99,12 @@ class Router:
     def __init__(self, url_map: Rules, server_name: str | None = None, url_scheme: str = "ws") -> None:
         """
         Args:
-            url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of. A rule's endpoint
-                is its handler.
-            server_name: the server's name as clients know it, with its port unless that is the
-                scheme's default; subdomains are those of this name. ``None`` for the request's host.
-            url_scheme: ``wss`` if clients use TLS, even if a proxy ends it; else ``ws``.
+            url_map: a :class:`werkzeug.routing.Map`, or rules from which a map is made. A rule's
+                endpoint is its handler.
+            server_name: the server's name in clients' URIs, with its port unless that is the scheme's
+                default; rules with a subdomain are for subdomains of this name. ``None`` for the
+                request's host.
+            url_scheme: ``wss`` if clients use TLS, even if a proxy terminates it; else ``ws``.
 
         Raises:
             ImportError: werkzeug is not installed.
@@ -130,31 +130,31 @@ class Router:
         if self._by_host and self._by_subdomain:
             raise ValueError("subdomains and host_matching=True contradict each other: give the rules hosts")
         if self._by_subdomain and server_name is None:
-            raise ValueError("server_name must be given if rules have subdomains: it tells what these are of")
+            raise ValueError("server_name must be given if rules have subdomains: they are subdomains of it")
         for rule in rules:
             self._check(rule)
         self._maps = _maps_by_length(self.url_map)
 
     @property
     def handlers(self) -> list[Callable[..., Any]]:
-        """The handlers that requests may lead to."""
+        """The handlers of all rules for WebSocket."""
         return [rule.endpoint for rule in self._rules if rule.redirect_to is None]
 
     def __call__(self, connection: Any) -> Any:
-        """Run the handler that the connection's route leads to, and return what that returns."""
+        """Call the handler of the connection's route, and return its result."""
         route: Route = connection.route
         return route.handler(connection, **route.arguments)
 
     def route(self, request: Request) -> Route | Response:
-        """Find where a request leads to.
+        """Find the rule that matches a request.
 
         Args:
-            request: with the headers and the method that it has.
+            request: the request, with its headers and method.
 
         Returns:
-            The route; or a complete response: a redirect (308), or status 400 for a path or a host
-            that is malformed, and for a rule that is not for WebSocket, 404 without a rule, 405 for
-            another method.
+            The route; or a complete response: a redirect (308); status 400 if the path or the host is
+            malformed, or the rule is not for WebSocket; 404 if no rule matches; 405 if the rule
+            is for other methods.
         """
         from werkzeug.exceptions import BadHost, HTTPException, MethodNotAllowed, NotFound
         from werkzeug.routing import RequestRedirect, WebsocketMismatch
@@ -193,9 +193,9 @@ class Router:
         return self.not_found(request)
 
     def get_host(self, request: Request) -> str:
-        """Return the host that a request is for, with its port: ``Host``.
+        """Return the request's host, with its port: the header ``Host``.
 
-        Override it if a proxy tells the host in another header.
+        Override it if a proxy sends the host in another header.
 
         Raises:
             InvalidHeader, ValueError: there is none, or more than one.
@@ -211,7 +211,7 @@ class Router:
         Args:
             request: the request.
             location: the ``Location`` header.
-            status: what werkzeug would answer.
+            status: the HTTP status that werkzeug has chosen.
         """
         return make_response(
             status, {"Location": location}, "This WebSocket endpoint has moved: see the Location header.\n"
@@ -234,9 +234,9 @@ class Router:
         return decoded, quote(query, safe=_QUERY_CHARACTERS, errors="surrogateescape")
 
     def _bind(self, host_header: str, path: str) -> list[MapAdapter]:
-        """Say for which hosts a rule is to be sought, in order, and among which rules."""
+        """Return the maps, bound to the hosts for which they are searched, in order."""
         name, port = parse_host(host_header.lower())
-        # A dot at the end says that the name is complete.
+        # A dot at the end makes a name absolute (RFC 1034 section 3.1).
         name = name.removesuffix(".")
         host = build_host(name, port or _DEFAULT_PORTS[self.url_scheme], self.url_scheme == "wss")
         length = max(len(path), len(host))
@@ -244,7 +244,7 @@ class Router:
         bind = functools.partial(url_map.bind, url_scheme=self.url_scheme)
         if self._by_host:
             without_port = _PORT.sub("", host)
-            # A rule without a port is for all of them.
+            # A rule without a port is for all ports.
             hosts = dict.fromkeys([host, without_port]) if self._by_port else [without_port]
             return [bind(each) for each in hosts]
         if self.server_name is None or not self._by_subdomain:
@@ -270,14 +270,16 @@ class Router:
         return quote(url, safe=_VISIBLE_ASCII)
 
     def _check(self, rule: Rule) -> None:
-        """Refuse a rule that could never match, and a handler that could not be called."""
+        """Refuse a rule that can never match, and a handler that cannot be called."""
         where = f"rule {rule.rule!r}"
         if rule.methods is not None and "GET" not in rule.methods:
             raise ValueError(
-                f"{where}: methods must include GET, as which a handshake comes, not {sorted(rule.methods)}"
+                f"{where}: methods must include GET, the method of handshakes, not {sorted(rule.methods)}"
             )
         if self._by_host and not rule.host:
-            raise ValueError(f"{where} must have a host: with host_matching=True it matches nothing without")
+            raise ValueError(
+                f"{where} must have a host: with host_matching=True it matches nothing otherwise"
+            )
         if rule.host and not self._by_host:
             raise ValueError(f"{where} has the host {rule.host!r}: that needs a Map with host_matching=True")
         pieces = [piece for pattern in _patterns(rule.rule, self.url_map) for piece in pattern]
@@ -301,9 +303,9 @@ class Router:
 
 
 def _maps_by_length(url_map: Map) -> list[tuple[float, Map]]:
-    """Return maps, each with the longest path that it is for, in ascending order.
+    """Return maps, each with the maximum length of its paths, in ascending order.
 
-    The first one is the map itself. The others lack the rules that would take too many steps.
+    The first one is the map itself. The others do not contain the rules that would need too many steps.
     """
     rules = [
         (rule, min(_longest_path(text or "", url_map) for text in (rule.rule, rule.host, rule.subdomain)))
@@ -317,7 +319,7 @@ def _maps_by_length(url_map: Map) -> list[tuple[float, Map]]:
 
 
 def _copy_map(url_map: Map, rules: Iterable[Rule]) -> Map:
-    """Return a map that is like another one, but has some of its rules only."""
+    """Return a map with the same settings as another one, and some of its rules."""
     from werkzeug.routing import Map
 
     copies = [copy.copy(rule) for rule in rules]
@@ -335,10 +337,10 @@ def _copy_map(url_map: Map, rules: Iterable[Rule]) -> Map:
 
 
 def _longest_path(text: str, url_map: Map) -> float:
-    """Return the length of the longest path that is matched with this rule, or this host, in few steps."""
+    """Return the maximum length of a path for which this rule, or this host, needs at most MAX_STEPS."""
     count = max(_count_undecided(pattern) for pattern in _patterns(text, url_map))
     if count < 2:
-        # One takes as many steps as the path has characters.
+        # With one converter, the number of steps is the length of the path.
         return math.inf
     length = count
     while math.comb(length + 1, count) <= MAX_STEPS:
@@ -347,9 +349,9 @@ def _longest_path(text: str, url_map: Map) -> float:
 
 
 def _patterns(text: str, url_map: Map) -> list[list[str | type[BaseConverter]]]:
-    """Take a rule apart into what werkzeug makes one regular expression of each.
+    """Divide a rule into the parts of which werkzeug makes one regular expression each.
 
-    These are its segments; from the first one with a converter that matches slashes on, all of the rest.
+    These are its segments; the last part begins with the first converter that matches slashes.
     """
     pattern: list[str | type[BaseConverter]] = []
     patterns = [pattern]
@@ -372,7 +374,7 @@ def _patterns(text: str, url_map: Map) -> list[list[str | type[BaseConverter]]]:
 
 
 def _count_undecided(pattern: list[str | type[BaseConverter]]) -> int:
-    """Count the converters whose values can begin or end in several places, which are all tried."""
+    """Count the converters whose values can begin or end at several places, which are all tried."""
     from werkzeug.routing import PathConverter, UnicodeConverter
 
     isolating = all(isinstance(piece, str) or piece.part_isolating for piece in pattern)
@@ -389,9 +391,9 @@ def _count_undecided(pattern: list[str | type[BaseConverter]]) -> int:
 
 
 def _ends_at(converter: type[BaseConverter], neighbour: str | type[BaseConverter], character: int) -> bool:
-    """Whether a converter's value cannot go on into what stands beside it.
+    """Return whether a converter's value cannot extend into the neighbouring piece.
 
-    Converters of an application's own may have any regular expression.
+    Converters of an application may have any regular expression.
     """
     from werkzeug.routing import (
         AnyConverter,
@@ -402,7 +404,7 @@ def _ends_at(converter: type[BaseConverter], neighbour: str | type[BaseConverter
     )
 
     if converter in (AnyConverter, UUIDConverter):
-        # There are a few values only, or all have the same length.
+        # There are only a few values, or all values have the same length.
         return True
     if not isinstance(neighbour, str):
         return False
@@ -417,18 +419,19 @@ def make_router(
     ssl: T | Literal[True] | None,
     create_router: Callable[..., Router] | None,
 ) -> tuple[Router, T | None]:
-    """Make what ``route`` gives ``serve`` in place of a handler.
+    """Make the router that ``route`` gives to ``serve`` in the place of a handler.
 
-    Handlers are called with the connection, and with what their rule provides as keyword arguments.
-    A request that no rule matches is answered with HTTP status 404; one for which a rule has another
-    URL, with a redirect. ``process_request`` comes first, and may answer the request itself.
+    Handlers are called with the connection, and with the values of their rule as keyword arguments. A
+    request that matches no rule is answered with HTTP status 404; a request for which a rule has
+    another URL, with a redirect. ``process_request`` is called first, and may answer the request.
 
     Args:
-        url_map: a :class:`werkzeug.routing.Map`, or rules that one is made of; the endpoints are the
-            handlers.
-        server_name: the server's name as clients know it, with its port unless that is the scheme's
-            default; subdomains are those of this name. ``None`` for the request's host.
-        ssl: a context for TLS; ``True`` if a proxy does TLS for this server.
+        url_map: a :class:`werkzeug.routing.Map`, or rules from which a map is made; the endpoints are
+            the handlers.
+        server_name: the server's name in clients' URIs, with its port unless that is the scheme's
+            default; rules with a subdomain are for subdomains of this name. ``None`` for the
+            request's host.
+        ssl: a context for TLS; ``True`` if a reverse proxy terminates TLS.
         create_router: a subclass of :class:`Router`, or a function that takes its arguments
             ``url_map``, ``server_name`` and ``url_scheme``, and returns a router; ``None`` for
             :class:`Router`.
@@ -472,17 +475,17 @@ def _parse_server_name(server_name: str) -> str:
         parse_host(name)
     except (UnicodeError, InvalidHeader) as error:
         raise ValueError(
-            f"server_name must be a host name, and its port if need be, not {server_name!r}"
+            f"server_name must be a host name, with a port or without, not {server_name!r}"
         ) from error
     return name
 
 
 def _check_target(where: str, target: str, arguments: Iterable[str]) -> None:
-    """Refuse a redirect that leads to any host, or cannot be made."""
+    """Refuse a redirect to a host that the client chooses, or with an unknown placeholder."""
     if target.startswith("<"):
         raise ValueError(
-            f"{where}: redirect_to must not begin with a value of the client's, which may be a URL of "
-            f"another host, as {target!r} does; begin with a slash"
+            f"{where}: redirect_to must not begin with a placeholder, as {target!r} does: a client could "
+            "choose another host; begin with a slash"
         )
     for placeholder in _PLACEHOLDER.findall(target):
         if placeholder[1:-1] not in arguments:
@@ -491,7 +494,7 @@ def _check_target(where: str, target: str, arguments: Iterable[str]) -> None:
 
 
 def _check_handler(where: str, handler: object, arguments: list[str]) -> None:
-    """Refuse a handler that cannot be called with the connection and what a rule provides."""
+    """Refuse a handler that cannot be called with the connection and the values of its rule."""
     if not callable(handler):
         raise TypeError(
             f"{where}: the endpoint must be a function that takes the connection, not {handler!r}"

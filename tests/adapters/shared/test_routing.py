@@ -724,7 +724,7 @@ def matching(*rules: Rule) -> Map:
         (
             lambda: Router([Rule("/x/<path:target>", redirect_to="<target>")]),
             ValueError,
-            "rule '/x/<path:target>': redirect_to must not begin with a value of the client's",
+            "rule '/x/<path:target>': redirect_to must not begin with a placeholder",
         ),
         (
             lambda: Router([Rule("/x/<int:n>/<m>", redirect_to="/y/<int:n>")]),
