@@ -110,7 +110,7 @@ async def test_close_that_raises(runtime: Runtime, tls: bool) -> None:
 
     log = Log()
     options = {"create_protocol": Faulty, "logger": log, **runtime.server_tls(tls)}
-    client = runtime.client_tls(tls)
+    client = {"close_timeout": 1, **runtime.client_tls(tls)}
     async with runtime.serving(handler, **options) as (server, uri):
         async with runtime.connect(uri, **client) as websocket:
             await runtime.check_echo(websocket)

@@ -50,7 +50,7 @@ async def test_target_in_absolute_form_is_a_path(runtime: Runtime, tls: bool) ->
     async def handler(websocket: Any) -> None:
         paths.append((websocket.path, websocket.request_headers["Host"]))
 
-    options = {**FOREVER, **runtime.server_tls(tls), "process_request": guard}
+    options = {**FOREVER, **runtime.server_tls(tls), "process_request": guard, "close_timeout": 0.2}
     async with runtime.serving(handler, **options) as (server, _):
         for target, status in [
             ("http://localhost/health", 200),

@@ -71,7 +71,7 @@ async def test_handler_is_the_rules_and_gets_its_values(runtime: Runtime) -> Non
             "/channel/8?x=y": "channel 8",
             "/lobby/?x=y": "lobby /lobby/?x=y",
         }.items():
-            async with runtime.connect(runtime.uri_of(server, path)) as client:
+            async with runtime.connect(runtime.uri_of(server, path), close_timeout=1) as client:
                 assert await client.recv() == message
                 await client.wait_closed()
                 assert client.close_code == 1000

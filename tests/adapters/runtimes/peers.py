@@ -253,6 +253,15 @@ class RawClient(Peer):
 
 
 class RawServer(Peer):
+    async def finish(self, code: int = 1000) -> None:
+        # RFC 6455 section 7.1.1: the server ends TCP first, and the client waits for that.
+        await self.send(Frame(CLOSE, close_payload(code)))
+        while (last := await self.read_frame()).opcode != CLOSE:
+            pass
+        assert last == Frame(CLOSE, close_payload(code))
+        self.end()
+        assert await self.read_frames_to_end_or_reset() == []
+
     async def answer(self, **changes: Any) -> Head:
         """Read a request and accept it; return the request."""
         head = await self.read_head()
