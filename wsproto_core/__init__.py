@@ -3,29 +3,12 @@
 Begin with :class:`ServerProtocol` and :class:`ClientProtocol`.
 """
 
+from . import exceptions
 from ._moved import install as _install_earlier_names
 from .connect.proxy import Proxy, parse_proxy
 from .connect.reconnect import ReconnectPolicy, exponential_delays, is_fatal
 from .events import Close, Event, Failure, Fragment, Late, Ping, Pong, TimerOverdue
-from .exceptions import (
-    ConcurrencyError,
-    ConnectionClosed,
-    ConnectionClosedError,
-    ConnectionClosedOK,
-    HandshakeTimeout,
-    InvalidHandshake,
-    InvalidProxy,
-    InvalidProxyMessage,
-    InvalidProxyStatus,
-    InvalidState,
-    InvalidStatusCode,
-    InvalidURI,
-    ProxyError,
-    RedirectHandshake,
-    SecurityError,
-    SocksError,
-    WebSocketException,
-)
+from .exceptions import *  # noqa: F403
 from .frames import CloseCode, Opcode
 from .handshake.client import ClientProtocol
 from .handshake.server import ServerProtocol
@@ -47,23 +30,11 @@ __all__ = [
     "ClientProtocol",
     "Close",
     "CloseCode",
-    "ConcurrencyError",
-    "ConnectionClosed",
-    "ConnectionClosedError",
-    "ConnectionClosedOK",
     "Data",
     "Event",
     "Failure",
     "Fragment",
-    "HandshakeTimeout",
     "Headers",
-    "InvalidHandshake",
-    "InvalidProxy",
-    "InvalidProxyMessage",
-    "InvalidProxyStatus",
-    "InvalidState",
-    "InvalidStatusCode",
-    "InvalidURI",
     "Late",
     "Opcode",
     "Origin",
@@ -72,21 +43,16 @@ __all__ = [
     "PreparedMessage",
     "Protocol",
     "Proxy",
-    "ProxyError",
     "ReconnectPolicy",
-    "RedirectHandshake",
     "Request",
     "Response",
-    "SecurityError",
     "ServerProtocol",
     "Side",
-    "SocksError",
     "State",
     "Statistics",
     "StreamAction",
     "Subprotocol",
     "TimerOverdue",
-    "WebSocketException",
     "WebSocketURI",
     "__version__",
     "exponential_delays",
@@ -96,3 +62,4 @@ __all__ = [
     "parse_uri",
     "prepare",
 ]
+__all__ += exceptions.__all__

@@ -5,12 +5,11 @@ try:
 except ImportError as error:
     raise ImportError("adapters.anyio needs anyio: pip install 'wsproto-core[anyio]'") from error
 
+from adapters.shared import public
 from adapters.shared.broadcast import Broadcast, broadcast
-from adapters.shared.routing import Router
-from adapters.shared.tls import TLSInfo
+from adapters.shared.public import *  # noqa: F403
 from adapters.structured.connection import StructuredConnection as Connection
 from adapters.structured.server import Server
-from wsproto_core.prepared import PreparedMessage, prepare
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .server import (
@@ -31,17 +30,13 @@ __all__ = [
     "ClientConnection",
     "Connect",
     "Connection",
-    "PreparedMessage",
     "Reconnect",
-    "Router",
     "Serve",
     "Server",
     "ServerConnection",
-    "TLSInfo",
     "basic_auth_protocol_factory",
     "broadcast",
     "connect",
-    "prepare",
     "reconnect",
     "route",
     "serve",
@@ -50,3 +45,4 @@ __all__ = [
     "unix_route",
     "unix_serve",
 ]
+__all__ += public.__all__

@@ -1,12 +1,12 @@
 """WebSocket clients and servers on asyncio, and on uvloop."""
 
+from adapters.shared import public
 from adapters.shared.broadcast import Broadcast, broadcast
-from adapters.shared.tls import TLSInfo
-from wsproto_core.prepared import PreparedMessage, prepare
+from adapters.shared.public import *  # noqa: F403
 
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .connection import Connection
-from .router import Router, route, unix_route
+from .router import route, unix_route
 from .server import (
     BasicAuthWebSocketServerProtocol,
     Serve,
@@ -23,17 +23,13 @@ __all__ = [
     "ClientConnection",
     "Connect",
     "Connection",
-    "PreparedMessage",
     "Reconnect",
-    "Router",
     "Serve",
     "Server",
     "ServerConnection",
-    "TLSInfo",
     "basic_auth_protocol_factory",
     "broadcast",
     "connect",
-    "prepare",
     "reconnect",
     "route",
     "serve",
@@ -41,3 +37,4 @@ __all__ = [
     "unix_route",
     "unix_serve",
 ]
+__all__ += public.__all__

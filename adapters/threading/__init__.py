@@ -1,8 +1,7 @@
 """WebSocket clients and servers on blocking sockets and threads."""
 
-from adapters.shared.routing import Router
-from adapters.shared.tls import TLSInfo
-from wsproto_core.prepared import PreparedMessage, prepare
+from adapters.shared import public
+from adapters.shared.public import *  # noqa: F403
 
 from .broadcast import Broadcast, broadcast
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
@@ -25,16 +24,12 @@ __all__ = [
     "Connect",
     "Connection",
     "PongWaiter",
-    "PreparedMessage",
     "Reconnect",
-    "Router",
     "Server",
     "ServerConnection",
-    "TLSInfo",
     "basic_auth_protocol_factory",
     "broadcast",
     "connect",
-    "prepare",
     "reconnect",
     "route",
     "serve",
@@ -45,3 +40,4 @@ __all__ = [
 
 Ping = PongWaiter
 """Older name of :class:`PongWaiter`."""
+__all__ += public.__all__
