@@ -34,7 +34,7 @@ import adapters.threading
 LIMITS = {
     "asyncio": 34,
     "uvloop": 34,
-    "threading": 34,
+    "threading": 32,
     "trio": 82,
     "anyio-asyncio": 82,
     "anyio-trio": 82,

@@ -360,17 +360,33 @@ class Connection(Sending):
         stream = self._stream
         if stream is None:
             return
+        protocol = self.protocol
+        buffers = self._unwritten
+        written = 0
         try:
             if self._tls is not None:
                 self._tls.flush()
-            if self._unwritten:
-                self._write(stream)
-            data = self.protocol.data_to_send()
-            if data:
-                self._unwritten.extend(map(memoryview, data))
-                self._write(stream)
+            # What was handed out before is written before more is asked for.
+            for more in (False, True):
+                if more:
+                    buffers.extend(map(memoryview, protocol.data_to_send()))
+                while buffers:
+                    first: BytesLike = buffers[0]
+                    if len(buffers) > 1 and len(first) < JOINED:
+                        # One system call for several buffers, and one record of TLS.
+                        first = first_bytes(buffers, JOINED)
+                    count = stream.send(first)
+                    protocol.data_sent(count)
+                    if count == len(buffers[0]):
+                        buffers.popleft()
+                    else:
+                        advance(buffers, count)
+                    written += count
+                    if written >= WRITTEN_AT_ONCE and buffers:
+                        # Others have their turn. The socket has room, and so this goes on at once.
+                        raise BlockingIOError
             self._blocked = False
-            if not self.protocol.receiving:
+            if not protocol.receiving:
                 self._end_stream(stream)
         except ssl.SSLWantReadError:
             self._blocked = False  # TLS's handshake comes first
@@ -378,25 +394,6 @@ class Connection(Sending):
             self._blocked = True
         except OSError as error:
             self._fail_stream(error)
-
-    def _write(self, stream: Stream) -> None:
-        buffers = self._unwritten
-        written = 0
-        while buffers:
-            first: BytesLike = buffers[0]
-            if len(buffers) > 1 and len(first) < JOINED:
-                # One system call for several buffers, and one record of TLS.
-                first = first_bytes(buffers, JOINED)
-            count = stream.send(first)
-            self.protocol.data_sent(count)
-            if count == len(buffers[0]):
-                buffers.popleft()
-            else:
-                advance(buffers, count)
-            written += count
-            if written >= WRITTEN_AT_ONCE and buffers:
-                # Others have their turn. The socket has room, and so this goes on at once.
-                raise BlockingIOError
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
         """Write what a broadcast has for this connection, on which nothing else is under way."""

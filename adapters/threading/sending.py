@@ -107,7 +107,7 @@ class Sending(Waiting):
                 self._send_parts(fragments, False, text, compress, until)
             elif size >= LONG:
                 self._send_parts([message], True, text, compress, until)
-            elif self._turns or not self._locked(self._send_now, message, text, compress):
+            elif self._queues[TURN] or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)
                 self._until(send, TURN, until, NO_TURN)
         except Interrupted:
@@ -245,7 +245,7 @@ class Sending(Waiting):
                 self._until(self._has_room, ROOM, until, NO_ROOM)
 
     def _has_room(self, waiter: Waiter) -> bool | None:
-        if self.protocol.writable or (waiter in self._waiters and waiter not in self._rooms):
+        if self.protocol.writable or (waiter in self._waiters and waiter not in self._queues[ROOM]):
             return True
         if not self.protocol.receiving:
             raise self.protocol.close_exception()

@@ -56,8 +56,7 @@ class Waiting(Guarded):
         self._sending = 0  # the thread that sends a message in parts, which other messages have to let pass
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
         self._threads: set[int] = set()  # the threads of these
-        self._turns: OrderedDict[Waiter, None] = OrderedDict()
-        self._rooms: OrderedDict[Waiter, None] = OrderedDict()
+        self._queues: list[OrderedDict[Waiter, None]] = [OrderedDict() for _ in range(4)]  # by their kinds
         self._when_ready: deque[Callable[[Any], object]] = deque()
         self._reader: Waiter | None = None
         self._writer: Waiter | None = None
@@ -128,6 +127,7 @@ class Waiting(Guarded):
         self._until(lambda _: condition() or None, OTHER, until, late)
 
     def _again(self, attempt: Callable[[Waiter], T | None], waiter: Waiter, happened: int) -> T | None:
+        """Make one more attempt, after the socket has been polled; without success, prepare to sleep."""
         waiter.asleep = False
         if waiter.woken:
             waiter.answer()
@@ -137,28 +137,21 @@ class Waiting(Guarded):
             if happened != POLLIN:
                 self._react()
         result: T | None = attempt(waiter)
-        if result is None:
-            self._arm(waiter)
-        else:
+        if result is not None:
             self._leave(waiter)
-        return result
-
-    def _arm(self, waiter: Waiter) -> None:
-        """A thread is about to sleep: set what it waits for."""
+            return result
+        # The thread is about to sleep: set what it waits for.
         kind = waiter.kind
         if waiter not in self._waiters:
             self._waiters[waiter] = None
             self._looks = 0
+            self._queues[kind][waiter] = None
             if kind == MESSAGE:
                 self._receiver = waiter
-            elif kind == ROOM:
-                self._rooms[waiter] = None
-            elif kind == TURN:
-                self._turns[waiter] = None
-                if waiter.thread in self._threads:
-                    # This is a signal handler. The call that it has interrupted may be the first in line,
-                    # and cannot go on.
-                    self._turns.move_to_end(waiter, last=False)
+            elif waiter.thread in self._threads:
+                # This is a signal handler. The call that it has interrupted may be the first in the queue,
+                # and cannot go on.
+                self._queues[kind].move_to_end(waiter, last=False)
             self._threads.add(waiter.thread)
         reader = self._reader
         if (
@@ -180,6 +173,7 @@ class Waiting(Guarded):
         waiter.asleep = True
         if self._watched or self._blocked:
             self._watch()
+        return None
 
     def _leave(self, waiter: Waiter) -> None:
         """A thread waits no longer: let another one read, and write; in the end, the background thread."""
@@ -189,15 +183,12 @@ class Waiting(Guarded):
         # An interruption may come in between: each step can be done again.
         self._waiters.pop(waiter, None)
         self._threads.discard(waiter.thread)
+        self._queues[waiter.kind].pop(waiter, None)
         if waiter is self._receiver:
             self._receiver = None
-        elif waiter.kind == TURN:
-            self._turns.pop(waiter, None)
-        elif waiter.kind == ROOM:
-            self._rooms.pop(waiter, None)
         if waiter is self._writer:
             self._writer = None
-            self._wake_first(self._rooms or self._turns)
+            self._wake_first(self._queues[ROOM] or self._queues[TURN])
         if waiter is self._reader:
             self._reader = None
             if self._waiters:
@@ -234,8 +225,9 @@ class Waiting(Guarded):
         return protocol.state is State.OPEN and bool(self._sending or not protocol.writable)
 
     def _pass_turn_on(self) -> None:
-        if (self._turns or self._when_ready) and not self._must_wait_to_send():
-            self._wake_first(self._turns)
+        turns = self._queues[TURN]
+        if (turns or self._when_ready) and not self._must_wait_to_send():
+            self._wake_first(turns)
             while self._when_ready:
                 self._when_ready.popleft()(self)
 
@@ -259,9 +251,9 @@ class Waiting(Guarded):
             self._wake_all()
         if self._receiver is not None and protocol.undelivered:
             self._receiver.wake()
-        if self._rooms and protocol.writable:
+        if self._queues[ROOM] and protocol.writable:
             # A waiter that is not there any more has had room, whatever others send before it is awake.
-            rooms, self._rooms = self._rooms, OrderedDict()
+            rooms, self._queues[ROOM] = self._queues[ROOM], OrderedDict()
             for waiter in rooms:
                 waiter.wake()
         self._pass_turn_on()
