@@ -85,9 +85,13 @@ class Pings:
 
 
 class Keepalive:
-    """When to send a ping, and how long to wait for a sign of life after it."""
+    """When to send a ping, and how long to wait for a sign of life after it.
 
-    __slots__ = ("_heard", "_interval", "_pings", "_timeout", "_timers")
+    Attributes:
+        pings: the pings that wait for their pong.
+    """
+
+    __slots__ = ("_heard", "_interval", "_timeout", "_timers", "pings")
 
     def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
         """
@@ -97,7 +101,7 @@ class Keepalive:
             interval: seconds between pings; ``None`` for none.
             timeout: seconds without a sign of life; ``None`` for any number.
         """
-        self._pings = pings
+        self.pings = pings
         self._timers = timers
         self._interval = interval
         self._timeout = timeout
@@ -115,7 +119,7 @@ class Keepalive:
             Its payload; ``None`` if there are too many pings already: any of those that are unanswered asks
             for a sign of life as well.
         """
-        return None if self._pings.full else self._pings.add(None, now)
+        return None if self.pings.full else self.pings.add(None, now)
 
     def ping_written(self, now: float, heard: int, *, reading: bool) -> None:
         """Start the deadline for a pong: the ping has been written, and the peer can answer it.

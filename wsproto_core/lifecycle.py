@@ -19,6 +19,7 @@ from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
 from .observing import NOBODY
+from .opening import End, Handshake
 from .options import CommonSettings
 from .outbox import Outbox
 from .randomness import random_bytes
@@ -66,8 +67,10 @@ class Lifecycle:
         clock: Callable[[], float],
         random: Callable[[int], bytes] | None,
         settings: CommonSettings,
+        handshake: Handshake | None,
     ) -> None:
         self.side = side
+        self._handshake = handshake
         self.subprotocol: Subprotocol | None = None
         self.extensions: Sequence[Extension] = ()
         self.request: Request | None = None
@@ -85,8 +88,8 @@ class Lifecycle:
         self._messages_sent = 0
         keys = self._random if side is Side.CLIENT else None
         self._outbox = Outbox(keys, settings.write_limit, clock)
-        self._pings = Pings(self._random, settings.max_pings)
-        self._keepalive = Keepalive(self._pings, self._timers, settings.ping_interval, settings.ping_timeout)
+        pings = Pings(self._random, settings.max_pings)
+        self._keepalive = Keepalive(pings, self._timers, settings.ping_interval, settings.ping_timeout)
         self._inbox = Inbox(
             max_size=settings.max_size,
             max_fragments=settings.max_fragments,
@@ -117,7 +120,7 @@ class Lifecycle:
     @property
     def latency(self) -> float:
         """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
-        return self._pings.latency
+        return self._keepalive.pings.latency
 
     @property
     def id(self) -> uuid.UUID:
@@ -168,7 +171,12 @@ class Lifecycle:
     def statistics(self) -> Statistics:
         """What has passed so far."""
         return collect(
-            self._inbox, self._outbox, self._pings, self.extensions, self._messages_sent, self._bytes_received
+            self._inbox,
+            self._outbox,
+            self._keepalive.pings,
+            self.extensions,
+            self._messages_sent,
+            self._bytes_received,
         )
 
     # The phases
@@ -187,6 +195,11 @@ class Lifecycle:
         now = self._clock()
         self._keepalive.start(now)
         self._idleness.start(self.extensions, now)
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            # Frames may follow the opening handshake in the same segment.
+            self._inbox.receive(handshake.trailing_data)
+            self._update_input()
 
     def _step(self, cause: Input) -> None:
         """Go to the next phase, if the tables have one."""
@@ -201,7 +214,7 @@ class Lifecycle:
     def _enter(self, phase: Phase) -> None:
         """Set the phase, and everything that it means."""
         self._phase = phase
-        self._rules = rules = PHASES[phase]
+        rules = PHASES[phase]
         stream = rules.server if self.side is Side.SERVER else rules.client
         self.state = rules.state
         self.receiving = rules.received is not Bytes.DROPPED
@@ -226,6 +239,14 @@ class Lifecycle:
                 timeout /= 2
             timers.start(Timer.CLOSING, self._clock(), timeout)
 
+    def _is_parsing(self) -> bool:
+        """Whether the conversation is on: frames are expected, and the peer's close frame."""
+        return PHASES[self._phase].received is Bytes.PARSED
+
+    def _opening(self) -> Handshake | None:
+        """The opening handshake, while it is under way."""
+        return self._handshake if self.state is State.CONNECTING else None
+
     def _check_opened(self) -> None:
         """Refuse a command while the opening handshake is not done."""
         if self.state is State.CONNECTING:
@@ -243,6 +264,37 @@ class Lifecycle:
         """Remember the first error. The phase that it leads to knows no second error."""
         self._closing.fail(error, lost=lost)
         self._notify(Failure(error, remote, self._closing.sent))
+
+    def _receive_handshake(self, handshake: Handshake, data: bytes) -> None:
+        """Give bytes to the opening handshake, and do what follows."""
+        outcome = handshake.receive_data(data)
+        self.request = handshake.request
+        self.wants_read = handshake.wants_read
+        if handshake.time_left is not None:
+            self._timers.shorten(Timer.OPENING, self._clock(), handshake.time_left)
+        if isinstance(outcome, Request):
+            self._notify(outcome)
+        elif outcome is not None:
+            self._end_handshake(outcome)
+
+    def _end_handshake(self, end: End) -> None:
+        """The opening handshake is done: open the connection, or refuse it."""
+        if isinstance(end, Exception):
+            self._refuse(end)
+            return
+        for event in end.events:
+            self._notify(event)
+        self.response = end.response
+        self._observer.response(end.response)
+        if end.data:
+            self._outbox.open(end.data)
+        if end.error is None:
+            self._open(end.extensions, end.subprotocol)
+        elif end.remote:
+            self._refuse(end.error)
+        else:
+            self.handshake_error = end.error
+            self._step(Input.REFUSED)
 
     def _refuse(self, error: Exception) -> None:
         """The opening handshake failed."""
@@ -268,9 +320,10 @@ class Lifecycle:
             self._time_out(rules, rules.cause, self._timers.period(timer))
 
     def _time_out(self, rules: TimerRules, cause: Input, seconds: float) -> None:
-        if rules.error is None:
-            self._expire_handshake()
-        elif self._rules.received is Bytes.PARSED:
+        handshake = self._handshake
+        if handshake is not None and rules.error is None:
+            self._end_handshake(handshake.expire())
+        elif rules.error is not None and self._is_parsing():
             error = TimeoutError(rules.error.format(seconds=seconds))
             if rules.close is not None:
                 self._fail(error, rules.close.code, rules.close.reason, remote=True, cause=cause)
@@ -292,9 +345,6 @@ class Lifecycle:
 
     def _release_idle(self, now: float) -> None:
         self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
-
-    def _expire_handshake(self) -> None:
-        """The deadline of the opening handshake has passed: for the classes that have one."""
 
     def _ping_written(self) -> None:
         self._keepalive.ping_written(self._clock(), self._bytes_received, reading=self.wants_read)
@@ -332,7 +382,7 @@ class Lifecycle:
         if not self._inbox.end_of_stream(waits=self._closing.deferred is not None):
             # The peer's close frame may be among what was received before.
             return
-        if self._rules.received is Bytes.PARSED:
+        if self._is_parsing():
             where = "within a message" if self._inbox.incomplete else "without a close frame"
             # One attempt to tell the peer: it may have ended its sending half only.
             self._queue_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
@@ -344,7 +394,7 @@ class Lifecycle:
             self._outbox.answer_ping(payload, self._bytes_received)
             self._notify(Ping(payload))
         elif opcode == Opcode.PONG:
-            self._notify(Pong(payload, self._pings.answer(payload, self._clock())))
+            self._notify(Pong(payload, self._keepalive.pings.answer(payload, self._clock())))
         else:
             self._receive_close(parse_close_frame(payload))
 
@@ -394,7 +444,7 @@ class Lifecycle:
         if cause not in TRANSITIONS[self._phase]:
             return
         # Of what was given before the error was found, answers to deferred messages still go out.
-        self._queue_close(code, reason, drop=self._rules.received is Bytes.PARSED)
+        self._queue_close(code, reason, drop=self._is_parsing())
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(cause)
         self._inbox.drop_all_but_messages()

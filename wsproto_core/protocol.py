@@ -18,9 +18,10 @@ from .extensions.base import Extension
 from .frames import Opcode, control_payload, serialize_close
 from .lifecycle import Lifecycle
 from .observing import Observer
+from .opening import Handshake
 from .options import CommonOptions, CommonSettings, resolve
 from .prepared import Message
-from .states import TRANSITIONS, Bytes, Input
+from .states import TRANSITIONS, Input
 from .timers import Timer
 from .types import BytesLike, CloseCode, Data, Side, State, Subprotocol
 
@@ -76,6 +77,7 @@ class Protocol(Lifecycle):
         extensions: Sequence[Extension] = (),
         subprotocol: Subprotocol | None = None,
         settings: CommonSettings | None = None,
+        handshake: Handshake | None = None,
         **options: Unpack[CommonOptions],
     ) -> None:
         """
@@ -86,20 +88,28 @@ class Protocol(Lifecycle):
                 for ``os.urandom``, drawn in batches.
             extensions, subprotocol: what was negotiated, in order.
             settings: options that were parsed before, by :func:`.resolve`; ``None`` for the defaults.
+            handshake: the opening handshake with which the connection begins; ``None`` for a stream
+                that has been opened in another way: the connection is open.
             options: see :data:`~.options.OPTIONS`.
 
         Raises:
             TypeError: an option is unknown or has the wrong type.
             ValueError: an option's value is not allowed.
         """
-        super().__init__(side, clock, random, resolve(CommonSettings, options, settings))
-        self._open(extensions, subprotocol)
+        settings = resolve(CommonSettings, options, settings)
+        super().__init__(side, clock, random, settings, handshake)
+        if handshake is None:
+            self._open(extensions, subprotocol)
+        else:
+            self._timers.start(Timer.OPENING, clock(), settings.open_timeout)
 
     def observe(self, observer: Observer) -> None:
         """Tell of the opening handshake and all frames; raise :exc:`InvalidState` if there were any."""
         if self._inbox.begun or self._outbox.frames:
             raise InvalidState("frames have passed already: observe a connection from its beginning")
         self._observer = observer
+        if self._handshake is not None:
+            self._handshake.observer = observer
         self._use_extensions(self.extensions)
         if self.request is not None:
             observer.request(self.request)
@@ -114,8 +124,9 @@ class Protocol(Lifecycle):
         """
         data = data if type(data) is bytes else bytes(data)
         self._bytes_received += len(data)
-        if self.state is State.CONNECTING:
-            self._receive_handshake(data)
+        handshake = self._handshake
+        if handshake is not None and self.state is State.CONNECTING:
+            self._receive_handshake(handshake, data)
         elif self.receiving:
             inbox = self._inbox
             inbox.receive(data)
@@ -124,11 +135,11 @@ class Protocol(Lifecycle):
             else:
                 self._update_input()
 
-    def _receive_handshake(self, data: BytesLike) -> None:
-        """Take bytes of the opening handshake: for the classes that have one."""
-
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""
+        handshake = self._opening()
+        if handshake is not None:
+            self._end_handshake(handshake.receive_eof())
         self._receive_eof()
 
     def connection_lost(self, error: Exception | None = None) -> None:
@@ -139,10 +150,13 @@ class Protocol(Lifecycle):
         Args:
             error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
         """
+        handshake = self._opening()
+        if handshake is not None:
+            self._end_handshake(handshake.connection_lost(error))
         self._inbox.read_to_end(False)
         self._resume()
         self._conclude()
-        if self._rules.received is Bytes.PARSED:
+        if self._is_parsing():
             error = error or EOFError("the stream was closed without a close frame")
             self._set_cause(error, remote=False)
         self._step(Input.LOST)
@@ -239,7 +253,7 @@ class Protocol(Lifecycle):
         if self.state is not _OPEN:
             self._check_open()
         wanted = None if data is None else control_payload("ping", data)
-        payload = self._pings.add(wanted, self._clock())
+        payload = self._keepalive.pings.add(wanted, self._clock())
         self._outbox.add_control(Opcode.PING, payload)
         return payload
 

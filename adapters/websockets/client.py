@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 from adapters.asyncio import client as asyncio_client
 from adapters.asyncio.client import ClientConnection
 from adapters.asyncio.connection import Connection, clock
 from adapters.shared.stream_options import check_path
-from wsproto_core.exceptions import InvalidHandshake, InvalidMessage
+from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.extensions.base import ClientExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_CLIENT
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.headers import HeadersLike
 from wsproto_core.http.uri import WebSocketURI
-from wsproto_core.options import ClientOptions, ClientSettings, resolve
-from wsproto_core.types import BytesLike, Origin, SocketPath, State, Subprotocol
+from wsproto_core.types import Origin, SocketPath, State, Subprotocol
 
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
 from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
@@ -25,39 +24,11 @@ from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, w
 __all__ = ["Connect", "WebSocketClientProtocol", "connect", "unix_connect"]
 
 
-class DirectedProtocol(ClientProtocol):
-    """A client's state machine that is told only later where it leads to, and then sends its request."""
-
-    def __init__(self, *, clock: Callable[[], float], **options: Unpack[ClientOptions]) -> None:
-        """
-        Args:
-            clock, options: see :class:`.ClientProtocol`.
-        """
-        self._begin(clock, None, resolve(ClientSettings, options))
-
-    def direct(self, uri: WebSocketURI, **options: Unpack[ClientOptions]) -> None:
-        """Send the request.
-
-        Args:
-            uri: what is connected to.
-            options: those that say what is in the request.
-        """
-        self._ask(uri, resolve(ClientSettings, options, self._settings))
-
-    def _receive_handshake(self, data: BytesLike) -> None:
-        if hasattr(self, "uri"):
-            super()._receive_handshake(data)
-        else:
-            self._refuse(InvalidMessage("expected nothing from the server before it was asked"))
-
-
 class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
     """A client's connection.
 
     It is told by :meth:`handshake` where it leads to, and until then does nothing with its stream.
     """
-
-    protocol: DirectedProtocol
 
     is_client = True
     _logger_name = "websockets.client"
@@ -99,7 +70,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         self._asking = False
         running = asyncio.get_running_loop()
         logger = options.pop("logger")
-        protocol = DirectedProtocol(clock=clock(running), **options)
+        protocol = ClientProtocol(None, clock=clock(running), **options)
         protocol.good_codes = GOOD_CODES
         Connection.__init__(self, protocol, logger, running)
 
@@ -127,7 +98,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
             raise InvalidHandshake("the opening handshake has begun already")
         self._asking = True
         if self.protocol.state is State.CONNECTING:
-            self.protocol.direct(
+            self.protocol.ask(
                 wsuri,
                 origin=origin,
                 extensions=listed(available_extensions),

@@ -654,3 +654,36 @@ def test_credentials_in_the_uri_are_not_shown() -> None:
     for shown in (client, client.uri, client.request, client.request.headers):
         assert "s3cr3t" not in repr(shown)
         assert "dXNlcjpzM2NyM3Q" not in repr(shown)
+
+
+# A request that is sent later
+
+
+def test_a_request_that_is_sent_later() -> None:
+    client = ClientProtocol(None, clock=Clock(), origin="http://a")
+    assert written(client) == b""
+    client.ask("ws://localhost/path", origin="http://b", compression=None)
+    head = parse_head(written(client))
+    assert head.start == "GET /path HTTP/1.1"
+    assert head.headers["origin"] == "http://b"
+    assert "sec-websocket-extensions" not in head.headers
+    client.receive_data(response(head.headers["sec-websocket-key"]))
+    assert client.state is State.OPEN
+
+
+def test_a_request_is_sent_once() -> None:
+    client = ClientProtocol("ws://localhost/", clock=Clock())
+    with pytest.raises(InvalidState, match="has been sent"):
+        client.ask("ws://localhost/")
+    client = ClientProtocol(None, clock=Clock())
+    client.receive_eof()
+    with pytest.raises(InvalidState, match="it has failed"):
+        client.ask("ws://localhost/")
+
+
+def test_bytes_before_the_request() -> None:
+    client = ClientProtocol(None, clock=Clock())
+    client.receive_data(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert client.state is State.CLOSING
+    assert isinstance(client.handshake_error, InvalidMessage)
+    assert str(client.handshake_error) == "expected nothing from the server before it was asked"

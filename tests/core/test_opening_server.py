@@ -787,6 +787,20 @@ def test_no_answer_without_a_request() -> None:
         server_of().prepare_answer(None)
 
 
+def test_no_second_answer_of_an_open_connection() -> None:
+    server = asked()
+    server.accept()
+    with pytest.raises(InvalidState, match="the request has been answered"):
+        server.prepare_answer(None)
+
+
+def test_an_answer_that_is_prepared_for_a_client_that_has_gone() -> None:
+    server = asked()
+    server.connection_lost()
+    server.give_answer(server.prepare_answer(None))
+    assert server.state is State.CLOSED
+
+
 @pytest.mark.parametrize("received", [b"GET / HT", request()])
 def test_shutting_down(received: bytes) -> None:
     server = server_of()

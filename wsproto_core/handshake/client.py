@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Unpack
 
-from ..exceptions import HandshakeTimeout, InvalidHandshake, InvalidMessage, InvalidStatusCode
+from ..exceptions import HandshakeTimeout, InvalidHandshake, InvalidMessage, InvalidState, InvalidStatusCode
 from ..extensions.permessage_deflate import DEFAULT_CLIENT, NAME
-from ..http import Headers, Request
+from ..http import Headers, Request, Response
 from ..http.grammar import build_authorization_basic, build_host, build_subprotocol
 from ..http.reading import ResponseReader
 from ..http.uri import WebSocketURI, parse_uri
-from ..lifecycle import Lifecycle
+from ..opening import Answer, End, Handshake
 from ..options import ClientOptions, ClientSettings, resolve
 from ..protocol import Protocol
-from ..states import Phase
 from ..timers import Timer
-from ..types import BytesLike, Side
+from ..types import Side
 from .checks import (
     build_request,
     check_extra_headers,
@@ -26,7 +25,7 @@ from .checks import (
 )
 from .negotiation import check_accepted, offer_extensions
 
-__all__ = ["ClientProtocol"]
+__all__ = ["ClientHandshake", "ClientProtocol"]
 
 _BODY_TIMEOUT = 1.0
 """Seconds to wait for the rest of a refusal, once its head is there: that says what matters."""
@@ -46,12 +45,14 @@ class ClientProtocol(Protocol):
             64 KiB are kept, and it is waited for at most a second.
     """
 
+    uri: WebSocketURI
     request: Request
     _settings: ClientSettings
+    _handshake: ClientHandshake | None
 
     def __init__(
         self,
-        uri: str | WebSocketURI,
+        uri: str | WebSocketURI | None,
         *,
         clock: Callable[[], float],
         random: Callable[[int], bytes] | None = None,
@@ -60,7 +61,7 @@ class ClientProtocol(Protocol):
     ) -> None:
         """
         Args:
-            uri: a WebSocket URI (RFC 6455 section 3).
+            uri: a WebSocket URI (RFC 6455 section 3); ``None`` if :meth:`ask` is called later.
             clock: returns the time in seconds; any origin, never going back.
             random: returns as many bytes as it is asked for, from a strong source (RFC 6455
                 section 10.3); ``None`` for ``os.urandom``, drawn in batches.
@@ -73,25 +74,29 @@ class ClientProtocol(Protocol):
             ValueError: an option's value is not allowed, or cannot stand in an HTTP request.
         """
         settings = resolve(ClientSettings, options, settings)
-        self._begin(clock, random, settings)
-        self._ask(parse_uri(uri) if isinstance(uri, str) else uri, settings)
+        super().__init__(
+            Side.CLIENT, clock=clock, random=random, settings=settings, handshake=ClientHandshake(settings)
+        )
+        if uri is not None:
+            self.ask(uri)
 
-    def _begin(
-        self, clock: Callable[[], float], random: Callable[[int], bytes] | None, settings: ClientSettings
-    ) -> None:
-        """Begin without a request: the deadline of the opening handshake runs from here on."""
-        Lifecycle.__init__(self, Side.CLIENT, clock, random, settings)
-        self._reading = ResponseReader(settings.head_limits)
-        self._timers.start(Timer.OPENING, clock(), settings.open_timeout)
+    def ask(self, uri: str | WebSocketURI, **options: Unpack[ClientOptions]) -> None:
+        """Send the opening handshake's request, if the constructor was given no URI.
 
-    def _ask(self, uri: WebSocketURI, settings: ClientSettings) -> None:
-        """Send the opening handshake's request."""
-        self.uri = uri
-        self._factories = list(settings.extensions or ())
-        if settings.compression and not any(factory.name == NAME for factory in self._factories):
-            self._factories.append(DEFAULT_CLIENT)
-        self._subprotocols = settings.subprotocols or ()
-        self.request, self._key = self._build_request(settings)
+        Args:
+            uri: a WebSocket URI (RFC 6455 section 3).
+            options: those of the request, in the place of the constructor's.
+
+        Raises:
+            InvalidState: the request has been sent, or the handshake has failed.
+            InvalidURI, TypeError, ValueError: as in the constructor.
+        """
+        handshake = self._handshake
+        if handshake is None or handshake.request is not None or self._opening() is None:
+            raise InvalidState("the opening handshake's request has been sent, or it has failed")
+        self.uri = parse_uri(uri) if isinstance(uri, str) else uri
+        settings = resolve(ClientSettings, options, self._settings)
+        self.request = handshake.ask(self.uri, settings, self._random)
         self._observer.request(self.request)
         self._outbox.open(self.request.serialize())
 
@@ -105,15 +110,38 @@ class ClientProtocol(Protocol):
             deadline: a time of the clock.
         """
         timeout = self._settings.open_timeout
-        if self._phase is Phase.CONNECTING and timeout is not None:
+        if self._opening() is not None and timeout is not None:
             self._timers.start(Timer.OPENING, deadline - timeout, timeout)
 
-    def _build_request(self, settings: ClientSettings) -> tuple[Request, str]:
-        uri = self.uri
+
+class ClientHandshake(Handshake):
+    """A client's opening handshake: its request, and the checks of the response."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        """
+        Args:
+            settings: the options.
+        """
+        self._timeout = settings.open_timeout
+        self._reading = ResponseReader(settings.head_limits)
+
+    def ask(self, uri: WebSocketURI, settings: ClientSettings, random: Callable[[int], bytes]) -> Request:
+        """Make the request.
+
+        Args:
+            uri: what is connected to.
+            settings: the options.
+            random: a source of bytes for the key, given their number.
+        """
+        self._uri = uri
+        self._factories = list(settings.extensions or ())
+        if settings.compression and not any(factory.name == NAME for factory in self._factories):
+            self._factories.append(DEFAULT_CLIENT)
+        self._subprotocols = settings.subprotocols or ()
         extra = Headers(settings.extra_headers or ())
         check_extra_headers(extra)
         headers = Headers(Host=build_host(uri.host, uri.port, uri.secure))
-        key = build_request(headers, random=self._random)
+        self._key = build_request(headers, random=random)
         if settings.origin is not None:
             headers["Origin"] = settings.origin
         offers = offer_extensions(self._factories)
@@ -126,74 +154,71 @@ class ClientProtocol(Protocol):
         if settings.user_agent_header is not None:
             headers["User-Agent"] = settings.user_agent_header
         override_headers(headers, extra)
-        return Request(uri.resource_name, headers), key
+        self.request = Request(uri.resource_name, headers)
+        return self.request
 
-    def _receive_handshake(self, data: BytesLike) -> None:
+    def receive_data(self, data: bytes) -> End | None:
+        if self.request is None:
+            return InvalidMessage("expected nothing from the server before it was asked")
         try:
             self._reading.receive_data(data)
-            self._answered()
         except InvalidHandshake as error:
-            self._refuse(error)
+            return error
+        if self._reading.response is not None:
+            return self._judge(self._reading.response)
+        if self._reading.head is not None:
+            # The rest of a refusal may never come.
+            self.time_left = _BODY_TIMEOUT
+        return None
 
-    def receive_eof(self) -> None:
-        if self._phase is Phase.CONNECTING:
-            failure = InvalidMessage(
-                f"the server ended the stream before it answered the opening handshake{self._so_far()}"
-            )
-            failure.__cause__ = EOFError("the stream ended before the end of a response's head")
-            self._end_answer(failure)
-        super().receive_eof()
+    def receive_eof(self) -> End:
+        failure = InvalidMessage(
+            f"the server ended the stream before it answered the opening handshake{self._so_far()}"
+        )
+        failure.__cause__ = EOFError("the stream ended before the end of a response's head")
+        return self._end(failure)
 
-    def connection_lost(self, error: Exception | None = None) -> None:
-        if self._phase is Phase.CONNECTING:
-            failure = InvalidMessage(
-                f"the stream was closed before the server answered the opening handshake{self._so_far()}"
-            )
-            failure.__cause__ = error or EOFError("the stream was closed")
-            self._end_answer(failure)
-        super().connection_lost(error)
+    def connection_lost(self, error: Exception | None) -> End:
+        failure = InvalidMessage(
+            f"the stream was closed before the server answered the opening handshake{self._so_far()}"
+        )
+        failure.__cause__ = error or EOFError("the stream was closed")
+        return self._end(failure)
+
+    def expire(self) -> End:
+        return self._end(
+            HandshakeTimeout(f"the server did not answer within {self._timeout} seconds{self._so_far()}")
+        )
+
+    @property
+    def trailing_data(self) -> bytes:
+        return self._reading.trailing_data
 
     def _so_far(self) -> str:
-        """Say what came that is no answer: it may tell what kind of server this is."""
+        """Quote received bytes that are no HTTP response: they may tell what kind of server this is."""
         data = self._reading.incomplete_head
         return f"; it sent {data!r}" if data else ""
 
-    def _end_answer(self, failure: Exception) -> None:
-        """Nothing more of the answer is to come: a refusal is raised with what has come of its body."""
+    def _end(self, failure: Exception) -> End:
+        """No more of the response will come: a refusal is judged with what has come of its body."""
         if self._reading.head is None:
-            self._refuse(failure)
-            return
+            return failure
         try:
             self._reading.receive_eof()
-            self._answered()
         except InvalidHandshake as error:
-            self._refuse(error)
+            return error
+        response = self._reading.response
+        return failure if response is None else self._judge(response)
 
-    def _answered(self) -> None:
-        """Judge the response, if it is complete."""
-        self.response = self._reading.response
-        if self.response is None:
-            if self._reading.head is not None:
-                # The rest of a refusal may never come.
-                self._timers.shorten(Timer.OPENING, self._clock(), _BODY_TIMEOUT)
-            return
-        self._observer.response(self.response)
-        if self.response.status != 101:
-            raise InvalidStatusCode(self.response.status, self.response, str(self.uri))
-        headers = self.response.headers
-        check_response(headers, self._key)
-        extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)
-        subprotocol = negotiate_subprotocol_response(headers, self._subprotocols)
-        self._notify(self.response)
-        trailing_data = self._reading.trailing_data
-        del self._reading
-        self._open(extensions, subprotocol)
-        # Bytes may follow the response in the same segment.
-        self._inbox.receive(trailing_data)
-        self._update_input()
-
-    def _expire_handshake(self) -> None:
-        timeout = self._settings.open_timeout
-        self._end_answer(
-            HandshakeTimeout(f"the server did not answer within {timeout} seconds{self._so_far()}")
-        )
+    def _judge(self, response: Response) -> Answer:
+        """Check the response (RFC 6455 section 4.1)."""
+        headers = response.headers
+        try:
+            if response.status != 101:
+                raise InvalidStatusCode(response.status, response, str(self._uri))
+            check_response(headers, self._key)
+            extensions = check_accepted(headers.get_all("Sec-WebSocket-Extensions"), self._factories)
+            subprotocol = negotiate_subprotocol_response(headers, self._subprotocols)
+        except InvalidHandshake as error:
+            return Answer(response, error=error, remote=True)
+        return Answer(response, events=(response,), extensions=extensions, subprotocol=subprotocol)

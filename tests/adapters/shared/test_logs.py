@@ -91,7 +91,8 @@ def opened(kept: Kept, clock: Clock | None = None, **options: Any) -> BaseConnec
     connection = server_connection(kept, clock=clock, **options)
     protocol = connection.protocol
     assert isinstance(protocol, ServerProtocol)
-    headers = {"Sec_WebSocket_Extensions": "permessage-deflate"} if protocol._factories else {}
+    compresses = options.get("compression") or options.get("extensions")
+    headers = {"Sec_WebSocket_Extensions": "permessage-deflate"} if compresses else {}
     protocol.receive_data(request(**headers))
     protocol.accept()
     written(protocol)
