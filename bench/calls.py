@@ -32,8 +32,8 @@ from peers import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 import adapters.threading
 
 LIMITS = {
-    "asyncio": 34,
-    "uvloop": 34,
+    "asyncio": 28,
+    "uvloop": 28,
     "threading": 32,
     "trio": 82,
     "anyio-asyncio": 82,

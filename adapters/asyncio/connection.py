@@ -202,7 +202,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._react()
         if self._writing_paused:
             self.transport.abort()
-        elif not self.transport.is_closing():
+        else:
             self.transport.close()
 
     def abort(self) -> None:
@@ -233,7 +233,12 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             protocol.receive_data(self._buffer[:nbytes])
             if protocol.has_events:
                 self._handle_events()
-            self._wake()
+            wakeup = self._wakeup
+            if wakeup is not None and protocol.has_input:
+                self._wakeup = None
+                wakeup.wake()
+            elif wakeup is not None or self._called_back:
+                self._wake()
         finally:
             self._dispatching = False
         if protocol.state is State.OPEN:
@@ -332,8 +337,15 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         protocol = self.protocol
         self._flush_scheduled = False
         if not self._writing_paused and (buffers := protocol.data_to_send()):
-            self._write(buffers)
-            if not self._writing_paused:
+            transport = self.transport
+            if len(buffers) == 1:
+                transport.write(buffers[0])
+            else:
+                self._write_several(buffers)
+            if transport.is_closing():
+                # Writing has failed: connection_lost follows. Nothing more is to be written until then.
+                self._writing_paused = self._broken = True
+            elif not self._writing_paused:
                 protocol.data_sent()
         if self._waiters:
             self._wake_waiters()
@@ -341,24 +353,19 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._end_stream()
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        self._write(buffers)
+        self._write_several(buffers)
+        if self.transport.is_closing():
+            self._writing_paused = self._broken = True
         if self._writing_paused:
             left = sum(map(len, buffers)) if self._broken else self.transport.get_write_buffer_size()
             not_written(self.protocol, left)
             self._update_timer()
 
-    def _write(self, buffers: list[bytes]) -> None:
-        transport = self.transport
-        if len(buffers) == 1:
-            transport.write(buffers[0])
-        else:
-            transport.writelines(buffers)
-            if transport.get_write_buffer_size():
-                # Some versions of Python (3.12.1, 3.13.0) pause nobody in writelines, but here.
-                transport.set_write_buffer_limits(0)
-        if transport.is_closing():
-            # It has failed: connection_lost follows. Nothing more is to be written until then.
-            self._writing_paused = self._broken = True
+    def _write_several(self, buffers: list[bytes]) -> None:
+        self.transport.writelines(buffers)
+        if self.transport.get_write_buffer_size():
+            # Some versions of Python (3.12.1, 3.13.0) pause nobody in writelines, but here.
+            self.transport.set_write_buffer_limits(0)
 
     def _read_rest(self) -> None:
         """Read what was received before the stream broke: it may say more than the error does."""
@@ -387,8 +394,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 transport.abort()
             else:
                 self.protocol.eof_sent()
-        elif not transport.is_closing():
-            # Closed twice, asyncio's TLS transport forgets what it could be aborted by.
+        else:
             transport.close()
 
     def _update_reading(self) -> None:

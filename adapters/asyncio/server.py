@@ -6,13 +6,12 @@ import asyncio
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Self, TypeVar, Unpack, cast
 
-from adapters.shared import authentication as core_auth
-from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
+from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
@@ -160,28 +159,7 @@ class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
     """
 
 
-def basic_auth_protocol_factory(
-    realm: str,
-    credentials: Credentials | Iterable[Credentials] | None = None,
-    check_credentials: CheckCredentials | None = None,
-    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
-) -> Callable[..., ServerConnection]:
-    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
-
-    ::
-
-        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
-        async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
-
-    Args:
-        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`.
-        create_protocol: makes the connection object; a subclass of
-            :class:`BasicAuthWebSocketServerProtocol`, say.
-
-    Raises:
-        TypeError, ValueError: an argument is not allowed.
-    """
-    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
+basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerProtocol)
 
 
 class Server(BaseServer):

@@ -18,6 +18,7 @@ from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
 from typing import Any, TypeAlias, TypeVar
+from typing import Protocol as Interface
 
 from wsproto_core.exceptions import InvalidHeader, InvalidHeaderValue
 from wsproto_core.http import Headers
@@ -30,11 +31,13 @@ from wsproto_core.http.grammar import (
 __all__ = [
     "AsyncBasicAuth",
     "BasicAuth",
+    "BasicAuthFactory",
     "BlockingBasicAuth",
     "CheckCredentials",
     "Credentials",
     "FixedCredentials",
     "basic_auth_protocol_factory",
+    "make_basic_auth_factory",
     "read_credentials",
     "unauthorized",
 ]
@@ -252,3 +255,50 @@ def basic_auth_protocol_factory(
     elif not callable(check_credentials):
         raise TypeError(f"check_credentials must be callable, not {check_credentials!r}")
     return partial(create_protocol, realm=realm, check_credentials=check_credentials)
+
+
+class BasicAuthFactory(Interface[ConnectionT]):
+    """The function ``basic_auth_protocol_factory`` of an adapter."""
+
+    def __call__(
+        self,
+        realm: str,
+        credentials: Credentials | Iterable[Credentials] | None = None,
+        check_credentials: CheckCredentials | None = None,
+        create_protocol: Callable[..., ConnectionT] = ...,
+    ) -> Callable[..., ConnectionT]: ...
+
+
+def make_basic_auth_factory(default: Callable[..., ConnectionT]) -> BasicAuthFactory[ConnectionT]:
+    """Return the function ``basic_auth_protocol_factory`` of an adapter.
+
+    Args:
+        default: the adapter's class of connections with Basic authentication.
+    """
+
+    def factory(
+        realm: str,
+        credentials: Credentials | Iterable[Credentials] | None = None,
+        check_credentials: CheckCredentials | None = None,
+        create_protocol: Callable[..., ConnectionT] = default,
+    ) -> Callable[..., ConnectionT]:
+        """Return the ``create_protocol`` for a server with HTTP Basic authentication.
+
+        ::
+
+            auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
+            async with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth): ...
+
+        Args:
+            realm, credentials, check_credentials: see
+                :func:`adapters.shared.authentication.basic_auth_protocol_factory`.
+            create_protocol: makes the connection object; a subclass of
+                ``BasicAuthWebSocketServerProtocol``, say.
+
+        Raises:
+            TypeError, ValueError: an argument is not allowed.
+        """
+        return basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
+
+    factory.__name__ = factory.__qualname__ = "basic_auth_protocol_factory"
+    return factory

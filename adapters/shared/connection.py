@@ -88,12 +88,15 @@ class BaseConnection:
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         self.protocol = protocol
         self._send_queue = protocol.send_queue  # a broadcast would have to look for it in more memory
-        self.logger = ConnectionLogger(logger or default_logger(protocol.side), self)
+        self.logger = ConnectionLogger(logger or default_logger(protocol.side), self._log_attributes)
         self._failure_logged = False
         self._receiving = False
         self._pings: dict[bytes, PongResult] = {}
         if self.logger.isEnabledFor(logging.DEBUG):
             self.log_frames()
+
+    def _log_attributes(self) -> tuple[str, str, Any, str | None]:
+        return str(self.id), self.protocol.side.value, self.remote_address, self.path
 
     def __repr__(self) -> str:
         address = "" if self.remote_address is None else f" {show_address(self.remote_address)}"
@@ -187,7 +190,7 @@ class BaseConnection:
         Raises:
             InvalidState: frames have passed already.
         """
-        own = self.logger if logger is None else ConnectionLogger(logger, self)
+        own = self.logger if logger is None else ConnectionLogger(logger, self._log_attributes)
         self.protocol.observe(FrameLog(own))
 
     def _check_not_receiving(self) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import codecs
 import logging
 import sys
-from collections.abc import Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
 
 from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.extensions.base import Extension
@@ -19,9 +19,6 @@ from wsproto_core.observing import Excerpt, Observer
 from wsproto_core.types import Close, Side
 
 from .options import Logger
-
-if TYPE_CHECKING:
-    from .connection import BaseConnection
 
 __all__ = [
     "ConnectionLogger",
@@ -101,28 +98,25 @@ class ConnectionLogger(logging.LoggerAdapter[logging.Logger]):
     application gives as ``extra``, by its own adapter or with a message, goes before them.
     """
 
-    def __init__(self, logger: Logger, connection: BaseConnection) -> None:
+    def __init__(
+        self, logger: Logger, get_attributes: Callable[[], tuple[str, str, Any, str | None]]
+    ) -> None:
         """
         Args:
             logger: where to log; of a ``LoggerAdapter``, ``process`` is applied.
-            connection: what is logged about.
+            get_attributes: returns the four attributes of a record, in the order above.
         """
         self._adapters: list[logging.LoggerAdapter[Any]] = []
         while isinstance(logger, logging.LoggerAdapter):
             self._adapters.append(logger)
             logger = logger.logger
         super().__init__(logger, {})
-        self._connection = connection
+        self._get_attributes = get_attributes
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Add the attributes to a record."""
-        connection = self._connection
-        extra: dict[str, Any] = {
-            "connection_id": str(connection.id),
-            "side": connection.protocol.side.value,
-            "remote_address": connection.remote_address,
-            "path": connection.path,
-        }
+        names = ("connection_id", "side", "remote_address", "path")
+        extra: dict[str, Any] = dict(zip(names, self._get_attributes(), strict=True))
         # An adapter may forget what it is given.
         extra.update(kwargs.get("extra") or {})
         for adapter in self._adapters:

@@ -37,6 +37,12 @@ class BaseServer:
     A connection belongs to the server from the moment it is accepted, so that TLS's handshake belongs to
     it, until its stream is closed and its handler has returned.
 
+    An adapter calls :meth:`_listens_on` when the sockets are bound and :meth:`_log_listening` when it begins
+    to accept. For each stream that it accepts, it calls :meth:`_make` and then :meth:`_enter`; it closes the
+    stream at once if :meth:`_make` returns ``None``. The connection calls :meth:`_admit` when its request has
+    been received, and answers with HTTP status 503 if that returns ``False``. The adapter calls
+    :meth:`_leave` when the stream is closed and the handler has returned.
+
     Attributes:
         addresses: the addresses that the server listens on, or did until it was closed: ``(host, port)``
             on IPv4, ``(host, port, flow, scope)`` on IPv6, a path for a Unix socket.

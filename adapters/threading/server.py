@@ -11,12 +11,11 @@ import socket
 import ssl as ssl_module
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Literal, Self, TypeVar, Unpack
 
-from adapters.shared import authentication as core_auth
-from adapters.shared.authentication import BlockingBasicAuth, CheckCredentials, Credentials
+from adapters.shared.authentication import BlockingBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import BlockingHandler, Handler, check_plain
 from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
@@ -165,29 +164,7 @@ class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
     """
 
 
-def basic_auth_protocol_factory(
-    realm: str,
-    credentials: Credentials | Iterable[Credentials] | None = None,
-    check_credentials: CheckCredentials | None = None,
-    create_protocol: Callable[..., ServerConnection] = BasicAuthWebSocketServerProtocol,
-) -> Callable[..., ServerConnection]:
-    """Return what to give to :func:`serve` as ``create_protocol`` for HTTP Basic authentication.
-
-    ::
-
-        auth = basic_auth_protocol_factory("staff", credentials=("user", "secret"))
-        with serve(handler, "localhost", 8765, ssl=context, create_protocol=auth) as server: ...
-
-    Args:
-        realm, credentials, check_credentials: see :func:`wsproto_core.auth.basic_auth_protocol_factory`;
-            ``check_credentials`` is a plain function.
-        create_protocol: makes the connection object; a subclass of
-            :class:`BasicAuthWebSocketServerProtocol`, say.
-
-    Raises:
-        TypeError, ValueError: an argument is not allowed.
-    """
-    return core_auth.basic_auth_protocol_factory(realm, credentials, check_credentials, create_protocol)
+basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerProtocol)
 
 
 class Server(BaseServer):

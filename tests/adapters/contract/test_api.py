@@ -139,7 +139,7 @@ MORE_MEMBERS = {
     "trio": {"Connection": {"live", "start"}, "Server": set()},
     "anyio": {"Connection": {"live", "start"}, "Server": set()},
     "threading": {
-        "Connection": {"abort", "deadline_reached", "look", "socket_ready"},
+        "Connection": {"abort"},
         "Server": {"start_serving", "shutdown"},
     },
 }

@@ -102,14 +102,15 @@ async def test_answers_in_plain_calls_share_writes(runtime: Runtime) -> None:
     async with serving(handler, compression=None) as (server, _), runtime.raw_client(server) as client:
         (websocket,) = server.connections
         writes = 0
-        flush = websocket._write
+        take = websocket.protocol.data_to_send
 
-        def write(buffers: list[bytes]) -> None:
+        def data_to_send() -> list[bytes]:
             nonlocal writes
-            writes += 1
-            flush(buffers)
+            buffers: list[bytes] = take()
+            writes += bool(buffers)
+            return buffers
 
-        websocket._write = write
+        websocket.protocol.data_to_send = data_to_send
         await client.send(*[Frame(TEXT, b"x")] * 32)
         for _ in range(32):
             await client.read_frame()

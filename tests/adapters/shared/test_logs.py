@@ -526,7 +526,7 @@ def test_latencies() -> None:
 
 def test_a_logger_of_records_about_a_connection_is_an_adapter() -> None:
     kept = Kept()
-    logger = ConnectionLogger(kept.logger, server_connection(kept))
+    logger = ConnectionLogger(kept.logger, server_connection(kept)._log_attributes)
     assert isinstance(logger, logging.LoggerAdapter)
     assert logger.logger is kept.logger
 
