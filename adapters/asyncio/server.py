@@ -18,7 +18,7 @@ from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
-from adapters.shared.serving import AsyncServerConnection, BaseServer, BaseServerConnection
+from adapters.shared.serving import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
@@ -162,7 +162,7 @@ class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
 basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerProtocol)
 
 
-class Server(BaseServer):
+class Server(BaseServer[ServerConnection]):
     """A server that listens: what :func:`serve` gives.
 
     As an asynchronous context manager it is closed on exit.
@@ -179,7 +179,7 @@ class Server(BaseServer):
         self._forgotten = asyncio.Event()
         self._close_called = asyncio.Event()
 
-    def _leave(self, connection: BaseServerConnection) -> None:
+    def _leave(self, connection: ServerConnection) -> None:
         super()._leave(connection)
         if not self._connections:
             self._forgotten.set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
@@ -17,7 +17,8 @@ from wsproto_core.checks import check_count, check_function, check_port, check_t
 from wsproto_core.connect.proxy import Proxy, parse_proxy
 from wsproto_core.connect.reconnect import Delays
 from wsproto_core.connect.redirects import MAX_REDIRECTS
-from wsproto_core.http import Headers
+from wsproto_core.http import Headers, Response
+from wsproto_core.http.headers import HeadersLike
 from wsproto_core.options import OPTIONS as CORE_OPTIONS
 from wsproto_core.options import (
     ClientOptions,
@@ -29,11 +30,13 @@ from wsproto_core.options import (
     parsed_defaults,
     resolve,
 )
+from wsproto_core.types import BytesLike
 
 __all__ = [
     "OPTIONS",
     "ConnectOptions",
     "ConnectSettings",
+    "HTTPAnswer",
     "Logger",
     "ProcessRequest",
     "ServeOptions",
@@ -43,7 +46,10 @@ __all__ = [
 ]
 
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
-ProcessRequest: TypeAlias = Callable[[str, Headers], Any]
+HTTPAnswer: TypeAlias = "Response | tuple[int, HeadersLike, BytesLike | str] | None"
+"""The result of ``process_request``: a response, a tuple of status, headers and body, or ``None``."""
+
+ProcessRequest: TypeAlias = "Callable[[str, Headers], HTTPAnswer | Awaitable[HTTPAnswer]]"
 
 
 class ConnectOptions(ClientOptions, total=False):

@@ -10,7 +10,7 @@ import inspect
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from wsproto_core.events import Request
 from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
@@ -24,14 +24,16 @@ from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .handlers import Handler, takes_path
 from .logs import default_logger, describe, log_failure
-from .options import Logger, ServeSettings, connection_options
+from .options import HTTPAnswer, Logger, ServeSettings, connection_options
 from .routing import Route, Router
 from .sockets import show_address
 
 __all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection"]
 
+ConnectionT = TypeVar("ConnectionT", bound="BaseServerConnection")
 
-class BaseServer:
+
+class BaseServer(Generic[ConnectionT]):
     """A server: where it listens, and its connections in any state.
 
     A connection belongs to the server from the moment it is accepted, so that TLS's handshake belongs to
@@ -64,7 +66,7 @@ class BaseServer:
         self._handler_takes_path = takes_path(handler)
         self.closing = False
         self._logger: Logger = logger or default_logger(Side.SERVER)
-        self._connections: set[Any] = set()
+        self._connections: set[ConnectionT] = set()
         self._places_taken = 0
 
     def __repr__(self) -> str:
@@ -93,8 +95,8 @@ class BaseServer:
         self._logger.info("server listening on %s", ", ".join(map(show_address, self.addresses)))
 
     @property
-    def connections(self) -> set[Any]:
-        """The connections there are, in any state: a set of one's own, which does not change."""
+    def connections(self) -> set[ConnectionT]:
+        """The connections in any state, from accepting on: a copy, which does not change."""
         return set(self._connections)
 
     def _make(
@@ -116,7 +118,7 @@ class BaseServer:
 
     # What connections tell their server
 
-    def _enter(self, connection: BaseServerConnection) -> None:
+    def _enter(self, connection: ConnectionT) -> None:
         """A connection has been accepted."""
         self._connections.add(connection)
         self._admit(connection)
@@ -134,7 +136,7 @@ class BaseServer:
             self._places_taken += 1
         return connection._has_place
 
-    def _leave(self, connection: BaseServerConnection) -> None:
+    def _leave(self, connection: ConnectionT) -> None:
         """A connection has ended, and nobody has to wait for it."""
         self._connections.discard(connection)
         if connection._has_place:
@@ -199,7 +201,7 @@ class BaseServerConnection(BaseConnection, ABC):
     _has_place = False  # whether it counts against max_connections
     route: Route | None = None
 
-    def _serve_for(self, handler: Handler, server: BaseServer, settings: ServeSettings) -> None:
+    def _serve_for(self, handler: Handler, server: BaseServer[Any], settings: ServeSettings) -> None:
         self.handler = handler
         self.server = server
         self._process_request = settings.process_request
@@ -222,7 +224,7 @@ class BaseServerConnection(BaseConnection, ABC):
         """The request's headers; ``None`` before it has been received, never in a handler."""
         return cast(Headers, super().request_headers)
 
-    def process_request(self, path: str, request_headers: Headers) -> Any:
+    def process_request(self, path: str, request_headers: Headers) -> HTTPAnswer | Awaitable[HTTPAnswer]:
         """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
 
         By default this calls what the option of the same name gives.

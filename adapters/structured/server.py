@@ -66,7 +66,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
     def __init__(
         self,
         handler: Handler,
-        server: BaseServer,
+        server: BaseServer[Any],
         *,
         settings: ServeSettings | None = None,
         **options: Unpack[ServeOptions],
@@ -155,7 +155,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
 ServerConnectionT = TypeVar("ServerConnectionT", bound=StructuredServerConnection)
 
 
-class Server(BaseServer):
+class Server(BaseServer[StructuredServerConnection]):
     """A server that listens: what ``serve`` gives.
 
     As an asynchronous context manager it is closed on exit.

@@ -167,7 +167,7 @@ class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
 basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerProtocol)
 
 
-class Server(BaseServer):
+class Server(BaseServer[ServerConnection]):
     """A server that listens: what :func:`serve` returns.
 
     As a context manager it is shut down on exit. Any thread may call its methods, also a signal
@@ -205,7 +205,7 @@ class Server(BaseServer):
 
     connections.__doc__ = BaseServer.connections.__doc__
 
-    def _enter(self, connection: BaseServerConnection) -> None:
+    def _enter(self, connection: ServerConnection) -> None:
         with self._lock:
             super()._enter(connection)
 
@@ -213,7 +213,7 @@ class Server(BaseServer):
         with self._lock:
             return super()._admit(connection)
 
-    def _leave(self, connection: BaseServerConnection) -> None:
+    def _leave(self, connection: ServerConnection) -> None:
         with self._lock:
             super()._leave(connection)
             self._changed.notify_all()

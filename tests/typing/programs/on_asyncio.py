@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import assert_type
 
 from adapters.asyncio import ServerConnection, connect, serve
-from wsproto_core import Headers, Request
+from wsproto_core import Headers, Request, Response
 
 
 class Connection(ServerConnection):
@@ -43,6 +44,25 @@ async def handler_of_connections_of_its_own(websocket: Connection) -> int:
     return 1
 
 
+def answer(path: str, request_headers: Headers) -> tuple[HTTPStatus, dict[str, str], bytes] | None:
+    return (HTTPStatus.OK, {"A": "b"}, b"body") if path == "/health" else None
+
+
+async def answer_later(path: str, request_headers: Headers) -> Response | None:
+    return None
+
+
+async def answer_with_text(path: str, request_headers: Headers) -> str:
+    return "no"
+
+
+async def list_connections() -> None:
+    async with serve(handler) as server:
+        for websocket in server.connections:
+            await websocket.close(code=1001)
+            assert_type(websocket.path, str)
+
+
 def plain(websocket: ServerConnection) -> None:
     pass
 
@@ -68,6 +88,9 @@ def check() -> None:
     serve(handler_with_path, "localhost", 8765, ping_interval=None)
     serve(handler_of_connections_of_its_own, create_protocol=Connection)
     serve(lambda websocket: handler(websocket))
+    serve(handler, process_request=answer)
+    serve(handler, process_request=answer_later)
+    serve(handler, process_request=answer_with_text)  # type: ignore[arg-type]
     serve(plain)  # type: ignore[arg-type]
     serve(without_arguments)  # type: ignore[arg-type]
     serve(with_wrong_path)  # type: ignore[arg-type]
