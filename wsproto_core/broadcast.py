@@ -21,15 +21,15 @@ from .types import BytesLike, CloseCode, Data
 __all__ = ["BaseBroadcast", "Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
 
 SlowPolicy: TypeAlias = Literal["skip", "close", "wait"]
-"""What becomes of a connection that has no room for a message: it does not get it, or is closed with
-code 1013, or gets it later."""
+"""The treatment of a connection that has no room for a message: "skip": it does not get the message;
+"close": it is closed with code 1013; "wait": it gets the message later."""
 
 
 class Delivery(enum.Enum):
-    """What has become of a message on one connection, unless it is to be written at once."""
+    """The outcome for one connection on which the message is not written at once."""
 
     QUEUED = "queued"
-    """It is to be sent, behind what is on its way: ask :meth:`~.Protocol.data_to_send`, as ever."""
+    """It is in the send queue, behind other frames: write :meth:`~.Protocol.data_to_send`."""
     SKIPPED = "skipped"
     """There is no room for it, and it will not be sent."""
     CLOSING = "closing"
@@ -63,8 +63,8 @@ def deliver(
 
     Returns:
         Buffers to write now, which must not be altered. They count as written: call
-        :func:`not_written` for those that could not be. Or, if there is nothing to write now, what
-        has become of the message.
+        :func:`not_written` for bytes that could not be. Or, if there is nothing to write now, the
+        outcome.
     """
     queue, frame = protocol.send_queue, message.frame
     if queue.ready is not frame.key or (frame.transformed and not queue.context_is_stale):

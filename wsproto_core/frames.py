@@ -21,6 +21,7 @@ __all__ = [
     "encode_data",
     "parse_close",
     "parse_frame_header",
+    "parse_length",
     "prepare_data",
     "serialize_close",
 ]
@@ -37,9 +38,6 @@ MAX_CONTROL_PAYLOAD = 125
 
 MAX_REASON = MAX_CONTROL_PAYLOAD - 2
 """Bytes in a close frame's reason: what the code leaves."""
-
-MAX_FRAME_HEADER = 14
-"""Bytes in a frame's header: two, an eight-byte length and a masking key."""
 
 
 class Opcode(enum.IntEnum):
@@ -72,42 +70,48 @@ class FrameHeader(NamedTuple):
     """Bytes in the header itself."""
 
 
-def parse_frame_header(data: bytes, position: int = 0) -> FrameHeader | None:
-    """Parse the frame header that begins at ``position``; ``None`` when it is not complete.
+def parse_length(data: bytes, position: int = 0) -> tuple[int, int] | None:
+    """Parse the beginning of the frame header at ``position``, to its masking key, which may be missing.
+
+    Returns:
+        Bytes in the payload, and bytes in this part of the header; ``None`` when that is not complete.
 
     Raises:
-        ProtocolError: the length is not in its shortest form or has its top bit set, found before
-            the masking key is there.
+        ProtocolError: the length is not in its shortest form or has its top bit set.
     """
     available = len(data) - position
     if available < 2:
         return None
-    second = data[position + 1]
-    length = second & 0x7F
-    size = 2
-    if length == 126:
-        if available < 4:
-            return None
-        length = data[position + 2] << 8 | data[position + 3]
-        if length < 126:
-            # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
-            raise ProtocolError(f"length {length} not encoded in its shortest form, 7 bits")
-        size = 4
-    elif length == 127:
-        if available < 10:
-            return None
-        length = int.from_bytes(data[position + 2 : position + 10], "big")
-        if length >> 63:
-            raise ProtocolError("64-bit length has its most significant bit set")
-        if length < 65536:
-            raise ProtocolError(f"length {length} not encoded in its shortest form")
-        size = 10
-    if not second & MASKED:
-        return FrameHeader(data[position], length, b"", size)
-    if available < size + 4:
+    length = data[position + 1] & 0x7F
+    if length < 126:
+        return length, 2
+    size = 4 if length == 126 else 10
+    if available < size:
         return None
-    key = data[position + size : position + size + 4]
-    return FrameHeader(data[position], length, key, size + 4)
+    length = int.from_bytes(data[position + 2 : position + size], "big")
+    if length >> 63:
+        raise ProtocolError("64-bit length has its most significant bit set")
+    if length < 126 and size == 4:
+        # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
+        raise ProtocolError(f"length {length} not encoded in its shortest form, 7 bits")
+    if length < 65536 and size == 10:
+        raise ProtocolError(f"length {length} not encoded in its shortest form")
+    return length, size
+
+
+def parse_frame_header(data: bytes, position: int = 0) -> FrameHeader | None:
+    """Parse the frame header that begins at ``position``; ``None`` when it is not complete.
+
+    Raises:
+        ProtocolError: see :func:`parse_length`; found before the masking key is there.
+    """
+    found = parse_length(data, position)
+    if found is None:
+        return None
+    length, size = found
+    key_size = 4 if data[position + 1] & MASKED else 0
+    key = data[position + size : position + size + key_size]
+    return FrameHeader(data[position], length, key, size + key_size) if len(key) == key_size else None
 
 
 def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: int = 0) -> None:

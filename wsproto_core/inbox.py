@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 
+from .codec import decode_messages
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
@@ -283,10 +284,17 @@ class Inbox:
             del self._notices[:-KEPT_NOTICES]
         try:
             try:
+                position = 0
+                if reader.between_messages:
+                    # Nearly all input is whole messages: the reader gets only the rest of it.
+                    masked, max_frame = reader.masked, reader.max_frame
+                    position, size = decode_messages(data, 0, masked, max_frame, self.messages)
+                    reader.pending += size
+                    reader.frames += len(self.messages) - queued
                 if reader.suspended:
                     reader.resume(data)
-                else:
-                    reader.receive(data)
+                elif position < len(data):
+                    reader.receive(data, position)
             finally:
                 if overflow is not _PAUSE:
                     self._drop_overflow(queued)

@@ -28,12 +28,11 @@ from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolErr
 from .extensions.base import CompressionExtension, Extension
 from .frames import (
     FIN,
-    MASKED,
-    MAX_FRAME_HEADER,
     RESERVED_BITS,
     Opcode,
     check_first_bytes,
     parse_frame_header,
+    parse_length,
     prepare_data,
 )
 from .observing import NOBODY, Observer, ReceivedExcerpts, excerpt_of
@@ -66,6 +65,9 @@ class MessageReader:
             whose output may be a thousand times longer than their input.
         suspended: whether decoding by extensions has stopped because of that; bytes that are received
             meanwhile are kept.
+        between_messages: whether the next byte begins a frame that :func:`.decode_messages` may decode:
+            no frame or message has begun, and neither extensions nor an observer want to see each frame.
+        masked, max_frame: arguments for it.
     """
 
     __slots__ = (
@@ -84,21 +86,22 @@ class MessageReader:
         "_head",
         "_key",
         "_lost",
-        "_masked",
         "_max_fragment_size",
         "_max_fragments",
-        "_max_frame",
         "_max_size",
         "_remaining",
         "_reserved_bits",
         "_sizes_after",
         "_wire_size",
+        "between_messages",
         "bounded",
         "buffered",
         "building",
         "closed",
         "frames",
         "is_full",
+        "masked",
+        "max_frame",
         "messages",
         "pending",
         "suspended",
@@ -130,14 +133,14 @@ class MessageReader:
         self.frames = 0
         self.closed = False
         self.bounded = max_size is not None
-        self._masked = masked
+        self.masked = masked
         self._control = control
         self._max_size = max_size
         self._max_fragment_size = max_fragment_size
         self._max_fragments = max_fragments
         # one limit for a frame that is a whole message
         limits = [limit for limit in (max_size, max_fragment_size) if limit is not None]
-        self._max_frame = min(limits, default=1 << 63)
+        self.max_frame = min(limits, default=1 << 63)
         # the frame that is being received
         self._head = b""  # an incomplete header
         self._remaining = 0  # bytes of payload still to come
@@ -173,6 +176,7 @@ class MessageReader:
         self._every_message = not all(extension.marks_messages for extension in extensions)
         self._reserved_bits = functools.reduce(operator.or_, (each.reserved_bits for each in extensions), 0)
         self._excerpts = None if observer is NOBODY else ReceivedExcerpts(observer)
+        self._set_between_messages()
 
     def receive(self, data: bytes, position: int = 0) -> None:
         """Parse ``data`` from ``position`` on; messages and control frames that precede an error are kept.
@@ -183,6 +187,7 @@ class MessageReader:
             ProtocolError: the peer broke a rule.
             PayloadTooBig: a limit is exceeded; decided at the frame's header where that tells.
         """
+        self.between_messages = False
         if self._head:
             data = self._head + data
             self._head = b""
@@ -193,18 +198,23 @@ class MessageReader:
             if not (self.building or self._every_message):
                 messages = self.messages
                 count = len(messages)
-                position, size = decode_messages(data, position, self._masked, self._max_frame, messages)
+                position, size = decode_messages(data, position, self.masked, self.max_frame, messages)
                 self.pending += size
                 self.frames += len(messages) - count
                 if self._excerpts is not None:
                     self._excerpts.add_messages(islice(messages, count, None))
                 if position == end:
-                    return
+                    break
             position = self._receive_frame(data, position)
+        self._set_between_messages()
         if self.suspended and position < end:
             # It is not copied, so that to stop and go on many times within a long input costs nothing.
             self._backlog.appendleft(data)
             self._backlog_position = position
+
+    def _set_between_messages(self) -> None:
+        sees_each_frame = self._every_message or self._excerpts is not None
+        self.between_messages = not (sees_each_frame or self.incomplete or self.suspended or self.closed)
 
     def resume(self, data: bytes) -> None:
         """Go on after extensions have stopped, if there is room, and parse what was kept and ``data``.
@@ -222,33 +232,35 @@ class MessageReader:
         while self._backlog and not self.suspended:
             position, self._backlog_position = self._backlog_position, 0
             self.receive(self._backlog.popleft(), position)
+        self._set_between_messages()
 
     def _receive_frame(self, data: bytes, position: int) -> int:
         """Begin with a frame, as far as it is there; return the position after what was used."""
         end = len(data)
         if end - position >= 2:
             self._check_first_bytes(data[position], data[position + 1])
-        # Of a large input, only what may be the header is looked at.
+        found = parse_length(data, position)
+        is_data = data[position] & 0x0F < Opcode.CLOSE
+        if is_data and found is not None:
+            # before the masking key is there
+            self._check_size(found[0])
         header = parse_frame_header(data, position)
         if header is None:
-            self._check_length_so_far(data, position)
             self._head = data[position:]
             return end
         first, length, key, size = header
         self._first = first
         self._key = key
         self._remaining = length
-        opcode = first & 0x0F
-        if opcode < Opcode.CLOSE:
-            self._check_size(length)
-            self._begin_data_frame(first, opcode)
+        if is_data:
+            self._begin_data_frame(first, first & 0x0F)
         position += size
         if position < end or not length:
             return self._receive_payload(data, position)
         return end
 
     def _check_first_bytes(self, first: int, second: int) -> None:
-        check_first_bytes(first, second, masked=self._masked, reserved_bits=self._reserved_bits)
+        check_first_bytes(first, second, masked=self.masked, reserved_bits=self._reserved_bits)
         opcode = first & 0x0F
         if opcode == Opcode.CONTINUATION:
             if not self.building:
@@ -258,18 +270,6 @@ class MessageReader:
                 raise ProtocolError("reserved bit set in a continuation frame")
         elif opcode < Opcode.CLOSE and self.building:
             raise ProtocolError("new message before the end of a fragmented one")
-
-    def _check_length_so_far(self, data: bytes, position: int) -> None:
-        """Judge the length of a data frame whose masking key is still missing."""
-        available = len(data) - position
-        if available < 2 or data[position] & 0x0F >= Opcode.CLOSE:
-            return
-        header = parse_frame_header(
-            bytes((data[position], data[position + 1] & ~MASKED))
-            + data[position + 2 : position + MAX_FRAME_HEADER]
-        )
-        if header is not None:
-            self._check_size(header.length)
 
     def _check_size(self, length: int) -> None:
         if self._max_fragment_size is not None and length > self._max_fragment_size:
@@ -433,6 +433,7 @@ class MessageReader:
         """Drop whatever is not a complete message; bytes that are received from now on are dropped, too."""
         self._forget_message()
         self.closed = True
+        self.between_messages = False
         self._remaining = 0
         self._head = b""
         self._control_payload = b""

@@ -1,22 +1,18 @@
 """Statistics of a connection: messages, frames, bytes, compression, round-trip times, backpressure.
 
-No counter costs anything: messages and bytes are counted by those who handle
-them, compression is counted where it is done, and clocks are read when pongs arrive and when
-backpressure begins or ends.
+The counters cost nothing: the queues count messages, frames and bytes, extensions count what they
+compress, and clocks are read only when pongs arrive and when backpressure begins or ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .extensions.base import CompressionExtension, Extension
-
-if TYPE_CHECKING:
-    from .inbox import Inbox
-    from .keepalive import Pings
-    from .outbox import Outbox
+from .inbox import Inbox
+from .keepalive import Pings
+from .outbox import Outbox
 
 __all__ = ["Statistics", "collect"]
 

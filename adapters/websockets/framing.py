@@ -203,9 +203,9 @@ def parse_frame(
 
 
 def missing_bytes(data: bytes) -> int:
-    """How many bytes are missing at least of the frame that ``data`` is the beginning of.
+    """Return how many bytes to read next of a frame that begins with ``data``.
 
-    No more than the frame has, so that whoever reads them reads nothing of the next one.
+    They belong to this frame: no byte of the next one is read.
     """
     if len(data) < 2:
         return 2 - len(data)

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from wsproto_core import ClientProtocol, Data, Protocol, ServerProtocol, Side
+from wsproto_core.broadcast import deliver
 from wsproto_core.exceptions import InvalidState
+from wsproto_core.extensions import EncodingKey
 from wsproto_core.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     PerMessageDeflate,
     ServerPerMessageDeflateFactory,
 )
 from wsproto_core.prepared import PreparedMessage
+from wsproto_core.types import ExtensionName
 
 from .deflate import TAIL, largest_distance
 from .helpers import (
@@ -383,3 +386,53 @@ def test_an_extension_that_knows_nothing_of_compression() -> None:
     protocol = extended(Add(), Xor())
     protocol.send(PreparedMessage(b"\x00"))
     assert [frame.payload for frame in sent(protocol)] == [b"\xfe"]
+
+
+# Extensions that share frames
+
+
+class Reversal(EncodingKey):
+    def encode(self, payload: bytes, compress: bool | None) -> tuple[int, bytes]:
+        return RSV2, payload[::-1]
+
+
+REVERSAL = Reversal()
+
+
+class Reverse(Xor):
+    """Reverses messages, in a way that all of its connections have in common."""
+
+    name = ExtensionName("x-reverse")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = 0
+
+    def encode(self, data: bytes, *, first: bool, final: bool) -> tuple[int, bytes]:
+        return RSV2, data[::-1]
+
+    def cancel_encoding(self) -> None:
+        self.cancelled += 1
+
+    def encoding_key(self) -> EncodingKey:
+        return REVERSAL
+
+
+def test_another_extension_shares_frames_by_its_key() -> None:
+    prepared = PreparedMessage(b"abc")
+    frames = []
+    for _ in range(2):
+        extension = Reverse()
+        server = extended(extension)
+        server.send(prepared)
+        frames += server.data_to_send()
+        server.data_sent()
+        # The peer has seen a message that the extension has not.
+        assert extension.cancelled == 0
+        server.send(b"def")
+        server.send(b"ghi")
+        assert extension.cancelled == 1
+        assert sent(server) == [Frame(BINARY, b"fed", reserved=RSV2), Frame(BINARY, b"ihg", reserved=RSV2)]
+        (delivery,) = [deliver(server, prepared)]
+        assert delivery == frames[:1]
+    assert frames[0] is frames[1]
