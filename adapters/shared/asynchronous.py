@@ -1,7 +1,7 @@
-"""A connection's methods that wait, as all asynchronous adapters have them.
+"""The connection's methods that wait, for all asynchronous adapters: ``recv``, ``send``, ``ping``, ``close``.
 
-They are written in terms of a few things that an adapter provides, and depend on no event loop:
-what is decided here is who may receive and send, in which order, and what a cancellation leaves.
+They use a few abstract methods, which an adapter implements, and depend on no event loop. This module
+decides which task may receive and send, in which order, and the state after a cancellation.
 """
 
 from __future__ import annotations
@@ -34,34 +34,34 @@ from .waiting import Line, Waiters
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
 
 TURN = 2**16
-"""Bytes that are received, or sent, without a wait, before other tasks get a turn: see :data:`CALL`."""
+"""Bytes that are received, or sent, without waiting, before other tasks run: see :data:`CALL`."""
 
 CALL = TURN // 64
-"""Bytes that a call counts for, beside those of its message."""
+"""Bytes that are counted for a call, in addition to the bytes of its message."""
 
 
 DataT = TypeVar("DataT", bound=Data)
 
 
 class RuntimeEvent(Interface):
-    """Something that can be waited for once: the ``Event`` of asyncio, trio and anyio."""
+    """The ``Event`` of asyncio, trio and anyio."""
 
     def set(self) -> object:
-        """Wake who waits."""
+        """Wake the waiting tasks."""
 
     async def wait(self) -> Any:
         """Wait until it is set."""
 
 
 class AwaitablePong(PongResult, Awaitable[float], Interface):
-    """What ``ping`` returns."""
+    """The result of ``ping``: an awaitable of the latency in seconds."""
 
 
 class Pieces(AsyncIterator[DataT]):
-    """The pieces of one message, as they arrive: what ``recv_streaming`` returns.
+    """The result of ``recv_streaming``: an asynchronous iterator over the pieces of one message.
 
-    It is no generator, so that there is nothing to clean up when it is given up: runtimes complain
-    about generators of which that is left to the garbage collector.
+    It is not a generator, so that an unfinished iteration needs no cleanup: runtimes warn about
+    generators that the garbage collector closes.
     """
 
     def __init__(self, connection: AsyncConnection, decode: bool | None) -> None:
@@ -79,17 +79,18 @@ class Pieces(AsyncIterator[DataT]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Give up the iteration; for those who are used to close generators."""
+        """End the iteration, as the method of this name ends an asynchronous generator."""
         self._final = True
 
 
 class AsyncConnection(BaseConnection, ABC):
     """A WebSocket connection.
 
-    It is an asynchronous iterator over messages, which ends when the connection is closed with code
-    1000, 1001 or 1005 and raises :exc:`ConnectionClosedError` when it is closed otherwise. As an
-    asynchronous context manager it is closed on exit: with code 1000; with 1011 when an exception
-    leaves the block; at once, with 1001, when the block is cancelled.
+    It is an asynchronous iterator over messages. The iteration ends when the connection is closed with
+    code 1000, 1001 or 1005, and raises :exc:`ConnectionClosedError` for other codes and for lost
+    connections. It is an asynchronous context manager, which closes the connection at the end of the
+    block: with code 1000; with 1011 if an exception leaves the block; at once, with 1001, if the block is
+    cancelled.
     """
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
@@ -175,17 +176,21 @@ class AsyncConnection(BaseConnection, ABC):
     async def recv(self, decode: bool | None = None) -> Data: ...
 
     async def recv(self, decode: bool | None = None) -> Data:
-        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+        """Receive the next message.
 
-        Cancelling it loses no message. After the connection is closed, messages that were received
-        before are still returned.
+        A cancelled call loses no message. After the close, messages that were received before are
+        returned first, then :exc:`ConnectionClosed` is raised.
 
         Args:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+            decode: the type of the result: ``True`` for ``str``, ``False`` for ``bytes``; by default
+                ``str`` for a text message and ``bytes`` for a binary message.
+
+        Returns:
+            The message: ``str`` for text, ``bytes`` for binary, unless ``decode`` is given.
 
         Raises:
-            ConnectionClosed: the connection is closed and there are no more messages.
-            ConcurrencyError: another task receives, or a message is being received in pieces.
+            ConnectionClosed: the connection is closed, and all received messages have been returned.
+            ConcurrencyError: another task is receiving, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         return await self._receive(decode, iterating=False)
@@ -230,18 +235,22 @@ class AsyncConnection(BaseConnection, ABC):
     def recv_streaming(self, decode: bool | None = None) -> Pieces[Data]: ...
 
     def recv_streaming(self, decode: bool | None = None) -> Pieces[Any]:
-        """Receive the next message in pieces, as they arrive: an asynchronous iterator.
+        """Receive the next message in pieces, as they arrive.
 
-        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
-        the iteration is given up, the next call goes on with the same message; until its last piece
-        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
+        The memory is limited by ``read_limit``, whatever the size of the message and of its frames. If
+        the iteration ends before the last piece, the next call continues with the same message; until
+        its last piece has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
 
         Args:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
+            decode: the type of the result: ``True`` for ``str``, ``False`` for ``bytes``; by default
+                ``str`` for a text message and ``bytes`` for a binary message.
+
+        Returns:
+            An asynchronous iterator over the pieces of one message. The iterator may raise:
 
         Raises:
-            ConnectionClosed: the connection is closed and the message is not complete.
-            ConcurrencyError: another task receives.
+            ConnectionClosed: the connection is closed, and the message is not complete.
+            ConcurrencyError: another task is receiving.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         return Pieces(self, decode)
@@ -274,23 +283,25 @@ class AsyncConnection(BaseConnection, ABC):
     # Sending
 
     async def send(self, message: Sendable, text: bool | None = None, compress: bool | None = None) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary.
+        """Send a message.
 
-        An iterable or asynchronous iterable of either is sent as one message, a fragment for each
-        item and an empty last one; other messages wait until it is complete.
-
-        Waits while more than ``write_limit`` bytes are on their way. If it is cancelled, the message
-        has not been sent or will be sent whole; within an iterable, a cancellation or an error fails
-        the connection with code 1011.
+        The call waits while the send queue has more than ``write_limit`` bytes (backpressure). If it is
+        cancelled, nothing has been sent, or the whole message will be sent. If it is cancelled, or an
+        exception is raised, within an iterable, the connection fails with code 1011.
 
         Args:
-            text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
-            compress: ``True`` or ``False`` compresses this message or does not, if compression was
-                negotiated.
+            message: ``str`` is sent as text, bytes-like as binary, a prepared message as it was
+                prepared. An iterable or asynchronous iterable of ``str`` or bytes-like is sent as one
+                message with a fragment for each item; other messages wait until it is complete.
+            text: ``True`` sends bytes-like as text (it must be UTF-8), ``False`` sends ``str`` as
+                binary (in UTF-8); by default the type of the message decides.
+            compress: whether to compress this message, if compression was negotiated; by default the
+                size of the message decides.
 
         Raises:
-            ConnectionClosed: the connection is closed, or closing.
+            ConnectionClosed: the connection is closed or closing.
             TypeError: the message, or an item of it, has another type.
+            UnicodeDecodeError: ``text`` is ``True`` and the bytes are not UTF-8.
         """
         protocol = self.protocol
         try:
@@ -367,17 +378,20 @@ class AsyncConnection(BaseConnection, ABC):
     async def ping(self, data: Data | BytesLike | None = None) -> AwaitablePong:
         """Send a ping.
 
-        Returns a second awaitable that is completed by the pong, its value the latency in seconds;
-        it may be ignored. It proves that the peer has received everything that was sent before.
-        Cancelling it has no effect. It raises :exc:`ConnectionClosed` if there will be no pong.
+        A pong shows that the peer has received all messages that were sent before the ping.
 
         Args:
-            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+            data: the payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+
+        Returns:
+            A second awaitable, which is completed by the pong; its value is the latency in seconds. It
+            need not be awaited, and cancelling it has no effect. It raises :exc:`ConnectionClosed` if
+            the connection ends without a pong.
 
         Raises:
-            ConnectionClosed: the connection is closed, or closing.
-            RuntimeError: too many pings wait for their pong (``max_pings``).
-            ValueError: a ping with this payload waits for its pong, or it is too long.
+            ConnectionClosed: the connection is closed or closing.
+            RuntimeError: there are ``max_pings`` unanswered pings.
+            ValueError: the payload is too long, or a ping with this payload is unanswered.
         """
         try:
             waiter = self._begin_ping(data)
@@ -394,13 +408,13 @@ class AsyncConnection(BaseConnection, ABC):
         return waiter
 
     async def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for, as a heartbeat in one direction.
+        """Send an unsolicited pong: a heartbeat in one direction (RFC 6455 section 5.5.3).
 
         Args:
-            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
+            data: the payload, at most 125 bytes; ``str`` is encoded to UTF-8.
 
         Raises:
-            ConnectionClosed: the connection is closed, or closing.
+            ConnectionClosed: the connection is closed or closing.
             ValueError: the payload is too long.
         """
         try:
@@ -415,11 +429,12 @@ class AsyncConnection(BaseConnection, ABC):
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Perform the closing handshake, and wait until TCP is closed: at most twice ``close_timeout``.
 
-        Does nothing but wait if the connection is closing already.
+        If the connection is closing already, the call only waits. If it is closed, the call returns at
+        once.
 
         Args:
-            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
-            reason: at most 123 bytes in UTF-8.
+            code: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999; by default 1000.
+            reason: the reason, at most 123 bytes in UTF-8; by default empty.
 
         Raises:
             TypeError: the code is not an ``int``, or the reason is not a ``str``.
@@ -430,7 +445,7 @@ class AsyncConnection(BaseConnection, ABC):
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is closed, TCP included."""
+        """Wait until the closing handshake is done and TCP is closed; this does not close the connection."""
         await self._wait_until(self._is_closed)
 
     async def __aenter__(self) -> Self:

@@ -176,6 +176,10 @@ class AsyncBasicAuth(BasicAuth):
     async def process_request(self, path: str, request_headers: Headers) -> Any:
         """Refuse a request without the right credentials; otherwise call the connection's own method.
 
+        Args:
+            path: the path and query of the request.
+            request_headers: the headers of the request.
+
         Returns:
             A response with status 401, as a tuple of status, headers and body, or the result of the
             connection's own method of this name: ``None`` to accept the request.
@@ -199,6 +203,10 @@ class BlockingBasicAuth(BasicAuth):
 
     def process_request(self, path: str, request_headers: Headers) -> Any:
         """Refuse a request without the right credentials; otherwise call the connection's own method.
+
+        Args:
+            path: the path and query of the request.
+            request_headers: the headers of the request.
 
         Returns:
             See :meth:`AsyncBasicAuth.process_request`.

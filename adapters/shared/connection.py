@@ -71,14 +71,14 @@ class PongResult(Interface):
 
 
 class BaseConnection:
-    """A connection's properties, which must be treated as read-only.
+    """A connection's properties, which are read-only.
 
     Attributes:
         protocol: the state machine.
-        logger: where this connection logs: :class:`.ConnectionLogger` says which attributes its records
-            have.
-        local_address: this end's address, ``(host, port)`` on IPv4; ``None`` before there is a stream.
-        remote_address: the other end's.
+        logger: the connection's logger; see :class:`.ConnectionLogger` for the attributes of its records.
+        local_address: the address of this end: ``(host, port)`` on IPv4, ``(host, port, flow, scope)`` on
+            IPv6, a path on a Unix socket; ``None`` before there is a stream.
+        remote_address: the address of the peer, in the same form.
     """
 
     protocol: Protocol
@@ -110,85 +110,89 @@ class BaseConnection:
 
     @property
     def open(self) -> bool:
-        """Whether the connection is usable. Asking first proves nothing: better handle ConnectionClosed."""
+        """Whether the connection is open. It may close at any time: handle :exc:`ConnectionClosed` anyway."""
         return self.protocol.state is State.OPEN
 
     @property
     def closed(self) -> bool:
-        """Whether the connection is closed, TCP included; while it is opening or closing, it is not."""
+        """Whether the closing handshake is done and TCP is closed."""
         return self.protocol.state is State.CLOSED
 
     @property
     def close_code(self) -> int | None:
-        """The close code received, 1005 if its frame had none, 1006 without a frame; ``None`` if open."""
+        """The received close code; 1005 for a close frame without a code, 1006 without a close frame.
+
+        ``None`` before the close.
+        """
         return self.protocol.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """The reason received, or ""; ``None`` before the connection is closed."""
+        """The reason in the received close frame, or ""; ``None`` before the close."""
         return self.protocol.close_reason
 
     @property
     def request(self) -> Request | None:
-        """The opening handshake's request."""
+        """The request of the opening handshake; ``None`` before there is a request."""
         return self.protocol.request
 
     @property
     def response(self) -> Response | None:
-        """The opening handshake's response."""
+        """The response of the opening handshake; ``None`` before there is a response."""
         return self.protocol.response
 
     @property
     def path(self) -> str | None:
-        """The request's path, with its query."""
+        """The path and query of the request; ``None`` before there is a request."""
         return None if self.protocol.request is None else self.protocol.request.path
 
     @property
     def request_headers(self) -> Headers | None:
-        """The request's headers."""
+        """The headers of the request; ``None`` before there is a request."""
         return None if self.protocol.request is None else self.protocol.request.headers
 
     @property
     def response_headers(self) -> Headers | None:
-        """The response's headers."""
+        """The headers of the response; ``None`` before there is a response."""
         return None if self.protocol.response is None else self.protocol.response.headers
 
     @property
     def subprotocol(self) -> Subprotocol | None:
-        """The subprotocol that was negotiated."""
+        """The negotiated subprotocol, or ``None``."""
         return self.protocol.subprotocol
 
     @property
     def extensions(self) -> Sequence[Extension]:
-        """The extensions that were negotiated, in order."""
+        """The negotiated extensions, in order."""
         return self.protocol.extensions
 
     @property
     def latency(self) -> float:
-        """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
+        """The latency in seconds, from the last answered ping to its pong; 0.0 before the first pong."""
         return self.protocol.latency
 
     @property
     def id(self) -> uuid.UUID:
-        """A random identifier, for logs."""
+        """A random identifier of the connection, for logs."""
         return self.protocol.id
 
     @property
     def statistics(self) -> Statistics:
-        """What has been received and sent so far."""
+        """A snapshot of the connection's counters: messages, frames, bytes, times."""
         return self.protocol.statistics
 
     def log_frames(self, logger: Logger | None = None) -> None:
         """Log the opening handshake and every frame, from now on, at level DEBUG.
 
-        A connection whose logger is enabled for this level when it is made does so by itself. This is
-        for a few connections among many: call it in ``process_request``, say.
+        A connection does so without this call if its logger is enabled for DEBUG when the connection
+        object is made. Use it to log the frames of a few connections among many, for example in
+        ``process_request``.
 
         Args:
-            logger: where to log them; ``None`` for this connection's :attr:`logger`.
+            logger: the logger for the frames; ``None`` for this connection's :attr:`logger`.
 
         Raises:
-            InvalidState: frames have passed already.
+            InvalidState: frames have been received or sent already.
         """
         own = self.logger if logger is None else ConnectionLogger(logger, self._log_attributes)
         self.protocol.observe(FrameLog(own))
@@ -196,7 +200,8 @@ class BaseConnection:
     def _check_not_receiving(self) -> None:
         if self._receiving:
             raise ConcurrencyError(
-                "another task is receiving from this connection already: only one at a time may do so"
+                "another task is receiving from this connection already: only one at a time may do so; "
+                "let one task receive, and hand the messages to the others by a queue"
             )
 
     def _handle_event(self, event: Event) -> None:

@@ -1,7 +1,7 @@
-"""What the servers of all adapters have in common: everything that needs no waiting, and handlers.
+"""The servers of all adapters: everything except waiting and streams.
 
-:class:`BaseServer` knows the connections and how they end; :class:`BaseServerConnection` what is
-asked of the users' functions, and what is made of what they return or raise.
+:class:`BaseServer` has the connections, and closes them. :class:`BaseServerConnection` calls the
+application's handler and hooks, and handles their results and exceptions.
 """
 
 from __future__ import annotations
@@ -158,16 +158,16 @@ class BaseServer(Generic[ConnectionT]):
     def close(
         self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
     ) -> None:
-        """Stop to accept connections and close those there are; does not wait, see :meth:`wait_closed`.
+        """Stop accepting connections and begin to close all connections; :meth:`wait_closed` waits.
 
-        Clients in the opening handshake get HTTP status 503; those that have sent nothing are closed at
-        once, and those whose request is not complete have a second to leave. In the handlers of open
+        Clients in the opening handshake get HTTP status 503. Clients that have sent nothing are closed at
+        once, and clients whose request is not complete after one second. In the handlers of open
         connections, ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000, 1001 or 1005.
 
         Args:
-            close_connections: ``False`` leaves the open ones to their handlers.
-            code: close code for the open ones.
-            reason: close reason for the open ones, at most 123 bytes in UTF-8.
+            close_connections: ``False`` does not close open connections: their handlers continue.
+            code: the close code for open connections; by default 1001 (going away).
+            reason: the reason for open connections, at most 123 bytes in UTF-8; by default empty.
 
         Raises:
             TypeError: the code is not an ``int``, or the reason is not a ``str``.
@@ -211,47 +211,54 @@ class BaseServerConnection(BaseConnection, ABC):
 
     @property
     def request(self) -> Request:
-        """The opening handshake's request; ``None`` before it has been received, never in a handler."""
+        """The request of the opening handshake; never ``None`` in a handler or a hook."""
         return cast(Request, self.protocol.request)
 
     @property
     def path(self) -> str:
-        """The request's path, with its query; ``None`` before that has been received, never in a handler."""
+        """The path and query of the request; never ``None`` in a handler or a hook."""
         return cast(str, super().path)
 
     @property
     def request_headers(self) -> Headers:
-        """The request's headers; ``None`` before it has been received, never in a handler."""
+        """The headers of the request; never ``None`` in a handler or a hook."""
         return cast(Headers, super().request_headers)
 
     def process_request(self, path: str, request_headers: Headers) -> HTTPAnswer | Awaitable[HTTPAnswer]:
-        """Answer the HTTP request, or leave it to the opening handshake; may be a coroutine function.
+        """Answer the HTTP request, or leave it to the opening handshake.
 
-        By default this calls what the option of the same name gives.
+        Subclasses may override it, also by a coroutine function (not on threads). By default it calls the
+        function that is given as the option ``process_request``.
 
         Args:
-            path: the request's path, with its query.
-            request_headers: its headers.
+            path: the path and query of the request.
+            request_headers: the headers of the request.
 
         Returns:
-            ``None`` to go on, or the response to give instead: a :class:`Response`, or a triple of
-            status, headers and body.
+            ``None`` to continue with the opening handshake, or the response: a :class:`Response`, or a
+            tuple of status, headers and body.
         """
         return None if self._process_request is None else self._process_request(path, request_headers)
 
     def select_subprotocol(
         self, client_subprotocols: Sequence[Subprotocol], server_subprotocols: Sequence[Subprotocol]
     ) -> Subprotocol | None:
-        """Choose a subprotocol among the client's and the server's, or ``None``.
+        """Choose the subprotocol.
 
-        It is called for every request that is to be accepted, also if either side has none, and may
-        refuse it: :exc:`.NegotiationError` is answered with HTTP status 400, :exc:`.AbortHandshake`
-        with the response that it holds. By default the preferences of both have the same weight, and
-        nothing is refused. The option of the same name takes precedence over this method.
+        It is called for every request before it is accepted, also if one side has no subprotocols. Subclasses
+        may override it. By default the preferences of client and server have the same weight, and no
+        request is refused. The option of the same name takes precedence over this method.
 
         Args:
-            client_subprotocols: what the client offers, in order of preference; may be empty.
+            client_subprotocols: the client's subprotocols, in order of preference; may be empty.
             server_subprotocols: the option ``subprotocols``; may be empty.
+
+        Returns:
+            One of the client's subprotocols, or ``None``.
+
+        Raises:
+            NegotiationError: to refuse the request with HTTP status 400.
+            AbortHandshake: to refuse the request with the response in the exception.
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
 

@@ -68,16 +68,17 @@ SECOND_RECEIVER = (
 class Connection(Sending):
     """A WebSocket connection. Any thread may call any method at any time, and so may a signal handler.
 
-    It is an iterator over messages, which ends when the connection is closed with code 1000, 1001 or 1005
-    and raises :exc:`ConnectionClosedError` when it is closed otherwise. As a context manager it is
-    closed on exit: with code 1000; with 1011 when an exception leaves the block; at once, with 1001,
-    when the program ends (:exc:`KeyboardInterrupt`, :exc:`SystemExit`).
+    It is an iterator over messages. The iteration ends when the connection is closed with code 1000, 1001
+    or 1005, and raises :exc:`ConnectionClosedError` for other codes and for lost connections. It is a
+    context manager, which closes the connection at the end of the block: with code 1000; with 1011 if an
+    exception leaves the block; at once, with 1001, if the program ends (:exc:`KeyboardInterrupt`,
+    :exc:`SystemExit`).
 
-    An exception that a signal handler raises in the middle of a call, as Ctrl-C does, leaves no trace
-    if that call waits. In the middle of a change it aborts the connection.
+    A signal handler may raise an exception in the middle of a call, as Ctrl-C does. If the call waits, the
+    connection does not change. If the call changes the connection, the connection is aborted.
 
     Attributes:
-        transport: the socket, once there is one. It is non-blocking; leave reading and writing to us.
+        transport: the socket, once there is one. It is non-blocking; do not read from it or write to it.
     """
 
     transport: socket.socket
@@ -106,18 +107,23 @@ class Connection(Sending):
     def recv(self, decode: bool | None = None, *, timeout: float | None = None) -> Data: ...
 
     def recv(self, decode: bool | None = None, *, timeout: float | None = None) -> Data:
-        """Receive the next message: ``str`` for text, ``bytes`` for binary.
+        """Receive the next message.
 
-        After the connection is closed, messages that were received before are still returned.
+        After the close, messages that were received before are returned first, then
+        :exc:`ConnectionClosed` is raised.
 
         Args:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
-            timeout: seconds to wait for a message; ``None`` for any time. 0 takes one that is there.
+            decode: the type of the result: ``True`` for ``str``, ``False`` for ``bytes``; by default
+                ``str`` for a text message and ``bytes`` for a binary message.
+            timeout: seconds to wait for a message; ``None`` for no limit. 0 does not wait.
+
+        Returns:
+            The message: ``str`` for text, ``bytes`` for binary, unless ``decode`` is given.
 
         Raises:
-            ConnectionClosed: the connection is closed and there are no more messages.
-            TimeoutError: there is no message yet; nothing is lost.
-            ConcurrencyError: another thread receives, or a message is being received in pieces.
+            ConnectionClosed: the connection is closed, and all received messages have been returned.
+            TimeoutError: there is no message yet; no message is lost.
+            ConcurrencyError: another thread is receiving, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         if decode is not None:
@@ -179,18 +185,22 @@ class Connection(Sending):
     def recv_streaming(self, decode: bool | None = None, *, timeout: float | None = None) -> Iterator[Any]:
         """Receive the next message in pieces, as they arrive.
 
-        Memory is bounded by ``read_limit``, whatever the size of the message and of its frames. If
-        the iteration is given up, the next call goes on with the same message; until its last piece
-        has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
+        The memory is limited by ``read_limit``, whatever the size of the message and of its frames. If
+        the iteration ends before the last piece, the next call continues with the same message; until
+        its last piece has been received, :meth:`recv` raises :exc:`ConcurrencyError`.
 
         Args:
-            decode: ``True`` for ``str`` and ``False`` for ``bytes``, whatever the message is.
-            timeout: seconds to wait for each piece; ``None`` for any time.
+            decode: the type of the result: ``True`` for ``str``, ``False`` for ``bytes``; by default
+                ``str`` for a text message and ``bytes`` for a binary message.
+            timeout: seconds to wait for each piece; ``None`` for no limit.
+
+        Returns:
+            An iterator over the pieces of one message. The iterator may raise:
 
         Raises:
-            ConnectionClosed: the connection is closed and the message is not complete.
-            TimeoutError: there is no piece yet; nothing is lost, and the next call goes on.
-            ConcurrencyError: another thread receives.
+            ConnectionClosed: the connection is closed, and the message is not complete.
+            TimeoutError: there is no piece yet; nothing is lost, and the next call continues.
+            ConcurrencyError: another thread is receiving.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         converter = PieceConverter(decode)
@@ -227,12 +237,12 @@ class Connection(Sending):
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Perform the closing handshake, and wait until TCP is closed: at most twice ``close_timeout``.
 
-        Does nothing but wait if the connection is closing already. Whoever waits in another thread
-        gets :exc:`ConnectionClosed`.
+        If the connection is closing already, the call only waits. If it is closed, the call returns at
+        once. In other threads, waiting calls raise :exc:`ConnectionClosed`.
 
         Args:
-            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
-            reason: at most 123 bytes in UTF-8.
+            code: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999; by default 1000.
+            reason: the reason, at most 123 bytes in UTF-8; by default empty.
 
         Raises:
             TypeError: the code is not an ``int``, or the reason is not a ``str``.
@@ -244,10 +254,10 @@ class Connection(Sending):
             self.wait_closed()
 
     def wait_closed(self, timeout: float | None = None) -> None:
-        """Wait until the connection is closed, TCP included.
+        """Wait until the closing handshake is done and TCP is closed; this does not close the connection.
 
         Args:
-            timeout: seconds to wait; ``None`` for any time.
+            timeout: seconds to wait; ``None`` for no limit.
 
         Raises:
             TimeoutError: it is not closed yet.

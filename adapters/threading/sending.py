@@ -72,25 +72,27 @@ class Sending(Waiting):
         *,
         timeout: float | None = None,
     ) -> None:
-        """Send a message: ``str`` as text, bytes-like as binary.
+        """Send a message.
 
-        An iterable of either is sent as one message, a fragment for each item and an empty last one;
-        other messages wait until it is complete.
-
-        Waits while more than ``write_limit`` bytes are on their way. If the time is over, the message
-        has not been sent or will be sent whole; within an iterable, this or an error fails the
-        connection with code 1011.
+        The call waits while the send queue has more than ``write_limit`` bytes (backpressure). After a
+        timeout, nothing has been sent, or the whole message will be sent. After a timeout or an
+        exception within an iterable, the connection fails with code 1011.
 
         Args:
-            text: ``True`` or ``False`` forces text (bytes must be UTF-8) or binary.
-            compress: ``True`` or ``False`` compresses this message or does not, if compression was
-                negotiated.
-            timeout: seconds to wait for room; ``None`` for any time.
+            message: ``str`` is sent as text, bytes-like as binary, a prepared message as it was
+                prepared. An iterable of ``str`` or bytes-like is sent as one message with a fragment
+                for each item; other messages wait until it is complete.
+            text: ``True`` sends bytes-like as text (it must be UTF-8), ``False`` sends ``str`` as
+                binary (in UTF-8); by default the type of the message decides.
+            compress: whether to compress this message, if compression was negotiated; by default the
+                size of the message decides.
+            timeout: seconds to wait for room in the send queue; ``None`` for no limit.
 
         Raises:
-            ConnectionClosed: the connection is closed, or closing.
-            TimeoutError: there was no room in time: the peer does not read.
+            ConnectionClosed: the connection is closed or closing.
+            TimeoutError: there was no room in time, because the peer does not read.
             TypeError: the message, or an item of it, has another type.
+            UnicodeDecodeError: ``text`` is ``True`` and the bytes are not UTF-8.
         """
         until = None if timeout is None else deadline(timeout)
         fragments: Iterable[Any] | None = None
@@ -254,16 +256,19 @@ class Sending(Waiting):
     def ping(self, data: Data | BytesLike | None = None) -> PongWaiter:
         """Send a ping.
 
-        Returns an object whose :meth:`~PongWaiter.wait` waits for the pong and returns the latency; it may
-        be ignored.
+        A pong shows that the peer has received all messages that were sent before the ping.
 
         Args:
-            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+            data: the payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
+
+        Returns:
+            An object whose :meth:`~PongWaiter.wait` waits for the pong and returns the latency in
+            seconds. It need not be used.
 
         Raises:
-            ConnectionClosed: the connection is closed, or closing.
-            RuntimeError: too many pings wait for their pong (``max_pings``).
-            ValueError: a ping with this payload waits for its pong, or it is too long.
+            ConnectionClosed: the connection is closed or closing.
+            RuntimeError: there are ``max_pings`` unanswered pings.
+            ValueError: the payload is too long, or a ping with this payload is unanswered.
         """
         ping = PongWaiter(self)
         try:
@@ -283,13 +288,13 @@ class Sending(Waiting):
             ping.set_exception(error)
 
     def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that was not asked for, as a heartbeat in one direction.
+        """Send an unsolicited pong: a heartbeat in one direction (RFC 6455 section 5.5.3).
 
         Args:
-            data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
+            data: the payload, at most 125 bytes; ``str`` is encoded to UTF-8.
 
         Raises:
-            ConnectionClosed: the connection is closed, or closing.
+            ConnectionClosed: the connection is closed or closing.
             ValueError: the payload is too long.
         """
         self._locked_or_deferred(self._command, self.protocol.pong, data)

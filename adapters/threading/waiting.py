@@ -343,7 +343,7 @@ def deadline(timeout: float | None) -> float | None:
 
 
 class PongWaiter:
-    """A ping that was sent: what :meth:`.Connection.ping` returns."""
+    """The result of :meth:`.Connection.ping`: it waits for the pong."""
 
     def __init__(self, connection: Waiting) -> None:
         self._connection = connection
@@ -351,7 +351,7 @@ class PongWaiter:
         self._waiters: set[Waiter] = set()
 
     def done(self) -> bool:
-        """Whether there is a pong, or will be none."""
+        """Return whether the pong has been received, or the connection has ended without it."""
         return self._result is not None
 
     def set_result(self, result: float | Exception) -> None:
@@ -370,16 +370,17 @@ class PongWaiter:
         return None
 
     def wait(self, timeout: float | None = None) -> float:
-        """Wait for the pong, and return the latency in seconds.
-
-        The pong proves that the peer has received everything that was sent before the ping.
+        """Wait for the pong.
 
         Args:
-            timeout: seconds to wait; ``None`` for any time.
+            timeout: seconds to wait; ``None`` for no limit.
+
+        Returns:
+            The latency in seconds.
 
         Raises:
-            ConnectionClosed: the connection is closed, there will be no pong.
-            TimeoutError: there is none yet.
+            ConnectionClosed: the connection has ended without a pong.
+            TimeoutError: there is no pong yet.
         """
         if not self.done():
             self._connection._until(self._is_done, OTHER, deadline(timeout), "no pong yet")

@@ -117,7 +117,9 @@ async def test_two_receivers(runtime: Runtime) -> None:
         with pytest.raises(ConcurrencyError) as raised:
             await client.recv()
         assert str(raised.value) == (
-            f"another {one} is receiving from this connection already: only one at a time may do so"
+            f"another {one} is receiving from this connection already: only one at a time may do so; "
+            f"let one {one} receive, and hand the messages to the others by a "
+            + ("queue.Queue" if one == "thread" else "queue")
         )
         await server.send("a")
         assert await receiving.result() == "a"

@@ -146,7 +146,8 @@ class MemoryConnection(BaseConnection):
     async def _receive(self, following: Callable[[], Any]) -> Any:
         if self._receiving:
             raise ConcurrencyError(
-                "another task is receiving from this connection already: only one at a time may do so"
+                "another task is receiving from this connection already: only one at a time may do so; "
+                "let one task receive, and hand the messages to the others by a queue"
             )
         found = following()
 
