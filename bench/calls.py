@@ -35,9 +35,9 @@ LIMITS = {
     "asyncio": 28,
     "uvloop": 28,
     "threading": 32,
-    "trio": 82,
-    "anyio-asyncio": 82,
-    "anyio-trio": 82,
+    "trio": 40,
+    "anyio-asyncio": 40,
+    "anyio-trio": 40,
 }
 """By adapter, the most calls that an echo may cost."""
 

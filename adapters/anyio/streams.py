@@ -144,7 +144,7 @@ RUNTIME = Runtime(
     stream_methods=("receive", "send", "aclose", "extra"),
     make_event=anyio.Event,
     open_tasks=anyio.create_task_group,
-    open_scope=lambda deadline: anyio.CancelScope(deadline=deadline),
+    open_scope=anyio.CancelScope,
     get_clock=_get_clock,
     environment=os.environ,
     date=time.time,

@@ -93,6 +93,9 @@ class AsyncConnection(BaseConnection, ABC):
     cancelled.
     """
 
+    _check_cancelled: Callable[[], Awaitable[object]] | None = None
+    """Raise the runtime's exception if the caller has been cancelled, where calls that do not wait do so."""
+
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
         self._waiters = Waiters()
@@ -199,6 +202,8 @@ class AsyncConnection(BaseConnection, ABC):
         """Receive the next message. An iteration ends when the connection has been closed in order."""
         if decode is not None:
             check_decode(decode)
+        if self._check_cancelled is not None:
+            await self._check_cancelled()
         if self._takes_left <= 0:
             self._takes_left = TURN
             await self._let_others_run()
@@ -256,6 +261,8 @@ class AsyncConnection(BaseConnection, ABC):
         return Pieces(self, decode)
 
     async def _next_fragment(self) -> Fragment:
+        if self._check_cancelled is not None:
+            await self._check_cancelled()
         if self._takes_left <= 0:
             self._takes_left = TURN
             await self._let_others_run()
@@ -318,6 +325,8 @@ class AsyncConnection(BaseConnection, ABC):
         self._sends_left -= len(message) if isinstance(message, str | bytes) else payload_size(message)
         if not self._write_soon():
             await self._sent()
+        elif self._check_cancelled is not None:
+            await self._check_cancelled()
 
     async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
         if not isinstance(fragments, AsyncIterable):

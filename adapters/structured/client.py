@@ -138,7 +138,9 @@ class StructuredConnect(Opening[T], Generic[T]):
     async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
         connection = connecting.create(self.create)
         transport: Transport | None = None
-        with self.runtime.open_scope(math.inf if connecting.deadline is None else connecting.deadline):
+        with self.runtime.open_scope(
+            deadline=math.inf if connecting.deadline is None else connecting.deadline
+        ):
             transport = await open_transport(self.runtime, connecting)
         if transport is None:
             raise connecting.timed_out()

@@ -25,15 +25,16 @@ from adapters.shared.options import Logger
 from adapters.shared.tls import TLSInfo, tls_info
 from adapters.shared.waiting import Waiters, Wake
 from wsproto_core.broadcast import not_written
-from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.protocol import Protocol
-from wsproto_core.types import CloseCode, Data, State, StreamAction
+from wsproto_core.types import CloseCode, State, StreamAction
 
 from .runtime import Runtime, Scope, Tasks
-from .transport import Transport
+from .transport import Transport, os_error
 
 __all__ = ["PongWaiter", "StructuredConnection"]
+
+_OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
 
 PATIENCE = 0.1
 """Seconds without a reader after which the keeper stands in."""
@@ -106,7 +107,6 @@ class StructuredConnection(AsyncConnection):
         self._awaited: Callable[[], bool] = bool
         self._standing_in: Scope | None = None
         self._napping: Scope | None = None
-        self._fed = 0
         self._reads_left = TURN
         self._unwritten: deque[memoryview] = deque()
         self._writing = True
@@ -114,6 +114,9 @@ class StructuredConnection(AsyncConnection):
         self._stop_writing = math.inf
         self._write_error: OSError | None = None
         self._ending = False
+        self._check_cancelled = self.runtime.checkpoint_if_cancelled
+        self._clock = self.runtime.get_clock()
+        self._open_scope = self.runtime.open_scope
 
     # What the methods that wait are made of
 
@@ -127,30 +130,42 @@ class StructuredConnection(AsyncConnection):
         self._sends_left = self._reads_left = TURN
         await self.runtime.checkpoint()
 
-    async def _receive(self, decode: bool | None, *, iterating: bool) -> Data:
-        await self.runtime.checkpoint_if_cancelled()
-        return await super()._receive(decode, iterating=iterating)
-
-    async def _next_fragment(self) -> Fragment:
-        await self.runtime.checkpoint_if_cancelled()
-        return await super()._next_fragment()
-
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
         if not protocol.receiving:
             # To have asked for a message may have let a deferred close take effect.
             self._react()
             await self._refuse()
-        fed = self._fed
         self._receiving = True
-        # To have asked for a message may have made room for more of it.
-        self._waiters.wake()
-        await self._wait_until(
-            lambda: bool(protocol.undelivered) or not protocol.receiving or (pieces and fed != self._fed)
-        )
+        if self._waiters:
+            # To have asked for a message may have made room for more of it.
+            self._waiters.wake()
+        if self._held or protocol.has_input:
+            await self._wait_until(self._has_input)
+            return
+        # The usual case of _wait_until: nobody else reads.
+        self._held = True
+        try:
+            while not protocol.has_input:
+                await self._read(self._has_input)
+        finally:
+            self._release()
+
+    def _has_input(self) -> bool:
+        return self.protocol.has_input
 
     def _taken(self) -> None:
         self._waiters.wake()
+
+    def _write_soon(self) -> bool:
+        self._sends_left -= CALL
+        self._flush()
+        protocol = self.protocol
+        if self._reading is not None or self._waiters:
+            self._wake_waiters()
+        if protocol.has_events or protocol.state is not _OPEN:
+            self._react()
+        return protocol.writable and self._sends_left > 0
 
     async def _sent(self) -> None:
         self._sends_left -= CALL
@@ -190,9 +205,15 @@ class StructuredConnection(AsyncConnection):
             while not ready():
                 await self._read(ready)
         finally:
-            self._held = False
-            self._holds += 1
+            self._release()
+
+    def _release(self) -> None:
+        """Read no more, and leave that to another task that waits."""
+        self._held = False
+        self._holds += 1
+        if self._successors:
             self._pass_on()
+        if self._waiters:
             self._waiters.wake()
 
     async def _stand_by(self, ready: Callable[[], bool], waiters: Waiters) -> None:
@@ -215,27 +236,57 @@ class StructuredConnection(AsyncConnection):
     async def _read(self, ready: Callable[[], bool]) -> None:
         """Read once, as soon as there is something to read; meet the deadline if that comes before."""
         protocol = self.protocol
+        data: bytes | None = None
+        waited = False
         try:
-            data = self._read_now()
-            waited = data is None
+            # No more than up to where other tasks are to have a turn.
+            if protocol.wants_read:
+                data = self._transport.read(max(self._reads_left, CALL))
             if data is None:
-                await self._wait_readable(ready)
+                waited = True
+                deadline = protocol.deadline()
+                with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._reading:
+                    self._awaited = ready
+                    try:
+                        if protocol.wants_read:
+                            await self._transport.wait_readable()
+                        else:
+                            await self._park(self._wants_read)
+                    finally:
+                        self._reading = None
                 # Also after the deadline: what is there goes first, or the peer is blamed for it.
-                data = self._read_now()
-        except OSError as error:
-            protocol.connection_lost(self._write_error or error)
+                if protocol.wants_read:
+                    data = self._transport.read(max(self._reads_left, CALL))
+        except Exception as error:
+            protocol.connection_lost(self._write_error or os_error(error))
             waited = True
+        if data:
+            # Also a stream on which one has to wait may have it all at once, and for long.
+            self._reads_left -= len(data)
+            protocol.receive_data(data)
+        elif data is not None:
+            self._receive_end()
+        # Also if there is always more to read: a peer must not put off the deadline by sending.
+        deadline = protocol.deadline()
+        if deadline is not None and deadline <= self._clock():
+            protocol.handle_timeout()
+        if protocol.has_events or protocol.state is not _OPEN:
+            self._react()
         else:
-            self._feed(data)
-        self._react()
+            # The usual case of _react: only pongs may be due.
+            self._flush()
+            if self._waiters:
+                self._waiters.wake()
+            if self._napping is not None and deadline is not None and deadline < self._napping.deadline:
+                self._napping.deadline = deadline
         if not waited or self._reads_left <= 0:
             await self._read_more()
 
-    def _read_now(self) -> bytes | None:
-        """Read what takes no waiting, up to where others are to have a turn."""
-        if not self.protocol.wants_read:
-            return None
-        return self._transport.read(max(self._reads_left, CALL))
+    def _receive_end(self) -> None:
+        if self._write_error is None:
+            self.protocol.receive_eof()
+        else:
+            self.protocol.connection_lost(self._write_error)
 
     async def _read_more(self) -> None:
         """Notice a cancellation; after so many calls, or so much that was read, let other tasks run."""
@@ -245,17 +296,8 @@ class StructuredConnection(AsyncConnection):
         else:
             await self._let_others_run()
 
-    async def _wait_readable(self, ready: Callable[[], bool]) -> None:
-        deadline = self.protocol.deadline()
-        with self.runtime.open_scope(math.inf if deadline is None else deadline) as reading:
-            self._reading, self._awaited = reading, ready
-            try:
-                if self.protocol.wants_read:
-                    await self._transport.wait_readable()
-                else:
-                    await self._park(lambda: self.protocol.wants_read)
-            finally:
-                self._reading = None
+    def _wants_read(self) -> bool:
+        return self.protocol.wants_read
 
     def _wake_waiters(self) -> None:
         # What others do may be what the one who reads waits for.
@@ -263,28 +305,14 @@ class StructuredConnection(AsyncConnection):
             self._reading.cancel()
         self._waiters.wake()
 
-    def _feed(self, data: bytes | None) -> None:
-        if data is not None:
-            self._fed += 1
-            # Also a stream on which one has to wait may have it all at once, and for long.
-            self._reads_left -= len(data)
-            if data:
-                self.protocol.receive_data(data)
-            elif self._write_error is None:
-                self.protocol.receive_eof()
-            else:
-                self.protocol.connection_lost(self._write_error)
-        # Also if there is always more to read: a peer must not put off the deadline by sending.
-        self.protocol.handle_timeout()
-
     async def _keep(self) -> None:
         """Stand in when nobody waits for a while, until the connection is closed."""
-        clock = self.runtime.get_clock()
+        clock = self._clock
         while not self._is_closed():
             holds = self._holds
             deadline = self.protocol.deadline()
             nap = clock() + PATIENCE
-            with self.runtime.open_scope(math.inf if deadline is None else deadline) as self._napping:
+            with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._napping:
                 await self.runtime.sleep_until(nap)
             self._napping = None
             if not self._held:
@@ -297,7 +325,7 @@ class StructuredConnection(AsyncConnection):
     async def _stand_in(self) -> None:
         """Wait for nothing but the end, until somebody else comes to wait."""
         try:
-            with self.runtime.open_scope(math.inf) as self._standing_in:
+            with self._open_scope() as self._standing_in:
                 await self._wait_until(self._is_closed)
         finally:
             self._standing_in = None
@@ -312,16 +340,26 @@ class StructuredConnection(AsyncConnection):
     def _write(self) -> bool:
         """Write what takes no waiting; return whether that was all there is to do."""
         protocol = self.protocol
+        unwritten = self._unwritten
+        if protocol.state is State.CLOSED:
+            return True
+        taken = False
         try:
-            while not self._is_closed():
-                if not self._unwritten:
-                    self._unwritten.extend(map(memoryview, protocol.data_to_send()))
-                    if not self._unwritten:
+            while True:
+                if not unwritten:
+                    # Nothing more comes while this writes.
+                    buffers = None if taken else protocol.data_to_send()
+                    if not buffers:
                         return protocol.stream_action is StreamAction.KEEP
-                count = self._transport.write(self._unwritten)
+                    unwritten.extend(map(memoryview, buffers))
+                    taken = True
+                count = self._transport.write(unwritten)
                 if not count:
                     return False
-                advance(self._unwritten, count)
+                if len(unwritten) == 1 and count == len(unwritten[0]):
+                    unwritten.clear()
+                else:
+                    advance(unwritten, count)
                 protocol.data_sent(count)
         except OSError as error:
             self._lose(error)
@@ -336,7 +374,7 @@ class StructuredConnection(AsyncConnection):
     async def _write_rest(self) -> None:
         """Write the rest, then end the stream if it is time."""
         # Many a stream is of no use after a write that was cancelled: it gets a moment.
-        with self.runtime.open_scope(self._stop_writing) as self._writing_rest:
+        with self._open_scope(deadline=self._stop_writing) as self._writing_rest:
             self._writing_rest.shield = True
             while not self._write():
                 try:
@@ -367,7 +405,7 @@ class StructuredConnection(AsyncConnection):
         if self._transport.writes_at_once:
             return
         self._write_error = error
-        with self.runtime.open_scope(self.runtime.get_clock()() + LAST_READS):
+        with self._open_scope(deadline=self._clock() + LAST_READS):
             await self._wait_until(self._has_read_all)
 
     def _has_read_all(self) -> bool:
@@ -455,7 +493,7 @@ class StructuredConnection(AsyncConnection):
             self._flush()
         # From now on, no task would be let in any more.
         self._ending = True
-        self._stop_writing = self.runtime.get_clock()()
+        self._stop_writing = self._clock()
         if not (at_once or self._transport.writes_at_once):
             # What other streams write takes a turn, at least.
             self._stop_writing += LAST_WORDS

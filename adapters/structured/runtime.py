@@ -55,8 +55,8 @@ class Runtime:
     make_event: Callable[[], RuntimeEvent]
     open_tasks: Callable[[], AbstractAsyncContextManager[Any]]
     """Open a nursery or task group."""
-    open_scope: Callable[[float], AbstractContextManager[Scope]]
-    """Open a cancel scope with a deadline."""
+    open_scope: Callable[..., AbstractContextManager[Scope]]
+    """Open a cancel scope; its keyword ``deadline`` is infinite by default."""
     get_clock: Callable[[], Callable[[], float]]
     """Return the clock of the running event loop."""
     environment: Mapping[str, str]

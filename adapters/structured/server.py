@@ -125,7 +125,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             transport = await open_transport()
 
         try:
-            with self.runtime.open_scope(math.inf if deadline is None else deadline):
+            with self.runtime.open_scope(deadline=math.inf if deadline is None else deadline):
                 await self._give_up_when(self._is_answered, open_it())
         except OSError as error:
             failure = error
@@ -136,7 +136,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         return transport
 
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
-        with self.runtime.open_scope(math.inf) as scope:
+        with self.runtime.open_scope() as scope:
             if condition():
                 scope.cancel()
             self._waiters.add(condition, scope.cancel)

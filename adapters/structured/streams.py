@@ -118,7 +118,8 @@ async def _open_tunnel(transport: Transport, tunnel: Tunnel) -> None:
     while not tunnel.open:
         data = transport.read()
         if data is None:
-            await transport.wait_readable()
+            with os_errors():
+                await transport.wait_readable()
         elif data:
             tunnel.receive_data(data)
         else:
@@ -175,7 +176,7 @@ async def connect_tcp(
                 failed = runtime.make_event()
                 attempts.start_soon(attempt, address, failed)
                 delay = math.inf if happy_eyeballs_delay is None else happy_eyeballs_delay
-                with runtime.open_scope(clock() + delay):
+                with runtime.open_scope(deadline=clock() + delay):
                     await failed.wait()
     except BaseException:
         for sock in connected:

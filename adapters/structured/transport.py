@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 import struct
 from abc import ABC, abstractmethod
@@ -10,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 from typing import Protocol as Interface
 
 from adapters.shared.connection import first_bytes
@@ -25,6 +24,7 @@ __all__ = [
     "WaitingTransport",
     "addresses",
     "close_socket",
+    "os_error",
     "os_errors",
 ]
 
@@ -65,8 +65,11 @@ class Transport(Interface):
             size: how many at most; more, if they are in memory already.
         """
 
-    async def wait_readable(self) -> object:
-        """Wait until there is something to read. Cancelling it loses nothing."""
+    def wait_readable(self) -> Awaitable[object]:
+        """Wait until there is something to read. Cancelling it loses nothing.
+
+        What it raises is not always an :exc:`OSError`: see :func:`os_error`.
+        """
 
     def write(self, buffers: deque[memoryview]) -> int:
         """Write what takes no waiting; return how many bytes that was."""
@@ -94,15 +97,21 @@ def os_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _raise_os_error(error)
+        wrapped = os_error(error)
+        if wrapped is error:
+            raise
+        raise wrapped from wrapped.__cause__
 
 
-def _raise_os_error(error: Exception) -> NoReturn:
+def os_error(error: Exception) -> OSError:
+    """Return the system's error for an exception of the runtime or of a stream, which may wrap it."""
     if isinstance(error, OSError):
-        raise error
+        return error
     if isinstance(error.__cause__, OSError):
-        raise error.__cause__ from None
-    raise OSError(repr(error)) from error
+        return error.__cause__
+    unknown = OSError(repr(error))
+    unknown.__cause__ = error
+    return unknown
 
 
 def addresses(sock: Any) -> tuple[Any, Any]:
@@ -123,7 +132,7 @@ async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
         return
     runtime.notify_closing(sock)
     try:
-        with runtime.open_scope(math.inf) as scope:
+        with runtime.open_scope() as scope:
             scope.shield = True
             await runtime.checkpoint()
     finally:
@@ -150,11 +159,8 @@ class SocketTransport:
         except BlockingIOError:
             return None
 
-    async def wait_readable(self) -> None:
-        try:
-            await self._runtime.wait_readable(self._sock)
-        except Exception as error:
-            _raise_os_error(error)
+    def wait_readable(self) -> Awaitable[object]:
+        return self._runtime.wait_readable(self._sock)
 
     def write(self, buffers: deque[memoryview]) -> int:
         try:
@@ -165,10 +171,8 @@ class SocketTransport:
             return 0
 
     async def wait_writable(self) -> None:
-        try:
+        with os_errors():
             await self._runtime.wait_writable(self._sock)
-        except Exception as error:
-            _raise_os_error(error)
 
     def send_eof(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
@@ -225,8 +229,7 @@ class WaitingTransport(ABC):
 
     async def wait_readable(self) -> None:
         if self._received is None:
-            with os_errors():
-                self._received = await self._receive()
+            self._received = await self._receive()
 
     def write(self, buffers: deque[memoryview]) -> int:
         sent, self._sent = self._sent, 0

@@ -119,7 +119,7 @@ RUNTIME = Runtime(
     stream_methods=("receive_some", "send_all", "aclose"),
     make_event=trio.Event,
     open_tasks=trio.open_nursery,
-    open_scope=lambda deadline: trio.CancelScope(deadline=deadline),
+    open_scope=trio.CancelScope,
     get_clock=lambda: trio.current_time,
     environment=os.environ,
     date=time.time,

@@ -10,7 +10,7 @@ import trio
 
 from adapters.anyio.streams import RUNTIME as ANYIO
 from adapters.structured.runtime import Runtime
-from adapters.structured.transport import SocketTransport
+from adapters.structured.transport import SocketTransport, os_errors
 from adapters.trio.streams import RUNTIME as TRIO
 
 
@@ -22,7 +22,7 @@ async def replace(runtime: Runtime) -> None:
     async with runtime.open_tasks() as tasks:
 
         async def wait() -> None:
-            with pytest.raises(OSError, match="Closed"):
+            with pytest.raises(OSError, match="Closed"), os_errors():
                 await transport.wait_readable()
 
         tasks.start_soon(wait)
@@ -34,7 +34,7 @@ async def replace(runtime: Runtime) -> None:
         with peer, second, other:
             reader.setblocking(False)
             tasks.start_soon(later, runtime, writer)
-            with runtime.open_scope(runtime.get_clock()() + 30) as scope:
+            with runtime.open_scope(deadline=runtime.get_clock()() + 30) as scope:
                 await runtime.wait_readable(reader)
             assert not scope.cancel_called  # type: ignore[attr-defined]
             assert reader.recv(10) == b"x"
