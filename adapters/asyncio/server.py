@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, Unpack, cast
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
-from adapters.shared.listening import bind_unix, hosts_of, usable_hosts
+from adapters.shared.listening import BACKLOG, bind_unix, hosts_of, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
@@ -289,7 +289,7 @@ class Serve(Opening[Server]):
         call = loop_call(self._call_name)
         check_call(call, parsed_defaults(ServeSettings), self._listener_options)
         server = self._server
-        options = dict(self._listener_options)
+        options = {"backlog": BACKLOG, **self._listener_options}
         context = options.pop("ssl", None)
         tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
         bound: socket.socket | None = None

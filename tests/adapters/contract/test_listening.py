@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import socket
+import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,22 @@ async def test_no_address_can_be_used(runtime: Runtime) -> None:
         async with runtime.serve(echo, [UNUSABLE, "198.51.100.2"], 0):
             raise AssertionError
     assert raised.value.errno == errno.EADDRNOTAVAIL
+
+
+LIMIT_OF_BACKLOG = 28
+"""Where Linux reports, of a socket that listens, how many connections may wait (tcp_info.tcpi_sacked)."""
+
+
+def largest_backlog() -> int:
+    return int(Path("/proc/sys/net/core/somaxconn").read_text())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports the backlog of a socket")
+@pytest.mark.parametrize(("options", "backlog"), [({}, socket.SOMAXCONN), ({"backlog": 7}, 7)])
+async def test_backlog(runtime: Runtime, options: dict[str, int], backlog: int) -> None:
+    async with runtime.serve(echo, HOST, 0, **options) as server:
+        info = server.sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+        assert struct.unpack_from("=I", info, LIMIT_OF_BACKLOG) == (min(backlog, largest_backlog()),)
 
 
 async def test_no_host(runtime: Runtime) -> None:
