@@ -144,7 +144,6 @@ KNOWN_NAMES = {
     frozenset({"router", "routing"}),
     frozenset({"runtime", "runtimes"}),
     frozenset({"server", "serving"}),
-    frozenset({"threading", "threads"}),
     frozenset({"transport", "transports"}),
 }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
-from .events import Event, Fragment
+from .events import Event, Failure, Fragment
 from .exceptions import InvalidState
 from .extensions.base import Extension
 from .frames import Opcode, control_payload, serialize_close
@@ -21,7 +21,7 @@ from .observing import Observer
 from .opening import Handshake
 from .options import CommonOptions, CommonSettings, resolve
 from .prepared import Message
-from .states import TRANSITIONS, Input
+from .states import TRANSITIONS, Input, Phase
 from .timers import Timer
 from .types import BytesLike, CloseCode, Data, Side, State, Subprotocol
 
@@ -310,6 +310,63 @@ class Protocol(Lifecycle):
         self._check_opened()
         self._conclude()
         self._fail(error, code, reason, remote=False)
+
+    # For programs that share a connection among threads
+
+    def encode(
+        self, message: Message, *, text: bool | None = None, fin: bool = True, compress: bool | None = None
+    ) -> list[bytes]:
+        """Do the first half of :meth:`send`, which may take long, without the lock that guards the protocol.
+
+        No other message may be encoded meanwhile, and :meth:`send_encoded` must follow before the next.
+        If it cannot, nothing more may be sent: the next compressed message might refer to this one.
+
+        Args:
+            message, text, fin, compress: see :meth:`send`.
+
+        Returns:
+            Buffers for :meth:`send_encoded`.
+
+        Raises:
+            ConnectionClosed, InvalidState, TypeError, UnicodeDecodeError: see :meth:`send`.
+        """
+        if self.state is not _OPEN:
+            self._check_open()
+        return self._outbox.encode(message, text, fin, compress)
+
+    def send_encoded(self, buffers: list[bytes], *, fin: bool = True) -> None:
+        """Do the second half of :meth:`send`, with the lock.
+
+        Args:
+            buffers: what :meth:`encode` returned.
+            fin: as it was given to :meth:`encode`.
+
+        Raises:
+            ConnectionClosed: the connection has been closed meanwhile, or is closing.
+        """
+        if self.state is not _OPEN:
+            self._check_open()
+        self._outbox.add(buffers)
+        self._messages_sent += fin
+
+    def give_up(self, error: Exception) -> None:
+        """Close the connection after an exception in the middle of a method, as from a signal handler.
+
+        It is not known how far that method has got. So nothing is parsed and nothing is sent any more;
+        complete messages can still be taken. The stream has to be closed. This may be called more than once.
+
+        Args:
+            error: the cause, for :exc:`ConnectionClosed`.
+        """
+        self._inbox.drop_all_but_messages()
+        self._outbox.drop_all()
+        self._timers.allow(())
+        if self.state is not State.CLOSED:
+            if self._closing.cause is None:
+                self._closing.fail(error, lost=False)
+            self._notify(Failure(error, False, self._closing.sent))
+        self._closing.deferred = None
+        self._enter(Phase.CLOSED)
 
     # Outputs
 

@@ -35,7 +35,6 @@ from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.frames import serialize_close
 from wsproto_core.protocol import Protocol
-from wsproto_core.threads import give_up
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
 from .locking import interrupts_a_change
@@ -450,7 +449,7 @@ class Connection(Sending):
     def _tear_down(self) -> None:
         closed = self._is_closed()
         self._stream = None
-        give_up(self.protocol, InterruptedError(f"{self._interruption} came in the middle of a change"))
+        self.protocol.give_up(InterruptedError(f"{self._interruption} came in the middle of a change"))
         self._fail_pings()
         self._forget_stream()
         self._wake_all()

@@ -24,7 +24,6 @@ from typing import Any
 from adapters.shared.connection import Sendable, fragments_of
 from adapters.shared.logs import describe
 from wsproto_core.prepared import PreparedMessage
-from wsproto_core.threads import encode, send_encoded
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .locking import REFUSALS, Interrupted
@@ -225,8 +224,8 @@ class Sending(Waiting):
             self._locked(functools.partial(self._command, self.protocol.send, message, **options))
             return
         try:
-            buffers = encode(self.protocol, message, **options)
-            self._locked(functools.partial(self._command, send_encoded, self.protocol, buffers, fin=fin))
+            buffers = self.protocol.encode(message, **options)
+            self._locked(functools.partial(self._command, self.protocol.send_encoded, buffers, fin=fin))
         except REFUSALS:
             raise
         except BaseException:

@@ -19,7 +19,6 @@ from wsproto_core import (
     State,
     StreamAction,
 )
-from wsproto_core.threads import encode, give_up, send_encoded
 
 from .helpers import BINARY, CLOSE, PING, TEXT, Clock, Frame, close_payload, feed, from_peer, opened, sent
 
@@ -32,9 +31,9 @@ LARGE = b"x" * 100_000
 @pytest.mark.parametrize("side", Side)
 def test_halves_of_send_do_the_same(side: Side) -> None:
     protocol = opened(side)
-    send_encoded(protocol, encode(protocol, "a", text=None, fin=False, compress=None), fin=False)
+    protocol.send_encoded(protocol.encode("a", text=None, fin=False, compress=None), fin=False)
     assert protocol.statistics.messages_sent == 0
-    send_encoded(protocol, encode(protocol, "b", text=None, fin=True, compress=None), fin=True)
+    protocol.send_encoded(protocol.encode("b", text=None, fin=True, compress=None), fin=True)
     assert sent(protocol) == [Frame(TEXT, b"a", fin=False), Frame(0, b"b")]
     assert protocol.statistics.messages_sent == 1
 
@@ -42,30 +41,30 @@ def test_halves_of_send_do_the_same(side: Side) -> None:
 @pytest.mark.parametrize("side", Side)
 def test_control_frames_pass_between_the_halves(side: Side) -> None:
     protocol = opened(side)
-    buffers = encode(protocol, LARGE, text=None, fin=True, compress=None)
+    buffers = protocol.encode(LARGE, text=None, fin=True, compress=None)
     feed(protocol, from_peer(protocol, Frame(PING, b"a")))
     assert [frame.payload for frame in sent(protocol)] == [b"a"]
-    send_encoded(protocol, buffers, fin=True)
+    protocol.send_encoded(buffers, fin=True)
     assert sent(protocol) == [Frame(BINARY, LARGE)]
 
 
 @pytest.mark.parametrize("side", Side)
 def test_nothing_follows_a_close_frame_that_comes_between_the_halves(side: Side) -> None:
     protocol = opened(side)
-    buffers = encode(protocol, LARGE, text=None, fin=True, compress=None)
+    buffers = protocol.encode(LARGE, text=None, fin=True, compress=None)
     protocol.close()
     with pytest.raises(ConnectionClosed):
-        send_encoded(protocol, buffers, fin=True)
+        protocol.send_encoded(buffers, fin=True)
     with pytest.raises(ConnectionClosed):
-        encode(protocol, LARGE, text=None, fin=True, compress=None)
+        protocol.encode(LARGE, text=None, fin=True, compress=None)
     assert sent(protocol) == [Frame(CLOSE, close_payload(1000))]
 
 
 def test_mistakes_are_told_by_the_first_half() -> None:
     protocol = opened(Side.CLIENT)
     with pytest.raises(TypeError):
-        encode(protocol, 1, text=None, fin=True, compress=None)  # type: ignore[arg-type]
-    send_encoded(protocol, encode(protocol, "a", text=None, fin=True, compress=None), fin=True)
+        protocol.encode(1, text=None, fin=True, compress=None)  # type: ignore[arg-type]
+    protocol.send_encoded(protocol.encode("a", text=None, fin=True, compress=None), fin=True)
     assert sent(protocol) == [Frame(TEXT, b"a")]
 
 
@@ -99,7 +98,7 @@ def test_who_gives_up_is_told_why() -> None:
     feed(protocol, from_peer(protocol, Frame(TEXT, b"a")))
     protocol.send("never sent")
     error = InterruptedError("KeyboardInterrupt")
-    give_up(protocol, error)
+    protocol.give_up(error)
     (event,) = protocol.events(messages=False)
     assert isinstance(event, Failure)
     assert event.error is error
@@ -108,7 +107,7 @@ def test_who_gives_up_is_told_why() -> None:
         protocol.send("a")
     assert caught.value.code == CloseCode.ABNORMAL_CLOSURE
     assert caught.value.__cause__ is error
-    give_up(protocol, InterruptedError("again"))
+    protocol.give_up(InterruptedError("again"))
     assert protocol.events(messages=False) == []
     check_given_up(protocol, ["a"])
 
@@ -117,7 +116,7 @@ def test_the_first_cause_stays() -> None:
     protocol = opened(Side.CLIENT)
     protocol.close()
     feed(protocol, b"\xff\xff")
-    give_up(protocol, InterruptedError("KeyboardInterrupt"))
+    protocol.give_up(InterruptedError("KeyboardInterrupt"))
     assert not isinstance(protocol.close_exception().__cause__, InterruptedError)
     check_given_up(protocol, [])
 
@@ -182,7 +181,7 @@ def test_interrupted_anywhere(scenario: Callable[[Protocol, list[Any]], None], s
             scenario(protocol, taken)
         if not interruption.happened:
             break
-        give_up(protocol, InterruptedError("KeyboardInterrupt"))
+        protocol.give_up(InterruptedError("KeyboardInterrupt"))
         while (message := protocol.next_message()) is not None:
             taken.append(message)
         # Each at most once and in order; the one that the interrupted call had in its hands is lost.
