@@ -98,7 +98,7 @@ def not_written(protocol: Protocol, count: int) -> None:
     protocol.send_queue.not_written(count)
 
 
-class Target(Interface):
+class BroadcastTarget(Interface):
     """A connection of an adapter, with all that a broadcast needs of it."""
 
     _send_queue: Outbox
@@ -114,10 +114,10 @@ class Target(Interface):
         """Handle events, and write."""
 
 
-TargetT = TypeVar("TargetT", bound=Target)
+BroadcastTargetT = TypeVar("BroadcastTargetT", bound=BroadcastTarget)
 
 
-class BaseBroadcast(Generic[TargetT]):
+class BaseBroadcast(Generic[BroadcastTargetT]):
     """A message that goes to many connections of an adapter, and the connections that did not get it.
 
     Attributes:
@@ -131,17 +131,17 @@ class BaseBroadcast(Generic[TargetT]):
 
     def __init__(
         self,
-        connections: Iterable[TargetT],
+        connections: Iterable[BroadcastTargetT],
         message: Data | BytesLike | PreparedMessage,
         policy: SlowPolicy,
     ) -> None:
         check_policy(policy)
         self._message = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-        self.skipped: list[TargetT] = []
-        self.waiting: list[TargetT] = []
+        self.skipped: list[BroadcastTargetT] = []
+        self.waiting: list[BroadcastTargetT] = []
         self._deliver(connections, policy)
 
-    def _deliver(self, connections: Iterable[TargetT], policy: SlowPolicy) -> None:
+    def _deliver(self, connections: Iterable[BroadcastTargetT], policy: SlowPolicy) -> None:
         message = self._message
         key, buffers, size, transformed = message.frame
         for connection in connections:
@@ -159,7 +159,7 @@ class BaseBroadcast(Generic[TargetT]):
             elif outcome is Delivery.WAITING:
                 self.waiting.append(connection)
 
-    def _try(self, connection: TargetT, policy: SlowPolicy) -> Delivery | None:
+    def _try(self, connection: BroadcastTargetT, policy: SlowPolicy) -> Delivery | None:
         """Send the message on a connection; return what has become of it, unless it is being written."""
         outcome = deliver(connection.protocol, self._message, policy)
         if isinstance(outcome, list):

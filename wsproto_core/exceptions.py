@@ -34,8 +34,8 @@
     └── ProtocolError
         └── InvalidPayload
 
-All of them can be pickled. What came from the peer is shown with ``repr``, so that no control
-character of it reaches a terminal or a log.
+All of them can be pickled. Text from the peer is shown by ``repr``, so that none of its control
+characters reaches a terminal or a log.
 """
 
 from __future__ import annotations
@@ -224,8 +224,8 @@ class InvalidHeaderFormat(InvalidHeader):
     """An HTTP header does not match its grammar.
 
     Attributes:
-        error: what was expected.
-        pos: the position in the value, in characters, at which that is missing.
+        error: the expected syntax.
+        pos: the position of the error in the value, in characters.
     """
 
     def __init__(self, name: str, error: str, header: str, pos: int) -> None:
@@ -290,7 +290,7 @@ class NegotiationError(InvalidHandshake):
 
 
 class DuplicateParameter(NegotiationError):
-    """An extension's parameter is there twice."""
+    """A parameter of an extension is given twice."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -298,7 +298,7 @@ class DuplicateParameter(NegotiationError):
 
 
 class InvalidParameterName(NegotiationError):
-    """An extension does not know a parameter of this name."""
+    """A parameter of an extension is unknown."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -306,7 +306,7 @@ class InvalidParameterName(NegotiationError):
 
 
 class InvalidParameterValue(NegotiationError):
-    """An extension's parameter has a value that is not allowed."""
+    """A parameter of an extension has a value that is not allowed."""
 
     def __init__(self, name: str, value: str | None) -> None:
         self.name = name
@@ -341,7 +341,7 @@ class HandshakeTimeout(InvalidHandshake, TimeoutError):
 
 
 class ProxyError(InvalidHandshake):
-    """There is no connection through the proxy."""
+    """The connection through a proxy failed."""
 
 
 class InvalidProxyMessage(ProxyError, ValueError):
@@ -378,18 +378,18 @@ class SocksError(ProxyError):
 
 
 class InvalidState(WebSocketException):
-    """A command was given in a state that does not allow it."""
+    """The state of the connection does not allow the command."""
 
 
 class ConcurrencyError(InvalidState, RuntimeError):
-    """Two callers want the same thing of one connection at the same time."""
+    """Two tasks or threads use a connection at the same time in a way that only one at a time may."""
 
 
 def hide_user_info(uri: str) -> str:
-    """Return a URI with ``***`` in the place of a username and a password, be it well-formed or not."""
+    """Return a URI with ``***`` in the place of user information; it may be malformed."""
     scheme = _SCHEME.match(uri)
     start = 0 if scheme is None else scheme.end()
-    # The last one, since a password may hold what it should not.
+    # The last "@", since a password may contain characters that should be percent-encoded.
     end = uri.rfind("@", start)
     return uri if end == -1 else f"{uri[:start]}***{uri[end:]}"
 
@@ -398,7 +398,7 @@ class InvalidURI(WebSocketException, ValueError):
     """A URI is not a WebSocket URI (RFC 6455 section 3).
 
     Attributes:
-        uri: the URI, without what may be a username and a password in it.
+        uri: the URI, with ``***`` in the place of user information.
     """
 
     def __init__(self, uri: str, message: str = "not a WebSocket URI") -> None:
@@ -410,7 +410,7 @@ class InvalidProxy(WebSocketException, ValueError):
     """The URL of a proxy is not valid.
 
     Attributes:
-        proxy: the URL, without what may be a username and a password in it.
+        proxy: the URL, with ``***`` in the place of user information.
     """
 
     def __init__(self, proxy: str, message: str = "not the URL of a proxy") -> None:
@@ -431,7 +431,7 @@ class ProtocolError(WebSocketException):
 
 
 class InvalidPayload(ProtocolError):
-    """The peer sent data that is not what it claims to be; the close code is 1007."""
+    """The peer sent data of a wrong type, such as text that is not UTF-8; the close code is 1007."""
 
     code: ClassVar[CloseCode] = CloseCode.INVALID_DATA
 

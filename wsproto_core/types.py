@@ -32,7 +32,7 @@ Data: TypeAlias = str | bytes
 """A message: ``str`` for text, ``bytes`` for binary."""
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
-"""What is accepted wherever bytes are taken."""
+"""Bytes-like objects, which are accepted in the place of ``bytes``."""
 
 Origin = NewType("Origin", str)
 """Value of an ``Origin`` header."""
@@ -76,16 +76,16 @@ class State(enum.Enum):
 
 
 class StreamAction(enum.Enum):
-    """What is to be done with the byte stream once all output has been written."""
+    """The action for the byte stream after all output has been written."""
 
     KEEP = "keep"
-    """Nothing: go on reading and writing."""
+    """Continue to read and write."""
     SEND_EOF = "send end of file"
-    """End the writing half, go on reading. A stream that cannot end by halves is closed."""
+    """End the writing half and continue to read. A stream without half-close is closed."""
     CLOSE = "close"
-    """Close the stream, after what was handed out has been written."""
+    """Close the stream after all bytes have been written."""
     ABORT = "abort"
-    """Close the stream at once, without waiting for unwritten bytes."""
+    """Close the stream at once; unwritten bytes are discarded."""
 
 
 class CloseCode(enum.IntEnum):

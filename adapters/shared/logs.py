@@ -37,7 +37,7 @@ LONGEST = 200
 SECRET = frozenset(("authorization", "cookie", "proxy-authorization", "set-cookie"))
 """Headers whose values are never logged."""
 
-OPCODES = {
+OPCODE_NAMES = {
     Opcode.CONTINUATION: "continuation",
     Opcode.TEXT: "text",
     Opcode.BINARY: "binary",
@@ -191,7 +191,7 @@ def _frame(first: int, payload: Excerpt, original: Excerpt, message: int) -> str
         encoded = original is payload and message & RESERVED_BITS != 0
         text = opcode < Opcode.CLOSE and message & 0x0F == Opcode.TEXT and not encoded
         content = _excerpt(original, text=text)
-    return f"{OPCODES[opcode]} frame{flags}, {size}: {content}"
+    return f"{OPCODE_NAMES[opcode]} frame{flags}, {size}: {content}"
 
 
 def _close(payload: Excerpt) -> str:

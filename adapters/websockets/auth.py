@@ -14,10 +14,10 @@ __all__ = ["BasicAuthWebSocketServerProtocol", "basic_auth_protocol_factory"]
 
 
 class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, WebSocketServerProtocol):
-    """A server's connection that asks for credentials.
+    """A server's connection with HTTP Basic authentication.
 
     Attributes:
-        username: who was authenticated; ``None`` before that.
+        username: the username of the client; ``None`` before it has been authenticated.
     """
 
 
@@ -27,13 +27,13 @@ def basic_auth_protocol_factory(
     check_credentials: CheckCredentials | None = None,
     create_protocol: Callable[..., Any] = BasicAuthWebSocketServerProtocol,
 ) -> Callable[..., Any]:
-    """Return what to give to :func:`.serve` as ``create_protocol`` to ask for HTTP Basic authentication.
+    """Return the ``create_protocol`` for a server with HTTP Basic authentication.
 
     Args:
         realm: the scope of protection; should be ASCII only.
         credentials: a pair of username and password, or several pairs.
         check_credentials: a coroutine function of username and password that returns whether they are
-            authorized.
+            right.
         create_protocol: makes the connection; takes the arguments of
             :class:`BasicAuthWebSocketServerProtocol`.
 

@@ -1,8 +1,8 @@
-"""Calls that act at once, and return something to await.
+"""Calls that take effect at once and return an awaitable.
 
-Programs that were written for the first API call ``send``, ``ping`` and ``pong`` as plain functions; those
-that were written later await them. One method serves both if what can be done at once is done by the call,
-and what is left is something that may be awaited and need not be.
+Programs for the first API call ``send``, ``ping`` and ``pong`` as plain functions; programs for later APIs
+await them. Here one method serves both: the call does everything that is possible without waiting, and
+returns an awaitable for the rest, which need not be awaited.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 
 def coroutine_function(function: FunctionT) -> FunctionT:
-    """Mark a function that returns a coroutine, for those who ask: ``unittest.mock`` makes a fake of it."""
+    """Mark a function that returns a coroutine as a coroutine function, for ``unittest.mock`` for example."""
     if sys.version_info >= (3, 12):
         return inspect.markcoroutinefunction(function)
     function._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined, unused-ignore]
@@ -28,9 +28,9 @@ def coroutine_function(function: FunctionT) -> FunctionT:
 
 
 class Called(Coroutine[Any, Any, T]):
-    """What is left of a call: to be awaited, made a task of, or dropped.
+    """The rest of a call: a coroutine that may be awaited, made a task, or dropped.
 
-    It is no coroutine of Python's own, because of those Python complains when nobody awaits them.
+    It is not a native coroutine, because Python warns about native coroutines that are never awaited.
     """
 
     __slots__ = ("_begun", "_dropped", "_rest")
@@ -38,8 +38,8 @@ class Called(Coroutine[Any, Any, T]):
     def __init__(self, rest: Coroutine[Any, Any, T], dropped: Callable[[], object] | None = None) -> None:
         """
         Args:
-            rest: waits for what is left, and returns or raises what the call returns or raises.
-            dropped: called if nobody ever awaits this.
+            rest: waits, and returns the result of the call or raises its exception.
+            dropped: called if this object is never awaited.
         """
         self._rest = rest
         self._dropped = dropped
@@ -52,21 +52,21 @@ class Called(Coroutine[Any, Any, T]):
     __iter__ = __await__  # for ``yield from`` in generators that are coroutines
 
     def send(self, value: Any) -> Any:
-        """Go on; for the task that this is made."""
+        """Resume the coroutine; called by the task."""
         self._begun = True
         return self._rest.send(value)
 
     def throw(self, *error: Any) -> Any:
-        """Go on with an exception; for the task that this is made."""
+        """Resume the coroutine with an exception; called by the task."""
         return self._rest.throw(*error)
 
     def close(self) -> None:
-        """Give up what is left."""
+        """Close the coroutine."""
         self._rest.close()
 
     def __del__(self) -> None:
         if not self._begun:
-            # Python complains of coroutines that are neither begun nor closed.
+            # Python warns about coroutines that are neither awaited nor closed.
             self._rest.close()
             if self._dropped is not None:
                 self._dropped()

@@ -27,7 +27,7 @@ __all__ = ["Connect", "WebSocketClientProtocol", "connect", "unix_connect"]
 class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
     """A client's connection.
 
-    It is told by :meth:`handshake` where it leads to, and until then does nothing with its stream.
+    It gets its URI by :meth:`handshake`, and sends nothing before.
     """
 
     is_client = True
@@ -85,7 +85,7 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         """Perform the client's side of the opening handshake; :func:`connect` calls it.
 
         Args:
-            wsuri: what :func:`.parse_uri` returns.
+            wsuri: the URI, as :func:`.parse_uri` returns it.
             origin: the ``Origin`` header.
             available_extensions: extension factories in order of preference.
             available_subprotocols: subprotocols in order of preference.
@@ -155,7 +155,7 @@ class Connect(asyncio_client.Connect):
             subprotocols: subprotocols in order of preference.
             extra_headers: headers to add to the request.
             kwds: the arguments of :meth:`asyncio.loop.create_connection`, among them ``host`` and
-                ``port``, which change where TCP connects to; and more options of
+                ``port``, which change the address of the TCP connection; and more options of
                 :data:`wsproto_core.OPTIONS` (``proxy`` is ``None`` by default). Deprecated:
                 ``klass``, ``timeout``, ``legacy_recv``.
 
@@ -175,7 +175,7 @@ class Connect(asyncio_client.Connect):
             "extensions": listed(extensions),
             "subprotocols": listed(subprotocols),
             "extra_headers": listed(extra_headers),
-            # The environment had nothing to say to such programs.
+            # The API never used proxies of the environment.
             "proxy": None,
             **kwds,
             "create_protocol": self._make_protocol,
@@ -203,7 +203,7 @@ class Connect(asyncio_client.Connect):
         return await super()._open()
 
     def __iter__(self) -> Generator[Any, None, ClientConnection]:
-        """What ``yield from`` asks for, in generators that are coroutines."""
+        """Support ``yield from`` in coroutines that are generators."""
         return self.__await__()
 
 
@@ -215,7 +215,7 @@ def unix_connect(path: SocketPath, uri: str = "ws://localhost/", **kwargs: Any) 
 
     Args:
         path: the socket's path.
-        uri: for the opening handshake and TLS.
+        uri: the URI for the opening handshake and TLS.
         kwargs: the other arguments of :func:`connect`.
     """
     return Connect(uri, path=path, **kwargs)

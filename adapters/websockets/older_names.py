@@ -1,4 +1,4 @@
-"""The oldest spellings: they work, and warn by the name of what replaces them."""
+"""Deprecated names: they work, and give a warning with the replacement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGE = os.path.dirname(__file__)
 
 
 def deprecated(old: str, replacement: str) -> None:
-    """Warn whoever called into this package."""
+    """Give a ``DeprecationWarning`` for the line that called into this package."""
     level = 1
     frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -28,7 +28,7 @@ def deprecated(old: str, replacement: str) -> None:
 
 
 def take_close_timeout(given: dict[str, Any], close_timeout: float | None) -> float:
-    """Take ``timeout`` away and return what ``close_timeout`` is: what was given for it, if anything was."""
+    """Remove ``timeout`` and return the value of ``close_timeout``, which takes precedence."""
     timeout = given.pop("timeout", None)
     if timeout is not None:
         deprecated("timeout", "use close_timeout")
@@ -40,7 +40,7 @@ def take_close_timeout(given: dict[str, Any], close_timeout: float | None) -> fl
 def take_create_protocol(
     given: dict[str, Any], create_protocol: Callable[..., Any] | None, default: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """Take ``klass`` away and return what ``create_protocol`` is."""
+    """Remove ``klass`` and return the value of ``create_protocol``, which takes precedence."""
     klass = given.pop("klass", None)
     if klass is not None:
         deprecated("klass", "use create_protocol")
@@ -48,7 +48,7 @@ def take_create_protocol(
 
 
 def take_legacy_recv(given: dict[str, Any]) -> bool:
-    """Take ``legacy_recv`` away and return it."""
+    """Remove ``legacy_recv`` and return its value."""
     legacy_recv = bool(given.pop("legacy_recv", False))
     if legacy_recv:
         deprecated("legacy_recv", "handle the exception ConnectionClosed, which recv raises without it")
@@ -59,7 +59,7 @@ def check_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventL
     """Return the running event loop.
 
     Raises:
-        RuntimeError: none is running, or another one than ``loop``.
+        RuntimeError: no event loop is running, or ``loop`` is another one.
     """
     running = asyncio.get_running_loop()
     if loop is not None and loop is not running:

@@ -1,4 +1,4 @@
-"""What clients' and servers' connections have in common: everything after the opening handshake."""
+"""Connections of clients and servers after the opening handshake."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["WebSocketCommonProtocol"]
 _NOT_GIVEN: Any = object()
 
 GOOD_CODES = (1000, 1001)
-"""The close codes that ``ConnectionClosedOK`` is documented for; a close frame may also be without one."""
+"""The close codes for which ``ConnectionClosedOK`` is documented."""
 
 R = TypeVar("R")
 
@@ -37,11 +37,11 @@ DOCUMENTED = (
     "read_limit",
     "write_limit",
 )
-"""The options that clients, servers and all connections have in writing."""
+"""The documented options of clients, servers and connections."""
 
 
 def documented(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Choose these options among a function's arguments, which are its ``locals()``."""
+    """Return the documented options among a function's arguments, which are its ``locals()``."""
     return {name: arguments[name] for name in DOCUMENTED}
 
 
@@ -86,17 +86,17 @@ class WebSocketCommonProtocol(Connection):
         """
         Args:
             ping_interval: seconds from ping to ping; ``None`` for no pings.
-            ping_timeout: seconds without a sign of life after a ping, after which the connection is
-                closed with code 1011; ``None`` for no limit.
+            ping_timeout: seconds after a ping in which bytes must be received; otherwise the
+                connection fails with code 1011; ``None`` for no limit.
             close_timeout: seconds to wait for the peer's close frame, and again for the end of the TCP
                 connection; ``None`` is 10.
             max_size: bytes that a received message may have; ``None`` for no limit.
-            max_queue: messages that may wait to be received; ``None`` for no limit.
-            read_limit: bytes of them, at which reading stops; it resumes at half of that.
-            write_limit: bytes that may wait to be written, before ``send`` waits until they are down
-                to a quarter of that.
+            max_queue: maximum number of messages in the receive queue; ``None`` for no limit.
+            read_limit: bytes in the receive queue at which reading pauses; it resumes at half of that.
+            write_limit: bytes in the send queue above which ``send`` waits, until there is a quarter
+                of that.
             loop: the running event loop. Deprecated, and not needed.
-            host, port, secure: deprecated: where this connection leads to.
+            host, port, secure: deprecated: the address of the server, and whether it uses TLS.
             legacy_recv: deprecated: whether ``recv`` returns ``None`` at the end of the connection.
             timeout: deprecated: the older name of ``close_timeout``.
             others: more options of :data:`wsproto_core.OPTIONS`.
@@ -122,14 +122,14 @@ class WebSocketCommonProtocol(Connection):
     def _set_up(
         self, options: dict[str, Any], loop: asyncio.AbstractEventLoop | None, others: dict[str, Any]
     ) -> dict[str, Any]:
-        """Set the attributes that arguments become; return the options for the connection."""
+        """Set the attributes for the arguments; return the options for the connection."""
         if loop is not None:
             deprecated("loop", "leave it out, the running event loop is used")
         check_loop(loop)
         options["close_timeout"] = take_close_timeout(others, options["close_timeout"])
         self.legacy_recv = take_legacy_recv(others)
         self._sending: set[asyncio.Task[Any]] = set()
-        self._unheard = False  # whether nobody awaited what would have told that the connection is closed
+        self._unheard = False  # whether the awaitable that would have raised ConnectionClosed was dropped
         self._place: dict[str, Any] = {}
         end = "remote_address" if self.is_client else "local_address"
         for name, replacement in (("host", f"{end}[0]"), ("port", f"{end}[1]"), ("secure", "the URI")):
@@ -149,17 +149,17 @@ class WebSocketCommonProtocol(Connection):
 
     @property
     def host(self) -> Any:
-        """Deprecated: what was given, or the host in the server's address."""
+        """Deprecated: the argument ``host``, or the host in the server's address."""
         return self._server_address("host", 0)
 
     @property
     def port(self) -> Any:
-        """Deprecated: what was given, or the port in the server's address."""
+        """Deprecated: the argument ``port``, or the port in the server's address."""
         return self._server_address("port", 1)
 
     @property
     def secure(self) -> bool:
-        """Deprecated: what was given, or whether the stream is TLS."""
+        """Deprecated: the argument ``secure``, or whether the stream uses TLS."""
         deprecated("secure", "the URI tells, or transport.get_extra_info('ssl_object')")
         secure = self._place.get("secure")
         if secure is not None:
@@ -210,15 +210,15 @@ class WebSocketCommonProtocol(Connection):
     ) -> Coroutine[Any, Any, None]:
         """Send a message: ``str`` as text, bytes-like as binary; an iterable of either in fragments.
 
-        The message is on its way when this returns. Awaiting what is returned waits while more than
-        ``write_limit`` bytes are on their way. A message in fragments, and what is sent before it is
-        complete, is sent by a task, one after the other.
+        The message is in the send queue when the call returns. Awaiting the returned object waits while the
+        send queue has more than ``write_limit`` bytes. A task sends a message in fragments, and the
+        messages that are sent before it is complete, in the order of the calls.
 
-        If the connection is closed, awaiting what is returned raises :exc:`ConnectionClosed`; if nobody
-        awaits it, the next call raises that itself.
+        If the connection is closed, awaiting the returned object raises :exc:`ConnectionClosed`; if it is
+        not awaited, the next call raises this exception.
 
         Args:
-            message: what to send.
+            message: the message.
             text, compress: see :meth:`adapters.asyncio.connection.Connection.send`.
             data: deprecated: the older name of ``message``.
 
@@ -233,12 +233,12 @@ class WebSocketCommonProtocol(Connection):
         again = partial(super().send, message, text, compress)
         if fragments_of(message) is not None or self._senders or self._sending:
             return self._send_in_turn(again) if self._runs_here() else again()
-        # What is no iterable is a message.
+        # It is not an iterable, so it is a message.
         send = partial(self.protocol.send, cast(Data, message), text=text, compress=compress)
         return self._act(send, again)
 
     def _send_in_turn(self, send: Callable[[], Coroutine[Any, Any, None]]) -> Called[None]:
-        """Send by a task, which takes its turn behind those that have begun, whether anybody waits or not."""
+        """Send by a task, after the tasks that have begun; the task runs even if it is not awaited."""
         task = self._loop.create_task(_until_closed(send()))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -246,25 +246,25 @@ class WebSocketCommonProtocol(Connection):
 
     @coroutine_function
     def ping(self, data: Data | BytesLike | None = None) -> Coroutine[Any, Any, AwaitablePong]:
-        """Send a ping. Awaiting what is returned gives a future that the pong completes.
+        """Send a ping. Awaiting the returned object gives a future that the pong completes.
 
-        The future's value is the latency in seconds; it may be ignored. See :meth:`send` for what is
-        done at once, and for a closed connection.
+        The future's value is the latency in seconds; it need not be awaited. See :meth:`send` for plain
+        calls, and for closed connections.
 
         Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8. By default, four random bytes.
 
         Raises:
-            RuntimeError: too many pings wait for their pong (``max_pings``).
-            ValueError: a ping with this payload waits for its pong, or it is too long.
+            RuntimeError: there are ``max_pings`` unanswered pings.
+            ValueError: the payload is too long, or a ping with this payload is unanswered.
         """
         return self._act(partial(self._begin_ping, data), partial(super().ping, data))
 
     @coroutine_function
     def pong(self, data: Data | BytesLike = b"") -> Coroutine[Any, Any, None]:
-        """Send a pong that nobody asked for, as a heartbeat in one direction.
+        """Send an unsolicited pong: a heartbeat in one direction (RFC 6455 section 5.5.3).
 
-        See :meth:`send` for what is done at once, and for a closed connection.
+        See :meth:`send` for plain calls, and for closed connections.
 
         Args:
             data: payload, at most 125 bytes; ``str`` is encoded to UTF-8.
@@ -277,11 +277,11 @@ class WebSocketCommonProtocol(Connection):
     def _act(
         self, act: Callable[[], R], again: Callable[[], Coroutine[Any, Any, R]]
     ) -> Coroutine[Any, Any, R]:
-        """Do something at once; return what waits until there is room for more.
+        """Do something at once; return a coroutine that waits until there is room in the send queue.
 
         Args:
             act: does it.
-            again: does it when what it returns is awaited.
+            again: returns a coroutine that does it.
         """
         if not self._runs_here():
             return again()
@@ -291,14 +291,14 @@ class WebSocketCommonProtocol(Connection):
             if self._unheard:
                 self._unheard = False
                 raise
-            # Whoever awaits it gets to know it then, as from any coroutine.
+            # Awaiting the result raises it, as with every coroutine.
             return Called(again(), self._not_heard)
         self._write_soon()
-        # Most calls return nothing, and then there is nothing to return after the waiting.
+        # Most calls return None, and then no result is needed after the waiting.
         return Called(cast(Any, self._sent()) if result is None else self._room_after(result))
 
     def _runs_here(self) -> bool:
-        """Whether this is called where the event loop runs: from other threads, nothing is done at once."""
+        """Return whether the event loop runs in this thread: in other threads, nothing is done at once."""
         try:
             return asyncio.get_running_loop() is self._loop
         except RuntimeError:
@@ -313,7 +313,7 @@ class WebSocketCommonProtocol(Connection):
 
 
 async def _until_closed(sending: Coroutine[Any, Any, None]) -> ConnectionClosed | None:
-    """Return the error that is nobody's fault: asyncio would log it if nobody awaited the task."""
+    """Return ``ConnectionClosed`` instead of raising it: asyncio would log it if the task is not awaited."""
     try:
         await sending
     except ConnectionClosed as error:
@@ -328,12 +328,12 @@ async def _result_of(task: asyncio.Task[ConnectionClosed | None]) -> None:
 
 
 def listed(value: Any) -> Any:
-    """Return a list of what is an iterator, since it may be needed several times."""
+    """Return a list of the items if the value is an iterator, since it may be needed several times."""
     return list(value) if isinstance(value, Iterator) else value
 
 
 def with_compression(extensions: Sequence[Any] | None, default: Any) -> Sequence[Any] | None:
-    """Add the factory that ``compression`` stands for, if there is none of its name."""
+    """Add the factory for the option ``compression``, if there is no factory of the same name."""
     if default is None or any(factory.name == default.name for factory in extensions or ()):
         return extensions
     return [*(extensions or ()), default]

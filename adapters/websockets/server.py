@@ -28,7 +28,7 @@ __all__ = ["Serve", "WebSocketServer", "WebSocketServerProtocol", "serve", "unix
 
 
 def wants_path(handler: Callable[..., Any]) -> bool:
-    """Whether a handler can be given the path: all that can are, as those that are documented are."""
+    """Return whether a handler can be called with the path: handlers get it whenever they can take it."""
     try:
         inspect.signature(handler).bind(None, None)
     except TypeError:
@@ -39,23 +39,23 @@ def wants_path(handler: Callable[..., Any]) -> bool:
 
 
 async def _handler(websocket: Any, path: str) -> None:
-    """What a server without a handler does."""
+    """The handler of a server that was made without one."""
 
 
 class WebSocketServer(Server):
-    """What :func:`serve` gives."""
+    """A server: the result of :func:`serve`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """
         Args:
-            loop: the event loop; it makes no difference.
+            loop: the event loop; it has no effect.
         """
         super().__init__(_handler)
         self.loop = loop
 
     @property
     def server(self) -> asyncio.Server:
-        """What accepts the connections."""
+        """The asyncio server, which accepts the connections."""
         return self.listener
 
     @property
@@ -93,8 +93,9 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
     ) -> None:
         """
         Args:
-            ws_handler: what is run for the connection, given it and the request's path.
-            ws_server: the server that it belongs to; ``None`` for none.
+            ws_handler: the connection handler, a coroutine function of the connection and the
+                request's path.
+            ws_server: the server of the connection, or ``None``.
             ping_interval, ping_timeout, close_timeout, max_size, max_queue, read_limit, write_limit, loop:
                 see :class:`.WebSocketCommonProtocol`.
             origins, extensions, subprotocols, extra_headers, process_request, select_subprotocol:
@@ -122,12 +123,12 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
 
     @property
     def ws_handler(self) -> Handler:
-        """What is run for the connection."""
+        """The connection handler."""
         return self.handler
 
     @property
     def ws_server(self) -> WebSocketServer:
-        """The server that the connection belongs to."""
+        """The server of the connection."""
         return self.server
 
     async def handshake(
@@ -137,10 +138,10 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
         available_subprotocols: Sequence[Subprotocol] | Sequence[str] | None = None,
         extra_headers: ExtraResponseHeaders | None = None,
     ) -> str:
-        """Perform the server's side of the opening handshake. The server calls it when a request is there.
+        """Perform the server's side of the opening handshake; the server calls it for each request.
 
         Args:
-            origins: accepted values of the ``Origin`` header; ``None`` among them accepts its lack.
+            origins: accepted values of the ``Origin`` header; ``None`` accepts requests without this header.
             available_extensions: extension factories in order of preference.
             available_subprotocols: subprotocols in order of preference.
             extra_headers: headers to add to the response, or a function of path and headers.
@@ -169,11 +170,11 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
         """Answer the HTTP request, or leave it to the opening handshake.
 
         Args:
-            path: the request's path, with its query.
-            request_headers: its headers.
+            path: the path and query of the request.
+            request_headers: the headers of the request.
 
         Returns:
-            ``None`` to go on, or the response to give instead: status, headers and body.
+            ``None`` to continue with the opening handshake, or a response: status, headers and body.
         """
         result = super().process_request(path, request_headers)
         return await result if inspect.isawaitable(result) else result
@@ -196,7 +197,7 @@ class WebSocketServerProtocol(WebSocketCommonProtocol, ServerConnection):
 
 
 def _refusal(error: Exception) -> Exception:
-    """Return what answers an error of an overridden handshake with the status that tells it."""
+    """Return the exception that answers an error of an overridden handshake with the right status."""
     if not isinstance(error, InvalidHandshake) or isinstance(error, AbortHandshake):
         return error
     status = HTTPStatus.BAD_REQUEST
@@ -240,21 +241,21 @@ class Serve(asyncio_server.Serve):
     ) -> None:
         """
         Args:
-            ws_handler: a coroutine function that is run for each connection, given it and the
+            ws_handler: the connection handler, a coroutine function of the connection and the
                 request's path.
-            host, port: where to listen.
+            host, port: the address to listen on.
             create_protocol: makes the connection; takes the arguments of
                 :class:`WebSocketServerProtocol`.
             ping_interval, ping_timeout, close_timeout, max_size, max_queue, read_limit, write_limit, loop:
                 see :class:`.WebSocketCommonProtocol`.
             compression: ``"deflate"`` or ``None``.
-            origins: accepted values of the ``Origin`` header; ``None`` among them accepts its lack.
+            origins: accepted values of the ``Origin`` header; ``None`` accepts requests without this header.
             extensions: extension factories in order of preference.
             subprotocols: subprotocols in order of preference.
             extra_headers: headers to add to the response, or a function of the request's path and
                 headers that returns them.
             process_request: a coroutine function of the request's path and headers that returns
-                ``None``, or status, headers and body of the response to give instead.
+                ``None``, or status, headers and body of a response.
             select_subprotocol: chooses a subprotocol, given the client's and the server's.
             kwds: the arguments of :meth:`asyncio.loop.create_server`, and more options of
                 :data:`wsproto_core.OPTIONS`. Deprecated: ``klass``, ``timeout``, ``legacy_recv``.
@@ -311,7 +312,7 @@ class Serve(asyncio_server.Serve):
         return server
 
     def __iter__(self) -> Generator[Any, None, Server]:
-        """What ``yield from`` asks for, in generators that are coroutines."""
+        """Support ``yield from`` in coroutines that are generators."""
         return self.__await__()
 
 
