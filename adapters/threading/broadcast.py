@@ -71,7 +71,13 @@ def broadcast(
 ) -> Broadcast:
     """Send a message on many connections, without waiting for any of them.
 
-    Arguments, return value and errors: see :func:`wsproto_core.broadcasting.broadcast`, but that those
-    who are to wait do so in :meth:`Broadcast.wait` of what this returns.
+    With the policy ``"wait"``, slow connections get the message in :meth:`Broadcast.wait` of what this
+    returns.
+
+    Args:
+        connections, message, policy: see :func:`adapters.shared.broadcast.broadcast`.
+
+    Raises:
+        TypeError, ValueError: see there.
     """
     return Broadcast(connections, message, policy)

@@ -6,7 +6,7 @@ There is no thread a connection, and nothing is handed over between threads, if 
    the socket, takes what is there, and feeds it to the state machine. :mod:`.waiting` says how several
    threads share this.
 2. While no thread waits, the background thread (:mod:`.background`) reads. It also meets the deadlines, and
-   wakes the threads whom that concerns.
+   wakes the threads that wait for what has happened.
 3. One lock guards everything. The socket does not block, and no thread holds the lock while it waits or
    while it compresses and masks a long message, so that the lock is held for moments only. Reading and
    writing happen under it: therefore any thread may do either at any time, and no bytes change places.
@@ -159,7 +159,7 @@ class Connection(Sending):
             if item is None:
                 item = ask()
         if item is not None:
-            # Records of TLS are dear: answers to messages that came together share them.
+            # A record of TLS costs much: answers to messages that came together share records.
             if self._tls is not None:
                 self._gathers = threading.get_ident() if protocol.undelivered else 0
             hand.append(item)
@@ -295,7 +295,7 @@ class Connection(Sending):
                 self._abandon()
                 raise
 
-    # Moving bytes. From here on, whoever calls has the lock.
+    # Moving bytes. From here on, the caller has the lock.
 
     def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
         """There is a stream: begin."""

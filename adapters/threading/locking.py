@@ -6,7 +6,7 @@ handler may call the methods of a connection, and it may raise, as Ctrl-C does. 
 1. Every change of a connection is made by :meth:`Guarded._locked`, which has three conditions. FREE: no
    thread has the lock. BUSY: a thread has the lock. If that is the calling thread, a signal handler has
    interrupted the thread, and the call of the handler is done when the thread has released the lock.
-   BROKEN: an exception came in the middle of a change. Nobody can know then how far the state machine
+   BROKEN: an exception came in the middle of a change. It is not known then how far the state machine
    has got and which bytes were written. So the stream is closed, and nothing is written any more.
 2. The lock is taken by ``with`` only. CPython looks for signals when a call of a function has returned,
    when a function begins, and when a loop goes round, but not between a built-in ``__enter__`` and the

@@ -102,7 +102,7 @@ class ServerConnection(Connection, BaseServerConnection):
     def _log_closed(self) -> None:
         super()._log_closed()
         if self._hooks_run:
-            # Nothing ends them, and nobody has to wait for them: only their thread still counts.
+            # Nothing ends the hooks, and the server does not wait for them: only their thread still counts.
             self.server._leave(self)
 
     def _shut_down(self, code: int | None, reason: str) -> None:
@@ -160,7 +160,7 @@ class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
     """A server's connection that asks for HTTP Basic authentication (RFC 7617).
 
     Attributes:
-        username: who was authenticated; ``None`` before that.
+        username: the name that was authenticated; ``None`` before that.
     """
 
 
@@ -263,7 +263,7 @@ class Server(BaseServer[ServerConnection]):
         with self._lock:
             closed, self.closing = self.closing, True
             self._changed.notify_all()
-        # Without the lock: who has that of a connection may wait for this one.
+        # Without the lock: a thread that has the lock of a connection may wait for this one.
         super()._shut_down(code, reason)
         if not closed:
             self._wakeup.set()

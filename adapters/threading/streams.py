@@ -287,7 +287,7 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
         except Exception as error:
             future.set_exception(error)
 
-    # Nothing can end it, but nobody has to wait for it.
+    # Nothing can end the thread, but this one does not have to wait for it.
     threading.Thread(target=run, name=f"name lookup of {host}", daemon=True).start()
     wait([future], max(0.0, deadline - time.monotonic()))
     if not future.done():
@@ -358,7 +358,7 @@ def connect_unix(path: str, deadline: float | None) -> socket.socket:
     """Connect to a Unix socket.
 
     Raises:
-        OSError: nobody listens there, or not in time.
+        OSError: no program listens there, or it does not accept in time.
     """
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What threads wait for: the socket of a connection, and each other; and who reads the socket meanwhile.
+"""Waiting for a socket and for other threads, and which thread reads the socket meanwhile.
 
 A thread that waits reads the socket; if several wait, one of them reads for all: the *reader*. A thread
 that waits for a message is preferred. Of the threads that wait because the socket is full, one waits for
