@@ -1,7 +1,10 @@
 # Each target does its own set-up; all that is needed is Python 3.11 or newer, pip and make.
 #
 #   make demo        show the library at work; SERVE=1 keeps the server running
-#   make test        lint, types, tests, coverage; ARGS="-k name -x" goes to pytest
+#   make test        lint, types, tests, coverage: about ten minutes on two processors; at the end, why a
+#                    test was skipped, which tests were slow, and the time; ARGS="-k name -x" goes to pytest
+#   make test-quick  the core, what adapters share, the rules on imports, and the contract on asyncio and
+#                    threads: under two minutes on two processors; without lint, types and coverage
 #   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
 #   make lint        format, lint and types alone
 #   make features    run the tests of the adapters' contract and write docs/features.md by their results
@@ -27,15 +30,25 @@ RUNS ?= 100
 SOAKED = $(if $(RUNTIMES),--runtimes '$(RUNTIMES)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all lint features peers bench soak clean
+REPORT = -rs --durations=15 --durations-min=2
+STARTED := $(shell date +%s)
+TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
+
+.PHONY: demo test test-quick test-all lint features peers bench soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
 
 test: lint
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal --cov --cov-report= $(ARGS)
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
+	$(TELL_TIME)
+
+test-quick: $(VENV)/.tools
+	RUNTIMES='asyncio threading' $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) \
+		tests/test_imports.py tests/core tests/adapters/shared tests/adapters/contract $(ARGS)
+	$(TELL_TIME)
 
 test-all:
 	PYTHON='$(PYTHON)' SKIP='$(SKIP)' .ci/test-all -n $(PROCESSES) --dist worksteal $(ARGS)
