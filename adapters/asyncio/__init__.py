@@ -4,37 +4,12 @@ from adapters.shared import public
 from adapters.shared.broadcast import Broadcast, broadcast
 from adapters.shared.public import *  # noqa: F403
 
-from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
+from . import client, server
+from .client import *  # noqa: F403
 from .connection import Connection
-from .router import route, unix_route
-from .server import (
-    BasicAuthWebSocketServerProtocol,
-    Serve,
-    Server,
-    ServerConnection,
-    basic_auth_protocol_factory,
-    serve,
-    unix_serve,
-)
+from .server import *  # noqa: F403
 
-__all__ = [
-    "BasicAuthWebSocketServerProtocol",
-    "Broadcast",
-    "ClientConnection",
-    "Connect",
-    "Connection",
-    "Reconnect",
-    "Serve",
-    "Server",
-    "ServerConnection",
-    "basic_auth_protocol_factory",
-    "broadcast",
-    "connect",
-    "reconnect",
-    "route",
-    "serve",
-    "unix_connect",
-    "unix_route",
-    "unix_serve",
-]
+__all__ = ["Broadcast", "Connection", "broadcast"]
 __all__ += public.__all__
+__all__ += client.__all__
+__all__ += server.__all__

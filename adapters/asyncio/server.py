@@ -8,16 +8,16 @@ import ssl as ssl_module
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import chain
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, Literal, Self, TypeVar, Unpack, cast
 
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
-from adapters.shared.listening import BACKLOG, bind_unix, hosts_of, usable_hosts
+from adapters.shared.listening import BACKLOG, bind_unix, look_up_hosts, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
+from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.serving import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_call, check_serve
@@ -36,7 +36,9 @@ __all__ = [
     "Server",
     "ServerConnection",
     "basic_auth_protocol_factory",
+    "route",
     "serve",
+    "unix_route",
     "unix_serve",
 ]
 
@@ -296,7 +298,11 @@ class Serve(Opening[Server]):
         if self._path:
             options["sock"] = bound = bind_unix(self._path)
         elif self._path is None and options.get("sock") is None:
-            options["host"] = await self._look_up()
+            # Event loops have different opinions about hosts.
+            look_up = asyncio.get_running_loop().getaddrinfo
+            names = {name: options[name] for name in ("family", "flags") if name in options}
+            found = await look_up_hosts(look_up, options["host"], options["port"], **names)
+            options["host"] = usable_hosts(found)
         try:
             server.listener = await call(partial(self._accept, context, tls), **options)
         except BaseException:
@@ -313,27 +319,12 @@ class Serve(Opening[Server]):
         """Return what takes a stream that was accepted."""
         server = self._server
         # Event loops do not log what goes wrong there, or pause.
-        connection = server._make(ServerConnection, self._handler, self._settings)
+        connection: ServerConnection | None = server._make(ServerConnection, self._handler, self._settings)
         if connection is None:
             return Refusal()
-        protocol: asyncio.BaseProtocol = connection
-        return (
-            protocol
-            if context is None
-            else TLSTransport(connection, MemoryTLS(context, server_side=True), **tls)
-        )
-
-    async def _look_up(self) -> list[str]:
-        """Return the hosts to listen on, which event loops have different opinions about."""
-        options = self._listener_options
-        look_up = asyncio.get_running_loop().getaddrinfo
-        family, flags = options.get("family", socket.AF_UNSPEC), options.get("flags", socket.AI_PASSIVE)
-        kind = socket.SOCK_STREAM
-        found = [
-            await look_up(host, options["port"], family=family, type=kind, flags=flags)
-            for host in hosts_of(options["host"])
-        ]
-        return usable_hosts(chain.from_iterable(found))
+        if context is not None:
+            return TLSTransport(connection, MemoryTLS(context, server_side=True), **tls)
+        return connection
 
 
 ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
@@ -488,3 +479,60 @@ def unix_serve(
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
     """
     return Serve(handler, None, None, path or "", options)
+
+
+@show_options(AsyncioListenOptions)
+def route(
+    url_map: Rules,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    server_name: str | None = None,
+    ssl: ssl_module.SSLContext | Literal[True] | None = None,
+    create_router: Callable[..., Router] | None = None,
+    **options: Unpack[AsyncioListenOptions],
+) -> Serve:
+    """Start a WebSocket server that chooses the handler by the request's path.
+
+    ::
+
+        async def channel(websocket, channel_id):
+            ...
+
+        url_map = Map([Rule("/channel/<int:channel_id>", endpoint=channel)])
+
+        async with route(url_map, "localhost", 8765) as server:
+            await server.serve_forever()
+
+    Which requests lead where is said at :func:`~wsproto_core.routing.make_router`.
+
+    Args:
+        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        host, port, options: see :func:`serve`.
+
+    Raises:
+        ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
+        OSError: the address cannot be listened on.
+    """
+    router, context = make_router(url_map, server_name, ssl, create_router)
+    return serve(router, host, port, ssl=context, **options)
+
+
+@show_options(AsyncioListenOptions)
+def unix_route(
+    url_map: Rules,
+    path: SocketPath | None = None,
+    *,
+    server_name: str | None = None,
+    ssl: ssl_module.SSLContext | Literal[True] | None = None,
+    create_router: Callable[..., Router] | None = None,
+    **options: Unpack[AsyncioListenOptions],
+) -> Serve:
+    """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
+
+    Args:
+        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        path, options: see :func:`unix_serve`.
+    """
+    router, context = make_router(url_map, server_name, ssl, create_router)
+    return unix_serve(router, path, ssl=context, **options)

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import socket
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from adapters.shared.addresses import (
@@ -22,22 +21,9 @@ from adapters.shared.addresses import (
     refusal,
 )
 
-__all__ = [
-    "TCP_OPTIONS",
-    "connect_tcp",
-    "connect_unix",
-    "take_tcp_options",
-]
+__all__ = ["TCP_OPTIONS", "connect_tcp", "connect_unix", "take_tcp_options"]
 
-TCP_OPTIONS = (
-    "family",
-    "proto",
-    "flags",
-    "local_addr",
-    "happy_eyeballs_delay",
-    "interleave",
-    "all_errors",
-)
+TCP_OPTIONS = ("family", "proto", "flags", "local_addr", "happy_eyeballs_delay", "interleave", "all_errors")
 """Options of :meth:`asyncio.loop.create_connection` that :func:`connect_tcp` has, on any event loop."""
 
 
@@ -50,13 +36,11 @@ async def connect_tcp(
     host: str,
     port: int,
     *,
-    family: int = 0,
-    proto: int = 0,
-    flags: int = 0,
     local_addr: tuple[str, int] | None = None,
     happy_eyeballs_delay: float | None = ADDRESS_DELAY,
     interleave: int = 1,
     all_errors: bool = False,
+    **look_up: int,
 ) -> socket.socket:
     """Connect to one of a host's addresses, as RFC 8305 says: the next is tried while one is slow.
 
@@ -67,16 +51,15 @@ async def connect_tcp(
         host: a name or an address.
         port: the TCP port.
         happy_eyeballs_delay: seconds until the next address is tried; ``None`` waits for each to fail.
-        family, proto, flags, local_addr, interleave, all_errors: see
-            :meth:`asyncio.loop.create_connection`.
+        local_addr, interleave, all_errors, look_up: see :meth:`asyncio.loop.create_connection`; ``look_up``
+            is ``family``, ``proto`` and ``flags``.
 
     Raises:
         OSError: none can be connected to: see :func:`.connect_failure`.
         ExceptionGroup: the same, if ``all_errors``.
     """
-    look_up = partial(_look_up, family=family, proto=proto, flags=flags)
-    found = await look_up(host, port)
-    local = None if local_addr is None else await look_up(*local_addr)
+    found = await _look_up(host, port, **look_up)
+    local = None if local_addr is None else await _look_up(local_addr[0], local_addr[1], **look_up)
     untried = iter(in_order(found, interleave))
     connected: list[socket.socket] = []
     errors: list[OSError] = []
@@ -112,14 +95,11 @@ async def connect_tcp(
         errors.clear()
 
 
-async def _look_up(host: str, port: int, *, family: int, proto: int, flags: int) -> Sequence[Address]:
-    number = look_up_number(host, port, family, proto, flags)
+async def _look_up(host: str, port: int, **look_up: int) -> Sequence[Address]:
+    number = look_up_number(host, port, **look_up)
     if number is not None:
         return number
-    loop = asyncio.get_running_loop()
-    return await loop.getaddrinfo(
-        host, port, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags
-    )
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, **look_up)
 
 
 async def _connect(address: Address, local: Sequence[Address] | None) -> socket.socket:

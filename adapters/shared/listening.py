@@ -10,13 +10,22 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from .addresses import Address
 
-__all__ = ["BACKLOG", "accept_now", "bind_tcp", "bind_unix", "hosts_of", "listen", "usable_hosts"]
+__all__ = [
+    "BACKLOG",
+    "accept_now",
+    "bind_tcp",
+    "bind_unix",
+    "hosts_of",
+    "listen",
+    "look_up_hosts",
+    "usable_hosts",
+]
 
 BACKLOG = socket.SOMAXCONN
 """The default of the option ``backlog``: how many connections may wait to be accepted."""
@@ -45,6 +54,24 @@ UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 def hosts_of(host: str | Sequence[str] | None) -> list[str | None]:
     """Return what to look up for the argument ``host`` of ``serve``; ``None`` is all interfaces."""
     return [each or None for each in ([host] if host is None or isinstance(host, str) else host)]
+
+
+async def look_up_hosts(
+    getaddrinfo: Callable[..., Awaitable[Sequence[Address]]],
+    host: str | Sequence[str] | None,
+    port: int,
+    family: int = socket.AF_UNSPEC,
+    flags: int = socket.AI_PASSIVE,
+) -> list[Address]:
+    """Return the addresses that the arguments ``host`` and ``port`` of ``serve`` stand for.
+
+    Args:
+        getaddrinfo: the runtime's function of this name.
+    """
+    found: list[Address] = []
+    for each in hosts_of(host):
+        found += await getaddrinfo(each, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+    return found
 
 
 def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.socket]:

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
-from adapters.shared.addresses import Address
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
-from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
+from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, listen, look_up_hosts
 from adapters.shared.logs import default_logger, log_failure
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
@@ -302,7 +301,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         self.ssl = self.listener_options.pop("ssl", None)
         self.sock = self.listener_options.pop("sock", None)
         self.made_for = self.path or self.sock or f"{host or '*'}:{port}"
-        self.hosts = hosts_of(host)
+        self.host = host
         self.port = port or 0
         self.logger = self.settings.logger or default_logger(Side.SERVER)
 
@@ -313,19 +312,10 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         elif self.path is not None:
             bound = [bind_unix(self.path)]
         else:
-            bound = bind_tcp(await self._look_up(), options.get("reuse_port", False))
+            family = options.get("family", socket.AF_UNSPEC)
+            found = await look_up_hosts(self.runtime.getaddrinfo, self.host, self.port, family)
+            bound = bind_tcp(found, options.get("reuse_port", False))
         return listen(bound, options.get("backlog", BACKLOG))
-
-    async def _look_up(self) -> list[Address]:
-        family = self.listener_options.get("family", socket.AF_UNSPEC)
-        kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-        return [
-            address
-            for host in self.hosts
-            for address in await self.runtime.getaddrinfo(
-                host, self.port, family=family, type=kind, flags=flags
-            )
-        ]
 
     async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""
