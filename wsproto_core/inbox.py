@@ -199,51 +199,31 @@ class Inbox:
         notices, self._notices = self._notices, []
         events: list[Event] = []
         for position, event in notices:
-            events += self._next_messages(position - self.taken)
+            events += self._take_up_to(position - self.taken)
             events.append(event)
-        # One more than there are: it is asked for.
-        return events + self._next_messages(len(self.messages) + 1)
+        events += self._take_up_to(len(self.messages))
+        self._ask(_MESSAGE)
+        return events
 
-    def _next_messages(self, count: int) -> list[Event]:
-        messages: list[Event] = []
-        while len(messages) < count and (message := self._take_or_ask()) is not None:
-            messages.append(message)
-        return messages
+    def _take_up_to(self, count: int) -> list[Event]:
+        return [self.next_message() for _ in range(min(count, len(self.messages)))]  # type: ignore[misc]
 
     def next_message(self) -> Data | None:
         """Take the next message, or ask for it."""
         if self._streaming:
             raise _streaming()
-        if self.messages:
-            # _take, without the call
-            message, size = self.messages.popleft()
-            self._reader.pending -= size
-            self.taken += 1
-            self._demand = _NOTHING
+        if not self.messages:
+            self._demand = _MESSAGE
             if not self.wants_read:
                 self.update()
-            return message
-        # _take_or_ask, without the call
-        self._demand = _MESSAGE
-        if not self.wants_read:
-            self.update()
-        if not self._reader.suspended:
-            return None
-        self.resume()
-        return self._take_or_ask()
-
-    def _take_or_ask(self) -> Data | None:
-        if self.messages:
-            return self._take()
-        self._demand = _MESSAGE
-        if not self.wants_read:
-            self.update()
-        return None
-
-    def _take(self) -> Data:
+            if self._reader.suspended:
+                self.resume()
+            if not self.messages:
+                return None
+        message, size = self.messages.popleft()
+        self._reader.pending -= size
         self.taken += 1
         self._demand = _NOTHING
-        message = self._reader.take_message()
         if not self.wants_read:
             self.update()
         return message
@@ -259,10 +239,9 @@ class Inbox:
     def _take_fragment(self) -> Fragment | None:
         if self.messages:
             self._streaming = False
-            return Fragment(self._take(), True)
-        self._demand = _FRAGMENT
+            return Fragment(self.next_message(), True)  # type: ignore[arg-type]
         piece = self._reader.take_piece()
-        self.update()
+        self._ask(_FRAGMENT)
         if piece is None:
             return None
         self._streaming = True
@@ -270,7 +249,10 @@ class Inbox:
 
     def stop_waiting(self) -> None:
         """The application does not wait any more for the message that it asked for last."""
-        self._demand = _NOTHING
+        self._ask(_NOTHING)
+
+    def _ask(self, demand: _Demand) -> None:
+        self._demand = demand
         self.update()
 
     # Backpressure

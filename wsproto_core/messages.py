@@ -405,12 +405,6 @@ class MessageReader:
         self._sizes_after = [0] * len(self._extensions)
         self._fragments = 0
 
-    def take_message(self) -> Data:
-        """Take the oldest message; there must be one."""
-        message, size = self.messages.popleft()
-        self.pending -= size
-        return message
-
     def take_piece(self) -> Data | None:
         """Take what has arrived of the message under construction; ``None`` if that is nothing."""
         if self._buffer is None:

@@ -65,6 +65,12 @@ class Reader(MessageReader):
         options.setdefault("masked", False)
         super().__init__(control=lambda opcode, payload: self.controls.append((opcode, payload)), **options)
 
+    def take_message(self) -> Data:
+        """Take the oldest message, as the receive queue does."""
+        message, size = self.messages.popleft()
+        self.pending -= size
+        return message
+
     def all(self, data: bytes = b"") -> list[Data]:
         self.receive(data)
         return [self.take_message() for _ in range(len(self.messages))]

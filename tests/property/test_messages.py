@@ -44,6 +44,13 @@ class Rotate(Extension):
         raise NotImplementedError
 
 
+def take_message(reader: MessageReader) -> Data:
+    """Take the oldest message, as the receive queue does."""
+    message, size = reader.messages.popleft()
+    reader.pending -= size
+    return message
+
+
 class Outcome(NamedTuple):
     """What a reader made of a stream."""
 
@@ -64,7 +71,7 @@ def read(pieces: Iterable[bytes], options: dict[str, Any], observer: Observer = 
 
     def take() -> None:
         while reader.messages:
-            output.append(reader.take_message())
+            output.append(take_message(reader))
 
     options = dict(options)
     options["extensions"] = [extension() for extension in options.get("extensions", ())]
@@ -262,7 +269,7 @@ def test_pieces_make_up_the_message(message: Data, positions: list[int], takes: 
         if take and (piece := reader.take_piece()) is not None:
             assert piece
             pieces.append(piece)
-    pieces.append(reader.take_message())
+    pieces.append(take_message(reader))
     assert type(message)().join(pieces) == message
 
 
@@ -377,7 +384,7 @@ def test_time_is_linear_byte_by_byte(first: int, masked: bool) -> None:
                 reader.receive(piece)
 
         count = count_calls(receive)
-        assert len(reader.take_message()) == length
+        assert len(take_message(reader)) == length
         return count
 
     calls(1000)
