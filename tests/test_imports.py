@@ -49,7 +49,7 @@ IO = ("logging", "select", "selectors", "signal", "socket", "ssl", "subprocess",
 
 FOUNDATION = (
     *("_moved", "version", "types", "limits", "randomness", "checks", "exceptions"),
-    *("http", "http.headers", "http.messages"),
+    *("http", "http.headers", "http.messages", "http.syntax"),
 )
 
 # docs/design.md has a drawing of this table, and says what is in each room.

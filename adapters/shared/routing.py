@@ -36,6 +36,7 @@ from wsproto_core.exceptions import InvalidHeader
 from wsproto_core.http import Request, Response, make_response
 from wsproto_core.http.grammar import build_host, parse_host
 from wsproto_core.http.headers import HeadersLike
+from wsproto_core.http.syntax import CONTROL_CHARACTER, DEFAULT_PORTS, VISIBLE_ASCII, split_reference
 
 if TYPE_CHECKING:
     from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
@@ -45,12 +46,9 @@ __all__ = ["Route", "Router", "Rules", "make_router"]
 Rules: TypeAlias = "Map | Iterable[RuleFactory]"
 """The rules of a router: a :class:`werkzeug.routing.Map`, or rules from which a map is made."""
 
-_DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _SECURE = {"http": False, "https": True, "ws": False, "wss": True}
 
-_URL = re.compile(r"(?:([a-z]++)://([^/?#]*+))?+(.*+)", re.IGNORECASE | re.DOTALL)
 _NOT_PERCENT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
 # A converter with its arguments and its variable, or the literal text between converters.
 _PIECE = re.compile(
@@ -59,7 +57,6 @@ _PIECE = re.compile(
 _PORT = re.compile(r":[0-9]+\Z")
 # RFC 3986 section 3.4
 _QUERY_CHARACTERS = "!$&'()*+,/:;=?@%"
-_VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 MAX_STEPS = 2**17
 """Maximum number of ways to divide a path between the converters of a rule, which are tried one by one:
@@ -112,7 +109,7 @@ class Router:
                 rule provides; the message names both.
             ValueError: an argument is not allowed, or a rule could never match.
         """
-        if url_scheme not in _DEFAULT_PORTS:
+        if url_scheme not in DEFAULT_PORTS:
             raise ValueError(f"url_scheme must be 'ws' or 'wss', not {url_scheme!r}")
         self.url_map = _make_map(url_map)
         self.url_scheme = url_scheme
@@ -229,7 +226,7 @@ class Router:
         if _NOT_PERCENT_ENCODED.search(path) or "%2f" in path.lower():
             raise ValueError("expected percent-encoding, without slashes")
         decoded = unquote_to_bytes(path).decode("utf-8", "strict")
-        if _CONTROL_CHARACTER.search(decoded):
+        if CONTROL_CHARACTER.search(decoded):
             raise ValueError("expected no control characters")
         return decoded, quote(query, safe=_QUERY_CHARACTERS, errors="surrogateescape")
 
@@ -238,7 +235,7 @@ class Router:
         name, port = parse_host(host_header.lower())
         # A dot at the end makes a name absolute (RFC 1034 section 3.1).
         name = name.removesuffix(".")
-        host = build_host(name, port or _DEFAULT_PORTS[self.url_scheme], self.url_scheme == "wss")
+        host = build_host(name, port or DEFAULT_PORTS[self.url_scheme], self.url_scheme == "wss")
         length = max(len(path), len(host))
         url_map = next(url_map for longest, url_map in self._maps if length <= longest)
         bind = functools.partial(url_map.bind, url_scheme=self.url_scheme)
@@ -256,10 +253,9 @@ class Router:
 
     def _refer(self, adapter: MapAdapter, url: str) -> str:
         """Make a ``Location`` of an absolute URL."""
-        match = _URL.fullmatch(url)
-        assert match is not None
-        scheme, host, rest = match.groups()
-        if host is not None:
+        scheme, host, *_ = split_reference(url)
+        if scheme is not None and host is not None:
+            rest = url.partition("://")[2][len(host) :]
             if not rest.startswith("/"):
                 rest = "/" + rest
             secure = _SECURE.get(scheme.lower())
@@ -267,7 +263,7 @@ class Router:
             # Two slashes at the beginning of a reference would be another host.
             relative = same_origin and not rest.startswith("//")
             url = rest if relative else f"{scheme}://{_to_ascii(host)}{rest}"
-        return quote(url, safe=_VISIBLE_ASCII)
+        return quote(url, safe=VISIBLE_ASCII)
 
     def _check(self, rule: Rule) -> None:
         """Refuse a rule that can never match, and a handler that cannot be called."""

@@ -19,6 +19,7 @@ from ..exceptions import InvalidMessage, InvalidProxy, InvalidProxyMessage, Inva
 from ..http import Headers, Request
 from ..http.grammar import build_authorization_basic
 from ..http.reading import ResponseReader
+from ..http.syntax import split_reference
 from ..http.uri import FORBIDDEN, WebSocketURI, host_in_uri, parse_authority, without_zone
 from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
 from ..types import BytesLike
@@ -43,7 +44,6 @@ _VARIABLES = {
     True: ("wss_proxy", "socks_proxy", "https_proxy", "all_proxy"),
 }
 
-_PROXY = re.compile(r"(?:(?P<scheme>[^:/?#]*+)://)?+(?P<authority>[^/?#]*+)(?P<rest>.*+)")
 _SEPARATORS = re.compile(r"[,\s]+")
 
 # RFC 1929 section 2
@@ -95,17 +95,20 @@ def parse_proxy(url: str, default_scheme: str = "http") -> Proxy:
     forbidden = FORBIDDEN.search(url)
     if forbidden is not None:
         raise InvalidProxy(url, f"expected no space or control character, got {forbidden.group()!r}")
-    match = _PROXY.fullmatch(url)
-    assert match is not None  # it matches everything without line feeds
-    scheme = (default_scheme if match["scheme"] is None else match["scheme"]).lower()
+    scheme, location, *rest = split_reference(url)
+    if scheme is None or location is None:
+        # What looks like a scheme or a path is the authority.
+        _, location, *rest = split_reference(f"//{url}")
+        scheme = default_scheme
+    scheme = scheme.lower()
     if scheme not in _DEFAULT_PORTS:
         raise InvalidProxy(url, f"expected one of the schemes {', '.join(_DEFAULT_PORTS)}, got {scheme!r}")
-    if match["rest"] not in ("", "/"):
+    if rest not in (["", None, None], ["/", None, None]):
         raise InvalidProxy(
             url, "expected nothing after the host and port; '/', '?', '#' must be percent-encoded before '@'"
         )
     try:
-        authority = parse_authority(match["authority"])
+        authority = parse_authority(location or "")
     except ValueError as error:
         raise InvalidProxy(url, str(error)) from error.__cause__
     user_info = None

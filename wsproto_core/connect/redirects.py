@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
@@ -28,6 +27,7 @@ from ..exceptions import (
     hide_user_info,
 )
 from ..http import Headers, Response
+from ..http.syntax import split_reference
 from ..http.uri import WebSocketURI, parse_uri
 
 __all__ = [
@@ -48,13 +48,6 @@ STATUSES = (301, 302, 303, 307, 308)
 _FOR_ONE_ORIGIN = ("authorization", "cookie", "host", "proxy-authorization")
 
 _SCHEMES = {"http": "ws", "https": "wss"}
-
-# RFC 3986 appendix B
-_REFERENCE = re.compile(
-    r"(?:(?P<scheme>[^:/?#]++):)?+(?://(?P<authority>[^/?#]*+))?+"
-    r"(?P<path>[^?#]*+)(?:\?(?P<query>[^#]*+))?+(?:#.*+)?+",
-    re.DOTALL,
-)
 
 OptionsT = TypeVar("OptionsT", bound=Mapping[str, Any])
 
@@ -238,18 +231,17 @@ def resolve_reference(base: str, reference: str) -> str:
         base: an absolute URI, to which the reference is relative.
         reference: absolute or relative.
     """
-    relative = _split(reference)
-    absolute = _split(base)
-    scheme, authority, path, query = relative
+    base_scheme, base_authority, base_path, base_query, _ = split_reference(base)
+    scheme, authority, path, query, _ = split_reference(reference)
     if scheme is None:
-        scheme = absolute[0]
+        scheme = base_scheme
         if authority is None:
-            authority = absolute[1]
+            authority = base_authority
             if not path:
-                path = absolute[2]
-                query = absolute[3] if query is None else query
+                path = base_path
+                query = base_query if query is None else query
             elif not path.startswith("/"):
-                path = absolute[2].rpartition("/")[0] + "/" + path
+                path = base_path.rpartition("/")[0] + "/" + path
     scheme = _SCHEMES.get((scheme or "").lower(), scheme)
     resolved = _remove_dot_segments(path)
     if authority is not None:
@@ -257,12 +249,6 @@ def resolve_reference(base: str, reference: str) -> str:
     if query is not None:
         resolved = f"{resolved}?{query}"
     return f"{scheme}:{resolved}"
-
-
-def _split(reference: str) -> tuple[str | None, str | None, str, str | None]:
-    match = _REFERENCE.fullmatch(reference)
-    assert match is not None  # it matches everything
-    return match["scheme"], match["authority"], match["path"], match["query"]
 
 
 def _remove_dot_segments(path: str) -> str:

@@ -27,6 +27,7 @@ from ..types import (
     Subprotocol,
     UpgradeProtocol,
 )
+from .syntax import CONTROL_CHARACTER, DEFAULT_PORTS, TOKEN
 
 __all__ = [
     "build_authorization_basic",
@@ -44,8 +45,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-# RFC 9110 section 5.6.2
-_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]++")
+_TOKEN = re.compile(TOKEN)
 # RFC 9110 section 5.6.4
 _QUOTED_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"')
 _QUOTED_PAIR = re.compile(r"\\(.)")
@@ -54,13 +54,12 @@ _WHITESPACE = re.compile(r"[ \t]*+")
 # RFC 9110 section 5.6.1.2: empty elements of a list are to be ignored.
 _EMPTY_ELEMENTS = re.compile(r"[ \t,]*+")
 # RFC 9110 section 7.8
-_UPGRADE_PROTOCOL = re.compile(rf"{_TOKEN.pattern}(?:/{_TOKEN.pattern})?+")
+_UPGRADE_PROTOCOL = re.compile(rf"{TOKEN}(?:/{TOKEN})?+")
 # RFC 9110 section 7.2 and RFC 3986 section 3.2.2
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]++\]|(?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++")
 _PORT = re.compile(r"(?::[0-9]{0,5}+)?+\Z")
 # RFC 9110 section 11.2
 _TOKEN68 = re.compile(r"[-A-Za-z0-9._~+/]++=*+")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class _Cursor:
@@ -299,7 +298,7 @@ def build_host(host: str, port: int, secure: bool) -> str:
     """
     # The name of an interface is of no use to others.
     header = f"[{host.partition('%')[0]}]" if ":" in host else host
-    if port != (443 if secure else 80):
+    if port != DEFAULT_PORTS["wss" if secure else "ws"]:
         header = f"{header}:{port}"
     try:
         parse_host(header)
@@ -318,7 +317,7 @@ def build_www_authenticate_basic(realm: str) -> str:
     Raises:
         ValueError: the realm contains a control character.
     """
-    if _CONTROL_CHARACTER.search(realm):
+    if CONTROL_CHARACTER.search(realm):
         raise ValueError(f"realm must not contain control characters, got {realm!r}")
     escaped = realm.replace("\\", "\\\\").replace('"', '\\"')
     quoted = escaped.encode("utf-8").decode("ascii", "surrogateescape")
@@ -354,7 +353,7 @@ def parse_authorization_basic(header: str) -> tuple[str, str]:
     except ValueError:
         raise InvalidHeaderValue(name, "credentials are not UTF-8 in base64") from None
     username, colon, password = credentials.partition(":")
-    if not colon or _CONTROL_CHARACTER.search(credentials):
+    if not colon or CONTROL_CHARACTER.search(credentials):
         raise InvalidHeaderValue(name, "credentials are not a username, a colon and a password")
     return username, password
 
@@ -372,6 +371,6 @@ def build_authorization_basic(username: str, password: str) -> str:
     """
     if ":" in username:
         raise ValueError(f"username must not contain a colon, got {username!r}")
-    if _CONTROL_CHARACTER.search(username + password):
+    if CONTROL_CHARACTER.search(username + password):
         raise ValueError("username and password must not contain control characters")
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")

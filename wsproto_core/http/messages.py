@@ -14,11 +14,12 @@ import h11
 
 from ..types import BytesLike
 from .headers import Headers, HeadersLike
+from .syntax import TOKEN
 
 __all__ = ["UPGRADE", "Request", "Response", "make_response"]
 
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_TOKEN = re.compile(TOKEN)
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 UPGRADE = (("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket"))

@@ -26,17 +26,16 @@ from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
 from ..types import BytesLike
 from .headers import Headers
 from .messages import UPGRADE, Request, Response
+from .syntax import TOKEN
 
 __all__ = ["RequestReader", "ResponseReader", "check_no_body"]
 
 _CONTROL_IN_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 
 # RFC 9112 sections 3 and 4; the target and the reason phrase are left to h11.
-_REQUEST_LINE = re.compile(
-    rb"(?P<method>[-!#$%&'*+.^_`|~0-9A-Za-z]++) [\x21-\x7e]++ HTTP/(?P<version>[0-9]\.[0-9])"
-)
+_REQUEST_LINE = re.compile(rb"(?P<method>%b) [\x21-\x7e]++ HTTP/(?P<version>[0-9]\.[0-9])" % TOKEN.encode())
 _STATUS_LINE = re.compile(rb"HTTP/(?P<version>[0-9]\.[0-9]) (?P<status>[0-9]{3})(?: .*+)?+")
-_REQUEST_START = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++(?: .*+)?+")
+_REQUEST_START = re.compile(rb"%b(?: .*+)?+" % TOKEN.encode())
 _RESPONSE_START = re.compile(rb"HTTP/.*+")
 
 _FIRST_BYTES = 16

@@ -1,10 +1,5 @@
 """WebSocket URIs (RFC 6455 section 3).
 
-The URI is taken apart with the regular expression of RFC 3986 appendix B rather than with
-``urllib.parse.urlsplit``, which silently removes control characters, ignores what stands around an
-address in brackets, and takes what stands before several ``@`` for user information: each of these
-once made two programs see two different hosts in one URI.
-
 User information is a secret: it is in no message, no ``repr`` and no ``str`` of what is defined here.
 """
 
@@ -16,18 +11,13 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from ..exceptions import InvalidURI
+from .syntax import CONTROL_CHARACTER, DEFAULT_PORTS, VISIBLE_ASCII, split_reference
 
 __all__ = ["Authority", "WebSocketURI", "host_in_uri", "parse_authority", "parse_uri", "without_zone"]
-
-_DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 # The longest host name that the DNS can hold (RFC 1035 section 2.3.4), with a final dot.
 _MAX_HOST = 254
 
-_URI = re.compile(
-    r"(?P<scheme>[^:/?#]*+)://(?P<authority>[^/?#]*+)"
-    r"(?P<path>[^?#]*+)(?:\?(?P<query>[^#]*+))?+(?P<fragment>#.*+)?+"
-)
 _AUTHORITY = re.compile(
     r"(?:(?P<user_info>[^@\[\]\\<>^`{|}\"]*+)@)?+"
     r"(?P<host>\[[0-9A-Fa-f:.]++(?:%[-A-Za-z0-9._~%]*+)?+\]|[^@:\[\]]*+)"
@@ -39,8 +29,6 @@ _HOST_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 # Surrogates are no characters; the other ranges are the C0 controls, space, DEL and the C1 controls.
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
 """What no URI may contain as it is, not even an IRI (RFC 3987)."""
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
-_VISIBLE_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class WebSocketURI:
     def __str__(self) -> str:
         scheme = "wss" if self.secure else "ws"
         host = host_in_uri(self.host)
-        port = "" if self.port == _DEFAULT_PORTS[scheme] else f":{self.port}"
+        port = "" if self.port == DEFAULT_PORTS[scheme] else f":{self.port}"
         return f"{scheme}://{host}{port}{self.resource_name}"
 
 
@@ -85,36 +73,36 @@ def parse_uri(uri: str) -> WebSocketURI:
     forbidden = FORBIDDEN.search(uri)
     if forbidden is not None:
         raise InvalidURI(uri, f"expected no space or control character, got {forbidden.group()!r}")
-    match = _URI.fullmatch(uri)
-    if match is None:
+    given_scheme, given_authority, path, query, fragment = split_reference(uri)
+    if given_scheme is None or given_authority is None:
         raise InvalidURI(uri, "expected ws://... or wss://...")
     try:
-        scheme = match["scheme"].lower()
-        if scheme not in _DEFAULT_PORTS:
-            raise ValueError(f"expected the scheme ws or wss, got {match['scheme']!r}")
-        if match["fragment"] is not None:
-            raise ValueError(f"expected no fragment, got {match['fragment']!r}")
-        authority = parse_authority(match["authority"])
+        scheme = given_scheme.lower()
+        if scheme not in DEFAULT_PORTS:
+            raise ValueError(f"expected the scheme ws or wss, got {given_scheme!r}")
+        if fragment is not None:
+            raise ValueError(f"expected no fragment, got '#{fragment}'")
+        authority = parse_authority(given_authority)
         if authority.user_info is not None and authority.user_info[1] is None:
             raise ValueError("expected a username, a colon and a password before '@'")
     except ValueError as error:
         message = str(error)
-        if "@" in uri[match.end("authority") :]:
+        if any("@" in (part or "") for part in (path, query, fragment)):
             # What looks like a host, a port or a fragment may be a part of a password.
             message = (
                 "expected '/', '?', '#' and '@' to be percent-encoded before the '@' in front of the host"
             )
         raise InvalidURI(uri, message) from error.__cause__
-    resource_name = match["path"] or "/"
+    resource_name = path or "/"
     # "'?' if the query component is non-empty" (RFC 6455 section 3)
-    if match["query"]:
-        resource_name += "?" + match["query"]
+    if query:
+        resource_name += f"?{query}"
     username, password = authority.user_info or (None, None)
     return WebSocketURI(
         secure=scheme == "wss",
         host=authority.host,
-        port=authority.port or _DEFAULT_PORTS[scheme],
-        resource_name=quote(resource_name, safe=_VISIBLE_ASCII),
+        port=authority.port or DEFAULT_PORTS[scheme],
+        resource_name=quote(resource_name, safe=VISIBLE_ASCII),
         user_info=None if username is None or password is None else (username, password),
     )
 
@@ -172,7 +160,7 @@ def _parse_zone(text: str) -> str:
     """Parse what follows an IPv6 address: a zone identifier (RFC 6874 section 2), in its case."""
     match = _ZONE.fullmatch(text)
     zone = "" if match is None else unquote(match[1], errors="replace")
-    if not zone or any(character not in _VISIBLE_ASCII for character in zone):
+    if not zone or any(character not in VISIBLE_ASCII for character in zone):
         raise ValueError(f"expected a zone identifier as in '[fe80::1%25eth0]', got {text!r}")
     return zone
 
@@ -208,6 +196,6 @@ def _parse_user_info(text: str | None) -> tuple[str, str | None] | None:
     except UnicodeDecodeError:
         raise ValueError("expected percent-encoded UTF-8 before '@'") from None
     # RFC 7617 section 2: such credentials could not be sent.
-    if ":" in username or _CONTROL_CHARACTER.search(username + password):
+    if ":" in username or CONTROL_CHARACTER.search(username + password):
         raise ValueError("expected no colon in the username and no control character before '@'")
     return username, password if colon else None
