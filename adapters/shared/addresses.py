@@ -1,4 +1,4 @@
-"""Sockets that connect: to which address of a host next, and what to tell if none answers.
+"""Sockets that connect: the order of a host's addresses, and the error if none of them answers.
 
 Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
 answer, the next one is tried. How to wait for them is the adapter's own.
@@ -70,7 +70,7 @@ def open_socket(address: Address, local: Any = None) -> socket.socket:
     """Return a non-blocking socket that can be connected to an address.
 
     Args:
-        address: what it is to be connected to.
+        address: the address to connect to.
         local: the address that it is bound to; ``None`` for any.
 
     Raises:

@@ -1,7 +1,7 @@
-"""What a client has to do to reach a server, decided step by step.
+"""A client's decisions on the way to a server: redirects, the proxy, TLS's names, deadlines, notes on errors.
 
-An adapter opens streams; what they lead to, through which proxy, with which names for TLS, and what
-is to be done when the server says to go elsewhere, is decided here.
+An adapter opens the streams. Here stand the addresses that they lead to, the proxy that they go through, and
+the steps after a redirect.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Target:
 
 
 class Connecting:
-    """One opening of a connection. Whoever connects does this::
+    """One opening of a connection, by an adapter::
 
         connecting = Connecting(Target(uri, options), clock=clock, environment=os.environ)
         while True:
@@ -82,7 +82,7 @@ class Connecting:
                 connecting.follow(error)
 
     Attributes:
-        uri: what to connect to now.
+        uri: the URI to connect to now: the first one, or that of a redirect.
         settings: the options for the connection.
         stream_options: those of the runtime's call, without the ones that are attributes here.
         host, port: where TCP has to lead to in the end, directly or through the proxy.

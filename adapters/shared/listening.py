@@ -52,7 +52,7 @@ UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
 
 def hosts_of(host: str | Sequence[str] | None) -> list[str | None]:
-    """Return what to look up for the argument ``host`` of ``serve``; ``None`` is all interfaces."""
+    """Return the names to look up for the argument ``host`` of ``serve``; ``None`` is all interfaces."""
     return [each or None for each in ([host] if host is None or isinstance(host, str) else host)]
 
 

@@ -88,7 +88,7 @@ class StructuredConnect(Opening[T], Generic[T]):
     """What ``connect`` returns: an asynchronous context manager; awaitable, if it was given tasks.
 
     Attributes:
-        create: makes the connection object, if no option says what does.
+        create: the default of the option ``create_protocol``.
         tasks_name: the option by which it is given tasks.
     """
 
@@ -119,7 +119,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         self.made_for = self._target.uri
         self._given_tasks = tasks
         self.logger = self._target.settings.logger or default_logger(Side.CLIENT)
-        # To refuse, before there is an event loop, what it would refuse.
+        # To raise the errors of options now, before there is an event loop.
         Connecting(self._target, clock=float, environment=self.runtime.environment)
         if options.get("stream") is not None:
             self.runtime.check_stream(options["stream"])
@@ -144,7 +144,7 @@ class StructuredConnect(Opening[T], Generic[T]):
             transport = await open_transport(self.runtime, connecting)
         if transport is None:
             raise connecting.timed_out()
-        await connection.start(tasks, transport)
+        await connection._start(tasks, transport)
         try:
             await connection._wait_opened()
         except BaseException:

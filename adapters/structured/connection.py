@@ -1,14 +1,15 @@
-"""Who reads and who writes, on runtimes with structured concurrency: trio and anyio.
+"""Connections on runtimes with structured concurrency, trio and anyio: which task reads, which task writes.
 
-There, no task of the library runs behind the user's back. Whoever waits for something, be it a
-message, a pong, room or the end, reads the stream in their own task: one at a time, as if a baton
-was handed over. The others wait until the state machine has what they want, or the baton is free.
+There, no task of the library runs outside of the blocks of the application, and a stream has one reader at
+a time. A task that waits for something, be it a message, a pong, room to send or the end, reads the stream
+itself if no other task does. Otherwise it waits until the protocol has what it waits for, or until it is the
+next reader. A message changes tasks nowhere, and there is no queue between the reader and the application.
 
-While nobody waits, a keeper stands in, so that pings are answered, closes are seen and deadlines
-are met. It does not run for every gap between two messages: only when nobody has come for a while.
+While no task waits, the connection's own task reads in the background, so that pings are answered, closes
+are noticed and deadlines are met. It does not read in every gap between two messages: only after a delay.
 
-What has to be written is written where it arises, as far as that takes no waiting. The rest is left
-to a task that ends when everything is written, so that a cancelled ``send`` cuts nothing in two.
+Data is written in the task that sends it, as far as that takes no waiting. A task of its own writes the
+rest and ends with that, so that a cancelled ``send`` cuts no frame in two.
 """
 
 from __future__ import annotations
@@ -36,15 +37,14 @@ __all__ = ["PongWaiter", "StructuredConnection"]
 
 _OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
 
-PATIENCE = 0.1
-"""Seconds without a reader after which the keeper stands in."""
+BACKGROUND_DELAY = 0.1
+"""Seconds without a reader after which the connection's own task reads in the background."""
 
-LAST_WORDS = 0.05
-"""Seconds that writing may go on when there is no more time, on streams that must not be cut short."""
+FINAL_WRITE_TIMEOUT = 0.05
+"""Seconds for the close frame of a connection that is cancelled, on streams where a write waits."""
 
-
-LAST_READS = 1.0
-"""Seconds that reading may go on when writing has failed, on streams that have to be waited for."""
+FINAL_READ_TIMEOUT = 1.0
+"""Seconds for reading the rest after a failed write, on streams where a read waits."""
 
 
 class PongWaiter:
@@ -53,7 +53,7 @@ class PongWaiter:
     def __init__(self, connection: StructuredConnection) -> None:
         self._connection = connection
         self._result: float | Exception | None = None
-        # Apart from those of the connection: else a pong would be looked at whenever another one comes.
+        # Not those of the connection: each pong would be checked whenever another one comes.
         self._waiters = Waiters()
 
     def done(self) -> bool:
@@ -82,7 +82,7 @@ class PongWaiter:
 
 
 class StructuredConnection(AsyncConnection):
-    """A connection that whoever waits for it reads.
+    """A connection that is read by a task that waits for it.
 
     Attributes:
         runtime: the adapter's.
@@ -98,27 +98,27 @@ class StructuredConnection(AsyncConnection):
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
         self._tasks: Tasks | None = None
-        # As long as there is no stream, it is as if somebody else read and wrote it.
-        self._held = True
-        self._holds = 0
-        # Those who wait and could read in the place of who does.
-        self._successors: dict[Wake, None] = {}
-        self._reading: Scope | None = None
-        self._awaited: Callable[[], bool] = bool
-        self._standing_in: Scope | None = None
-        self._napping: Scope | None = None
+        # Until there is a stream, nothing can be read or written: as if other tasks did both.
+        self._has_reader = True
+        self._readers = 0
+        # The tasks that wait and can become the reader, by the functions that wake them.
+        self._next_readers: dict[Wake, None] = {}
+        self._read_scope: Scope | None = None
+        self._read_until: Callable[[], bool] = bool
+        self._background_scope: Scope | None = None
+        self._idle_scope: Scope | None = None
         self._reads_left = TURN
         self._unwritten: deque[memoryview] = deque()
         self._writing = True
-        self._writing_rest: Scope | None = None
-        self._stop_writing = math.inf
+        self._write_scope: Scope | None = None
+        self._write_deadline = math.inf
         self._write_error: OSError | None = None
-        self._ending = False
+        self._tasks_ended = False
         self._check_cancelled = self.runtime.checkpoint_if_cancelled
         self._clock = self.runtime.get_clock()
         self._open_scope = self.runtime.open_scope
 
-    # What the methods that wait are made of
+    # What AsyncConnection needs
 
     def _make_event(self) -> RuntimeEvent:
         return self.runtime.make_event()
@@ -133,23 +133,23 @@ class StructuredConnection(AsyncConnection):
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
         if not protocol.receiving:
-            # To have asked for a message may have let a deferred close take effect.
+            # Asking for a message may have made a deferred close take effect.
             self._react()
             await self._refuse()
         self._receiving = True
         if self._waiters:
-            # To have asked for a message may have made room for more of it.
+            # Asking for a message may have made room for more of it.
             self._waiters.wake()
-        if self._held or protocol.has_input:
+        if self._has_reader or protocol.has_input:
             await self._wait_until(self._has_input)
             return
-        # The usual case of _wait_until: nobody else reads.
-        self._held = True
+        # The usual case of _wait_until: no other task reads.
+        self._has_reader = True
         try:
             while not protocol.has_input:
                 await self._read(self._has_input)
         finally:
-            self._release()
+            self._stop_reading()
 
     def _has_input(self) -> bool:
         return self.protocol.has_input
@@ -161,7 +161,7 @@ class StructuredConnection(AsyncConnection):
         self._sends_left -= CALL
         self._flush()
         protocol = self.protocol
-        if self._reading is not None or self._waiters:
+        if self._read_scope is not None or self._waiters:
             self._wake_waiters()
         if protocol.has_events or protocol.state is not _OPEN:
             self._react()
@@ -186,55 +186,55 @@ class StructuredConnection(AsyncConnection):
 
     async def _wait_until(self, ready: Callable[[], bool], waiters: Waiters | None = None) -> None:
         if ready():
-            await self._read_more()
+            await self._yield_after_read()
             return
-        while self._held:
-            if self._standing_in is not None:
-                self._standing_in.cancel()
+        while self._has_reader:
+            if self._background_scope is not None:
+                self._background_scope.cancel()
             try:
-                await self._stand_by(ready, self._waiters if waiters is None else waiters)
+                await self._wait_to_read(ready, self._waiters if waiters is None else waiters)
             except BaseException:
-                self._pass_on()
+                self._wake_next_reader()
                 raise
             if ready():
-                self._pass_on()
+                self._wake_next_reader()
                 return
-        self._held = True
+        self._has_reader = True
         try:
             await self._read(ready)
             while not ready():
                 await self._read(ready)
         finally:
-            self._release()
+            self._stop_reading()
 
-    def _release(self) -> None:
-        """Read no more, and leave that to another task that waits."""
-        self._held = False
-        self._holds += 1
-        if self._successors:
-            self._pass_on()
+    def _stop_reading(self) -> None:
+        """Leave reading to another task that waits."""
+        self._has_reader = False
+        self._readers += 1
+        if self._next_readers:
+            self._wake_next_reader()
         if self._waiters:
             self._waiters.wake()
 
-    async def _stand_by(self, ready: Callable[[], bool], waiters: Waiters) -> None:
-        """Wait until something is true, or one is the next to read."""
+    async def _wait_to_read(self, ready: Callable[[], bool], waiters: Waiters) -> None:
+        """Wait until a condition is true, or until this task is the next reader."""
         event = self._make_event()
         waiters.add(ready, event.set)
-        self._successors[event.set] = None
+        self._next_readers[event.set] = None
         try:
             await event.wait()
         finally:
             waiters.remove(ready, event.set)
-            self._successors.pop(event.set, None)
+            self._next_readers.pop(event.set, None)
 
-    def _pass_on(self) -> None:
-        """If nobody reads, see that one of those who wait does; nobody else is woken for that."""
-        if self._successors and not self._held:
-            wake, _ = self._successors.popitem()
+    def _wake_next_reader(self) -> None:
+        """If no task reads, wake one of those that wait, so that it does."""
+        if self._next_readers and not self._has_reader:
+            wake, _ = self._next_readers.popitem()
             wake()
 
     async def _read(self, ready: Callable[[], bool]) -> None:
-        """Read once, as soon as there is something to read; meet the deadline if that comes before."""
+        """Read once, when there is something to read; meet the deadline if that comes before."""
         protocol = self.protocol
         data: bytes | None = None
         waited = False
@@ -245,28 +245,30 @@ class StructuredConnection(AsyncConnection):
             if data is None:
                 waited = True
                 deadline = protocol.deadline()
-                with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._reading:
-                    self._awaited = ready
+                with self._open_scope(
+                    deadline=math.inf if deadline is None else deadline
+                ) as self._read_scope:
+                    self._read_until = ready
                     try:
                         if protocol.wants_read:
                             await self._transport.wait_readable()
                         else:
                             await self._park(self._wants_read)
                     finally:
-                        self._reading = None
-                # Also after the deadline: what is there goes first, or the peer is blamed for it.
+                        self._read_scope = None
+                # Also after the deadline: bytes that have come count first, or the peer is blamed for them.
                 if protocol.wants_read:
                     data = self._transport.read(max(self._reads_left, CALL))
         except Exception as error:
             protocol.connection_lost(self._write_error or os_error(error))
             waited = True
         if data:
-            # Also a stream on which one has to wait may have it all at once, and for long.
+            # A stream whose reads wait may return data at once, too, and for long.
             self._reads_left -= len(data)
             protocol.receive_data(data)
         elif data is not None:
             self._receive_end()
-        # Also if there is always more to read: a peer must not put off the deadline by sending.
+        # Also if there is always more to read: a peer must not postpone the deadline by sending.
         deadline = protocol.deadline()
         if deadline is not None and deadline <= self._clock():
             protocol.handle_timeout()
@@ -277,10 +279,10 @@ class StructuredConnection(AsyncConnection):
             self._flush()
             if self._waiters:
                 self._waiters.wake()
-            if self._napping is not None and deadline is not None and deadline < self._napping.deadline:
-                self._napping.deadline = deadline
+            if self._idle_scope is not None and deadline is not None and deadline < self._idle_scope.deadline:
+                self._idle_scope.deadline = deadline
         if not waited or self._reads_left <= 0:
-            await self._read_more()
+            await self._yield_after_read()
 
     def _receive_end(self) -> None:
         if self._write_error is None:
@@ -288,7 +290,7 @@ class StructuredConnection(AsyncConnection):
         else:
             self.protocol.connection_lost(self._write_error)
 
-    async def _read_more(self) -> None:
+    async def _yield_after_read(self) -> None:
         """Notice a cancellation; after so many calls, or so much that was read, let other tasks run."""
         self._reads_left -= CALL
         if self._reads_left >= CALL:
@@ -300,45 +302,45 @@ class StructuredConnection(AsyncConnection):
         return self.protocol.wants_read
 
     def _wake_waiters(self) -> None:
-        # What others do may be what the one who reads waits for.
-        if self._reading is not None and self._awaited():
-            self._reading.cancel()
+        # Another task may have brought about what the reader waits for.
+        if self._read_scope is not None and self._read_until():
+            self._read_scope.cancel()
         self._waiters.wake()
 
-    async def _keep(self) -> None:
-        """Stand in when nobody waits for a while, until the connection is closed."""
+    async def _read_in_background(self) -> None:
+        """Read when no task has waited for a while, until the connection is closed."""
         clock = self._clock
         while not self._is_closed():
-            holds = self._holds
+            readers = self._readers
             deadline = self.protocol.deadline()
-            nap = clock() + PATIENCE
-            with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._napping:
-                await self.runtime.sleep_until(nap)
-            self._napping = None
-            if not self._held:
-                if holds == self._holds or clock() < nap:
-                    await self._stand_in()
-            elif holds == self._holds:
-                # Somebody waits for long: what follows has time until they have left.
-                await self._park(lambda: not self._held or self._is_closed())
+            wake_at = clock() + BACKGROUND_DELAY
+            with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._idle_scope:
+                await self.runtime.sleep_until(wake_at)
+            self._idle_scope = None
+            if not self._has_reader:
+                if readers == self._readers or clock() < wake_at:
+                    await self._read_to_the_end()
+            elif readers == self._readers:
+                # One task reads for long: this one has nothing to do until it has ended.
+                await self._park(lambda: not self._has_reader or self._is_closed())
 
-    async def _stand_in(self) -> None:
-        """Wait for nothing but the end, until somebody else comes to wait."""
+    async def _read_to_the_end(self) -> None:
+        """Read until the end, or until another task waits and takes over."""
         try:
-            with self._open_scope() as self._standing_in:
+            with self._open_scope() as self._background_scope:
                 await self._wait_until(self._is_closed)
         finally:
-            self._standing_in = None
+            self._background_scope = None
 
     # Writing
 
     def _flush(self) -> None:
-        if self._tasks is not None and not self._writing and not self._write() and not self._ending:
+        if self._tasks is not None and not self._writing and not self._write() and not self._tasks_ended:
             self._writing = True
-            self._tasks.start_soon(self._write_rest)
+            self._tasks.start_soon(self._write_in_task)
 
     def _write(self) -> bool:
-        """Write what takes no waiting; return whether that was all there is to do."""
+        """Write as far as that takes no waiting; return whether nothing is left to write or to end."""
         protocol = self.protocol
         unwritten = self._unwritten
         if protocol.state is State.CLOSED:
@@ -362,7 +364,7 @@ class StructuredConnection(AsyncConnection):
                     advance(unwritten, count)
                 protocol.data_sent(count)
         except OSError as error:
-            self._lose(error)
+            self._lose_connection(error)
         return True
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
@@ -371,18 +373,18 @@ class StructuredConnection(AsyncConnection):
         # What cannot be written at once has a deadline, by the task that writes it.
         self._flush()
 
-    async def _write_rest(self) -> None:
-        """Write the rest, then end the stream if it is time."""
-        # Many a stream is of no use after a write that was cancelled: it gets a moment.
-        with self._open_scope(deadline=self._stop_writing) as self._writing_rest:
-            self._writing_rest.shield = True
+    async def _write_in_task(self) -> None:
+        """Write the rest, then end the stream if ``stream_action`` says so."""
+        # Many streams are of no use after a cancelled write: the shield gives it time until its deadline.
+        with self._open_scope(deadline=self._write_deadline) as self._write_scope:
+            self._write_scope.shield = True
             while not self._write():
                 try:
                     await self._write_more()
                 except OSError as error:
-                    await self._read_rest(error)
-                    self._lose(error)
-        self._writing_rest = None
+                    await self._read_after_write_error(error)
+                    self._lose_connection(error)
+        self._write_scope = None
         self._writing = False
         self._react()
 
@@ -400,19 +402,19 @@ class StructuredConnection(AsyncConnection):
             await transport.aclose()
             self.protocol.connection_lost()
 
-    async def _read_rest(self, error: OSError) -> None:
-        """Writing has failed: read what has come before, on a stream that has to be waited for."""
+    async def _read_after_write_error(self, error: OSError) -> None:
+        """Read what the peer sent before a write failed, on a stream whose reads wait."""
         if self._transport.writes_at_once:
             return
         self._write_error = error
-        with self._open_scope(deadline=self._clock() + LAST_READS):
+        with self._open_scope(deadline=self._clock() + FINAL_READ_TIMEOUT):
             await self._wait_until(self._has_read_all)
 
     def _has_read_all(self) -> bool:
         return not (self.protocol.receiving and self.protocol.wants_read)
 
-    def _lose(self, error: OSError) -> None:
-        """Nothing can be written any more. What came before may say more than the error does."""
+    def _lose_connection(self, error: OSError) -> None:
+        """A write has failed: read what the peer sent before, such as its close frame, and end."""
         with suppress(OSError):
             while self.protocol.wants_read and (data := self._transport.read()):
                 self.protocol.receive_data(data)
@@ -435,8 +437,8 @@ class StructuredConnection(AsyncConnection):
         self._wake_waiters()
 
     def _move_deadline(self) -> None:
-        """See that who reads, or the keeper, meets a deadline that has come nearer."""
-        scope = self._napping if self._reading is None else self._reading
+        """Move the deadline of the reader, or of the task in the background, if an earlier one has arisen."""
+        scope = self._idle_scope if self._read_scope is None else self._read_scope
         if scope is None:
             return
         if self._is_closed():
@@ -446,21 +448,21 @@ class StructuredConnection(AsyncConnection):
         if deadline is not None and deadline < scope.deadline:
             scope.deadline = deadline
 
-    async def start(self, tasks: Tasks, transport: Transport) -> None:
-        """Begin to live among these tasks.
+    async def _start(self, tasks: Tasks, transport: Transport) -> None:
+        """Start the connection's task.
 
         Args:
             tasks: a nursery or task group.
             transport: the stream, which is closed if this fails.
         """
         try:
-            await tasks.start(self.live, transport)
+            await tasks.start(self._run_stream, transport)
         except BaseException:
             await transport.abort(False)
             raise
 
-    async def live(self, transport: Transport, *, task_status: Any) -> None:
-        """Keep the connection until it is closed; when this is cancelled, the stream is closed at once.
+    async def _run_stream(self, transport: Transport, *, task_status: Any) -> None:
+        """Run the connection until it is closed; when this is cancelled, the stream is closed at once.
 
         Args:
             transport: the stream.
@@ -473,34 +475,34 @@ class StructuredConnection(AsyncConnection):
         self.tls = tls_info(transport.ssl_object)
         try:
             async with self.runtime.open_tasks() as self._tasks:
-                self._held = self._writing = False
+                self._has_reader = self._writing = False
                 try:
                     task_status.started()
                     self._react()
-                    await self._keep()
+                    await self._read_in_background()
                 finally:
-                    self._part()
+                    self._close_at_once()
         finally:
-            await self._end()
+            await self._close_stream()
 
-    def _part(self) -> None:
-        """Say goodbye, if that takes no waiting."""
+    def _close_at_once(self) -> None:
+        """Send a close frame if that takes no waiting, and limit the time for the rest."""
         protocol = self.protocol
         at_once = self._is_closed() or protocol.stream_action is StreamAction.ABORT
         if protocol.state is State.OPEN:
             protocol.close(CloseCode.GOING_AWAY)
         if not at_once:
             self._flush()
-        # From now on, no task would be let in any more.
-        self._ending = True
-        self._stop_writing = self._clock()
+        # The nursery has been cancelled: it starts no task any more.
+        self._tasks_ended = True
+        self._write_deadline = self._clock()
         if not (at_once or self._transport.writes_at_once):
-            # What other streams write takes a turn, at least.
-            self._stop_writing += LAST_WORDS
-        if self._writing_rest is not None:
-            self._writing_rest.deadline = self._stop_writing
+            # A write on other streams waits at least for a turn of the event loop.
+            self._write_deadline += FINAL_WRITE_TIMEOUT
+        if self._write_scope is not None:
+            self._write_scope.deadline = self._write_deadline
 
-    async def _end(self) -> None:
+    async def _close_stream(self) -> None:
         """Close the stream, if it is not closed, without waiting for the peer."""
         protocol = self.protocol
         reset = protocol.stream_action is StreamAction.ABORT

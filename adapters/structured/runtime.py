@@ -27,7 +27,7 @@ class Scope(Interface):
     shield: bool
 
     def cancel(self) -> object:
-        """Cancel what is in it."""
+        """Cancel the tasks in it."""
 
 
 class Tasks(Interface):
@@ -66,7 +66,7 @@ class Runtime:
     checkpoint: Callable[[], Awaitable[object]]
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
     current_task: Callable[[], object]
-    """Return what stands for the running task, and is equal to no other one's."""
+    """Return a value that identifies the running task."""
     getaddrinfo: Callable[..., Awaitable[Any]]
     """:func:`socket.getaddrinfo`."""
     wait_readable: Callable[[socket], Awaitable[object]]
@@ -84,14 +84,14 @@ class Runtime:
     close_forcefully: Callable[[Any], Awaitable[object]]
     """Close a stream of the runtime at once."""
     load_socks: Callable[[], Any]
-    """Import what :func:`.socks_client` needs."""
+    """Import the argument ``load`` of :func:`.connect_socks`: a class of ``python_socks``."""
     to_socks: Callable[[socket], Awaitable[Any]]
-    """Return what ``python_socks`` needs in the place of a socket."""
+    """Return the object that ``python_socks`` needs in the place of a socket."""
     from_socks: Callable[[Any], Any]
-    """Return a stream of the runtime for what ``python_socks`` returns."""
+    """Return a stream of the runtime for the object that ``python_socks`` returns."""
 
     def check_stream(self, stream: object) -> None:
-        """Refuse what is no stream of this runtime, but of another one, say.
+        """Refuse an object that is no stream of this runtime.
 
         Raises:
             TypeError: it is none.
@@ -102,11 +102,11 @@ class Runtime:
 
 
 class Opening(Once, ABC, Generic[T]):
-    """Something that has tasks of its own as long as its block: entered and left as what it opens, once.
+    """An asynchronous context manager, for one use, that opens something and runs its tasks in the block.
 
     Attributes:
         runtime: the adapter's.
-        logger: where what goes wrong is logged.
+        logger: the logger for errors.
     """
 
     runtime: Runtime

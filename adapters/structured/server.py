@@ -72,7 +72,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
     ) -> None:
         """
         Args:
-            handler: what ``serve`` was given.
+            handler: the argument of ``serve``.
             server: the server that this connection belongs to.
             settings: options that were parsed before; ``None`` for the defaults.
             options: see :data:`adapters.shared.options.OPTIONS`.
@@ -95,7 +95,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             return
         failure: Exception | None = None
         async with self.runtime.open_tasks() as tasks:
-            await self.start(tasks, transport)
+            await self._start(tasks, transport)
             try:
                 await self._wait_until(self._is_requested)
                 if self.protocol.state is State.CONNECTING and self.protocol.request is not None:
@@ -155,7 +155,7 @@ ServerConnectionT = TypeVar("ServerConnectionT", bound=StructuredServerConnectio
 
 
 class Server(BaseServer[StructuredServerConnection]):
-    """A server that listens: what ``serve`` gives.
+    """A server that listens, as ``serve`` gives it.
 
     As an asynchronous context manager it is closed on exit.
 
@@ -265,10 +265,10 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
     """What ``serve`` returns: an asynchronous context manager.
 
     The functions ``serve``, ``route`` and their like are class methods, whose types depend on those of the
-    runtime: of its streams, and of what its ``start`` passes as ``task_status``.
+    runtime: of its streams, and of the ``task_status`` that its ``start`` passes.
 
     Attributes:
-        create: makes the connection objects, if no option says what does.
+        create: the default of the option ``create_protocol``.
     """
 
     made_by = "serve"
@@ -287,7 +287,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
     ) -> None:
         """
         Args:
-            handler: what is run for each connection.
+            handler: the coroutine function that is run for each connection.
             host: where to listen: an address, several, or ``None`` for all interfaces.
             port: the TCP port, if it is not any free one.
             path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
@@ -401,7 +401,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
                 when it raises, with 1011, and the exception is logged.
             host: where to listen: an address, several, or ``None`` for all interfaces.
             port: the TCP port; 0 for any free one, another one for each address.
-            task_status: what ``start`` passes.
+            task_status: passed by ``start``.
 
         Keyword Args:
             open_timeout: Deadline for opening the connection. Default: 10 seconds.

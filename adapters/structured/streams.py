@@ -197,7 +197,7 @@ async def _connect_unix(runtime: Runtime, path: str) -> socket.socket:
     """Connect to a Unix socket.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: no server listens there.
     """
     clock = runtime.get_clock()
     while True:

@@ -1,4 +1,4 @@
-"""Streams: what is needed of one, plain sockets, and how a stream that can only wait is made to serve."""
+"""Transports: streams whose calls do not wait, for sockets and for streams of the runtime."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Transport(Interface):
     Attributes:
         has_halves: whether one half can be ended alone.
         writes_at_once: whether writing ever takes no waiting.
-        stream: what a user knows as the stream.
+        stream: the socket or stream that the application sees as ``transport``.
         local_address, remote_address: where it leads, if that is known.
-        ssl_object: an :class:`ssl.SSLObject`, or what has its methods; ``None`` without TLS.
+        ssl_object: an :class:`ssl.SSLObject`, or an object with its methods; ``None`` without TLS.
     """
 
     has_halves: bool
@@ -72,7 +72,7 @@ class Transport(Interface):
         """
 
     def write(self, buffers: deque[memoryview]) -> int:
-        """Write what takes no waiting; return how many bytes that was."""
+        """Write as far as that takes no waiting; return the number of bytes written."""
 
     async def wait_writable(self) -> object:
         """Wait until more can be written."""
@@ -87,7 +87,7 @@ class Transport(Interface):
         """Close the stream at once, if it is not closed yet, without waiting for anything.
 
         Args:
-            reset: whether what has not been sent is to be dropped, if there is a choice.
+            reset: whether unsent data is dropped, if there is a choice.
         """
 
 
@@ -123,10 +123,10 @@ def addresses(sock: Any) -> tuple[Any, Any]:
 
 
 async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
-    """Close a socket that somebody may wait for.
+    """Close a socket that a task may wait for.
 
     Who waits for it, on anyio, gives up the number of its descriptor when they are next at work. Another
-    socket must not have got that number before, or nobody would be told when that one can be read.
+    socket must not have got that number before, or no task would be told when that one can be read.
     """
     if sock.fileno() < 0:
         return
@@ -193,8 +193,8 @@ class SocketTransport:
 class WaitingTransport(ABC):
     """A stream of the runtime, whose every operation waits, such as TLS.
 
-    What it receives is stored until it is read, and what is to be sent until it is written. Sending must not
-    be cancelled.
+    Received data is stored until it is read, and data to send until it has been sent. Sending must not be
+    cancelled.
     """
 
     has_halves = False

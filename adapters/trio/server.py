@@ -36,7 +36,7 @@ class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
     """A server's connection that asks for HTTP Basic authentication (RFC 7617).
 
     Attributes:
-        username: who was authenticated; ``None`` before that.
+        username: the authenticated username; ``None`` before the authentication.
     """
 
 

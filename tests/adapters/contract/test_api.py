@@ -136,8 +136,8 @@ MORE_MEMBERS = {
         },
         "Server": {"start_serving"},
     },
-    "trio": {"Connection": {"live", "start"}, "Server": set()},
-    "anyio": {"Connection": {"live", "start"}, "Server": set()},
+    "trio": {"Connection": set(), "Server": set()},
+    "anyio": {"Connection": set(), "Server": set()},
     "threading": {
         "Connection": {"abort"},
         "Server": {"start_serving", "shutdown"},
