@@ -29,7 +29,7 @@ from wsproto_core.types import BytesLike, CloseCode, Data, State
 from .blocks import keep_exception
 from .connection import DATA_TYPES, BaseConnection, PongResult, Sendable, fragments_of, payload_size
 from .options import Logger
-from .waiting import Line, Waiters
+from .waiting import TurnQueue, Waiters
 
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
 
@@ -99,10 +99,10 @@ class AsyncConnection(BaseConnection, ABC):
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
         self._waiters = Waiters()
-        self._senders = Line()
+        self._senders = TurnQueue()
         self._takes_left = self._sends_left = TURN
 
-    # What an adapter provides
+    # Abstract methods, for adapters
 
     @abstractmethod
     def _make_event(self) -> RuntimeEvent:
@@ -110,17 +110,17 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     def _make_pong_waiter(self) -> AwaitablePong:
-        """Make what :meth:`ping` returns."""
+        """Make the result of :meth:`ping`."""
 
     @abstractmethod
     async def _let_others_run(self) -> None:
-        """Give every other task a turn, and the event loop the time to look at all streams."""
+        """Let all other tasks run, and the event loop poll all streams."""
 
     @abstractmethod
     def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
-        """Wait until there is a message, or a piece of one; if none will be, :meth:`_refuse`.
+        """Wait for a message, or for a piece of one; raise by :meth:`_refuse` if the connection has ended.
 
-        :attr:`_receiving` is true meanwhile.
+        :attr:`_receiving` is set to true while it waits; the caller resets it.
         """
 
     def _stop_waiting_for_input(self) -> None:
@@ -129,13 +129,13 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
-        """Wait until something is true, which is looked at whenever anything has changed.
+        """Wait until a condition is true, which is tested whenever the connection has changed.
 
-        A method of the connection is better than a function made for the purpose: see :class:`.Waiters`.
+        A method of the connection costs less than a new function: see :class:`.Waiters`.
         """
 
     def _write_soon(self) -> bool:
-        """Write now or soon; return whether that is all, or :meth:`_sent` is to be called."""
+        """Write now or soon; return false if :meth:`_sent` has to be called in addition."""
         return False
 
     @abstractmethod
@@ -144,26 +144,26 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     def _flush(self) -> None:
-        """Write what takes no waiting, and see that the rest is."""
+        """Write as far as that does not wait, and have the rest written later."""
 
     @abstractmethod
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        """Write what :func:`.broadcast.deliver` returned; tell by :func:`.broadcast.not_written`."""
+        """Write buffers of a broadcast at once; call :func:`.broadcast.not_written` for the rest."""
 
     @abstractmethod
     def _react(self) -> None:
-        """Do what follows from any change of the state machine."""
+        """Handle events, write, and wake tasks, after a change of the state machine."""
 
     @abstractmethod
     def _taken(self) -> None:
-        """A message or a piece of one has been taken: see whether reading has to be resumed."""
+        """Resume reading, if the receive queue is below its low watermark now."""
 
     @abstractmethod
     def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
 
     async def _refuse(self) -> NoReturn:
-        """Raise :exc:`ConnectionClosed`, after others have run: a loop that swallows it stops nobody."""
+        """Raise :exc:`ConnectionClosed` after other tasks have run: a loop that catches it blocks none."""
         await self._let_others_run()
         raise self.protocol.close_exception()
 
@@ -347,7 +347,7 @@ class AsyncConnection(BaseConnection, ABC):
                     await self._sent()
             except BaseException as error:
                 if begun and protocol.state is State.OPEN:
-                    # Nothing else could follow on this connection.
+                    # No other message can follow an incomplete one.
                     protocol.fail(error, CloseCode.INTERNAL_ERROR, "error in a fragmented message")
                     self._react()
                 raise
@@ -357,12 +357,12 @@ class AsyncConnection(BaseConnection, ABC):
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Wait until nobody else is sending, in the order of arrival, and be the one who does."""
+        """Wait until no other task is sending, first in first out, and keep others waiting."""
         event = self._make_event()
         place = self._senders.join(event.set)
         try:
             if not place.first:
-                # Whoever is sending may not get to know for long that there is nothing more to be sent.
+                # A sender of fragments may notice late that the connection has ended.
                 self._waiters.add(self._has_ended, event.set)
                 try:
                     await event.wait()
@@ -375,7 +375,7 @@ class AsyncConnection(BaseConnection, ABC):
             place.leave()
 
     async def _drain(self) -> None:
-        """Write, and wait until there is room for more."""
+        """Write, and wait until the connection is writable."""
         protocol = self.protocol
         while protocol.receiving:
             self._flush()
@@ -462,7 +462,7 @@ class AsyncConnection(BaseConnection, ABC):
 
     async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if not isinstance(exc, Exception | None):
-            # Cancelled, or the program ends: this is not the time to wait.
+            # The task is cancelled, or the program ends: do not wait.
             self._abandon()
             return
         with keep_exception(exc, self.logger):
@@ -484,7 +484,7 @@ class AsyncConnection(BaseConnection, ABC):
         return self.protocol.writable or not self.protocol.receiving
 
     async def _park(self, ready: Callable[[], bool]) -> None:
-        """Wait until :meth:`_wake_waiters` finds that something is true."""
+        """Wait until :meth:`_wake_waiters` finds that a condition is true."""
         event = self._make_event()
         self._waiters.add(ready, event.set)
         try:
@@ -493,7 +493,7 @@ class AsyncConnection(BaseConnection, ABC):
             self._waiters.remove(ready, event.set)
 
     def _wake_waiters(self) -> None:
-        """Something has changed: wake those who waited for it."""
+        """Wake the tasks whose condition has become true."""
         self._waiters.wake()
 
 

@@ -1,4 +1,4 @@
-"""Blocks of connections, servers and loops that reconnect: entered once, and left by which exception."""
+"""Blocks (``with``, ``async with``): objects that can be entered once, and the exception that is raised."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Once", "keep_exception"]
 
 
 class Once:
-    """Something that is entered, awaited or called once, since it keeps what it has opened.
+    """An object that opens a connection or a server, and can be entered, awaited or called once.
 
     Attributes:
         made_by: the function that makes it, for the error.
         made_for: the URI that is connected to, or the address that a server listens on.
-        opens: the class of what it opens.
-        usage: a sentence for those who use it as if it was open already.
+        opens: the class of the connection or server.
+        usage: a sentence for the error of a program that uses the object as the connection or server.
     """
 
     made_by: str
@@ -38,12 +38,12 @@ class Once:
         return f"<{self.made_by}({str(self.made_for)!r})>"
 
     def _begin(self) -> None:
-        """Begin, for the first time.
+        """Begin the only use.
 
         Raises:
-            RuntimeError: it has begun before.
+            RuntimeError: it has been used before.
         """
-        # No other thread comes between looking and setting.
+        # This is atomic among threads.
         mark = object()
         if vars(self).setdefault("_begun_by", mark) is not mark:
             raise RuntimeError(
@@ -54,14 +54,14 @@ class Once:
 
 @contextmanager
 def keep_exception(leaving: BaseException | None, logger: Logger) -> Iterator[None]:
-    """Close what a block was for: the exception that leaves the block comes out, whatever closing raises.
+    """Close the connection or server of a block, so that the block's own exception is raised in the end.
 
-    An error of closing is logged. A cancellation that arrives while closing waits gives way, as it would
-    to an exception that is raised in a ``finally``. What ends the program does not.
+    An exception while closing is logged. A cancellation while closing is dropped. ``KeyboardInterrupt``,
+    ``SystemExit`` and ``GeneratorExit`` are raised.
 
     Args:
-        leaving: the exception that leaves the block; ``None`` lets everything out.
-        logger: where to log.
+        leaving: the exception that leaves the block; ``None`` raises every exception of closing.
+        logger: the logger for exceptions while closing.
     """
     try:
         yield
@@ -75,7 +75,7 @@ def keep_exception(leaving: BaseException | None, logger: Logger) -> Iterator[No
 
 
 def _ends_program(error: BaseException) -> bool:
-    # A coroutine or generator that is closed must end, too.
+    # A coroutine or generator that is closed must end as well.
     ends = (KeyboardInterrupt, SystemExit, GeneratorExit)
     group = error if isinstance(error, BaseExceptionGroup) else BaseExceptionGroup("", [error])
     return group.split(ends)[0] is not None

@@ -1,4 +1,4 @@
-"""Broadcasts on asynchronous adapters: what is decided for each connection is in the core."""
+"""Broadcasts on asynchronous adapters. :mod:`wsproto_core.broadcast` decides for each connection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Broadcast", "broadcast"]
 
 
 class Broadcast(BaseBroadcast[AsyncConnection]):
-    """What :func:`broadcast` returns. Awaiting it waits until the slow connections have been served.
+    """The result of :func:`broadcast`. With the policy ``"wait"``, awaiting it sends to the slow connections.
 
     Attributes:
         skipped: open connections that do not get the message.
-        waiting: connections that have yet to get it, when they have room: only while this is awaited.
-            They are in no particular order.
+        waiting: slow connections that have not got the message yet, in no particular order. They get it
+            when they are writable, while this object is awaited.
     """
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -37,7 +37,7 @@ class Broadcast(BaseBroadcast[AsyncConnection]):
             woken[slow] = None
             event.set()
 
-        # In the same order as ``waiting``, always.
+        # The same order as ``waiting``.
         left = [_Slow(connection, index, wake) for index, connection in enumerate(self.waiting)]
         woken.update(dict.fromkeys(left))
         try:
@@ -49,7 +49,7 @@ class Broadcast(BaseBroadcast[AsyncConnection]):
                 if self._serve(slow):
                     slow.leave()
                     woken.pop(slow, None)
-                    # The last one takes its index, so that the others keep theirs.
+                    # The last connection takes its index, and the others keep theirs.
                     last = left.pop()
                     self.waiting.pop()
                     if last is not slow:
@@ -60,7 +60,7 @@ class Broadcast(BaseBroadcast[AsyncConnection]):
                 slow.leave()
 
     def _serve(self, slow: _Slow) -> bool:
-        """Send the message, if it is the connection's turn and there is room; return whether that is all."""
+        """Send the message if the connection is writable and its turn has come; return whether it is done."""
         if not slow.may_send():
             return False
         if self._try(slow.connection, "wait") is not Delivery.WAITING:
@@ -70,11 +70,11 @@ class Broadcast(BaseBroadcast[AsyncConnection]):
 
 
 class _Slow:
-    """A connection that a message waits for, in line with those who send on it.
+    """A slow connection of a broadcast, which is in the queue of the connection's senders.
 
     Attributes:
         connection: the connection.
-        index: its place among those that wait.
+        index: its index among the waiting connections.
     """
 
     def __init__(self, connection: AsyncConnection, index: int, wake: Callable[[_Slow], None]) -> None:
@@ -85,14 +85,14 @@ class _Slow:
         connection._waiters.add(connection._has_ended, self._wake)
 
     def may_send(self) -> bool:
-        """Whether it is its turn, or there will be none."""
+        """Whether the broadcast is the first of the senders, or the connection has ended."""
         return self._place.first or self.connection._has_ended()
 
     def wait_for_room(self) -> None:
         self.connection._waiters.add(self.connection._may_write, self._wake)
 
     def leave(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._place.leave()
         waiters = self.connection._waiters
         waiters.remove(self.connection._has_ended, self._wake)
@@ -106,19 +106,19 @@ def broadcast(
 ) -> Broadcast:
     """Send a message on many connections, without waiting for any of them.
 
-    It is encoded once, and compressed once for all connections with the same settings, when these are
-    a server's. Connections that are not open are passed over. One is slow if it is not writable: if
-    more than ``write_limit`` bytes are on their way to it.
+    The message is encoded once, and on a server compressed once for all connections with the same settings.
+    Connections that are not open are ignored. A connection is slow if it is not writable: if its send queue
+    has more than ``write_limit`` bytes.
 
     Args:
         connections: this adapter's connections.
-        message: ``str`` is sent as text, bytes-like as binary; or what ``prepare`` returns.
-        policy: what becomes of slow connections: ``"skip"`` them, ``"close"`` them with code 1013, or
-            ``"wait"``: they get the message when they have room for it, while what this returns is
-            awaited. Within a message that is sent in fragments, a connection is skipped or waits.
+        message: ``str`` is sent as text, bytes-like as binary, a prepared message as it was prepared.
+        policy: how slow connections are handled: ``"skip"`` does not send to them, ``"close"`` closes them
+            with code 1013, ``"wait"`` sends when they are writable, while the result is awaited. A
+            connection on which a fragmented message is being sent is skipped, or waits.
 
     Returns:
-        Who has been skipped; to be awaited if the policy is ``"wait"``.
+        The skipped and the waiting connections; with the policy ``"wait"``, await it.
 
     Raises:
         TypeError: the message has another type.

@@ -1,8 +1,7 @@
-"""What all adapters have in common: everything that needs no waiting.
+"""The connection of all adapters: properties, logging, and the arguments of ``send``.
 
-An adapter's connection adds the methods that wait (``recv``, ``send``, ``ping``, ``close``) and
-moves the bytes. Here are the getters, what is logged, and what is made of the users' functions and
-arguments.
+An adapter's connection adds the methods that wait (``recv``, ``send``, ``ping``, ``close``), reading and
+writing.
 """
 
 from __future__ import annotations
@@ -48,13 +47,13 @@ Sendable: TypeAlias = (
     | AsyncIterable[str]
     | AsyncIterable[BytesLike]
 )
-"""What ``send`` takes; on a blocking adapter, no asynchronous iterables."""
+"""The type of the argument of ``send``; on threads, asynchronous iterables are refused."""
 
 LATE = 0.1
-"""Seconds from which on a deadline that is found late is worth a line in the log."""
+"""Seconds by which a timer must be overdue for a warning in the log."""
 
 DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
-"""What is sent as one message; a tuple, because a union would be built anew at each use."""
+"""The types that are sent as one message; a tuple, because a union would be built at each use."""
 
 
 class PongResult(Interface):
@@ -87,7 +86,7 @@ class BaseConnection:
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         self.protocol = protocol
-        self._send_queue = protocol.send_queue  # a broadcast would have to look for it in more memory
+        self._send_queue = protocol.send_queue  # one memory access less for a broadcast
         self.logger = ConnectionLogger(logger or default_logger(protocol.side), self._log_attributes)
         self._failure_logged = False
         self._receiving = False
@@ -214,17 +213,14 @@ class BaseConnection:
         self._log_event(event)
 
     def _fail_pings(self) -> None:
-        """There will be no more pongs."""
+        """Fail the pings that are unanswered: the connection has ended."""
         while self._pings:
             _, waiter = self._pings.popitem()
             if not waiter.done():
                 waiter.set_exception(self.protocol.close_exception())
 
     def _log_event(self, event: Event) -> None:
-        """Log what is worth a line: openings, failures, a blocked event loop.
-
-        Nothing from the peer is written as it came: control characters are escaped.
-        """
+        """Log an event: openings, failures, overdue timers. Control characters from the peer are escaped."""
         logger = self.logger
         match event:
             case Response():
@@ -250,13 +246,13 @@ class BaseConnection:
                 )
 
     def _log_open(self) -> None:
-        """Log that there is a connection."""
+        """Log that the opening handshake is done."""
         self.logger.info("connection open")
         if self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug("%s", negotiated(self.extensions, self.subprotocol))
 
     def _log_closed(self) -> None:
-        """Log that the stream is closed: the end of a connection, or of an attempt at one."""
+        """Log that the stream is closed, after a connection or a refused opening handshake."""
         error = self.protocol.handshake_error
         if error is None:
             self.logger.info("connection closed: %s", describe_end(self.protocol.close_exception()))
@@ -265,10 +261,10 @@ class BaseConnection:
 
 
 def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
-    """Return the fragments that a message is sent in, ``None`` for a message that is sent whole.
+    """Return the fragments of a message; ``None`` for a message that is sent as one frame.
 
     Raises:
-        TypeError: it is no message.
+        TypeError: the argument is not a message.
     """
     if isinstance(message, DATA_TYPES):
         return None
@@ -284,14 +280,14 @@ def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
 
 
 def payload_size(message: Any) -> int:
-    """Return about how many bytes a message has that is sent whole, or a fragment."""
+    """Return the size of a message or fragment in bytes; for ``str``, the number of characters."""
     if isinstance(message, PreparedMessage):
         return message.frame.size
     return message.nbytes if isinstance(message, memoryview) else len(message)
 
 
 def advance(buffers: deque[memoryview], count: int) -> None:
-    """Drop the first ``count`` bytes of what is to be written: they have been."""
+    """Remove the first ``count`` bytes, which have been written, from the buffers."""
     while buffers and count >= len(buffers[0]):
         count -= len(buffers.popleft())
     if count:
@@ -299,11 +295,11 @@ def advance(buffers: deque[memoryview], count: int) -> None:
 
 
 def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
-    """Return what the buffers begin with, without a look at the rest.
+    """Return the first bytes of the buffers.
 
     Args:
-        buffers: what is to be written.
-        size: how many bytes to return, if there are as many.
+        buffers: the bytes to be written.
+        size: the number of bytes to return, if there are as many.
     """
     parts: list[memoryview] = []
     for buffer in buffers:

@@ -1,4 +1,4 @@
-"""Connections to one server, one after the other."""
+"""Reconnecting: connections to one server, one after the other."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ConnectionT = TypeVar("ConnectionT", bound=AsyncConnection)
 
 
 class Attempts(Once, Generic[T]):
-    """Connections that are opened one after the other, as far as no waiting is concerned.
+    """The part of reconnecting that does not wait.
 
-    A connection is opened when the one before has ended, after a delay if opening it fails; it is
-    closed when the loop goes on, or the block is left. An error after which it is no use to try again
-    is raised.
+    A connection is opened when the previous one has ended, after a delay if connecting fails. It is closed
+    at the next iteration, or at the end of the block. A fatal error, after which no attempt can succeed, is
+    raised.
 
     Attributes:
-        connection: the one that is open, or was last; ``None`` before the first.
+        connection: the current connection, or the last one; ``None`` before the first.
     """
 
     made_by = "reconnect"
@@ -37,7 +37,7 @@ class Attempts(Once, Generic[T]):
     def __init__(self, uri: str, *, clock: Callable[[], float], settings: ConnectSettings) -> None:
         """
         Args:
-            uri: what is connected to, for the log.
+            uri: the URI, for the log.
             clock: returns the time in seconds.
             settings: the options; ``reconnect_delays``, ``reconnect_fatal`` and ``logger`` are for this.
         """
@@ -51,10 +51,10 @@ class Attempts(Once, Generic[T]):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Open the next connection; two that were opened at once would not both be closed.
+        """Open the next connection: one at a time, or one of them would not be closed.
 
         Raises:
-            ConcurrencyError: somebody else does that.
+            ConcurrencyError: another task or thread is opening it.
         """
         if self._opening:
             raise ConcurrencyError("another task or thread is waiting for the next connection already")
@@ -65,19 +65,19 @@ class Attempts(Once, Generic[T]):
             self._opening = False
 
     def opened(self, connection: T) -> T:
-        """A connection has been opened."""
+        """Note that a connection has been opened."""
         self._policy.succeeded()
         self._opened_at = self._clock()
         self.connection = connection
         return connection
 
     def closed(self) -> float:
-        """The connection has been closed: return the seconds to wait before the next one is opened."""
+        """Note that the connection has been closed; return the delay before the next attempt in seconds."""
         self.connection = None
         return self._policy.ended(self._clock() - self._opened_at)
 
     def failed(self, error: Exception) -> float:
-        """Opening a connection has failed: return the seconds to wait, or raise the error."""
+        """Log that connecting has failed; return the delay before the next attempt, or raise the error."""
         delay = self._policy.failed(error)
         self._logger.warning(
             "connecting to %s failed: %s; trying again in %.1f seconds",
@@ -89,11 +89,11 @@ class Attempts(Once, Generic[T]):
 
 
 class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
-    """An asynchronous iterator over connections: each is opened when the one before has ended.
+    """An asynchronous iterator over connections, each opened when the previous one has ended.
 
-    What ends an iteration is closed before the next connection is opened, if it is not closed then.
-    The iteration itself ends only by an error after which it is no use to try again, which is
-    raised, or when it is left. As an asynchronous context manager it closes the last connection.
+    A connection is closed at the next iteration, if it is not closed already. The iteration ends by a fatal
+    error, which is raised, or by leaving the loop. As an asynchronous context manager it closes the last
+    connection.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
     ) -> None:
         """
         Args:
-            uri: what ``connect`` connects to, for the log.
+            uri: the URI, for the log.
             connect: opens a connection.
-            sleep: waits for some seconds.
+            sleep: waits for a number of seconds.
             clock: returns the time in seconds.
             settings: see :class:`Attempts`.
         """

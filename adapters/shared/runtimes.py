@@ -1,4 +1,4 @@
-"""Which runtime runs the caller, for an error that says so when it is the wrong one."""
+"""Detection of the runtime that runs the caller, for the error of a wrong one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["check_running"]
 
 
 def check_running(adapter: str, *needed: str) -> None:
-    """Refuse a runtime that an adapter is not for, which would fail somewhere within it.
+    """Check that an adapter runs on its own runtime.
 
     Args:
         adapter: the adapter's module.
-        needed: the runtimes that it is for: ``"asyncio"`` or ``"trio"``.
+        needed: the runtimes of the adapter: ``"asyncio"`` or ``"trio"``.
 
     Raises:
-        RuntimeError: another one runs the caller, or none does.
+        RuntimeError: another runtime runs the caller, or none.
     """
     running = _running()
     if running in needed:
@@ -28,8 +28,8 @@ def check_running(adapter: str, *needed: str) -> None:
 
 
 def _running() -> str | None:
-    # One that has not been imported does not run. Each may be the host of the other one's event loop; so
-    # it is the task that tells.
+    # A runtime that has not been imported does not run. trio may run within asyncio's event loop or the other
+    # way round, so the current task decides.
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None and asyncio.current_task() is not None:
         return "asyncio"

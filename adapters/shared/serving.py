@@ -34,7 +34,7 @@ ConnectionT = TypeVar("ConnectionT", bound="BaseServerConnection")
 
 
 class BaseServer(Generic[ConnectionT]):
-    """A server: where it listens, and its connections in any state.
+    """A server: its addresses, and its connections in any state.
 
     A connection belongs to the server from the moment it is accepted, so that TLS's handshake belongs to
     it, until its stream is closed and its handler has returned.
@@ -57,11 +57,11 @@ class BaseServer(Generic[ConnectionT]):
     def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
         """
         Args:
-            handler: what is run for each connection.
-            logger: where the server logs; ``None`` for the default logger.
+            handler: the function that is called for each connection.
+            logger: the server's logger; ``None`` for the default logger.
 
         Raises:
-            TypeError: it cannot be called with a connection, nor with that and a path.
+            TypeError: the handler cannot be called with a connection, nor with a connection and a path.
         """
         self._handler_takes_path = takes_path(handler)
         self.closing = False
@@ -91,7 +91,7 @@ class BaseServer(Generic[ConnectionT]):
         self.addresses = tuple(sock.getsockname() for sock in self._sockets)
 
     def _log_listening(self) -> None:
-        """Log where the server listens, when it begins to accept connections."""
+        """Log the addresses, when the server begins to accept connections."""
         self._logger.info("server listening on %s", ", ".join(map(show_address, self.addresses)))
 
     @property
@@ -116,19 +116,19 @@ class BaseServer(Generic[ConnectionT]):
             return None
         return connection
 
-    # What connections tell their server
+    # Called by connections
 
     def _enter(self, connection: ConnectionT) -> None:
-        """A connection has been accepted."""
+        """Add a connection that has been accepted."""
         self._connections.add(connection)
         self._admit(connection)
         if self.closing:
             connection._shut_down(None, "")
 
     def _admit(self, connection: BaseServerConnection) -> bool:
-        """Give a connection a place under ``max_connections``, if there is one; return whether it has one.
+        """Count a connection, unless there are ``max_connections`` already; return whether it is counted.
 
-        Who got none when it was accepted may get one that has become free when its request is there.
+        It is called again when the request has been received: another connection may have ended since.
         """
         limit = connection._max_connections
         if not connection._has_place and (limit is None or self._places_taken < limit):
@@ -137,7 +137,7 @@ class BaseServer(Generic[ConnectionT]):
         return connection._has_place
 
     def _leave(self, connection: ConnectionT) -> None:
-        """A connection has ended, and nobody has to wait for it."""
+        """Remove a connection whose stream is closed and whose handler has returned."""
         self._connections.discard(connection)
         if connection._has_place:
             connection._has_place = False
@@ -263,7 +263,7 @@ class BaseServerConnection(BaseConnection, ABC):
         return select_subprotocol(client_subprotocols, server_subprotocols)
 
     def _ask(self, request: Request) -> Any:
-        """Ask the application what to answer where nobody awaits; return that, or what was raised."""
+        """Return the answer of the application, or its exception; for adapters without coroutines."""
         try:
             result = self.process_request(request.path, request.headers)
             if inspect.iscoroutine(result):
@@ -274,9 +274,9 @@ class BaseServerConnection(BaseConnection, ABC):
             return error
 
     def _find_route(self, request: Request) -> Response | None:
-        """Find the handler that a request is for, or the response to give instead, if rules decide that.
+        """Find the handler by the rules of ``route``, if there are any; return the response if there is none.
 
-        It is for what :meth:`process_request` has not answered.
+        It is called for requests that :meth:`process_request` has not answered.
         """
         if isinstance(self.handler, Router):
             found = self.handler.route(request)
@@ -289,10 +289,10 @@ class BaseServerConnection(BaseConnection, ABC):
         return self.handler(self, self.path) if self.server._handler_takes_path else self.handler(self)
 
     def _judge(self, error: Exception) -> CloseCode:
-        """Log what a handler raised, and say by which code the connection is to be closed."""
-        # Tasks that a handler starts may each see the connection closed.
+        """Log the exception of a handler; return the close code."""
+        # Several tasks of a handler may raise ConnectionClosed.
         group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
-        # That another connection is closed, as a proxy may see, is an error like any other.
+        # ConnectionClosed of another connection, in a proxy for example, is an error.
         if self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None:
             self.logger.debug("connection handler ended: %s", describe(error))
             return CloseCode.NORMAL_CLOSURE
@@ -300,21 +300,21 @@ class BaseServerConnection(BaseConnection, ABC):
         return CloseCode.INTERNAL_ERROR
 
     def _is_answered(self) -> bool:
-        """Whether it is too late to answer the request: it has been answered, or the client has left."""
+        """Whether the request has been answered, or the client has left."""
         return self.protocol.state is not State.CONNECTING
 
     def _tell_if_late(self, result: object) -> None:
-        """Log what a hook has raised when it is too late for an answer, which would tell it."""
+        """Log the exception of a hook that ended too late: no response can report it."""
         if self._is_answered() and isinstance(result, Exception) and not isinstance(result, InvalidHandshake):
             self.logger.error("opening handshake failed", exc_info=result)
 
     @abstractmethod
     def _is_own_task(self) -> bool:
-        """Whether what calls this is the connection's own handler, or a hook."""
+        """Whether the caller is the connection's handler, or a hook."""
 
     @abstractmethod
     def _shut_down(self, code: int | None, reason: str) -> None:
-        """The server is closing: end the opening handshake, or begin the closing one.
+        """End the opening handshake, or begin the closing handshake, because the server is closing.
 
         Args:
             code: close code; ``None`` leaves an open connection alone.
@@ -334,11 +334,11 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
 
     @abstractmethod
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
-        """Wait for something, but cancel it as soon as a condition is met.
+        """Await something, and cancel it as soon as a condition is true.
 
         Args:
-            condition: it is looked at whenever anything about the connection has changed.
-            work: what to wait for.
+            condition: tested whenever the connection has changed.
+            work: the awaitable.
         """
 
     def _shut_down(self, code: int | None, reason: str) -> None:
@@ -346,7 +346,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         self._react()
 
     async def _serve(self, request: Request) -> None:
-        """Answer the request; run the handler if there is a connection; see it closed."""
+        """Answer the request, run the handler, and wait until the connection is closed."""
         if not self.server._admit(self):
             self.protocol.refuse_connection()
             self._react()
@@ -362,7 +362,7 @@ class AsyncServerConnection(AsyncConnection, BaseServerConnection):
         await self.wait_closed()
 
     def _hooks_are_late(self) -> bool:
-        """Whether the request was answered, or the client has left, while hooks of the application run."""
+        """Whether the request was answered, or the client has left, while the application's hooks run."""
         return self._is_answered() and not self._hooks_done
 
     async def _answer(self, request: Request) -> None:

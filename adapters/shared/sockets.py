@@ -1,4 +1,4 @@
-"""Connected sockets: the options that every adapter sets on them."""
+"""Connected sockets: socket options, reading without waiting, and addresses as text."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ UNSENT_LOW_WATERMARK = 2**17
 
 
 def prepare_socket(sock: socket.socket) -> None:
-    """Set the options of a connected socket; Unix sockets have none of them.
+    """Set the options of a connected TCP socket; nothing is set on a Unix socket.
 
-    ``TCP_NODELAY``: writes are gathered already, so that Nagle's algorithm only delays them.
+    ``TCP_NODELAY``: the adapters gather writes already, so that Nagle's algorithm would only delay them.
 
     ``TCP_NOTSENT_LOWAT``: without it, Linux reports a socket as writable only when a third of its send
     buffer is free, which is a megabyte on loopback. A peer that reads slowly, but without a gap, would

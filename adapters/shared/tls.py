@@ -1,4 +1,4 @@
-"""TLS: a client's default context, and what a connection tells of its TLS."""
+"""TLS: the default context of clients, and :class:`TLSInfo`, the TLS of a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TLSInfo", "client_context", "tls_info"]
 
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
-    """The TLS of a connection, as its handshake has left it: ``websocket.tls``.
+    """The TLS of a connection after its handshake: ``websocket.tls``.
 
     Attributes:
         version: such as ``"TLSv1.3"``.
@@ -35,10 +35,10 @@ class TLSInfo:
 
 
 def tls_info(ssl_object: Any) -> TLSInfo | None:
-    """Return what is known of TLS when its handshake is done; ``None`` before.
+    """Return the TLS of a connection; ``None`` before its handshake is done.
 
     Args:
-        ssl_object: an :class:`ssl.SSLObject`, or what has its methods; ``None`` if there is no TLS.
+        ssl_object: an :class:`ssl.SSLObject`, or an object with its methods; ``None`` without TLS.
     """
     version = None if ssl_object is None else ssl_object.version()
     if version is None:
@@ -54,17 +54,16 @@ def tls_info(ssl_object: Any) -> TLSInfo | None:
 
 
 class _DefaultContext:
-    """The context of all clients that are given none, made when it is first asked for.
+    """The context of all clients without one of their own, made at the first use.
 
-    To read the certificates of the system takes a tenth of a second of processor time, and what has been
-    read some hundred kilobytes.
+    Reading the certificates of the system takes 0.1 seconds of processor time and some hundred kilobytes.
     """
 
     def __init__(self) -> None:
         self._context: ssl.SSLContext | None = None
         self._renew_lock()
         if hasattr(os, "register_at_fork"):
-            # Another thread of the parent may have held it.
+            # Another thread of the parent process may have held the lock.
             os.register_at_fork(after_in_child=self._renew_lock)
 
     def _renew_lock(self) -> None:
@@ -84,8 +83,7 @@ _default_context = _DefaultContext()
 def client_context(context: ssl.SSLContext | bool | None) -> ssl.SSLContext:
     """Return a client's TLS context: the given one; for ``True`` and ``None``, the default one.
 
-    The default one is made once a process, by the first connection that needs it: what changes among the
-    certificates of the system afterwards is not seen. Who wants a new one gives
-    ``ssl.create_default_context()``.
+    The default context is made once for the process, by the first connection that needs it, and does not
+    see later changes of the system's certificates; ``ssl.create_default_context()`` makes a new one.
     """
     return _default_context.get() if context in (True, None) else cast(ssl.SSLContext, context)

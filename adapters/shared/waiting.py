@@ -1,8 +1,8 @@
-"""Who waits, and for what: the work grows with the number of those who wait, not with its square.
+"""Waiting tasks: wakeups by condition, and a queue of senders.
 
-Those who wait for the same thing are together: it is looked at once, and when it is there, all of them
-are woken. Those of whom one at a time may go on stand in a line: whoever leaves wakes the next one only.
-Somebody who gives up is gone at once, wherever they have been.
+The cost grows linearly with the number of waiting tasks. Tasks that wait for the same condition share one
+test of the condition. Tasks of which one at a time may continue form a queue, and each wakes only its
+successor. A task that stops waiting is removed in constant time.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-__all__ = ["Line", "Place", "Waiters", "Wake"]
+__all__ = ["Turn", "TurnQueue", "Waiters", "Wake"]
 
 Wake: TypeAlias = Callable[[], object]
-"""Wakes somebody who waits. To be called again changes nothing."""
+"""Wakes a waiting task. Further calls have no effect."""
 
 
 class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
-    """Those who wait until something is true, by the function that tells whether it is.
+    """Waiting tasks, by the condition that they wait for.
 
-    Functions that are equal are looked at once. The methods of one object are equal if they are the
-    same method; a function that is made for each who waits is looked at as often as there are of them.
+    Equal conditions are tested once. A method of one object is equal to itself; a function that is made for
+    each waiting task is tested once for each of them.
     """
 
     __slots__ = ()
 
     def add(self, ready: Callable[[], bool], wake: Wake) -> None:
-        """Somebody waits, and is to be woken once."""
+        """Add a task, which is woken once."""
         self.setdefault(ready, {})[wake] = None
 
     def remove(self, ready: Callable[[], bool], wake: Wake) -> None:
-        """Somebody does not wait any more, because they have been woken or for another reason."""
+        """Remove a task that has been woken or has stopped waiting."""
         together = self.get(ready)
         if together is not None:
             together.pop(wake, None)
@@ -38,7 +38,7 @@ class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
                 del self[ready]
 
     def wake(self) -> None:
-        """Something has changed: wake those for whom it is true."""
+        """Test the conditions, and wake the tasks of those that are true."""
         if not self:
             return
         for ready in list(self):
@@ -47,54 +47,54 @@ class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
                     wake()
 
 
-class Line:
-    """Those of whom one at a time has the turn, in the order of arrival. It is true if there are any.
+class TurnQueue:
+    """A queue of tasks of which only the first may continue (first in, first out). It is true if not empty.
 
     Attributes:
-        last: the last place; ``None`` if there is none.
+        last: the last turn in the queue; ``None`` if the queue is empty.
     """
 
     __slots__ = ("last",)
 
     def __init__(self) -> None:
-        self.last: Place | None = None
+        self.last: Turn | None = None
 
     def __bool__(self) -> bool:
         return self.last is not None
 
-    def join(self, wake: Wake) -> Place:
-        """Stand behind all others.
+    def join(self, wake: Wake) -> Turn:
+        """Add a task at the end.
 
         Args:
-            wake: is called when it is one's turn, unless it is at once.
+            wake: called when the task becomes the first, unless it is the first now.
         """
-        self.last = place = Place(self, self.last, wake)
-        return place
+        self.last = turn = Turn(self, self.last, wake)
+        return turn
 
 
-class Place:
-    """A place in a :class:`Line`. To leave it, wherever it is, takes the same time."""
+class Turn:
+    """A task's turn in a :class:`TurnQueue`."""
 
-    __slots__ = ("_after", "_before", "_line", "_wake")
+    __slots__ = ("_after", "_before", "_queue", "_wake")
 
-    def __init__(self, line: Line, before: Place | None, wake: Wake) -> None:
-        self._line = line
+    def __init__(self, queue: TurnQueue, before: Turn | None, wake: Wake) -> None:
+        self._queue = queue
         self._before = before
-        self._after: Place | None = None
+        self._after: Turn | None = None
         self._wake = wake
         if before is not None:
             before._after = self
 
     @property
     def first(self) -> bool:
-        """Whether it is one's turn."""
+        """Whether the task may continue."""
         return self._before is None
 
     def leave(self) -> None:
-        """Be gone, once; whoever is first then, and was not before, is woken."""
+        """Leave the queue, in constant time, and wake the task that becomes the first. Call it once."""
         before, after = self._before, self._after
         if after is None:
-            self._line.last = before
+            self._queue.last = before
         else:
             after._before = before
         if before is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.shared.waiting import Line, Place, Waiters
+from adapters.shared.waiting import Turn, TurnQueue, Waiters
 
 
 class Flag:
@@ -61,11 +61,11 @@ class Standing:
     """Some who stand in a line, and the order in which they are woken."""
 
     def __init__(self, count: int) -> None:
-        self.line = Line()
+        self.line = TurnQueue()
         self.woken: list[int] = []
         self.places = [self.join(number) for number in range(count)]
 
-    def join(self, number: int) -> Place:
+    def join(self, number: int) -> Turn:
         return self.line.join(lambda: self.woken.append(number))
 
 
