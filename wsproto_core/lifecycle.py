@@ -438,22 +438,37 @@ class Lifecycle:
         self._resume()
 
     def _fail(
-        self, error: BaseException, code: int, reason: str, *, remote: bool, cause: Input = Input.ERROR
+        self,
+        error: BaseException,
+        code: int,
+        reason: str,
+        payload: bytes | None = None,
+        *,
+        remote: bool,
+        cause: Input = Input.ERROR,
     ) -> None:
         """Fail the connection, after every good message before the error."""
         if cause not in TRANSITIONS[self._phase]:
             return
         # Of what was given before the error was found, answers to deferred messages still go out.
-        self._queue_close(code, reason, drop=self._is_parsing())
+        self._queue_close(code, reason, payload, drop=self._is_parsing())
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(cause)
         self._inbox.drop_all_but_messages()
         self._resume()
 
-    def _queue_close(self, code: int, reason: str, *, drop: bool = False) -> None:
-        """Put a close frame behind everything else, or in its place, unless one has been given."""
+    def _queue_close(
+        self, code: int, reason: str, payload: bytes | None = None, *, drop: bool = False
+    ) -> None:
+        """Queue a close frame behind all other frames, unless one has been queued.
+
+        Args:
+            code, reason: those of the frame.
+            payload: the payload made of them, if it has been made.
+            drop: whether the frames that have not been handed out are dropped.
+        """
         if drop:
             self._outbox.drop()
         if self._closing.sent is None:
             self._closing.sent = Close(code, reason)
-            self._outbox.close(serialize_close(code, reason))
+            self._outbox.close(serialize_close(code, reason) if payload is None else payload)

@@ -27,7 +27,9 @@ from .types import BytesLike, CloseCode, Data, Side, State, Subprotocol
 
 __all__ = ["Protocol"]
 
-_OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
+# To look a member up in its class costs more than to compare it.
+_OPEN = State.OPEN
+_WRITE = Timer.WRITE.position
 
 
 class Protocol(Lifecycle):
@@ -168,7 +170,7 @@ class Protocol(Lifecycle):
             count: how many, as far as all of them have not been; ``None`` for all.
         """
         self._outbox.written(count)
-        if count != 0:
+        if count != 0 and self._timers.running[_WRITE] is not None:
             # Progress: if there is more to write, the deadline is set anew when it is asked for.
             self._timers.stop(Timer.WRITE)
 
@@ -281,11 +283,11 @@ class Protocol(Lifecycle):
             TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
-        serialize_close(code, reason)
+        payload = serialize_close(code, reason)
         self._check_opened()
         self._conclude()
         if Input.CLOSE_GIVEN in TRANSITIONS[self._phase]:
-            self._queue_close(code, reason)
+            self._queue_close(code, reason, payload)
             self._step(Input.CLOSE_GIVEN)
             # The peer's close frame may be behind what nobody wants any more.
             self._resume()
@@ -306,10 +308,10 @@ class Protocol(Lifecycle):
             TypeError: the code is not an ``int``, or the reason is not a ``str``.
             ValueError: the code or the reason is not allowed.
         """
-        serialize_close(code, reason)
+        payload = serialize_close(code, reason)
         self._check_opened()
         self._conclude()
-        self._fail(error, code, reason, remote=False)
+        self._fail(error, code, reason, payload, remote=False)
 
     # For programs that share a connection among threads
 

@@ -209,38 +209,20 @@ _OPENING = frozenset({Timer.OPENING})
 _OPEN = frozenset({Timer.WRITE, Timer.PONG, Timer.PING, Timer.IDLE})
 _NONE: frozenset[Timer] = frozenset()
 
+_PARSED, _HELD_BACK, _DROPPED = Bytes
+
 PHASES: dict[Phase, PhaseRules] = {
-    Phase.CONNECTING: PhaseRules(
-        State.CONNECTING, Bytes.PARSED, _OPENING, ClosingTimer.STOP, server=_KEEP, client=_KEEP
-    ),
-    Phase.REFUSED: PhaseRules(
-        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.START, server=_SEND_EOF, client=_CLOSE
-    ),
-    Phase.OPEN: PhaseRules(State.OPEN, Bytes.PARSED, _OPEN, ClosingTimer.STOP, server=_KEEP, client=_KEEP),
-    Phase.CLOSE_DEFERRED: PhaseRules(
-        State.OPEN, Bytes.HELD_BACK, _NONE, ClosingTimer.START_HALF, server=_HOLD, client=_HOLD
-    ),
-    Phase.CLOSE_SENT: PhaseRules(
-        State.CLOSING, Bytes.PARSED, _NONE, ClosingTimer.START, server=_READ, client=_READ
-    ),
-    Phase.CLOSE_EXCHANGED: PhaseRules(
-        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.START, server=_SEND_EOF, client=_READ
-    ),
-    Phase.FAILED: PhaseRules(
-        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.START, server=_SEND_EOF, client=_READ
-    ),
-    Phase.EOF_SENT: PhaseRules(
-        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.RUN, server=_READ, client=_READ
-    ),
-    Phase.DRAINING: PhaseRules(
-        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.RUN, server=_CLOSE, client=_CLOSE
-    ),
-    Phase.ABORTING: PhaseRules(
-        State.CLOSING, Bytes.DROPPED, _NONE, ClosingTimer.STOP, server=_ABORT, client=_ABORT
-    ),
-    Phase.CLOSED: PhaseRules(
-        State.CLOSED, Bytes.DROPPED, _NONE, ClosingTimer.STOP, server=_CLOSE, client=_CLOSE
-    ),
+    Phase.CONNECTING: PhaseRules(State.CONNECTING, _PARSED, _OPENING, ClosingTimer.STOP, _KEEP, _KEEP),
+    Phase.REFUSED: PhaseRules(State.CLOSING, _DROPPED, _NONE, ClosingTimer.START, _SEND_EOF, _CLOSE),
+    Phase.OPEN: PhaseRules(State.OPEN, _PARSED, _OPEN, ClosingTimer.STOP, _KEEP, _KEEP),
+    Phase.CLOSE_DEFERRED: PhaseRules(State.OPEN, _HELD_BACK, _NONE, ClosingTimer.START_HALF, _HOLD, _HOLD),
+    Phase.CLOSE_SENT: PhaseRules(State.CLOSING, _PARSED, _NONE, ClosingTimer.START, _READ, _READ),
+    Phase.CLOSE_EXCHANGED: PhaseRules(State.CLOSING, _DROPPED, _NONE, ClosingTimer.START, _SEND_EOF, _READ),
+    Phase.FAILED: PhaseRules(State.CLOSING, _DROPPED, _NONE, ClosingTimer.START, _SEND_EOF, _READ),
+    Phase.EOF_SENT: PhaseRules(State.CLOSING, _DROPPED, _NONE, ClosingTimer.RUN, _READ, _READ),
+    Phase.DRAINING: PhaseRules(State.CLOSING, _DROPPED, _NONE, ClosingTimer.RUN, _CLOSE, _CLOSE),
+    Phase.ABORTING: PhaseRules(State.CLOSING, _DROPPED, _NONE, ClosingTimer.STOP, _ABORT, _ABORT),
+    Phase.CLOSED: PhaseRules(State.CLOSED, _DROPPED, _NONE, ClosingTimer.STOP, _CLOSE, _CLOSE),
 }
 
 

@@ -42,18 +42,19 @@ class Timers:
 
     Attributes:
         next: the earliest deadline, or ``None``.
+        running: by :attr:`Timer.position`, the deadline, the period, and whether lateness has been
+            forgiven; ``None`` for a timer that is not running.
     """
 
-    __slots__ = ("_allowed", "_running", "next")
+    __slots__ = ("_allowed", "next", "running")
 
     def __init__(self, allowed: Collection[Timer] = tuple(Timer)) -> None:
         """
         Args:
             allowed: see :meth:`allow`.
         """
-        # By position: the deadline, the period, and whether lateness has been forgiven. A list takes less
-        # memory than a dictionary, which grows when its keys change often.
-        self._running: list[tuple[float, float, bool] | None] = [None] * len(Timer)
+        # A list takes less memory than a dictionary, which grows when its keys change often.
+        self.running: list[tuple[float, float, bool] | None] = [None] * len(Timer)
         self._allowed = allowed
         self.next: float | None = None
 
@@ -62,7 +63,7 @@ class Timers:
         self._allowed = timers
         for timer in Timer:
             if timer not in timers:
-                self._running[timer.position] = None
+                self.running[timer.position] = None
         self._update()
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
@@ -70,28 +71,28 @@ class Timers:
         if period is None or timer not in self._allowed:
             self.stop(timer)
             return
-        self._running[timer.position] = now + period, period, False
+        self.running[timer.position] = now + period, period, False
         self._update()
 
     def shorten(self, timer: Timer, now: float, period: float) -> None:
         """Set a deadline ``period`` seconds from ``now``, unless there is an earlier one."""
-        running = self._running[timer.position]
+        running = self.running[timer.position]
         if running is None or running[0] > now + period:
             self.start(timer, now, period)
 
     def stop(self, timer: Timer) -> None:
         """Remove a deadline, if there is one."""
-        if self._running[timer.position] is not None:
-            self._running[timer.position] = None
+        if self.running[timer.position] is not None:
+            self.running[timer.position] = None
             self._update()
 
     def is_running(self, timer: Timer) -> bool:
         """Whether there is such a deadline."""
-        return self._running[timer.position] is not None
+        return self.running[timer.position] is not None
 
     def period(self, timer: Timer) -> float:
         """The seconds that led to the deadline of a timer, which must be running."""
-        running = self._running[timer.position]
+        running = self.running[timer.position]
         assert running is not None
         return running[1]
 
@@ -99,7 +100,7 @@ class Timers:
         """The timers whose deadline has come, in the order in which to handle them."""
         return [
             timer
-            for timer, running in zip(Timer, self._running, strict=True)
+            for timer, running in zip(Timer, self.running, strict=True)
             if running is not None and running[0] <= now
         ]
 
@@ -109,18 +110,18 @@ class Timers:
         Returns:
             By how many seconds it was late; ``None`` if it is not forgiven.
         """
-        running = self._running[timer.position]
+        running = self.running[timer.position]
         assert running is not None
         deadline, period, forgiven = running
         late = now - deadline
         if late <= period / 2 or forgiven or not period:
             return None
-        self._running[timer.position] = now + period, period, True
+        self.running[timer.position] = now + period, period, True
         self._update()
         return late
 
     def _update(self) -> None:
-        self.next = min([running[0] for running in self._running if running], default=None)
+        self.next = min([running[0] for running in self.running if running], default=None)
 
 
 class Stopwatch:

@@ -534,7 +534,8 @@ ROWS = [(phase, cause) for phase, row in TRANSITIONS.items() for cause in row]
 
 @pytest.mark.parametrize(("phase", "cause"), ROWS, ids=walk_id)
 def test_no_transition_can_be_missed(phase: Phase, cause: Input, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(TRANSITIONS[phase], cause)
+    row = {other: target for other, target in TRANSITIONS[phase].items() if other is not cause}
+    monkeypatch.setitem(TRANSITIONS, phase, row)
     assert some_story_fails()
 
 
