@@ -1,9 +1,9 @@
-"""What comes out of a connection.
+"""The events of a connection.
 
-A message is no event class: it is itself, a ``str`` or a ``bytes``, so that nothing is built around
-it and nothing has to be unwrapped. The opening handshake's events are the
-:class:`~.http.Request` that a server has to answer and the :class:`~.http.Response` that a client
-got. Everything else is one of the small frozen classes below::
+The event for a message is the message itself, a ``str`` or a ``bytes``: no object is built around it. The
+opening handshake's events are the :class:`~.http.Request` that a server has to answer and the
+:class:`~.http.Response` that a client received. Every other event is one of the small frozen classes
+below::
 
     for event in protocol.events():
         match event:

@@ -35,17 +35,17 @@ _WRITE = Timer.WRITE.position
 class Protocol(Lifecycle):
     """A WebSocket connection without I/O. Its methods are of four kinds.
 
-    *Inputs* tell what happened: :meth:`receive_data`, :meth:`receive_eof`, :meth:`connection_lost`,
-    :meth:`data_sent`, :meth:`eof_sent`, :meth:`handle_timeout`.
+    *Inputs* tell the connection what has happened: :meth:`receive_data`, :meth:`receive_eof`,
+    :meth:`connection_lost`, :meth:`data_sent`, :meth:`eof_sent`, :meth:`handle_timeout`.
 
-    *Commands* ask for something: :meth:`send_text`, :meth:`send_binary`, :meth:`send`,
+    *Commands* send and close: :meth:`send_text`, :meth:`send_binary`, :meth:`send`,
     :meth:`ping`, :meth:`pong`, :meth:`close`, :meth:`fail`, and a server's ``accept`` and
-    ``reject``. They raise :exc:`ConnectionClosed` when it is too late for them.
+    ``reject``. They raise :exc:`ConnectionClosed` after the close.
 
-    *Outputs* are asked for after any of these: :meth:`events` or :meth:`next_message` and
+    *Outputs* return the results, after any of these: :meth:`events` or :meth:`next_message` and
     :meth:`next_fragment`; :meth:`data_to_send`; :meth:`deadline`; :attr:`stream_action`.
 
-    *Getters* are properties and change nothing: :attr:`state`, :attr:`wants_read`, ...
+    *Attributes and getters* change nothing: :attr:`state`, :attr:`has_input`, :attr:`wants_read`, ...
 
     An embedder repeats this:
 
@@ -57,13 +57,13 @@ class Protocol(Lifecycle):
     4. If the deadline has come, call :meth:`handle_timeout`: after 2, so that no peer is blamed for
        bytes that were there to be read.
     5. Handle :meth:`events`.
-    6. If all earlier bytes have been written, write :meth:`data_to_send`. Not before: that a peer
-       does not read is what keeps the output from growing.
-    7. If there is nothing left to write, do what :attr:`stream_action` says, and tell by
+    6. If all earlier bytes have been written, write :meth:`data_to_send`. Not before: so the output
+       for a peer that does not read cannot grow.
+    7. If there is nothing left to write, do what :attr:`stream_action` says, and report it by
        :meth:`eof_sent` or :meth:`connection_lost`.
 
-    It does not wait as long as a step did something: what was written may have made room to send,
-    what was taken may have made room to read, and the end of the stream has events of its own.
+    It does not wait as long as a step did something: written bytes may have made room to send, taken
+    messages may have made room to read, and the end of the stream has events of its own.
 
     This class itself is for a byte stream that has been opened for WebSocket in another way, for
     example by HTTP/2 (RFC 8441): it begins open. :class:`~.handshake.client.ClientProtocol` and
@@ -121,8 +121,11 @@ class Protocol(Lifecycle):
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the peer, in any chunking; the cost is linear in their number.
 
-        Nothing is raised: what is wrong with them becomes a :class:`~.events.Failure` event. After
-        that, or after a close frame, they are dropped.
+        No exception is raised: an error in the bytes becomes a :class:`~.events.Failure` event. After an
+        error or a close frame, bytes are dropped.
+
+        Args:
+            data: the bytes.
         """
         data = data if type(data) is bytes else bytes(data)
         self._bytes_received += len(data)
@@ -147,10 +150,10 @@ class Protocol(Lifecycle):
     def connection_lost(self, error: Exception | None = None) -> None:
         """The stream is closed in both directions: by us, by a reset, by an error.
 
-        When a write fails, there may be something left to read: read to the end before.
+        When a write fails, bytes may be left to read: read to the end before.
 
         Args:
-            error: what went wrong, if anything did: the cause of :exc:`ConnectionClosed`.
+            error: the error, if there was one: the cause of :exc:`ConnectionClosed`.
         """
         handshake = self._opening()
         if handshake is not None:
@@ -167,7 +170,7 @@ class Protocol(Lifecycle):
         """Bytes that were handed out have been written.
 
         Args:
-            count: how many, as far as all of them have not been; ``None`` for all.
+            count: the number of bytes; ``None`` if all have been written.
         """
         self._outbox.written(count)
         if count != 0 and self._timers.running[_WRITE] is not None:
@@ -179,13 +182,14 @@ class Protocol(Lifecycle):
         self._step(Input.EOF_SENT)
 
     def handle_timeout(self) -> None:
-        """The clock may have reached :meth:`deadline`. Nothing happens if it has not.
+        """Handle the deadlines that have passed; before :meth:`deadline`, this does nothing.
 
-        Give what is readable to :meth:`receive_data` before, or the peer is blamed for it.
+        Give readable bytes to :meth:`receive_data` before: otherwise the connection may fail although the
+        peer has answered.
         """
         now = self._clock()
         for timer in self._timers.expired(now):
-            # What is done about one timer may have stopped the next.
+            # One timer's expiry may have stopped the next timer.
             if self._timers.is_running(timer):
                 self._expire(timer, now)
 

@@ -119,10 +119,10 @@ def test_timers_are_forgiven_apart() -> None:
 
 def test_starting_and_stopping_takes_no_memory() -> None:
     timers = Timers()
-    size = sys.getsizeof(timers._running)
+    size = sys.getsizeof(timers.running)
     for _ in range(100):
         for timer in Timer:
             timers.start(timer, 0, 10)
             timers.start(timer, 1, 10)
             timers.stop(timer)
-    assert sys.getsizeof(timers._running) == size
+    assert sys.getsizeof(timers.running) == size

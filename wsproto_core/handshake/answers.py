@@ -42,7 +42,7 @@ from .negotiation import accept_offers
 __all__ = ["ServerHandshake"]
 
 _METHODS = ("GET", "HEAD")
-"""Those that may ask for something: HEAD for what GET would be answered with, if that is not WebSocket."""
+"""The methods of requests that the application is asked about: HEAD for an HTTP response to a GET."""
 
 _INTERNAL_ERROR = Response(
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -98,7 +98,7 @@ class ServerHandshake(Handshake):
             method = self._reading.method
             if method is None or method in _METHODS:
                 return self._refusing(error, 400 if isinstance(error, InvalidHeader) else error.status)
-            # Whatever else is wrong with such a request does not matter.
+            # The method is reported before any other error of such a request.
             return self._refusing(_unexpected_method(method), HTTPStatus.METHOD_NOT_ALLOWED)
 
     def _judge(self, request: Request) -> Request:
@@ -116,7 +116,7 @@ class ServerHandshake(Handshake):
         return self.request
 
     def _keep_early(self, data: bytes) -> None:
-        """Keep what comes before the answer: it is WebSocket's if that is 101, and never HTTP."""
+        """Keep bytes that arrive before the answer: they are frames if the status is 101, and never HTTP."""
         self._early += data
         self.wants_read = len(self._early) < self._early_limit
 
@@ -235,7 +235,7 @@ class ServerHandshake(Handshake):
         return Answer(response, data, extensions=extensions, subprotocol=subprotocol)
 
     def _refusing(self, error: InvalidHandshake, status: int) -> Answer:
-        """Answer a request that is wrong with the status that tells it."""
+        """Answer a request that is wrong with the status of the error."""
         headers = Headers()
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             # HEAD may ask for HTTP, but not for WebSocket (section 4.1).
@@ -245,7 +245,7 @@ class ServerHandshake(Handshake):
             headers["Connection"] = "Upgrade, close"
             # "a |Sec-WebSocket-Version| header field indicating the version(s)" (section 4.4)
             headers["Sec-WebSocket-Version"] = "13"
-        # What the client sent is shown with repr() in the message: it cannot be taken for markup of ours.
+        # The message shows the client's text by repr(): so it is no markup.
         body = f"Failed to open a WebSocket connection: {error}.\n"
         if status == HTTPStatus.UPGRADE_REQUIRED:
             body += _WEBSOCKET_ONLY if isinstance(error, InvalidUpgrade) else _VERSION_13
@@ -260,34 +260,34 @@ class ServerHandshake(Handshake):
         return answer._replace(error=error)
 
     def _failing(self, error: Exception, answer: Answer) -> Answer:
-        """Tell of an error of the application before anything else."""
+        """Add an event for an error of the application, before all others."""
         return answer._replace(events=(Failure(error, remote=False), *answer.events))
 
     def _responding(self, response: Response, *, process: bool = True) -> Answer:
-        """Answer with a response other than 101, completed to what HTTP wants of one."""
+        """Answer with a response other than 101, completed by the headers that HTTP requires."""
         complete = make_response(response.status, response.headers, response.body)
         headers = self._complete(Headers(), complete.headers)
         complete = Response(complete.status, headers, complete.body, response.reason)
-        # There may be no request to answer: what came was none.
+        # There may be no request: the received bytes may have been none.
         head_only = self._reading.method == "HEAD"
         data = complete.serialize(head_only=head_only)
         try:
             if process:
                 complete, data = self._process(complete, data, head_only=head_only)
         except Exception as error:
-            # It is not asked again.
+            # process_response is not called again.
             return self._failing(error, self._responding(_INTERNAL_ERROR, process=False))
         return Answer(complete, data)
 
     def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
-        """Let ``process_response`` alter a response, and check what it makes of it."""
+        """Let ``process_response`` alter a response, and check the result."""
         process_response = self._settings.process_response
         if process_response is None or self.request is None:
             return response, data
         own = own_headers(response.headers)
         altered = process_response(self.request.path, self.request.headers, response)
         if altered is None:
-            # It may have altered the headers in place.
+            # The headers may have been altered in place.
             altered = response
         if not isinstance(altered, Response):
             raise TypeError(f"process_response must return a Response or None, not {type(altered).__name__}")

@@ -1,11 +1,11 @@
 """The checks and the headers of the opening handshake (RFC 6455 section 4).
 
-All of these are functions from headers to a value or an exception: which status answers which
-exception, and which check comes first, is decided by those who call them, the two state machines of
-the opening handshake. The method, the HTTP version and the status are not headers and are theirs too.
+These functions take headers, and return a value or raise an exception. The order of the checks, and the
+status that answers each exception, are in :mod:`.client` and :mod:`.answers`, as are the checks of the
+method, the HTTP version and the status.
 
-A header that may be there several times (RFC 9110 section 5.3) is combined into one before it is
-parsed; of a header that must be there once, a second one is an error, never ignored.
+Headers of which there may be several (RFC 9110 section 5.3) are combined into one before they are parsed.
+A second header where there must be one is an error and never ignored.
 """
 
 from __future__ import annotations
@@ -277,17 +277,20 @@ def negotiate_subprotocol_response(headers: Headers, offered: Sequence[str]) -> 
 
 
 def check_extra_headers(extra: Headers) -> None:
-    """Refuse headers that are the opening handshake's own business.
+    """Refuse additional headers that the opening handshake sets itself.
+
+    Args:
+        extra: the additional headers of the application.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there is such a header.
     """
     for name in own_headers(extra):
         raise ValueError(f"extra_headers must not have {name!r}: the opening handshake sets it")
 
 
 def own_headers(headers: Headers) -> dict[str, list[str]]:
-    """Return the headers that are the opening handshake's own business, by lower-case name."""
+    """Return the headers that the opening handshake sets itself, by lower-case name."""
     return {
         name: headers.get_all(name)
         for name in headers
@@ -296,7 +299,7 @@ def own_headers(headers: Headers) -> dict[str, list[str]]:
 
 
 def override_headers(headers: Headers, extra: Headers) -> None:
-    """Add headers, in the place of those with the same names."""
+    """Add headers; they replace those with the same names."""
     for name in extra:
         if name in headers:
             del headers[name]

@@ -1,7 +1,7 @@
 """The negotiation of extensions (RFC 6455 sections 4 and 9.1): headers into extensions.
 
-What an extension's parameters mean is decided by its factory. Here is what is the same for all: the order of
-preference, that nothing is accepted that was not offered, and that two extensions do not use the same
+The factory of an extension interprets its parameters. The rules that are the same for all extensions are
+here: the order of preference; nothing is accepted that was not offered; two extensions do not use the same
 reserved bit.
 """
 

@@ -20,7 +20,7 @@ from .checks import select_subprotocol
 
 __all__ = ["Answer", "ServerProtocol"]
 
-PARTING = 1.0
+_PARTING = 1.0
 """Seconds that clients without a complete request have to leave a server that is closing."""
 
 
@@ -29,9 +29,10 @@ class ServerProtocol(Protocol):
 
     A request becomes a :class:`.Request` event, which has to be answered by :meth:`accept` or
     :meth:`reject`. It is GET or HEAD, in HTTP/1.1 or HTTP/1.0, and need not ask for WebSocket: an HTTP
-    response may be all that is wanted. Its target is a path; one in absolute form is taken apart
-    (RFC 9112 section 3.2.2). What is not even HTTP for us is answered without asking, with a
-    :class:`.Failure` event. The deadline of the opening handshake runs from the construction.
+    response may be enough. Its target is a path; a target in absolute form is converted
+    (RFC 9112 section 3.2.2). Bytes that are no such request are answered without a
+    :class:`.Request` event, with a :class:`.Failure` event. The deadline of the opening handshake runs
+    from the construction.
 
     Attributes:
         request: the opening handshake's request, once it is there.
@@ -71,10 +72,10 @@ class ServerProtocol(Protocol):
     # Commands
 
     def configure(self, **options: Unpack[NegotiationOptions]) -> None:
-        """Change what the opening handshake goes by, for this connection: the request may tell what.
+        """Change options of the opening handshake for this connection, for example by the request's path.
 
         Args:
-            options: see :data:`~.options.OPTIONS`; what is not given stays as it is.
+            options: see :data:`~.options.OPTIONS`; options that are not given stay as they are.
 
         Raises:
             InvalidState: the request has been answered, or the client has gone.
@@ -92,9 +93,9 @@ class ServerProtocol(Protocol):
         extra_headers: HeadersLike = (),
         select_subprotocol: SelectSubprotocol = select_subprotocol,
     ) -> Response:
-        """Accept the request, if it is what RFC 6455 section 4.2.1 asks for; answer what is wrong if not.
+        """Accept the request, if it is valid by RFC 6455 section 4.2.1; otherwise refuse it.
 
-        In that case there is a :class:`.Failure` event, and :attr:`handshake_error` says why. An error
+        A refusal is a :class:`.Failure` event, and :attr:`handshake_error` is the reason. An error
         of ``process_response`` is answered with HTTP status 500.
 
         Args:
@@ -108,16 +109,16 @@ class ServerProtocol(Protocol):
         Raises:
             InvalidState: there is no request, or it has been answered, or the client has gone.
             ValueError: a header cannot be sent, or the chosen subprotocol was not offered.
-            Exception: whatever ``select_subprotocol`` raises; the request is not answered then.
+            Exception: an error of ``select_subprotocol``; the request is not answered then.
                 :meth:`answer` makes a refusal of it.
         """
         return self._give(self._unanswered().accept(extra_headers, select_subprotocol))
 
     def answer(self, result: object, *, select_subprotocol: SelectSubprotocol = select_subprotocol) -> None:
-        """Do what ``process_request`` returned or raised: :meth:`accept`, :meth:`reject`, or nothing.
+        """Answer as ``process_request`` returned or raised: :meth:`accept` or :meth:`reject`.
 
-        An error of ours, there or in what :meth:`accept` calls, becomes HTTP status 500 and a
-        :class:`.Failure` event. There is nothing to do for a client that has gone meanwhile.
+        An error of the application, there or in a function that :meth:`accept` calls, becomes HTTP status 500
+        and a :class:`.Failure` event. If the client has gone meanwhile, this does nothing.
 
         In both places, :exc:`.AbortHandshake` means the response that it holds, and
         :exc:`.NegotiationError` HTTP status 400 and a :class:`.Failure` event.
@@ -133,7 +134,7 @@ class ServerProtocol(Protocol):
     def prepare_answer(
         self, result: object, *, select_subprotocol: SelectSubprotocol = select_subprotocol
     ) -> Answer:
-        """Make the answer that :meth:`answer` gives, for :meth:`give_answer`; it changes nothing.
+        """Make the answer that :meth:`answer` gives, for :meth:`give_answer`; this changes nothing.
 
         The functions of the application are called here, so that a program with threads need not hold
         a lock meanwhile: other inputs and commands are allowed before the answer is given.
@@ -153,7 +154,7 @@ class ServerProtocol(Protocol):
         """Give the answer that was prepared, unless the request has been answered or the client has gone.
 
         Args:
-            answer: what :meth:`prepare_answer` returned.
+            answer: the answer that :meth:`prepare_answer` returned.
         """
         if self._opening() is not None:
             self._give(answer)
@@ -180,7 +181,7 @@ class ServerProtocol(Protocol):
             leaves = not self._outbox.unwritten and not self._outbox.queued
         refused = self.handshake_error is not None
         if refused and leaves and self._phase in (Phase.REFUSED, Phase.EOF_SENT, Phase.DRAINING):
-            self._timers.shorten(Timer.CLOSING, self._clock(), PARTING)
+            self._timers.shorten(Timer.CLOSING, self._clock(), _PARTING)
 
     def refuse_connection(self, retry_after: int = 10) -> None:
         """Refuse the opening handshake, whether there is a request yet or not, with HTTP status 503 and
