@@ -30,8 +30,9 @@ __all__ = ["Outbox"]
 PONGS_KEPT = 2**16
 """Bytes of input for whose pings the pongs are kept, beside those of one read, until they are asked for."""
 
-_FIRST_BYTES: dict[type, int] = {str: FIN | Opcode.TEXT, bytes: FIN | Opcode.BINARY}
-"""First bytes of frames that are whole messages."""
+# First bytes of frames that are whole messages.
+_TEXT = FIN | Opcode.TEXT
+_BINARY = FIN | Opcode.BINARY
 
 
 class Outbox:
@@ -155,26 +156,30 @@ class Outbox:
     def add_message(self, message: Message, text: bool | None, fin: bool, compress: bool | None) -> None:
         """Add a message, or the next fragment of one: :meth:`encode` and :meth:`add`."""
         writer = self._writer
-        first = _FIRST_BYTES.get(type(message))
-        if first is None or text is not None or not fin or not writer.plain or writer.building:
-            self.add(writer.message(message, text=text, fin=fin, compress=compress))
-            return
-        # The fast path, without further calls: nearly every message takes it.
-        writer.frames += 1
+        kind = type(message)
+        if text is None and fin and writer.plain and not writer.building and (kind is str or kind is bytes):
+            # The fast path: nearly every message is one of these two.
+            writer.frames += 1
+            first = _TEXT if kind is str else _BINARY
+            key = b"" if self._random is None else self._random(4)
+            buffers = encode_frame(first, message, key)  # type: ignore[arg-type]
+        else:
+            buffers = writer.message(message, text=text, fin=fin, compress=compress)
+        # add, without the call
         self.ready = None
-        key = b"" if self._random is None else self._random(4)
-        for buffer in encode_frame(first, message, key):  # type: ignore[arg-type]
-            self._buffers.append(buffer)
-            self.queued += len(buffer)
-        if self.queued + self.unwritten > self._watermarks.high:
+        self._buffers += buffers
+        queued = self.queued
+        for buffer in buffers:
+            queued += len(buffer)
+        self.queued = queued
+        if queued + self.unwritten > self._watermarks.high:
             self._block()
 
     def add(self, buffers: list[bytes]) -> None:
         """Add a frame, in one or two buffers."""
         self.ready = None
-        for buffer in buffers:
-            self._buffers.append(buffer)
-            self.queued += len(buffer)
+        self._buffers += buffers
+        self.queued += sum(map(len, buffers))
         if self.queued + self.unwritten > self._watermarks.high:
             self._block()
 
