@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "hosts_of",
     "listen",
     "look_up_hosts",
+    "open_listeners",
     "usable_hosts",
 ]
 
@@ -72,6 +73,29 @@ async def look_up_hosts(
     for each in hosts_of(host):
         found += await getaddrinfo(each, port, family=family, type=socket.SOCK_STREAM, flags=flags)
     return found
+
+
+def open_listeners(
+    sock: socket.socket | None, path: str | None, found: Iterable[Address], options: Mapping[str, Any]
+) -> list[socket.socket]:
+    """Listen where ``serve`` is told to: on a socket that is bound, a Unix socket, or addresses.
+
+    Args:
+        sock: the option ``sock``; ``None`` without.
+        path: where a Unix socket is to be; ``None`` without.
+        found: the addresses, if neither of these is given.
+        options: ``backlog`` and ``reuse_port``, as far as they are given.
+
+    Raises:
+        OSError: an address cannot be listened on. Then no socket is open.
+    """
+    if sock is not None:
+        bound = [sock]
+    elif path is not None:
+        bound = [bind_unix(path)]
+    else:
+        bound = bind_tcp(found, bool(options.get("reuse_port")))
+    return listen(bound, options.get("backlog", BACKLOG))
 
 
 def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.socket]:

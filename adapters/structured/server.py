@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
+from adapters.shared.addresses import Address
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
-from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, listen, look_up_hosts
+from adapters.shared.listening import accept_now, look_up_hosts, open_listeners
 from adapters.shared.logs import default_logger, log_failure
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
@@ -306,16 +307,11 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         self.logger = self.settings.logger or default_logger(Side.SERVER)
 
     async def _listen(self) -> list[socket.socket]:
-        options = self.listener_options
-        if self.sock is not None:
-            bound = [self.sock]
-        elif self.path is not None:
-            bound = [bind_unix(self.path)]
-        else:
-            family = options.get("family", socket.AF_UNSPEC)
+        found: list[Address] = []
+        if self.sock is None and self.path is None:
+            family = self.listener_options.get("family", socket.AF_UNSPEC)
             found = await look_up_hosts(self.runtime.getaddrinfo, self.host, self.port, family)
-            bound = bind_tcp(found, options.get("reuse_port", False))
-        return listen(bound, options.get("backlog", BACKLOG))
+        return open_listeners(self.sock, self.path, found, self.listener_options)
 
     async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""

@@ -12,13 +12,13 @@ import ssl as ssl_module
 import threading
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any, Literal, Self, TypeVar, Unpack
 
+from adapters.shared.addresses import Address
 from adapters.shared.authentication import BlockingBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import BlockingHandler, Handler, check_plain
-from adapters.shared.listening import BACKLOG, accept_now, bind_tcp, bind_unix, hosts_of, listen
+from adapters.shared.listening import accept_now, hosts_of, open_listeners
 from adapters.shared.logs import log_failure
 from adapters.shared.options import OPTIONS, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
@@ -610,17 +610,11 @@ def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: An
     check_plain(handler, settings.process_request)
     max_threads = own.get("max_threads", MAX_THREADS)
     OPTIONS["max_connections"].check("max_threads", max_threads)  # a count as well
-    sock = own.get("sock")
-    if sock is not None:
-        bound = [sock]
-    elif path is not None:
-        bound = [bind_unix(path)]
-    else:
-        names, family = hosts_of(host), own.get("family", 0)
-        flags = socket.AI_PASSIVE
-        found = [socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, flags) for name in names]
-        bound = bind_tcp(chain.from_iterable(found), bool(own.get("reuse_port")))
-    listeners = listen(bound, own.get("backlog", BACKLOG))
+    sock, family = own.get("sock"), own.get("family", 0)
+    found: list[Address] = []
+    for name in hosts_of(host) if sock is None and path is None else ():
+        found += socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
+    listeners = open_listeners(sock, path, found, own)
     server = Server(handler, settings, listeners, own.get("ssl"), max_threads)
     if own.get("start_serving", True):
         server.start_serving()
