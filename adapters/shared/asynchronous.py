@@ -160,7 +160,7 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     def _abandon(self) -> None:
-        """Close at once: send a close frame if that takes no waiting, then close the stream."""
+        """Close at once: send a close frame if this is possible without waiting, then close the stream."""
 
     async def _refuse(self) -> NoReturn:
         """Raise :exc:`ConnectionClosed` after other tasks have run: a loop that catches it blocks none."""
@@ -199,7 +199,7 @@ class AsyncConnection(BaseConnection, ABC):
         return await self._receive(decode, iterating=False)
 
     async def _receive(self, decode: bool | None, *, iterating: bool) -> Data:
-        """Receive the next message. An iteration ends when the connection has been closed in order."""
+        """Receive the next message. An iteration ends at a :exc:`ConnectionClosedOK`."""
         if decode is not None:
             check_decode(decode)
         if self._check_cancelled is not None:

@@ -204,7 +204,7 @@ class BaseConnection:
             )
 
     def _handle_event(self, event: Event) -> None:
-        """Log an event; complete the pings that a pong answers."""
+        """Log an event, and complete the pings that a pong answers."""
         if isinstance(event, Pong):
             for data, latency in event.answered:
                 waiter = self._pings.pop(data, None)

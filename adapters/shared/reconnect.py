@@ -39,7 +39,8 @@ class Attempts(Once, Generic[T]):
         Args:
             uri: the URI, for the log.
             clock: returns the time in seconds.
-            settings: the options; ``reconnect_delays``, ``reconnect_fatal`` and ``logger`` are for this.
+            settings: the options, of which this uses ``reconnect_delays``,
+                ``reconnect_fatal`` and ``logger``.
         """
         self.connection: T | None = None
         self.made_for = uri

@@ -102,7 +102,7 @@ class BaseServer(Generic[ConnectionT]):
     def _make(
         self, connection_class: Callable[..., Any], handler: Handler, settings: ServeSettings
     ) -> Any | None:
-        """Make the connection for a stream that was accepted; ``None`` if that fails, which is logged."""
+        """Make the connection for an accepted stream; return ``None`` after a failure, which is logged."""
         try:
             create = settings.create_protocol
             if create is None:
@@ -144,7 +144,7 @@ class BaseServer(Generic[ConnectionT]):
             self._places_taken -= 1
 
     def _check_may_wait(self) -> None:
-        """Refuse to wait for the server to be closed where that would be to wait for oneself.
+        """Refuse to wait for the end of the server in one of its own handlers, which would never end.
 
         Raises:
             RuntimeError: the caller is one of the server's own connection handlers.
@@ -177,11 +177,11 @@ class BaseServer(Generic[ConnectionT]):
         self._shut_down(code if close_connections else None, reason)
 
     def _shut_down(self, code: int | None, reason: str) -> None:
-        """End opening handshakes and begin the closing ones.
+        """End opening handshakes, and begin the closing handshakes of open connections.
 
         Args:
-            code: close code for the open connections; ``None`` leaves them to their handlers.
-            reason: close reason.
+            code: the close code; ``None`` does not close open connections.
+            reason: the reason in the close frames.
         """
         self.closing = True
         for connection in self.connections:
@@ -194,7 +194,7 @@ class BaseServerConnection(BaseConnection, ABC):
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
 
     Attributes:
-        route: on a server made by ``route``, where the request leads to; ``None`` before that is known.
+        route: the result of routing, on a server made by ``route``; otherwise ``None``.
     """
 
     protocol: ServerProtocol
@@ -207,7 +207,7 @@ class BaseServerConnection(BaseConnection, ABC):
         self._process_request = settings.process_request
         self._max_connections = settings.max_connections
 
-    # There is a request in hooks and handlers, and so the types do not say None.
+    # Before hooks and handlers run, there is no request: the values of these properties are None then.
 
     @property
     def request(self) -> Request:
@@ -268,7 +268,7 @@ class BaseServerConnection(BaseConnection, ABC):
             result = self.process_request(request.path, request.headers)
             if inspect.iscoroutine(result):
                 result.close()
-                raise TypeError("process_request must be a plain function: nobody awaits it here")
+                raise TypeError("process_request must be a plain function, not a coroutine function")
             return self._find_route(request) if result is None else result
         except Exception as error:
             return error
@@ -317,8 +317,8 @@ class BaseServerConnection(BaseConnection, ABC):
         """End the opening handshake, or begin the closing handshake, because the server is closing.
 
         Args:
-            code: close code; ``None`` leaves an open connection alone.
-            reason: close reason.
+            code: the close code; ``None`` does not close an open connection.
+            reason: the reason in the close frame.
         """
 
     def _begin_shut_down(self, code: int | None, reason: str) -> None:
