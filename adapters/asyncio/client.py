@@ -22,11 +22,12 @@ from wsproto_core.http.uri import WebSocketURI, parse_uri
 from wsproto_core.options import resolve
 from wsproto_core.types import SocketPath, State
 
-from .connection import Connection, clock
+from .connection import Connection
+from .loops import clock, loop_call, running_loop
 from .proxies import connect_by_proxy
 from .sockets import TCP_OPTIONS, connect_tcp, connect_unix, take_tcp_options
 from .tls import open_stream
-from .waiting import Opening, loop_call, running_loop
+from .waiting import Opening
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
@@ -79,14 +80,14 @@ class ClientConnection(Connection):
             InvalidHandshake: it failed.
         """
         await self._wait_until(lambda: self.protocol.state is not State.CONNECTING)
-        # The first ping may be due before the deadline that was for this.
+        # The first ping may be due before the deadline of the opening handshake.
         self._update_timer()
         if self.protocol.handshake_error is not None:
             raise self.protocol.handshake_error
 
 
 class Connect(Opening[ClientConnection]):
-    """What :func:`connect` returns: awaitable, an asynchronous context manager, and an iterator.
+    """The result of :func:`connect`: awaitable, an asynchronous context manager, and an iterator.
 
     The iterator is that of :func:`reconnect`.
     """
@@ -101,13 +102,13 @@ class Connect(Opening[ClientConnection]):
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         self.made_for = parse_uri(uri)
         self._call_name = "create_connection" if path is None else "create_unix_connection"
-        # To refuse, before anything is done, what they would refuse then.
+        # For the errors of wrong options, before connecting.
         self._find_call(options)
         self._target = Target(self.made_for, options, path)
         Connecting(self._target, clock=float, environment=os.environ)
 
     def _find_call(self, options: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the event loop's call, which must know the options that are not ours."""
+        """Return the event loop's method; check that it has the options that are not ours."""
         call = loop_call(self._call_name)
         ours = (*ConnectOptions.__annotations__, "proxy_ssl", "proxy_server_hostname")
         if self._call_name == "create_connection":
@@ -164,7 +165,7 @@ class Connect(Opening[ClientConnection]):
 
 
 class Reconnect(AsyncReconnecting[ClientConnection]):
-    """What :func:`reconnect` returns: an asynchronous iterator, and a context manager that gives it."""
+    """The result of :func:`reconnect`: an asynchronous iterator, and a context manager that returns it."""
 
 
 @show_options(AsyncioConnectOptions)

@@ -1,22 +1,20 @@
-"""One connection on asyncio: moves bytes, waits, wakes.
+"""A connection on asyncio: reading, writing, timers, and waiting tasks.
 
-Three choices make it fast; the rest is plain.
+Three choices make it fast:
 
-1. All frames of a read are decoded before any task runs; what the tasks send meanwhile is written
-   at once when they have had their turn (or at 64 KiB).
-2. A task that waits for a message is resumed right in the read callback (:mod:`.waiting`).
-3. There is one timer a connection, set to the state machine's deadline. It is moved only when that
-   comes nearer; otherwise it fires, finds nothing to do, and is set anew.
+1. All frames of a read are decoded before any task runs. The messages that tasks send in the read callback
+   share one write, after all of these tasks have run (or at 64 KiB).
+2. A task that waits for a message is resumed in the read callback (:mod:`.waiting`).
+3. A connection has one timer, for the next deadline of the state machine. A deadline that becomes later does
+   not move the timer: it expires early, and is set again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
-from weakref import WeakKeyDictionary
 
 from adapters.shared.asynchronous import CALL, TURN, AsyncConnection
 from adapters.shared.logs import describe
@@ -28,63 +26,42 @@ from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, Data, State, StreamAction
 
-from .reading import read_in_next_turn, reads_on
+from .loops import READ_SIZE, read_buffer, read_in_next_turn, reads_repeatedly
 from .waiting import Wakeup
 
-__all__ = ["Connection", "clock"]
-
-READ_SIZE = 2**16
-"""Bytes read at once. All connections of a loop share the buffer: what is in it is used at once."""
+__all__ = ["Connection"]
 
 GATHERED = 2**16
-"""Bytes at which what is sent while messages are handled is written without waiting for the rest."""
-
-_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-
-
-def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    if isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
-        # A proactor fills buffers while others are read.
-        return memoryview(bytearray(READ_SIZE))
-    buffer = _buffers.get(loop)
-    if buffer is None:
-        buffer = _buffers[loop] = memoryview(bytearray(READ_SIZE))
-    return buffer
-
-
-def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """Return the clock of a loop's timers, precise enough to measure latencies."""
-    # uvloop's own goes by milliseconds, and stands still while callbacks run; it shows the same time.
-    return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+"""Bytes in the send queue at which they are written while more messages are being delivered."""
 
 
 class Connection(AsyncConnection, asyncio.BufferedProtocol):
     __doc__ = AsyncConnection.__doc__
 
     transport: asyncio.Transport
-    """The byte stream, once there is one."""
+    """The byte stream. The attribute does not exist before there is a stream."""
 
-    # Whether messages go to message_received, and whether some are on their way there: as a rule not,
-    # and then it takes no room in a connection.
+    # Whether message_received is overridden, and whether it is being called. As class attributes, they take
+    # no memory in connections without callbacks.
     _called_back = False
     _delivering = False
 
-    # Whether messages have been taken that may have been what stopped the reading.
+    # Whether _react is scheduled, because messages were taken while reading was paused.
     _reaction_scheduled = False
 
-    # Whether the stream is broken: what is written would not arrive, and is not written.
+    # Whether writing has failed: nothing more is written.
     _broken = False
 
     def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
-        # First, to be near what else a broadcast needs: it pays for each part of memory that it looks at.
+        # The first attribute, next to those that a broadcast reads, for the processor's cache.
         self._writing_paused = False
         super().__init__(protocol, logger)
         self._loop = loop
-        self._buffer = _read_buffer(loop)
+        self._buffer = read_buffer(loop)
         self._dispatching = False
         self._flush_scheduled = False
         self._reading_paused = False
-        self._reads_on = reads_on(loop)
+        self._reads_repeatedly = reads_repeatedly(loop)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup: Wakeup | None = None
@@ -93,15 +70,15 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._called_back = self._receiving = True
 
     def message_received(self, message: Data) -> None:
-        """Override this to be called for each message, in place of :meth:`recv`, which then is an error.
+        """Handle a message: a subclass may override this, and then must not call :meth:`recv`.
 
-        It is called by the event loop's read callback, without a task between: do not block in it. What
-        :attr:`protocol` is given there to send, or to close with, is written when all messages that have
-        arrived together have been delivered (or at 64 KiB). While that is more than ``write_limit``
-        allows, nothing is delivered.
+        The event loop's read callback calls it, without a task: it must not block. Use the methods ``send``
+        and ``close`` of :attr:`protocol` in it. Their bytes are written when all messages that arrived
+        together have been delivered (or at 64 KiB). While the send queue has more than ``write_limit``
+        bytes, no message is delivered.
 
-        If it raises, the exception is logged, the connection fails with code 1011, and it is not called
-        again. :exc:`ConnectionClosed` is no error, but ends the calls as well.
+        If it raises an exception, this is logged, the connection fails with code 1011, and no more messages
+        are delivered. :exc:`ConnectionClosed` is not logged as an error, but also ends the delivery.
 
         Args:
             message: ``str`` for text, ``bytes`` for binary.
@@ -118,14 +95,14 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         transport = getattr(self, "transport", None)
         return None if transport is None else tls_info(transport.get_extra_info("ssl_object"))
 
-    # What the methods that wait are made of
+    # Implementation of the abstract methods
 
     def _make_event(self) -> asyncio.Event:
         return asyncio.Event()
 
     def _make_pong_waiter(self) -> asyncio.Future[float]:
         waiter: asyncio.Future[float] = self._loop.create_future()
-        # That there will be no pong is no news that somebody must have looked at.
+        # No warning about an exception that was never retrieved: a ping need not be awaited.
         waiter.add_done_callback(lambda waiter: waiter.cancelled() or waiter.exception())
         return waiter
 
@@ -135,8 +112,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
         if self._reading_paused or not self.protocol.receiving:
-            # The message under construction may have been what stopped the reading, asking for it may
-            # have let go on what extensions had no room for, and let a deferred close take effect.
+            # The demand for a message may have made the state machine read, decode or close.
             self._react()
         if not self.protocol.receiving:
             return self._refuse()
@@ -157,7 +133,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def _taken(self) -> None:
         if self._reading_paused and not self._reaction_scheduled:
-            # Once for all messages that are taken in this turn: their answers share one write.
+            # Once for all messages that are taken in this iteration: their answers share one write.
             self._reaction_scheduled = True
             self._loop.call_soon(self._react_to_taking)
 
@@ -166,7 +142,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._react()
 
     def _write_soon(self) -> bool:
-        """Write what the state machine has to send, or leave that to the end of the dispatch.
+        """Write now, or at the end of the read callback.
 
         Returns:
             Whether more may be sent: there is room, and other tasks have had their turn.
@@ -180,7 +156,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             if not protocol.has_input:
                 self._flush()
             elif not self._flush_scheduled:
-                # More answers are to come: they share one write.
+                # The answers to several messages share one write.
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
         return protocol.writable and not self._broken
@@ -192,7 +168,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if self._sends_left <= 0:
             await self._let_others_run()
         if self._broken:
-            # A task that does nothing but send has to get to know it.
+            # A task that only sends has to notice it.
             await self._wait_until(lambda: not self.protocol.receiving)
 
     def _abandon(self) -> None:
@@ -206,11 +182,11 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self.transport.close()
 
     def abort(self) -> None:
-        """Close the stream at once, whatever is under way, if there is one."""
+        """Close the stream at once, without a closing handshake; do nothing if there is no stream."""
         if hasattr(self, "transport"):
             self.transport.abort()
 
-    # What the event loop calls
+    # Methods of asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -219,7 +195,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             prepare_socket(sock)
-        # Now paused and resumed mean exactly: there are unwritten bytes, and there are none.
+        # With a limit of 0, writing is paused exactly while there are unwritten bytes.
         self.transport.set_write_buffer_limits(0)
         self._react()
 
@@ -247,13 +223,13 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self._update_reading()
         else:
             self._react()
-        if self._reads_on and nbytes == READ_SIZE:
+        if self._reads_repeatedly and nbytes == READ_SIZE:
             read_in_next_turn(self._loop, self.transport, lambda: not self._reading_paused)
 
     def eof_received(self) -> bool:
         self.protocol.receive_eof()
         self._react()
-        # The other half stays open until the state machine says otherwise.
+        # asyncio keeps the other half open; the state machine decides when to end it.
         return True
 
     def pause_writing(self) -> None:
@@ -275,10 +251,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._react()
         self._log_closed()
 
-    # How it is done
+    # Reactions to changes of the state machine
 
     def _react(self) -> None:
-        """Do what follows from any change of the state machine."""
         protocol = self.protocol
         self._handle_events()
         self._flush()
@@ -304,7 +279,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._deliver()
 
     def _deliver(self) -> None:
-        """Give messages to :meth:`message_received`, as long as there is room for what it sends."""
+        """Call :meth:`message_received` for each message, while the connection is writable."""
         protocol = self.protocol
         if self._delivering:
             return
@@ -326,14 +301,14 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._delivering = failed
 
     def _has_room(self) -> bool:
-        """Whether what :meth:`message_received` has sent leaves room for more; write it, if it is much."""
+        """Whether to deliver the next message; write the answers before, if there are many."""
         protocol = self.protocol
         if protocol.queued >= GATHERED or not protocol.writable:
             self._flush()
         return protocol.writable or protocol.state is not State.OPEN
 
     def _flush(self) -> None:
-        """Write what there is to write, as long as the transport takes it; then end the stream if due."""
+        """Write, unless writing is paused; then end the stream if the state machine asks for it."""
         protocol = self.protocol
         self._flush_scheduled = False
         if not self._writing_paused and (buffers := protocol.data_to_send()):
@@ -343,7 +318,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             else:
                 self._write_several(buffers)
             if transport.is_closing():
-                # Writing has failed: connection_lost follows. Nothing more is to be written until then.
+                # Writing has failed, and connection_lost follows.
                 self._writing_paused = self._broken = True
             elif not self._writing_paused:
                 protocol.data_sent()
@@ -364,14 +339,14 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _write_several(self, buffers: list[bytes]) -> None:
         self.transport.writelines(buffers)
         if self.transport.get_write_buffer_size():
-            # Some versions of Python (3.12.1, 3.13.0) pause nobody in writelines, but here.
+            # In Python 3.12.1 and 3.13.0, writelines does not call pause_writing, but this does.
             self.transport.set_write_buffer_limits(0)
 
     def _read_rest(self) -> None:
-        """Read what was received before the stream broke: it may say more than the error does."""
+        """Read the bytes that were received before the stream broke: a close frame may be among them."""
         protocol = self.protocol
         if self.transport.get_extra_info("ssl_object") is not None:
-            # TLS has done so.
+            # TLSTransport has done so.
             return
         with suppress(OSError):
             while (
@@ -390,7 +365,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             try:
                 transport.write_eof()
             except OSError:
-                # The peer has reset the stream, which asyncio has not seen yet.
+                # The peer has reset the stream, and asyncio has not noticed it yet.
                 transport.abort()
             else:
                 self.protocol.eof_sent()
@@ -405,7 +380,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
-            # The deadline of a pong stands still meanwhile.
+            # The pong deadline is suspended while reading is paused.
             self._update_timer()
 
     def _update_timer(self) -> None:
@@ -421,8 +396,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._timer_at = deadline
 
     def _wait_for_reads(self) -> None:
-        # What is readable goes first, and uvloop calls timers before it reads: two turns of the loop
-        # have one read between them.
+        # Read before a timeout is handled: uvloop calls timers before it reads, so wait for two iterations.
         self._loop.call_soon(self._loop.call_soon, self._deadline_reached)
 
     def _deadline_reached(self) -> None:

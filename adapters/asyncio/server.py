@@ -26,9 +26,10 @@ from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.options import parsed_defaults, resolve
 from wsproto_core.types import SocketPath
 
-from .connection import Connection, clock
+from .connection import Connection
+from .loops import clock, loop_call
 from .tls import TLS_OPTIONS, TLSTransport
-from .waiting import Opening, loop_call
+from .waiting import Opening
 
 __all__ = [
     "BasicAuthWebSocketServerProtocol",
@@ -93,7 +94,7 @@ class ServerConnection(Connection, AsyncServerConnection):
         self._task: asyncio.Task[None] | None = None
         self._stream_lost = False
 
-    # What the event loop calls
+    # Methods of asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -113,7 +114,7 @@ class ServerConnection(Connection, AsyncServerConnection):
             self._task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[None]) -> None:
-        """The task of the connection has ended."""
+        """Remove the connection after its task has ended."""
         self._task = None
         try:
             task.result()
@@ -157,7 +158,7 @@ class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
     """A server's connection that asks for HTTP Basic authentication (RFC 7617).
 
     Attributes:
-        username: who was authenticated; ``None`` before that.
+        username: the username of the client; ``None`` before it has been authenticated.
     """
 
 
@@ -165,13 +166,12 @@ basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerPr
 
 
 class Server(BaseServer[ServerConnection]):
-    """A server that listens: what :func:`serve` gives.
+    """A listening server: the result of :func:`serve`.
 
     As an asynchronous context manager it is closed on exit.
 
     Attributes:
-        connections: the connections there are, in any state, those in TLS's handshake too.
-        listener: what accepts the connections.
+        listener: the event loop's server, which accepts the connections.
         closing: whether :meth:`close` has been called.
     """
 
@@ -224,8 +224,8 @@ class Server(BaseServer[ServerConnection]):
         if not isinstance(loop, asyncio.SelectorEventLoop):
             self.listener.close()
             return
-        # What has been accepted in this turn becomes a stream in the next one, and asyncio would forget
-        # its socket if the listener was closed by then.
+        # A connection that was accepted in this iteration becomes a stream in the next one. If the listener
+        # was closed by then, asyncio would lose its socket.
         for sock in self.listener.sockets:
             loop.remove_reader(sock.fileno())
         loop.call_soon(self.listener.close)
@@ -252,14 +252,14 @@ class Server(BaseServer[ServerConnection]):
 
 
 class Refusal(asyncio.Protocol):
-    """No connection could be made for a stream that was accepted: it is closed at once."""
+    """The protocol of a stream for which no connection object could be made: it closes the stream."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast(asyncio.Transport, transport).abort()
 
 
 class Serve(Opening[Server]):
-    """What :func:`serve` returns: awaitable, and an asynchronous context manager."""
+    """The result of :func:`serve`: awaitable, and an asynchronous context manager."""
 
     made_by = "serve"
     opens = Server
@@ -298,7 +298,7 @@ class Serve(Opening[Server]):
         if self._path:
             options["sock"] = bound = bind_unix(self._path)
         elif self._path is None and options.get("sock") is None:
-            # Event loops have different opinions about hosts.
+            # Event loops look up hosts in different ways.
             look_up = asyncio.get_running_loop().getaddrinfo
             names = {name: options[name] for name in ("family", "flags") if name in options}
             found = await look_up_hosts(look_up, options["host"], options["port"], **names)
@@ -309,16 +309,16 @@ class Serve(Opening[Server]):
             if bound is not None:
                 bound.close()
             raise
-        # On asyncio, these are not of the class that they stand for.
+        # On asyncio, they are of another class with the same methods.
         server._listens_on(cast(Sequence[socket.socket], server.listener.sockets))
         if server.listener.is_serving():
             server._log_listening()
         return server
 
     def _accept(self, context: ssl_module.SSLContext | None, tls: dict[str, Any]) -> asyncio.BaseProtocol:
-        """Return what takes a stream that was accepted."""
+        """Return the protocol of an accepted stream."""
         server = self._server
-        # Event loops do not log what goes wrong there, or pause.
+        # Event loops do not log exceptions here, and some of them pause.
         connection: ServerConnection | None = server._make(ServerConnection, self._handler, self._settings)
         if connection is None:
             return Refusal()

@@ -1,12 +1,11 @@
-"""TLS on asyncio: a layer of our own over a transport of the event loop.
+"""TLS on asyncio: a transport within TLS, over a transport of the event loop.
 
-The event loops have theirs, which keeps to itself what a connection has to know: that writing has failed,
-how much of what was written has gone, what was received before the stream broke. It tells of a stream that
-was accepted only when TLS's handshake is done: until then, nobody could count the connection, meet its
-deadline or close it. Its halves cannot be ended alone, and it holds half a megabyte for each stream.
+The event loops' own TLS hides information that a connection needs: that writing has failed, how many bytes
+are unwritten, which bytes were received before the stream broke. It reports an accepted stream only after
+TLS's handshake, so that until then the connection would not be counted, and would have no deadline. It cannot
+end one half of a stream, and needs half a megabyte of memory for each stream.
 
-Here, nothing is held back. What is written is encrypted at once, so that paused and resumed mean what they
-mean for the stream beneath. All of it is a protocol of one transport and a transport of another protocol.
+Here, bytes are encrypted at once, so that backpressure is that of the transport beneath.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.sockets import read_now
 from wsproto_core.types import BytesLike
 
-from .reading import read_in_next_turn, reads_on
+from .loops import READ_SIZE, read_in_next_turn, reads_repeatedly
 
 __all__ = ["TLS_OPTIONS", "TLSTransport", "open_stream"]
 
 TLS_OPTIONS = ("ssl_handshake_timeout", "ssl_shutdown_timeout")
-"""Options of the event loops' TLS, which ours takes as well."""
+"""Options of the event loops' own TLS, which are supported as well."""
 
 TLS_INFO: dict[str, Callable[[ssl.SSLObject], Any]] = {
     "ssl_object": lambda tls: tls,
@@ -35,17 +34,14 @@ TLS_INFO: dict[str, Callable[[ssl.SSLObject], Any]] = {
     "cipher": lambda tls: tls.cipher(),
     "compression": lambda tls: tls.compression(),
 }
-"""What TLS adds to :meth:`asyncio.BaseTransport.get_extra_info`."""
-
-READ_SIZE = 2**16
-"""Bytes read at once of what a broken stream has left."""
+"""The names that TLS adds to :meth:`asyncio.BaseTransport.get_extra_info`."""
 
 
 class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """A byte stream within TLS: the protocol of one transport, and the transport of another protocol.
 
-    A server's protocol is told of the stream before TLS's handshake, so that its deadlines hold for that;
-    what it writes waits. A client's is told when the handshake is done.
+    ``connection_made`` of a server's protocol is called before TLS's handshake, so that its deadlines include
+    the handshake; its writes are delayed. On a client it is called when the handshake is done.
 
     Attributes:
         established: completed when the handshake is done, by an exception if it has failed.
@@ -61,23 +57,23 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     ) -> None:
         """
         Args:
-            protocol: what the stream is for.
-            tls: its handshake may be done already.
-            ssl_handshake_timeout: seconds for TLS's handshake; ``None`` for any number.
-            ssl_shutdown_timeout: of no effect: nobody waits for the peer's end of TLS.
+            protocol: the protocol of the decrypted stream.
+            tls: the TLS, whose handshake may be done already.
+            ssl_handshake_timeout: seconds for TLS's handshake; ``None`` for no timeout.
+            ssl_shutdown_timeout: without effect, since the peer's closure alert is not waited for.
         """
         super().__init__()
         self._loop = loop = asyncio.get_running_loop()
-        self._reads_on = reads_on(loop)
+        self._reads_repeatedly = reads_repeatedly(loop)
         self.established: asyncio.Future[None] = loop.create_future()
-        # Not everybody waits for it.
+        # No warning about an exception that was never retrieved: a server does not await it.
         self.established.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._protocol = protocol
         self._tls = tls
-        self._told = False  # whether the protocol knows of the stream
-        self._unwritten: BytesLike = b""  # not encrypted yet
+        self._told = False  # whether connection_made of the protocol has been called
+        self._unwritten: BytesLike = b""  # bytes that are not encrypted yet
         self._reading = True
-        self._ended = False  # whether what is received means nothing any more, but that it ends
+        self._ended = False  # whether received bytes are ignored, except the end of the stream
         self._eof_told = False
         self._error: Exception | None = None
         self._timeout: asyncio.TimerHandle | None = None
@@ -87,7 +83,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             )
             self._timeout = loop.call_later(ssl_handshake_timeout, self._fail, error)
 
-    # The protocol of the stream beneath
+    # The protocol of the transport beneath
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -95,7 +91,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._establish()
         elif self._tls.ssl_object.server_side:
             self._tell()
-        # A client's handshake begins with what it writes.
+        # A client begins the handshake.
         self._write()
 
     def _tell(self) -> None:
@@ -109,7 +105,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if not self._ended:
             buffer = self.get_buffer(-1)
             self._receive(buffer[:nbytes])
-            if self._reads_on and nbytes == len(buffer):
+            if self._reads_repeatedly and nbytes == len(buffer):
                 read_in_next_turn(self._loop, self._transport, lambda: self._reading)
 
     def eof_received(self) -> bool:
@@ -138,7 +134,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if not self.established.done():
             self._give_up(error or ConnectionResetError("the stream was closed within TLS's handshake"))
         elif exc is not None and not isinstance(self._transport, TLSTransport):
-            # What came before the error may say more than that.
+            # A close frame may be among the bytes that were received before the error.
             with suppress(OSError):
                 while not self._ended and self._reading and (data := read_now(self._transport, READ_SIZE)):
                     self._receive(data)
@@ -149,7 +145,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
     # TLS
 
     def _receive(self, data: BytesLike) -> None:
-        """Decrypt what comes in, and give it to the protocol; write what TLS answers."""
+        """Decrypt received bytes and pass them to the protocol; write the answers of TLS."""
         tls = self._tls
         decrypted = memoryview(tls.receive(data))
         if tls.established and not self.established.done():
@@ -176,7 +172,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._tell()
 
     def _write(self) -> None:
-        """Encrypt and write what waits for that, unless writing has failed."""
+        """Encrypt and write the unwritten bytes, unless writing has failed."""
         tls, unwritten = self._tls, memoryview(self._unwritten)
         try:
             while (unwritten or not tls.established) and not (self._error or self._transport.is_closing()):
@@ -196,7 +192,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def _fail(self, error: Exception) -> None:
         self._give_up(error)
-        # TLS may have something to say about it.
+        # An alert, for example.
         self._write_records()
         self._transport.close()
 
@@ -231,7 +227,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._write()
 
     def writelines(self, list_of_data: Iterable[BytesLike]) -> None:
-        # What is written together shares records.
+        # Buffers that are written together share records.
         self.write(b"".join(list_of_data))
 
     def can_write_eof(self) -> bool:
@@ -239,7 +235,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
     def write_eof(self) -> None:
         self._end_tls()
-        # What comes now means nothing, but that it ends.
         self._ended = True
         self._transport.write_eof()
 
@@ -249,7 +244,7 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._transport.close()
 
     def _end_tls(self) -> None:
-        # Within the handshake it is too early for that.
+        # Not possible within the handshake.
         with suppress(ValueError):
             self._tls.end()
         self._write_records()
@@ -295,13 +290,13 @@ async def open_stream(
 
     Args:
         call: ``create_connection`` or ``create_unix_connection`` of an event loop.
-        protocol: what the stream is for.
+        protocol: the protocol of the stream.
         context, server_hostname: for TLS; without it, the context is ``None``.
-        proxy_tls: the TLS with a proxy, within which the stream is.
-        options: of the call, and those of TLS.
+        proxy_tls: the TLS to a proxy, through which the stream goes.
+        options: the options of the call, and those of TLS.
 
     Raises:
-        OSError: there is no stream, or TLS's handshake failed.
+        OSError: the stream could not be opened, or TLS's handshake failed.
     """
     timeouts = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
     tls = None

@@ -1,6 +1,6 @@
-"""The future by which a read callback resumes the task that waits for a message, without a turn of the loop.
+"""Awaitables: a future that resumes its task at once, and the objects that ``connect`` and ``serve`` return.
 
-It behaves differently from other futures, and so never leaves this package: users get coroutines.
+:class:`Wakeup` behaves differently from other futures, and so is not given to users: they get coroutines.
 """
 
 from __future__ import annotations
@@ -13,33 +13,16 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
 from adapters.shared.blocks import Once
-from adapters.shared.runtimes import check_running
 
-__all__ = ["Opening", "Wakeup", "loop_call", "running_loop"]
+from .loops import running_loop
+
+__all__ = ["Opening", "Wakeup"]
 
 T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
 
 
-def running_loop() -> asyncio.AbstractEventLoop:
-    """Return the event loop that runs the current task.
-
-    Raises:
-        RuntimeError: asyncio does not run this code.
-    """
-    check_running("adapters.asyncio", "asyncio")
-    return asyncio.get_running_loop()
-
-
-def loop_call(name: str) -> Callable[..., Any]:
-    """Return a method of the running event loop; if none runs yet, of asyncio's own kind of loop."""
-    try:
-        return getattr(asyncio.get_running_loop(), name)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return getattr(asyncio.SelectorEventLoop, name)  # type: ignore[no-any-return]
-
-
 class Opening(Once, ABC, Generic[T]):
-    """Something that takes time to open: to be awaited, or entered and left as what it opens; once."""
+    """The result of ``connect`` or ``serve``: awaitable, and an asynchronous context manager; for one use."""
 
     @abstractmethod
     async def _open(self) -> T: ...

@@ -8,7 +8,8 @@ from typing import Any
 
 from adapters.asyncio import client as asyncio_client
 from adapters.asyncio.client import ClientConnection
-from adapters.asyncio.connection import Connection, clock
+from adapters.asyncio.connection import Connection
+from adapters.asyncio.loops import clock
 from adapters.shared.stream_options import check_path
 from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.extensions.base import ClientExtensionFactory

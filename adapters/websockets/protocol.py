@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, cast, overload
 
-from adapters.asyncio.connection import Connection, clock
+from adapters.asyncio.connection import Connection
+from adapters.asyncio.loops import clock
 from adapters.shared.asynchronous import AwaitablePong
 from adapters.shared.connection import Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK

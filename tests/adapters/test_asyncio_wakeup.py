@@ -1,4 +1,4 @@
-"""How a task that waits is resumed: :mod:`adapters.asyncio.waiting`."""
+"""The future that resumes its task at once: :mod:`adapters.asyncio.waiting`."""
 
 from __future__ import annotations
 

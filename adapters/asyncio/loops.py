@@ -1,0 +1,88 @@
+"""The event loop: its clock, its functions, the read buffer, and fair reading on uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from adapters.shared.runtimes import check_running
+
+__all__ = [
+    "READ_SIZE",
+    "clock",
+    "loop_call",
+    "read_buffer",
+    "read_in_next_turn",
+    "reads_repeatedly",
+    "running_loop",
+]
+
+READ_SIZE = 2**16
+"""Bytes that are read at once."""
+
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs the current task.
+
+    Raises:
+        RuntimeError: asyncio does not run this code.
+    """
+    check_running("adapters.asyncio", "asyncio")
+    return asyncio.get_running_loop()
+
+
+def loop_call(name: str) -> Callable[..., Any]:
+    """Return a method of the running event loop; if none is running, of asyncio's default event loop."""
+    try:
+        return getattr(asyncio.get_running_loop(), name)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return getattr(asyncio.SelectorEventLoop, name)  # type: ignore[no-any-return]
+
+
+def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return a clock that shows the time of the loop's timers and is precise enough for latencies."""
+    # uvloop's clock has milliseconds, and stands still while callbacks run. It shows the same time.
+    return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+
+
+def read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Return the read buffer, which all connections of a loop share: its bytes are used at once."""
+    if isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
+        # A proactor fills several buffers at the same time.
+        return memoryview(bytearray(READ_SIZE))
+    buffer = _buffers.get(loop)
+    if buffer is None:
+        buffer = _buffers[loop] = memoryview(bytearray(READ_SIZE))
+    return buffer
+
+
+def reads_repeatedly(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop repeats reading from a stream while the buffer is filled.
+
+    asyncio's own loops read once in an iteration. libuv, and so uvloop, reads up to 32 times: with buffers
+    of 64 KiB, these are 2 MiB of one stream before any other task or stream.
+    """
+    return not isinstance(loop, asyncio.BaseEventLoop)
+
+
+def read_in_next_turn(
+    loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, wanted: Callable[[], bool]
+) -> None:
+    """Pause reading until the next iteration of the loop.
+
+    Args:
+        wanted: whether to resume reading then; otherwise backpressure has paused it.
+    """
+
+    def resume() -> None:
+        if wanted() and not transport.is_closing():
+            transport.resume_reading()
+
+    if not transport.is_closing():
+        transport.pause_reading()
+        loop.call_soon(resume)
