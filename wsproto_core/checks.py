@@ -8,14 +8,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .http import Headers
+
 __all__ = [
     "check_count",
+    "check_extra_headers",
     "check_flag",
     "check_function",
     "check_number",
     "check_port",
     "check_seconds",
     "check_text",
+    "own_headers",
 ]
 
 
@@ -70,3 +74,25 @@ def check_number(name: str, value: Any) -> None:
     """Check a number that stands for something."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {value!r}")
+
+
+def check_extra_headers(extra: Headers) -> None:
+    """Refuse additional headers that the opening handshake sets itself.
+
+    Args:
+        extra: the additional headers of the application.
+
+    Raises:
+        ValueError: there is such a header.
+    """
+    for name in own_headers(extra):
+        raise ValueError(f"extra_headers must not have {name!r}: the opening handshake sets it")
+
+
+def own_headers(headers: Headers) -> dict[str, list[str]]:
+    """Return the headers that the opening handshake sets itself, by lower-case name."""
+    return {
+        name: headers.get_all(name)
+        for name in headers
+        if name in ("upgrade", "connection") or name.startswith("sec-websocket-")
+    }

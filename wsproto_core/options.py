@@ -21,7 +21,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
-from .checks import check_count, check_function, check_seconds, check_text
+from .checks import check_count, check_extra_headers, check_function, check_seconds, check_text
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .http import Headers, Response
 from .http.grammar import build_subprotocol
@@ -217,6 +217,7 @@ def _headers(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a mapping, pairs or Headers, not an iterator: {value!r}")
     if value is not None and not callable(value):
         _sendable(name, value)
+        check_extra_headers(Headers(value))
 
 
 def _compression(name: str, value: Any) -> None:

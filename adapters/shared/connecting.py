@@ -20,7 +20,7 @@ from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
 from wsproto_core.options import resolve
 
-from .options import ConnectSettings, connection_options, split_options
+from .options import ConnectSettings, make_connection, split_options
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 
 __all__ = ["Connecting", "Target"]
@@ -66,7 +66,9 @@ class Target:
         if path is not None:
             self.stream_options["path"] = path
         self.uri = uri if isinstance(uri, WebSocketURI) else parse_uri(uri)
-        self.fixed = check_connect(self.uri, {**self.settings.given, **self.stream_options})
+        self.fixed = check_connect(
+            self.uri, {**self.settings.given, **self.stream_options, "proxy": self.settings.proxy}
+        )
         note_trust(self.stream_options.get("ssl"))
 
 
@@ -137,12 +139,7 @@ class Connecting:
         Args:
             connection_class: the adapter's, in which the option ``create_protocol`` takes its place.
         """
-        create = self.settings.create_protocol
-        connection: T
-        if create is None:
-            connection = connection_class(self.uri, settings=self.settings)
-        else:
-            connection = create(self.uri, **connection_options(self.settings))
+        connection: T = make_connection(self.settings, connection_class, self.uri)
         if self.deadline is not None:
             # A part of the time may be spent already.
             connection.protocol.open_by(self.deadline)

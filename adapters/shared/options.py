@@ -42,6 +42,7 @@ __all__ = [
     "ServeOptions",
     "ServeSettings",
     "connection_options",
+    "make_connection",
     "split_options",
 ]
 
@@ -84,8 +85,11 @@ def _delay(name: str, value: Any) -> None:
 def _proxy(name: str, value: Any) -> None:
     if value is not None and value is not True and not isinstance(value, str | Proxy):
         raise TypeError(f"{name} must be True, a URL or None, not {value!r}")
-    if isinstance(value, str):
-        parse_proxy(value)
+    _parse_proxy(value)
+
+
+def _parse_proxy(value: bool | str | Proxy | None) -> bool | Proxy | None:
+    return parse_proxy(value) if isinstance(value, str) else value
 
 
 def _delays(name: str, value: Any) -> None:
@@ -127,6 +131,7 @@ OPTIONS: dict[str, Option] = {
         "the scheme http, https (TLS to the proxy), socks4, socks4a, socks5 or socks5h; SOCKS needs the "
         "extra named proxy. The environment's variables are wss_proxy, https_proxy, ..., no_proxy.",
         _proxy,
+        _parse_proxy,
     ),
     "max_redirects": Option(
         MAX_REDIRECTS,
@@ -180,7 +185,7 @@ class ConnectSettings(ClientSettings):
     create_protocol: Callable[..., Any] | None
     host: str | None
     port: int | None
-    proxy: bool | str | Proxy | None
+    proxy: bool | Proxy | None
     max_redirects: int | None
     reconnect_delays: Delays | None
     reconnect_fatal: Callable[[BaseException], bool] | None
@@ -202,6 +207,25 @@ _OF_CONNECT = frozenset(
     ("create_protocol", "host", "port", "proxy", "max_redirects", "reconnect_delays", "reconnect_fatal")
 )
 """Options of ``connect`` that are none of the connection."""
+
+
+def make_connection(
+    settings: ConnectSettings | ServeSettings, connection_class: Callable[..., Any], *arguments: Any
+) -> Any:
+    """Make a connection object by the adapter's class, or by ``create_protocol``.
+
+    A function, and a class with an ``__init__`` of its own, are given the options as keywords, as
+    documented; these are parsed once more then. Other classes are given the settings.
+
+    Args:
+        settings: the options.
+        connection_class: the adapter's class.
+        arguments: the URI; or the handler and the server.
+    """
+    create = settings.create_protocol or connection_class
+    if isinstance(create, type) and create.__init__ is connection_class.__init__:  # type: ignore[misc]
+        return create(*arguments, settings=settings)
+    return create(*arguments, **connection_options(settings))
 
 
 def connection_options(settings: ConnectSettings | ServeSettings) -> dict[str, Any]:

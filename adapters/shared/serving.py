@@ -24,7 +24,7 @@ from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .handlers import Handler, takes_path
 from .logs import default_logger, describe, log_failure
-from .options import HTTPAnswer, Logger, ServeSettings, connection_options
+from .options import HTTPAnswer, Logger, ServeSettings, make_connection
 from .routing import Route, Router
 from .sockets import show_address
 
@@ -104,11 +104,7 @@ class BaseServer(Generic[ConnectionT]):
     ) -> Any | None:
         """Make the connection for an accepted stream; return ``None`` after a failure, which is logged."""
         try:
-            create = settings.create_protocol
-            if create is None:
-                connection = connection_class(handler, self, settings=settings)
-            else:
-                connection = create(handler, self, **connection_options(settings))
+            connection = make_connection(settings, connection_class, handler, self)
             if not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
         except Exception:

@@ -157,7 +157,7 @@ class Connect(asyncio_client.Connect):
             extra_headers: headers to add to the request.
             kwds: the arguments of :meth:`asyncio.loop.create_connection`, among them ``host`` and
                 ``port``, which change the address of the TCP connection; and more options of
-                :data:`wsproto_core.OPTIONS` (``proxy`` is ``None`` by default). Deprecated:
+                :data:`adapters.shared.options.OPTIONS` (``proxy`` is ``None`` by default). Deprecated:
                 ``klass``, ``timeout``, ``legacy_recv``.
 
         Raises:

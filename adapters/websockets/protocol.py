@@ -100,7 +100,7 @@ class WebSocketCommonProtocol(Connection):
             host, port, secure: deprecated: the address of the server, and whether it uses TLS.
             legacy_recv: deprecated: whether ``recv`` returns ``None`` at the end of the connection.
             timeout: deprecated: the older name of ``close_timeout``.
-            others: more options of :data:`wsproto_core.OPTIONS`.
+            others: more options of :data:`adapters.shared.options.OPTIONS`.
         """
         options = self._set_up(
             documented(locals()),

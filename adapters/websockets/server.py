@@ -258,7 +258,7 @@ class Serve(asyncio_server.Serve):
                 ``None``, or status, headers and body of a response.
             select_subprotocol: chooses a subprotocol, given the client's and the server's.
             kwds: the arguments of :meth:`asyncio.loop.create_server`, and more options of
-                :data:`wsproto_core.OPTIONS`. Deprecated: ``klass``, ``timeout``, ``legacy_recv``.
+                :data:`adapters.shared.options.OPTIONS`. Deprecated: ``klass``, ``timeout``, ``legacy_recv``.
         """
         if loop is not None:
             deprecated("loop", "leave it out, the running event loop is used")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsproto_core.checks import check_extra_headers
 from wsproto_core.exceptions import (
     InvalidHeader,
     InvalidHeaderFormat,
@@ -23,7 +24,6 @@ from wsproto_core.handshake.checks import (
     accept_key,
     build_request,
     build_response,
-    check_extra_headers,
     check_host,
     check_origin,
     check_request,

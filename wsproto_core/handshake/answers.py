@@ -6,6 +6,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
+from ..checks import check_extra_headers, own_headers
 from ..events import Failure
 from ..exceptions import (
     AbortHandshake,
@@ -28,12 +29,10 @@ from ..options import SelectSubprotocol, ServerSettings
 from ..types import Subprotocol
 from .checks import (
     build_response,
-    check_extra_headers,
     check_host,
     check_origin,
     check_request,
     override_headers,
-    own_headers,
     parse_subprotocol_offers,
     to_origin_form,
 )
@@ -78,8 +77,6 @@ class ServerHandshake(Handshake):
 
     def use(self, settings: ServerSettings) -> None:
         """Use these options from now on."""
-        if not callable(settings.extra_headers):
-            check_extra_headers(Headers(settings.extra_headers or ()))
         self._settings = settings
         self._factories = list(settings.extensions or ())
         if settings.compression and not any(factory.name == NAME for factory in self._factories):

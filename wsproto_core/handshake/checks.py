@@ -34,14 +34,12 @@ __all__ = [
     "accept_key",
     "build_request",
     "build_response",
-    "check_extra_headers",
     "check_host",
     "check_origin",
     "check_request",
     "check_response",
     "negotiate_subprotocol_response",
     "override_headers",
-    "own_headers",
     "parse_subprotocol_offers",
     "select_subprotocol",
     "to_origin_form",
@@ -274,28 +272,6 @@ def negotiate_subprotocol_response(headers: Headers, offered: Sequence[str]) -> 
     if selected[0] not in offered:
         raise NegotiationError(f"server selected a subprotocol that was not offered: {selected[0]}")
     return selected[0]
-
-
-def check_extra_headers(extra: Headers) -> None:
-    """Refuse additional headers that the opening handshake sets itself.
-
-    Args:
-        extra: the additional headers of the application.
-
-    Raises:
-        ValueError: there is such a header.
-    """
-    for name in own_headers(extra):
-        raise ValueError(f"extra_headers must not have {name!r}: the opening handshake sets it")
-
-
-def own_headers(headers: Headers) -> dict[str, list[str]]:
-    """Return the headers that the opening handshake sets itself, by lower-case name."""
-    return {
-        name: headers.get_all(name)
-        for name in headers
-        if name in ("upgrade", "connection") or name.startswith("sec-websocket-")
-    }
 
 
 def override_headers(headers: Headers, extra: Headers) -> None:

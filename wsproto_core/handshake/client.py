@@ -16,13 +16,7 @@ from ..options import ClientOptions, ClientSettings, resolve
 from ..protocol import Protocol
 from ..timers import Timer
 from ..types import Side
-from .checks import (
-    build_request,
-    check_extra_headers,
-    check_response,
-    negotiate_subprotocol_response,
-    override_headers,
-)
+from .checks import build_request, check_response, negotiate_subprotocol_response, override_headers
 from .negotiation import check_accepted, offer_extensions
 
 __all__ = ["ClientHandshake", "ClientProtocol"]
@@ -139,7 +133,6 @@ class ClientHandshake(Handshake):
             self._factories.append(DEFAULT_CLIENT)
         self._subprotocols = settings.subprotocols or ()
         extra = Headers(settings.extra_headers or ())
-        check_extra_headers(extra)
         headers = Headers(Host=build_host(uri.host, uri.port, uri.secure))
         self._key = build_request(headers, random=random)
         if settings.origin is not None:

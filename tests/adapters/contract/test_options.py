@@ -21,6 +21,7 @@ from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
 from wsproto_core.connect.proxy import Proxy
 from wsproto_core.exceptions import InvalidProxy
+from wsproto_core.options import Option
 
 pytestmark = pytest.mark.needs("sockets", "features")
 
@@ -29,27 +30,16 @@ PLAIN, SECURE = f"ws://{HOST}:9/", f"wss://{HOST}:9/"
 
 def connect_options(runtime: Runtime) -> set[str]:
     """The names of all options of the adapter's ``connect``."""
-    names: set[str] = set()
-    for parameter in inspect.signature(runtime.adapter.connect).parameters.values():
-        names |= option_names(runtime, parameter, "client")
-    return names
+    return keywords(runtime.adapter.connect)
 
 
 def serve_options(runtime: Runtime) -> set[str]:
-    names: set[str] = set()
-    for parameter in inspect.signature(runtime.adapter.serve).parameters.values():
-        names |= option_names(runtime, parameter, "server")
-    return names
+    return keywords(runtime.adapter.serve)
 
 
-def option_names(runtime: Runtime, parameter: inspect.Parameter, module: str) -> set[str]:
-    if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-        return {parameter.name}
-    if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-        return set()
-    annotation = str(parameter.annotation).removeprefix("Unpack[").removesuffix("]")
-    declared = getattr(__import__(f"{runtime.adapter.__name__}.{module}", fromlist=["x"]), annotation)
-    return set(declared.__annotations__)
+def keywords(function: Any) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 class NoStreams:
@@ -431,3 +421,40 @@ async def test_options_of_this_runtime_are_passed_on(runtime: Runtime) -> None:
     ):
         assert client.local_address[0] == HOST
         await runtime.check_echo(client)
+
+
+# Parsed once
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["by default", "by create_protocol"])
+async def test_options_are_checked_once(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    checked: list[str] = []
+    for name in ("max_size", "extra_headers"):
+        option = OPTIONS[name]
+
+        def check(name: str, value: Any, option: Option = option) -> None:
+            checked.append(name)
+            option.check(name, value)
+
+        monkeypatch.setitem(OPTIONS, name, option._replace(check=check))
+    options: dict[str, Any] = {"max_size": 1000, "extra_headers": {"A": "b"}}
+    client, server = dict(options), dict(options)
+    if named:
+
+        class Client(runtime.ClientConnection):  # type: ignore[misc, name-defined]
+            pass
+
+        class Server(runtime.ServerConnection):  # type: ignore[misc, name-defined]
+            pass
+
+        client["create_protocol"], server["create_protocol"] = Client, Server
+    async with runtime.serving(**server) as (_, uri):
+        assert sorted(checked) == ["extra_headers", "max_size"]
+        checked.clear()
+        for _ in range(2):
+            async with runtime.connect(uri, **client) as connection:
+                await runtime.check_echo(connection)
+            assert sorted(checked) == ["extra_headers", "max_size"]
+            checked.clear()
