@@ -27,15 +27,15 @@ class AnyioConnectOptions(StructuredConnectOptions[ByteStream], total=False):
 class ClientConnection(StructuredClientConnection):
     """A client's connection."""
 
-    runtime = RUNTIME
+    _runtime = RUNTIME
 
 
 class Connect(StructuredConnect[ClientConnection]):
     """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a task group."""
 
-    runtime = RUNTIME
-    create = ClientConnection
-    tasks_name = "task_group"
+    _runtime = RUNTIME
+    _create = ClientConnection
+    _tasks_name = "task_group"
 
 
 @show_options(AnyioConnectOptions)

@@ -29,7 +29,7 @@ class ServerConnection(StructuredServerConnection):
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
     """
 
-    runtime = RUNTIME
+    _runtime = RUNTIME
 
 
 class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
@@ -46,8 +46,8 @@ basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerPr
 class Serve(StructuredServe[ByteStream, TaskStatus[list[Any]]]):
     """What :func:`serve` returns: an asynchronous context manager."""
 
-    runtime = RUNTIME
-    create = ServerConnection
+    _runtime = RUNTIME
+    _create = ServerConnection
 
 
 serve = Serve.serve

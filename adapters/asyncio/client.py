@@ -93,8 +93,8 @@ class Connect(Opening[ClientConnection]):
     """
 
     made_by = "connect"
-    opens = ClientConnection
-    usage = (
+    _opens = ClientConnection
+    _usage = (
         "it is no connection yet: use 'async with connect(...) as websocket:' or "
         "'websocket = await connect(...)'"
     )

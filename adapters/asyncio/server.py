@@ -262,8 +262,8 @@ class Serve(Opening[Server]):
     """The result of :func:`serve`: awaitable, and an asynchronous context manager."""
 
     made_by = "serve"
-    opens = Server
-    usage = "it is no server yet: use 'async with serve(...) as server:' or 'server = await serve(...)'"
+    _opens = Server
+    _usage = "it is no server yet: use 'async with serve(...) as server:' or 'server = await serve(...)'"
 
     def __init__(
         self,

@@ -17,21 +17,21 @@ class Once:
     Attributes:
         made_by: the function that makes it, for the error.
         made_for: the URI that is connected to, or the address that a server listens on.
-        opens: the class of the connection or server.
-        usage: a sentence for the error of a program that uses the object as the connection or server.
+        _opens: the class of the connection or server.
+        _usage: a sentence for the error of a program that uses the object as the connection or server.
     """
 
     made_by: str
     made_for: object = ""
-    opens: type = object
-    usage: str = ""
+    _opens: type = object
+    _usage: str = ""
 
     if not TYPE_CHECKING:
         # A type checker would allow any attribute.
         def __getattr__(self, name: str) -> NoReturn:
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if not name.startswith("_") and hasattr(self.opens, name):
-                message += f"; {self.usage}"
+            if not name.startswith("_") and hasattr(self._opens, name):
+                message += f"; {self._usage}"
             raise AttributeError(message, name=name, obj=self)
 
     def __repr__(self) -> str:

@@ -67,7 +67,7 @@ class StructuredClientConnection(StructuredConnection):
             options: see :data:`adapters.shared.options.OPTIONS`.
         """
         settings = resolve(ConnectSettings, options, settings)
-        protocol = ClientProtocol(uri, clock=self.runtime.get_clock(), settings=settings)
+        protocol = ClientProtocol(uri, clock=self._runtime.get_clock(), settings=settings)
         super().__init__(protocol, settings.logger)
 
     async def _wait_opened(self) -> None:
@@ -88,15 +88,15 @@ class StructuredConnect(Opening[T], Generic[T]):
     """What ``connect`` returns: an asynchronous context manager; awaitable, if it was given tasks.
 
     Attributes:
-        create: the default of the option ``create_protocol``.
-        tasks_name: the option by which it is given tasks.
+        _create: the default of the option ``create_protocol``.
+        _tasks_name: the option by which it is given tasks.
     """
 
     made_by = "connect"
-    opens = StructuredClientConnection
+    _opens = StructuredClientConnection
 
-    create: Callable[..., T]
-    tasks_name: str
+    _create: Callable[..., T]
+    _tasks_name: str
 
     def __init__(self, uri: str, path: str | None, tasks: Tasks | None, options: Mapping[str, Any]) -> None:
         """
@@ -109,24 +109,24 @@ class StructuredConnect(Opening[T], Generic[T]):
         Raises:
             InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
         """
-        self.usage = (
+        self._usage = (
             "it is no connection yet: use 'async with connect(...) as websocket:' or "
-            f"'websocket = await connect(..., {self.tasks_name}={self.tasks_name})'"
+            f"'websocket = await connect(..., {self._tasks_name}={self._tasks_name})'"
         )
         check_names(StructuredConnectOptions.__annotations__, options)
-        check_tasks(self.tasks_name, tasks)
+        check_tasks(self._tasks_name, tasks)
         self._target = Target(uri, options, path)
         self.made_for = self._target.uri
         self._given_tasks = tasks
-        self.logger = self._target.settings.logger or default_logger(Side.CLIENT)
+        self._logger = self._target.settings.logger or default_logger(Side.CLIENT)
         # To raise the errors of options now, before there is an event loop.
-        Connecting(self._target, clock=float, environment=self.runtime.environment)
+        Connecting(self._target, clock=float, environment=self._runtime.environment)
         if options.get("stream") is not None:
-            self.runtime.check_stream(options["stream"])
+            self._runtime.check_stream(options["stream"])
 
     async def _open(self, tasks: Tasks) -> T:
         connecting = Connecting(
-            self._target, clock=self.runtime.get_clock(), environment=self.runtime.environment
+            self._target, clock=self._runtime.get_clock(), environment=self._runtime.environment
         )
         with connecting.noting():
             while True:
@@ -136,12 +136,12 @@ class StructuredConnect(Opening[T], Generic[T]):
                     connecting.follow(error)
 
     async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
-        connection = connecting.create(self.create)
+        connection = connecting.create(self._create)
         transport: Transport | None = None
-        with self.runtime.open_scope(
+        with self._runtime.open_scope(
             deadline=math.inf if connecting.deadline is None else connecting.deadline
         ):
-            transport = await open_transport(self.runtime, connecting)
+            transport = await open_transport(self._runtime, connecting)
         if transport is None:
             raise connecting.timed_out()
         await connection._start(tasks, transport)
@@ -155,9 +155,9 @@ class StructuredConnect(Opening[T], Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         if self._given_tasks is None:
             raise TypeError(
-                f"connect() cannot be awaited without {self.tasks_name}=: use "
+                f"connect() cannot be awaited without {self._tasks_name}=: use "
                 "'async with connect(...) as websocket:' or "
-                f"'websocket = await connect(..., {self.tasks_name}={self.tasks_name})'"
+                f"'websocket = await connect(..., {self._tasks_name}={self._tasks_name})'"
             )
         self._begin()
         return self._open(self._given_tasks).__await__()
@@ -177,17 +177,17 @@ class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
     def __init__(self, connect: StructuredConnect[T]) -> None:
         check_reconnect(connect._target.stream_options)
         self._connect = connect
-        self.runtime = connect.runtime
-        self.logger = connect.logger
+        self._runtime = connect._runtime
+        self._logger = connect._logger
 
     async def _open(self, tasks: Tasks) -> AsyncReconnecting[T]:
         return AsyncReconnecting(
             str(self._connect._target.uri),
             partial(self._connect._open, tasks),
             sleep=self._sleep,
-            clock=self.runtime.get_clock(),
+            clock=self._runtime.get_clock(),
             settings=self._connect._target.settings,
         )
 
     async def _sleep(self, seconds: float) -> None:
-        await self.runtime.sleep_until(self.runtime.get_clock()() + seconds)
+        await self._runtime.sleep_until(self._runtime.get_clock()() + seconds)

@@ -85,12 +85,12 @@ class StructuredConnection(AsyncConnection):
     """A connection that is read by a task that waits for it.
 
     Attributes:
-        runtime: the adapter's.
+        _runtime: the runtime of the adapter.
         transport: the stream, once there is one.
         tls: the connection's TLS; ``None`` without, and before there is a stream.
     """
 
-    runtime: Runtime
+    _runtime: Runtime
     transport: Any
     tls: TLSInfo | None = None
     _transport: Transport
@@ -114,21 +114,21 @@ class StructuredConnection(AsyncConnection):
         self._write_deadline = math.inf
         self._write_error: OSError | None = None
         self._tasks_ended = False
-        self._check_cancelled = self.runtime.checkpoint_if_cancelled
-        self._clock = self.runtime.get_clock()
-        self._open_scope = self.runtime.open_scope
+        self._check_cancelled = self._runtime.checkpoint_if_cancelled
+        self._clock = self._runtime.get_clock()
+        self._open_scope = self._runtime.open_scope
 
     # What AsyncConnection needs
 
     def _make_event(self) -> RuntimeEvent:
-        return self.runtime.make_event()
+        return self._runtime.make_event()
 
     def _make_pong_waiter(self) -> PongWaiter:
         return PongWaiter(self)
 
     async def _let_others_run(self) -> None:
         self._sends_left = self._reads_left = TURN
-        await self.runtime.checkpoint()
+        await self._runtime.checkpoint()
 
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
@@ -173,7 +173,7 @@ class StructuredConnection(AsyncConnection):
         if not self.protocol.writable:
             await self._drain()
         if self._sends_left > 0:
-            await self.runtime.checkpoint_if_cancelled()
+            await self._runtime.checkpoint_if_cancelled()
         else:
             await self._let_others_run()
 
@@ -294,7 +294,7 @@ class StructuredConnection(AsyncConnection):
         """Notice a cancellation; after so many calls, or so much that was read, let other tasks run."""
         self._reads_left -= CALL
         if self._reads_left >= CALL:
-            await self.runtime.checkpoint_if_cancelled()
+            await self._runtime.checkpoint_if_cancelled()
         else:
             await self._let_others_run()
 
@@ -315,7 +315,7 @@ class StructuredConnection(AsyncConnection):
             deadline = self.protocol.deadline()
             wake_at = clock() + BACKGROUND_DELAY
             with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._idle_scope:
-                await self.runtime.sleep_until(wake_at)
+                await self._runtime.sleep_until(wake_at)
             self._idle_scope = None
             if not self._has_reader:
                 if readers == self._readers or clock() < wake_at:
@@ -474,7 +474,7 @@ class StructuredConnection(AsyncConnection):
         self.remote_address = transport.remote_address
         self.tls = tls_info(transport.ssl_object)
         try:
-            async with self.runtime.open_tasks() as self._tasks:
+            async with self._runtime.open_tasks() as self._tasks:
                 self._has_reader = self._writing = False
                 try:
                     task_status.started()

@@ -105,24 +105,24 @@ class Opening(Once, ABC, Generic[T]):
     """An asynchronous context manager, for one use, that opens something and runs its tasks in the block.
 
     Attributes:
-        runtime: the adapter's.
-        logger: the logger for errors.
+        _runtime: the runtime of the adapter.
+        _logger: the logger for errors.
     """
 
-    runtime: Runtime
-    logger: Logger
+    _runtime: Runtime
+    _logger: Logger
 
     @abstractmethod
     async def _open(self, tasks: Tasks) -> T:
         """Open it."""
 
     def _begin(self) -> None:
-        self.runtime.check_running()
+        self._runtime.check_running()
         super()._begin()
 
     async def __aenter__(self) -> T:
         self._begin()
-        self._manager = self.runtime.open_tasks()
+        self._manager = self._runtime.open_tasks()
         self._tasks: Tasks = await self._manager.__aenter__()
         try:
             self._opened = await self._open(self._tasks)
@@ -132,7 +132,7 @@ class Opening(Once, ABC, Generic[T]):
         return self._opened
 
     async def __aexit__(self, exc_type: Any, exc: BaseException | None, traceback: Any) -> None:
-        with keep_exception(exc, self.logger):
+        with keep_exception(exc, self._logger):
             try:
                 await self._opened.__aexit__(exc_type, exc, traceback)
             finally:

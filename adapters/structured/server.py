@@ -79,7 +79,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             options: see :data:`adapters.shared.options.OPTIONS`.
         """
         settings = resolve(ServeSettings, options, settings)
-        clock, date = self.runtime.get_clock(), self.runtime.date
+        clock, date = self._runtime.get_clock(), self._runtime.date
         super().__init__(ServerProtocol(clock=clock, date=date, settings=settings), settings.logger)
         self._serve_for(handler, server, settings)
         self._runner: object = None
@@ -90,12 +90,12 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         Args:
             open_transport: gives the stream, after TLS's handshake if there is one.
         """
-        self._runner = self.runtime.current_task()
+        self._runner = self._runtime.current_task()
         transport = await self._open(open_transport)
         if transport is None:
             return
         failure: Exception | None = None
-        async with self.runtime.open_tasks() as tasks:
+        async with self._runtime.open_tasks() as tasks:
             await self._start(tasks, transport)
             try:
                 await self._wait_until(self._is_requested)
@@ -125,7 +125,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
             transport = await open_transport()
 
         try:
-            with self.runtime.open_scope(deadline=math.inf if deadline is None else deadline):
+            with self._runtime.open_scope(deadline=math.inf if deadline is None else deadline):
                 await self._give_up_when(self._is_answered, open_it())
         except OSError as error:
             failure = error
@@ -136,7 +136,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
         return transport
 
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
-        with self.runtime.open_scope() as scope:
+        with self._runtime.open_scope() as scope:
             if condition():
                 scope.cancel()
             self._waiters.add(condition, scope.cancel)
@@ -146,7 +146,7 @@ class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
                 self._waiters.remove(condition, scope.cancel)
 
     def _is_own_task(self) -> bool:
-        return self._runner is not None and self._runner == self.runtime.current_task()
+        return self._runner is not None and self._runner == self._runtime.current_task()
 
     def _is_requested(self) -> bool:
         return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
@@ -249,7 +249,7 @@ class Server(BaseServer[StructuredServerConnection]):
 
     async def _handle(self, serve: StructuredServe[Any, Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
-        connection = self._make(serve.create, serve.handler, serve.settings)
+        connection = self._make(serve._create, serve._handler, serve._settings)
         if connection is None:
             await make_transport(self._runtime, stream).abort(False)
             return
@@ -269,14 +269,14 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
     runtime: of its streams, and of the ``task_status`` that its ``start`` passes.
 
     Attributes:
-        create: the default of the option ``create_protocol``.
+        _create: the default of the option ``create_protocol``.
     """
 
     made_by = "serve"
-    opens = Server
-    usage = "it is no server yet: use 'async with serve(...) as server:'"
+    _opens = Server
+    _usage = "it is no server yet: use 'async with serve(...) as server:'"
 
-    create: Callable[..., StructuredServerConnection]
+    _create: Callable[..., StructuredServerConnection]
 
     def __init__(
         self,
@@ -295,32 +295,32 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
             options: those of ``serve``.
         """
         check_async_handler(handler)
-        self.handler = handler
-        self.settings, self.listener_options = split_options(ServeSettings, options)
-        check_names(StructuredServeOptions.__annotations__, self.listener_options)
-        self.path = check_serve(host, port, path, self.listener_options)
-        self.ssl = self.listener_options.pop("ssl", None)
-        self.sock = self.listener_options.pop("sock", None)
-        self.made_for = self.path or self.sock or f"{host or '*'}:{port}"
-        self.host = host
-        self.port = port or 0
-        self.logger = self.settings.logger or default_logger(Side.SERVER)
+        self._handler = handler
+        self._settings, self._listener_options = split_options(ServeSettings, options)
+        check_names(StructuredServeOptions.__annotations__, self._listener_options)
+        self._path = check_serve(host, port, path, self._listener_options)
+        self._ssl = self._listener_options.pop("ssl", None)
+        self._sock = self._listener_options.pop("sock", None)
+        self.made_for = self._path or self._sock or f"{host or '*'}:{port}"
+        self._host = host
+        self._port = port or 0
+        self._logger = self._settings.logger or default_logger(Side.SERVER)
 
     async def _listen(self) -> list[socket.socket]:
         found: list[Address] = []
-        if self.sock is None and self.path is None:
-            family = self.listener_options.get("family", socket.AF_UNSPEC)
-            found = await look_up_hosts(self.runtime.getaddrinfo, self.host, self.port, family)
-        return open_listeners(self.sock, self.path, found, self.listener_options)
+        if self._sock is None and self._path is None:
+            family = self._listener_options.get("family", socket.AF_UNSPEC)
+            found = await look_up_hosts(self._runtime.getaddrinfo, self._host, self._port, family)
+        return open_listeners(self._sock, self._path, found, self._listener_options)
 
     async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""
-        if self.ssl is not None:
-            stream = await start_tls(self.runtime, stream, self.ssl, None, server_side=True)
-        return make_transport(self.runtime, stream)
+        if self._ssl is not None:
+            stream = await start_tls(self._runtime, stream, self._ssl, None, server_side=True)
+        return make_transport(self._runtime, stream)
 
     async def _open(self, tasks: Tasks) -> Server:
-        server = Server(self.handler, self.runtime, self.logger)
+        server = Server(self._handler, self._runtime, self._logger)
         server._listens_on(await self._listen())
         try:
             await tasks.start(partial(server._run, self))
@@ -683,6 +683,6 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
                 Default: None.
         """
         serving = cls(handler, None, 0, None, options)
-        serving.runtime.check_running()
-        serving.runtime.check_stream(stream)
-        await Server(handler, serving.runtime, serving.logger)._handle(serving, stream)
+        serving._runtime.check_running()
+        serving._runtime.check_stream(stream)
+        await Server(handler, serving._runtime, serving._logger)._handle(serving, stream)

@@ -87,8 +87,8 @@ class Connect(Once):
     """
 
     made_by = "connect"
-    opens = ClientConnection
-    usage = "it is no connection yet: use 'with connect(...) as websocket:' or 'connect(...)()'"
+    _opens = ClientConnection
+    _usage = "it is no connection yet: use 'with connect(...) as websocket:' or 'connect(...)()'"
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         check_names(ThreadingConnectOptions.__annotations__, options)

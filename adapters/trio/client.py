@@ -27,15 +27,15 @@ class TrioConnectOptions(StructuredConnectOptions[trio.abc.Stream], total=False)
 class ClientConnection(StructuredClientConnection):
     """A client's connection."""
 
-    runtime = RUNTIME
+    _runtime = RUNTIME
 
 
 class Connect(StructuredConnect[ClientConnection]):
     """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a nursery."""
 
-    runtime = RUNTIME
-    create = ClientConnection
-    tasks_name = "nursery"
+    _runtime = RUNTIME
+    _create = ClientConnection
+    _tasks_name = "nursery"
 
 
 @show_options(TrioConnectOptions)
