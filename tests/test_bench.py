@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "bench"
-TIMEOUT = 100
+TIMEOUT = 500
 
 LITTLE = {
     "bomb": ["128"],

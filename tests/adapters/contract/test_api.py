@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from adapters.shared import public
+from adapters.shared.signatures import option_names
 from tests.adapters.runtimes import Runtime
 
 ADAPTERS = {
@@ -178,21 +180,28 @@ def default_of(parameter: inspect.Parameter) -> object:
 
 
 def arguments(function: Callable[..., Any], more: str | None) -> str:
-    """A function's arguments and defaults as they are expected above, but for one, if it has more."""
+    """A function's arguments and defaults as they are expected above, but for one, if it has more.
+
+    Options are shown with their names: instead of these, there is ``**options`` here.
+    """
     signature = inspect.signature(function)
     assert more is None or signature.parameters[more].default is None
+    options = set(option_names(function))
     parameters = [
         parameter.replace(annotation=inspect.Parameter.empty, default=default_of(parameter))
         for name, parameter in signature.parameters.items()
-        if name not in ("self", more)
+        if name not in ("self", more) and name not in options
     ]
+    if options:
+        parameters.append(inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD))
     written = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
     return written.removeprefix("(").removesuffix(")")
 
 
 @on_each_adapter
 def test_exports(adapter: str) -> None:
-    expected = (FUNCTIONS.keys() | CLASSES | MORE.get(adapter, set())) - FEWER.get(adapter, set())
+    expected = FUNCTIONS.keys() | CLASSES | MORE.get(adapter, set()) | set(public.__all__)
+    expected -= FEWER.get(adapter, set())
     module = ADAPTERS[adapter]
     assert set(module.__all__) == expected
     for name in expected:
