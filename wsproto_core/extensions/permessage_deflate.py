@@ -1,20 +1,21 @@
 """permessage-deflate (RFC 7692).
 
-What is idle should cost nothing, so that as little as possible is kept between messages.
+An idle connection should need little memory, so little is kept between messages.
 
 An inflater lives as long as the message that it inflates. Under context takeover the next message
-refers to the last bytes of those before: these are kept, and the next inflater starts from them,
-which takes no longer than keeping one. It is the same behind a final block.
+refers to the last bytes of the messages before: these bytes are kept, and the next inflater starts from
+them, which takes no longer than keeping an inflater. The same is done after a final block.
 
-A compressor takes much memory, and time to be made. It can start from what was sent before as well:
-so the first messages of a connection get one each, and only one that goes on sending keeps it, until
-it has been idle. Most connections say little, or seldom. When idle, what was sent is forgotten too: a
-sender may start anew whenever it likes, its peer just keeps more history than is used.
+A compressor needs much memory, and time to be made. It can also start from the bytes that were sent
+before: so the first messages of a connection get a compressor each, and only a connection that goes on
+sending keeps one, until it has been idle. Most connections send little, or seldom. An idle connection
+forgets the bytes that it has sent, too: a sender may start anew at any time, and its peer only keeps more
+history than is used.
 
-Output is bounded, not input: whatever comes, no more is inflated at once than was asked for.
+Output is bounded, not input: no more is inflated at once than was asked for.
 
-Which library does the work is decided here, once: zlib-ng if it is installed, or else zlib. Nothing
-but speed and memory depends on it.
+The library is chosen here, once: zlib-ng if it is installed, otherwise zlib. Only speed and memory depend
+on it.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ RSV1 = 0x40
 MAX_BITS = 15
 
 DEFAULT_BITS = 12
-"""The window of what is sent, if nothing says another one. 4 KiB instead of 32 cost an eighth of the
-memory, and compress the messages of most applications nearly as well. A sender may use a smaller window
-than was negotiated: its peer keeps more history than is used."""
+"""The default window of a sender. 4 KiB instead of 32 need an eighth of the memory, and compress the messages
+of most applications nearly as well. A sender may use a smaller window than was negotiated: its peer then
+keeps more history than is used."""
 
 TAIL = b"\x00\x00\xff\xff"
-"""What an empty stored block ends with: it follows each message and is not sent (section 7.2.1)."""
+"""The end of an empty stored block: it follows each message and is not sent (section 7.2.1)."""
 
 EMPTY = b"\x00"
 """An empty message (section 7.2.3.6): the rest of an empty stored block."""
@@ -90,7 +91,7 @@ DEFAULT_SETTINGS: Mapping[str, Any] = {"memLevel": 5}
 
 
 class _Window:
-    """The last bytes of what was inflated, kept in the pieces in which they came."""
+    """The last bytes of the inflated output, kept in the pieces in which they came."""
 
     __slots__ = ("_length", "_pieces", "_size")
 
@@ -353,16 +354,6 @@ class PerMessageDeflate(CompressionExtension):
         self._made_anew = 0
 
 
-# Negotiation (section 7.1)
-
-PARAMETERS = (
-    "server_no_context_takeover",
-    "client_no_context_takeover",
-    "server_max_window_bits",
-    "client_max_window_bits",
-)
-
-
 class _DeflateKey(EncodingKey):
     """Compression of a message on its own (RFC 7692 section 7.2.1): it refers to no message before it.
 
@@ -396,6 +387,16 @@ class _DeflateKey(EncodingKey):
 # One object for each set of parameters, so that two connections' can be compared at once. There are as
 # many as an application's factories and its clients' choices of a window make.
 _deflate_key = functools.cache(_DeflateKey)
+
+
+# Negotiation (section 7.1)
+
+PARAMETERS = (
+    "server_no_context_takeover",
+    "client_no_context_takeover",
+    "server_max_window_bits",
+    "client_max_window_bits",
+)
 
 
 def _parse_parameters(params: Sequence[ExtensionParameter], *, valueless_bits: bool) -> dict[str, int | bool]:
@@ -433,7 +434,7 @@ def _build_parameters(wanted: Mapping[str, int | bool | None]) -> list[Extension
 
 
 class _Factory:
-    """What both factories are given."""
+    """The parameters of both factories."""
 
     name = NAME
 
@@ -453,13 +454,12 @@ class _Factory:
             server_no_context_takeover: the server forgets what it has sent after each message.
             client_no_context_takeover: the same for the client. Without context takeover less
                 memory is used between messages, and similar messages compress much worse.
-            server_max_window_bits: how far the server looks back: 2 to this power bytes, 8 to 15. On a
+            server_max_window_bits: the window of the server is of 2 to this power bytes, 8 to 15. On a
                 client, a number asks the server for a window of at most this size, and an answer
-                without it is refused (RFC 7692 section 7.1.2.1); ``None`` takes what comes, up to 15.
+                without it is refused (RFC 7692 section 7.1.2.1); ``None`` accepts any, up to 15.
             client_max_window_bits: the same for the client; on a client, ``True`` lets the server
-                choose a limit, and ``None`` does not.
-
-        For what this end sends, ``None`` and ``True`` are 12, or less if the peer asks for less.
+                choose a limit, and ``None`` does not. For the window of this end, ``None`` and ``True``
+                are 12, or less if the peer asks for less.
             compress_settings: keyword arguments for ``zlib.compressobj``, except ``wbits`` and ``zdict``;
                 ``{"memLevel": 5}`` by default.
             threshold: bytes below which a message is sent uncompressed, unless ``send`` is told to
@@ -568,7 +568,7 @@ class ServerPerMessageDeflateFactory(_Factory, ServerExtensionFactory):
         return _build_parameters(agreed), self._make(server=True, agreed=agreed)
 
 
-# What ``compression="deflate"`` means. The client's offer is that of browsers. It asks nothing of the
+# The factories of ``compression="deflate"``. The client's offer is that of browsers. It asks nothing of the
 # server: many servers that are in use answer a request for ``server_max_window_bits`` without it, or
 # refuse the connection. The server limits both windows, if the client allows it, so that neither end has
 # to keep more of what it has received than a sender uses by default.
