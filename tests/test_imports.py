@@ -98,14 +98,7 @@ COMPUTED = {"wsproto_core._moved"}
 ENDINGS = re.compile(r"(?<=...)(?:ations?|ings?|ions?|ies|ers?|ors?|ed|es|e|s|y)$")
 
 # Groups of names that are to be mended.
-KNOWN_NAMES = {
-    frozenset({"connect", "connecting", "connection"}),
-    frozenset({"proxies", "proxy"}),
-    frozenset({"router", "routing"}),
-    frozenset({"runtime", "runtimes"}),
-    frozenset({"server", "serving"}),
-    frozenset({"transport", "transports"}),
-}
+KNOWN_NAMES = {frozenset({"proxies", "proxy"})}
 
 LONGEST_CORE_FILE = 600
 """Lines."""
@@ -240,7 +233,10 @@ def find_circles(graph: dict[str, set[str]]) -> list[frozenset[str]]:
 
 
 def similar_names(modules: Iterable[str]) -> list[frozenset[str]]:
-    """Sets of names that differ by an ending. The facade has the names of another library."""
+    """Sets of names of modules, not of packages, that differ by an ending.
+
+    The facade has the names of another library.
+    """
     stems: dict[str, set[str]] = {}
     for module in modules:
         if not module.startswith("adapters.websockets."):
@@ -278,7 +274,7 @@ def problems(root: Path) -> list[str]:
             lines = (getattr(node, "lineno", 1) for node in ast.walk(tree) if is_asynchronous(node))
             found += [f"{here}:{line}: is asynchronous: the core does not wait" for line in lines]
     found += [f"a circle of imports: {', '.join(sorted(circle))}" for circle in find_circles(graph)]
-    for names in similar_names(modules):
+    for names in similar_names(name for name, path in modules.items() if path.stem != "__init__"):
         if not any(names <= known for known in KNOWN_NAMES):
             found.append(f"names of modules that differ by an ending: {', '.join(sorted(names))}")
     return found

@@ -12,8 +12,8 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from adapters.shared.runtimes import check_running
 from adapters.shared.sockets import prepare_socket
+from adapters.shared.wrong_runtime import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses, close_socket
 from anyio.abc import ByteStream, SocketAttribute, SocketStream

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Unpack
 
-from adapters.shared.connecting import Connecting, Target
+from adapters.shared.client import Connecting, Target
 from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options

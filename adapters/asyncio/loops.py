@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from adapters.shared.runtimes import check_running
+from adapters.shared.wrong_runtime import check_running
 
 __all__ = [
     "READ_SIZE",

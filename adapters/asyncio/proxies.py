@@ -8,7 +8,7 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
-from adapters.shared.connecting import Connecting
+from adapters.shared.client import Connecting
 from adapters.shared.memory_tls import RECORDS, MemoryTLS
 from adapters.shared.tls import client_context
 from adapters.shared.tunnels import connect_socks

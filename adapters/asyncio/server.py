@@ -18,7 +18,7 @@ from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.serving import AsyncServerConnection, BaseServer
+from adapters.shared.server import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar, Unpack
 
-from adapters.shared.connecting import Connecting, Target
+from adapters.shared.client import Connecting, Target
 from adapters.shared.logs import default_logger
 from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import AsyncReconnecting

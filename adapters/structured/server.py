@@ -15,7 +15,7 @@ from adapters.shared.listening import accept_now, look_up_hosts, open_listeners
 from adapters.shared.logs import default_logger, log_failure
 from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.serving import AsyncServerConnection, BaseServer
+from adapters.shared.server import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import ServerProtocol

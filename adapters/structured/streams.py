@@ -17,7 +17,7 @@ from adapters.shared.addresses import (
     in_order,
 )
 from adapters.shared.asynchronous import RuntimeEvent
-from adapters.shared.connecting import Connecting
+from adapters.shared.client import Connecting
 from adapters.shared.connection import advance
 from adapters.shared.tls import client_context
 from adapters.shared.tunnels import connect_socks

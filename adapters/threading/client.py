@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
 from adapters.shared.blocks import Once
-from adapters.shared.connecting import Connecting, Target
+from adapters.shared.client import Connecting, Target
 from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import Attempts
 from adapters.shared.signatures import show_options

@@ -22,7 +22,7 @@ from adapters.shared.listening import accept_now, hosts_of, open_listeners
 from adapters.shared.logs import log_failure
 from adapters.shared.options import OPTIONS, ServeOptions, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.serving import BaseServer, BaseServerConnection
+from adapters.shared.server import BaseServer, BaseServerConnection
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_serve
 from wsproto_core.handshake.server import Answer, ServerProtocol

@@ -28,7 +28,7 @@ from adapters.shared.addresses import (
     in_order,
     look_up_number,
 )
-from adapters.shared.connecting import Connecting
+from adapters.shared.client import Connecting
 from adapters.shared.memory_tls import RECORDS, MemoryTLS
 from adapters.shared.tls import client_context
 from adapters.shared.tunnels import socks_client, socks_errors

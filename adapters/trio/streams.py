@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import trio
-from adapters.shared.runtimes import check_running
+from adapters.shared.wrong_runtime import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connecting import Connecting, Target
+from adapters.shared.client import Connecting, Target
 from tests.core.helpers import Clock
 from wsproto_core import Headers, InvalidStatusCode, Response
 from wsproto_core.connect.redirects import note_trust, without_certificate

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connecting import Connecting, Target
+from adapters.shared.client import Connecting, Target
 from adapters.shared.stream_options import (
     check_call,
     check_connect,

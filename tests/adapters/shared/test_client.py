@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adapters.shared.connecting import Connecting, Target
+from adapters.shared.client import Connecting, Target
 from adapters.shared.options import ConnectSettings, connection_options
 from tests.core.helpers import Clock
 from wsproto_core import ClientProtocol, HandshakeTimeout, Headers, InvalidStatusCode, Response
