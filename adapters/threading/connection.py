@@ -128,24 +128,24 @@ class Connection(Sending):
         if decode is not None:
             check_decode(decode)
         ask = self.protocol.next_message
-        hand: list[Data] = []
+        taken: list[Data] = []
         try:
             if self.protocol.has_input or self._returned:
-                self._locked(self._take, ask, hand)
-            if not hand:
+                self._locked(self._take, ask, taken)
+            if not taken:
                 until = None if timeout is None else deadline(timeout)
-                self._until(functools.partial(self._take, ask, hand), MESSAGE, until, NOTHING_RECEIVED)
-            return hand[0] if decode is None else convert_message(hand[0], decode)
+                self._until(functools.partial(self._take, ask, taken), MESSAGE, until, NOTHING_RECEIVED)
+            return taken[0] if decode is None else convert_message(taken[0], decode)
         except UnicodeDecodeError:
             raise
         except BaseException:
-            if hand:
+            if taken:
                 # An interruption has come between taking the message and returning it.
-                self._returned.append(hand[0])
+                self._returned.append(taken[0])
             raise
 
     def _take(
-        self, ask: Callable[[], Data | Fragment | None], hand: list[Any], waiter: Waiter | None = None
+        self, ask: Callable[[], Data | Fragment | None], taken: list[Any], waiter: Waiter | None = None
     ) -> bool | None:
         """Put what ``ask`` returns into a list, or return ``None`` if there is nothing yet."""
         if self._receiver is not None and self._receiver is not waiter:
@@ -161,10 +161,10 @@ class Connection(Sending):
         if item is not None:
             # A record of TLS costs much: answers to messages that came together share records.
             if self._tls is not None:
-                self._gathers = threading.get_ident() if protocol.undelivered else 0
-            hand.append(item)
+                self._gathering_thread = threading.get_ident() if protocol.undelivered else 0
+            taken.append(item)
             return True
-        if self._gathers:
+        if self._gathering_thread:
             self._write_gathered()
         if not protocol.receiving:
             raise protocol.close_exception()
@@ -205,17 +205,17 @@ class Connection(Sending):
         converter = PieceConverter(decode)
         final = False
         while not final:
-            hand: list[Data | Fragment] = []
-            take = functools.partial(self._take, self.protocol.next_fragment, hand)
+            taken: list[Data | Fragment] = []
+            take = functools.partial(self._take, self.protocol.next_fragment, taken)
             try:
                 self._until(take, MESSAGE, deadline(timeout), NOTHING_RECEIVED)
-                taken = hand[0] if isinstance(hand[0], Fragment) else Fragment(hand[0], True)
-                final = taken.final
-                piece = converter.convert(taken.data, final)
+                fragment = taken[0] if isinstance(taken[0], Fragment) else Fragment(taken[0], True)
+                final = fragment.final
+                piece = converter.convert(fragment.data, final)
             except UnicodeDecodeError:
                 raise
             except BaseException:
-                if hand:
+                if taken:
                     # An interruption has come, and a piece is lost: nothing may follow it.
                     self.abort()
                 raise

@@ -51,9 +51,10 @@ class Sending(Waiting):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._unwritten: deque[memoryview] = deque()
-        self._sent_later: deque[tuple[Any, ...]] = deque()  # what signal handlers have sent within messages
-        self._gathers = 0  # the thread that has more messages to answer, so that its answers wait
-        self._writes_later = False  # whether the background thread is to write these answers
+        # The arguments of calls of send by signal handlers that have interrupted a message of their thread
+        self._sent_by_handlers: deque[tuple[Any, ...]] = deque()
+        self._gathering_thread = 0  # the thread that has more messages to answer, so that its answers wait
+        self._gathered_write_scheduled = False  # whether the background thread is to write these answers
 
     @abstractmethod
     def _flush(self) -> None: ...
@@ -112,7 +113,7 @@ class Sending(Waiting):
                 send = functools.partial(self._send_now, message, text, compress)
                 self._until(send, TURN, until, NO_TURN)
         except Interrupted:
-            self._sent_later.append((message if fragments is None else list(fragments), text, compress))
+            self._sent_by_handlers.append((message if fragments is None else list(fragments), text, compress))
             self._locked_or_deferred(self._send_deferred)
         if not self.protocol.writable:
             self._drain(until)
@@ -127,13 +128,13 @@ class Sending(Waiting):
             return None
         protocol.send(message, text=text, compress=compress)
         if (
-            self._gathers == threading.get_ident()
+            self._gathering_thread == threading.get_ident()
             and not self._unwritten
             and protocol.queued < GATHERED
             and protocol.writable
         ):
-            if not self._writes_later:
-                self._writes_later = True
+            if not self._gathered_write_scheduled:
+                self._gathered_write_scheduled = True
                 self._call_at(time.monotonic() + GATHERING_TIME, self._write_later)
             return True
         self._flush()
@@ -142,20 +143,20 @@ class Sending(Waiting):
         return True
 
     def _write_later(self) -> None:
-        self._writes_later = False
+        self._gathered_write_scheduled = False
         self._write_gathered()
 
     def _write_gathered(self) -> None:
         """Write the answers that have waited for others."""
-        self._gathers = 0
+        self._gathering_thread = 0
         if self.protocol.queued:
             self._flush()
             self._update()
 
     def _send_deferred(self) -> None:
         """Send what signal handlers have sent within messages, unless a message goes on."""
-        while self._sent_later and not self._sending:
-            message, text, compress = self._sent_later.popleft()
+        while self._sent_by_handlers and not self._sending:
+            message, text, compress = self._sent_by_handlers.popleft()
             try:
                 if isinstance(message, list):
                     for fragment in message:

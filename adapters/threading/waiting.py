@@ -61,9 +61,9 @@ class Waiting(Guarded):
         self._reader: Waiter | None = None
         self._writer: Waiter | None = None
         self._receiver: Waiter | None = None
-        self._told: tuple[State, bool] = (State.CONNECTING, True)
+        self._notified: tuple[State, bool] = (State.CONNECTING, True)
         # The background thread's side
-        self._looks_on = False  # whether the background thread is to look whether a thread has come back
+        self._look_scheduled = False  # whether the background thread will look if a thread has come back
         self._looks = 0  # how often it has looked since a thread has waited; from 2 on, it reads
         self._watched = 0  # the events that it watches the socket for
         self._deadline: Entry | None = None
@@ -196,8 +196,8 @@ class Waiting(Guarded):
         if waiter.kind == TURN:
             self._pass_turn_on()
         closed = self.protocol.state is State.CLOSED
-        if not (self._waiters or self._looks_on or closed):
-            self._looks_on = True
+        if not (self._waiters or self._look_scheduled or closed):
+            self._look_scheduled = True
             self._look_later()
         if self._watched or self._blocked:
             self._watch()
@@ -245,9 +245,9 @@ class Waiting(Guarded):
         if not self._waiters and not self._when_ready:
             return
         protocol = self.protocol
-        told = (protocol.state, protocol.receiving)
-        if told != self._told:
-            self._told = told
+        notified = (protocol.state, protocol.receiving)
+        if notified != self._notified:
+            self._notified = notified
             self._wake_all()
         if self._receiver is not None and protocol.undelivered:
             self._receiver.wake()
@@ -309,7 +309,7 @@ class Waiting(Guarded):
         if self._looks < 2:
             self._look_later()
             return
-        self._looks_on = False
+        self._look_scheduled = False
         if self._waiters:
             self._looks = 0
         else:

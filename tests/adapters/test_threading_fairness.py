@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-import adapters.threading.sending
+import adapters.threading
 from adapters.threading import ClientConnection, connect, serve
 from adapters.threading.connection import WRITTEN_AT_ONCE
 from adapters.threading.waiting import SHARE
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
+from wsproto_core.protocol import Protocol
 
 from .threads import DEADLINE, HOST, RawServer, Thread, raw_server, until, waits
 
@@ -144,7 +145,7 @@ def test_writing_is_interrupted_for_others() -> None:
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
     """Long messages take as long to encode as the test wants: events for the beginning and the end."""
     begun, go_on = threading.Event(), threading.Event()
-    encode = adapters.threading.sending.encode
+    encode = Protocol.encode
 
     def slow(*args: Any, **options: Any) -> list[bytes]:
         buffers = encode(*args, **options)
@@ -152,7 +153,7 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event,
         assert go_on.wait(DEADLINE)
         return buffers
 
-    monkeypatch.setattr(adapters.threading.sending, "encode", slow)
+    monkeypatch.setattr(Protocol, "encode", slow)
     yield begun, go_on
     go_on.set()
 

@@ -295,7 +295,7 @@ def test_process_request_that_returns_a_coroutine(caplog: pytest.LogCaptureFixtu
         connect(uri_of(server))()
     assert info.value.status_code == 500
     (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert "nobody awaits it here" in str(error)
+    assert "must be a plain function, not a coroutine function" in str(error)
 
 
 @pytest.mark.parametrize(
