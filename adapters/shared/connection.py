@@ -240,7 +240,7 @@ class BaseConnection:
                 logger.error("opening handshake failed", exc_info=event.error)
             case TimerOverdue() if event.seconds >= LATE:
                 logger.warning(
-                    "the %s deadline was looked at %.1f seconds too late: something blocks this program",
+                    "the %s deadline was handled %.1f seconds too late: something blocks this program",
                     event.timer.value,
                     event.seconds,
                 )

@@ -57,7 +57,7 @@ def test_a_logger_of_ones_own() -> None:
     [
         (Close(1000, "bye"), "DEBUG", "received \"1000 (normal closure) 'bye'\""),
         (Failure(EOFError("gone"), True), "DEBUG", "connection failed: 'gone'"),
-        (TimerOverdue(Timer.PONG, 12.34), "WARNING", "the pong deadline was looked at 12.3 seconds too late"),
+        (TimerOverdue(Timer.PONG, 12.34), "WARNING", "the pong deadline was handled 12.3 seconds too late"),
     ],
 )
 def test_log(caplog: pytest.LogCaptureFixture, event: Any, level: str, text: str) -> None:
