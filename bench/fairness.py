@@ -37,7 +37,7 @@ BYTES = 2**18
 as trio orders its tasks by chance."""
 
 KEEPALIVE = 0.1
-"""Seconds between pings of the connections on threads: the keeper has to do with each of them often."""
+"""Seconds between pings of the connections on threads, so that the background thread has much to do."""
 
 CALLS = 128
 """Calls between two turns: 64 before one and 64 after the other."""
@@ -192,7 +192,8 @@ def answer(sock: socket.socket) -> None:
 def flood_threads(kind: str, waiting: bool, goal: int) -> int:
     """Return the most bytes that flooded connections receive between two answers on another one.
 
-    Their threads wait for messages, or leave the reading to the keeper. It reads the other one in any case.
+    Their threads wait for messages, or leave the reading to the background thread, which reads the other
+    connection in any case.
     """
     connections: list[Any] = []
     end = threading.Event()
@@ -243,10 +244,10 @@ def main(kibibytes: int, *adapters: str) -> None:
     for adapter in adapters or (*ADAPTERS, "threading"):
         if adapter == "threading":
             for kind in FLOODS:
-                # The keeper stops reading a message that nobody asks for.
+                # The background thread stops reading a message that nobody asks for.
                 for waiting in (True, False) if kind != "fragments" else (True,):
                     most = flood_threads(kind, waiting, goal)
-                    reader = "a thread" if waiting else "the keeper"
+                    reader = "a thread" if waiting else "the background thread"
                     show(adapter, f"bytes of {kind}, read by {reader}", most, THREADS_BYTES)
             continue
         for kind in FLOODS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from typing import Any
@@ -231,3 +232,17 @@ def test_wakeup_descriptors_that_cannot_be_made_are_shared(monkeypatch: pytest.M
     monkeypatch.setattr(adapters.threading.wakeups, "_wakeups", [])
     with pytest.raises(OSError, match="Too many open files"):
         Waiter()
+
+
+def test_wakeup_on_a_platform_without_eventfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "eventfd", raising=False)
+    wakeup = Wakeup()
+    poll = select.poll()
+    poll.register(wakeup.fd, POLLIN)
+    assert not poll.poll(0)
+    wakeup.set()
+    wakeup.set()
+    assert poll.poll(0) == [(wakeup.fd, POLLIN)]
+    wakeup.clear()
+    assert not poll.poll(0)
+    wakeup.clear()
