@@ -215,9 +215,6 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
             # The handshake is not done.
             return default
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._protocol = cast(asyncio.BufferedProtocol, protocol)
-
     def get_protocol(self) -> asyncio.BaseProtocol:
         return self._protocol
 
