@@ -334,6 +334,38 @@ def test_sizes() -> None:
     assert too_long(ROOT, CODE_LINES_TODAY) == []
 
 
+# The map in docs/design.md
+
+
+def read_map(page: str) -> list[str]:
+    """The modules in the tables of a page, in which each heading of the third level is a folder."""
+    found = []
+    folder = ""
+    for line in page.splitlines():
+        if line.startswith("### "):
+            folder = line.removeprefix("### ").replace("/", ".")
+        elif line.startswith("| `"):
+            found += [f"{folder}.{name}" for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    return found
+
+
+def read_drawing(page: str) -> set[tuple[str, str]]:
+    return set(re.findall(r"^ *(\w+) --> (\w+)$", page, re.MULTILINE))
+
+
+def test_map() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    modules = [name for name, path in read_modules(ROOT).items() if path.stem != "__init__"]
+    assert sorted(read_map(page)) == sorted(modules)
+    assert read_drawing(page) == {(name, lower) for name, room in ROOMS.items() for lower in room.imports}
+
+
+def test_map_is_read() -> None:
+    page = "## Rooms\n    a --> b\n### wsproto_core/http\n| `uri`, `reading` | `Request` |\n|---|---|"
+    assert read_map(page) == ["wsproto_core.http.uri", "wsproto_core.http.reading"]
+    assert read_drawing(page) == {("a", "b")}
+
+
 # Source trees that break the rules
 
 
