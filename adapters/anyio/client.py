@@ -25,13 +25,17 @@ class AnyioConnectOptions(StructuredConnectOptions[ByteStream], total=False):
 
 
 class ClientConnection(StructuredClientConnection):
-    """A client's connection."""
+    """A client's connection, which :func:`connect` opens.
+
+    ``async for`` iterates over its messages, and ``async with`` closes it at the end of the block: see
+    :class:`Connection`.
+    """
 
     _runtime = RUNTIME
 
 
 class Connect(StructuredConnect[ClientConnection]):
-    """What :func:`connect` returns: an asynchronous context manager; awaitable, if it has a task group."""
+    """The result of :func:`connect`: an asynchronous context manager; awaitable with ``task_group=``."""
 
     _runtime = RUNTIME
     _create = ClientConnection
@@ -190,7 +194,7 @@ def unix_connect(
 
 
 class Reconnect(StructuredReconnect[ClientConnection]):
-    """What :func:`reconnect` returns: an asynchronous context manager that gives an iterator."""
+    """The result of :func:`reconnect`: an asynchronous context manager, whose value is an iterator."""
 
 
 @show_options(AnyioConnectOptions)

@@ -52,7 +52,11 @@ class AsyncioConnectOptions(ConnectOptions, total=False):
 
 
 class ClientConnection(Connection):
-    """A client's connection."""
+    """A client's connection, which :func:`connect` opens.
+
+    ``async for`` iterates over its messages, and ``async with`` closes it at the end of the block: see
+    :class:`Connection`.
+    """
 
     protocol: ClientProtocol
 

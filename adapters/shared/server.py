@@ -185,7 +185,7 @@ class BaseServer(Generic[ConnectionT]):
 
 
 class BaseServerConnection(BaseConnection, ABC):
-    """A server's connection.
+    """A server's connection: the argument of a handler. It is closed when the handler returns.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
 

@@ -16,7 +16,7 @@ __all__ = ["Broadcast", "broadcast"]
 
 
 class Broadcast(BaseBroadcast[Connection]):
-    """What :func:`broadcast` returns.
+    """The result of :func:`broadcast`.
 
     Attributes:
         skipped: open connections that do not get the message.

@@ -41,7 +41,10 @@ class ThreadingConnectOptions(ConnectOptions, total=False):
 
 
 class ClientConnection(Connection):
-    """A client's connection."""
+    """A client's connection, which :func:`connect` opens.
+
+    ``for`` iterates over its messages, ``with`` closes it at the end of the block: see :class:`Connection`.
+    """
 
     protocol: ClientProtocol
 
@@ -81,7 +84,7 @@ class ClientConnection(Connection):
 
 
 class Connect(Once):
-    """What :func:`connect` returns: to be called or entered by ``with``, once; or to be iterated over.
+    """The result of :func:`connect`: a context manager, a callable that opens a connection, and an iterable.
 
     The iterator is that of :func:`reconnect`.
     """
@@ -137,7 +140,7 @@ class Connect(Once):
 
 
 class Reconnect(Attempts[ClientConnection]):
-    """What :func:`reconnect` returns: an iterator over connections, each opened when the last has ended.
+    """The result of :func:`reconnect`: an iterator over connections, one after the other.
 
     As a context manager it closes the last connection.
     """

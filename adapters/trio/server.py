@@ -24,8 +24,9 @@ __all__ = [
 
 
 class ServerConnection(StructuredServerConnection):
-    """A server's connection.
+    """A server's connection: the argument of a handler.
 
+    ``async for`` iterates over its messages; it is closed when the handler returns: see :class:`Connection`.
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
     """
 
@@ -44,7 +45,7 @@ basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerPr
 
 
 class Serve(StructuredServe[trio.abc.Stream, trio.TaskStatus[list[Any]]]):
-    """What :func:`serve` returns: an asynchronous context manager."""
+    """The result of :func:`serve`: an asynchronous context manager."""
 
     _runtime = RUNTIME
     _create = ServerConnection
