@@ -111,7 +111,7 @@ class StructuredConnection(AsyncConnection):
         self._unwritten: deque[memoryview] = deque()
         self._writing = True
         self._write_scope: Scope | None = None
-        self._write_deadline = math.inf
+        self._write_timeout = math.inf
         self._write_error: OSError | None = None
         self._tasks_ended = False
         self._check_cancelled = self._runtime.checkpoint_if_cancelled
@@ -376,7 +376,7 @@ class StructuredConnection(AsyncConnection):
     async def _write_in_task(self) -> None:
         """Write the rest, then end the stream if ``stream_action`` says so."""
         # Many streams are of no use after a cancelled write: the shield gives it time until its deadline.
-        with self._open_scope(deadline=self._write_deadline) as self._write_scope:
+        with self._open_scope(deadline=self._clock() + self._write_timeout) as self._write_scope:
             self._write_scope.shield = True
             while not self._write():
                 try:
@@ -495,12 +495,12 @@ class StructuredConnection(AsyncConnection):
             self._flush()
         # The nursery has been cancelled: it starts no task any more.
         self._tasks_ended = True
-        self._write_deadline = self._clock()
+        self._write_timeout = 0.0
         if not (at_once or self._transport.writes_at_once):
             # A write on other streams waits at least for a turn of the event loop.
-            self._write_deadline += FINAL_WRITE_TIMEOUT
+            self._write_timeout = FINAL_WRITE_TIMEOUT
         if self._write_scope is not None:
-            self._write_scope.deadline = self._write_deadline
+            self._write_scope.deadline = self._clock() + self._write_timeout
 
     async def _close_stream(self) -> None:
         """Close the stream, if it is not closed, without waiting for the peer."""

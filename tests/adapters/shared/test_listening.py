@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.shared import listening
-from adapters.shared.listening import bind_tcp, hosts_of, listen, usable_hosts
+from adapters.shared.listening import accept_now, bind_tcp, hosts_of, listen, usable_hosts
 
 HOST = "127.0.0.1"
 
@@ -82,3 +82,30 @@ def test_ports_that_are_shared() -> None:
         (second,) = bind_tcp(found(HOST, port=first.getsockname()[1]), reuse_port=True)
         with second:
             listen([second], 1)
+
+
+# Accepting
+
+
+class FailingListener(socket.socket):
+    """A socket that listens, and whose ``accept`` fails."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__()
+        self._failure = OSError(error, "no")
+
+    def accept(self) -> Any:
+        raise self._failure
+
+
+@pytest.mark.parametrize("error", [errno.EAGAIN, errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN])
+def test_nothing_to_accept(error: int) -> None:
+    with FailingListener(error) as listener:
+        assert accept_now(listener) is None
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.EBADF, errno.ENOMEM])
+def test_failure_to_accept(error: int) -> None:
+    with FailingListener(error) as listener, pytest.raises(OSError, match="no") as raised:
+        accept_now(listener)
+    assert raised.value.errno == error
