@@ -45,8 +45,10 @@ MOVED = {
 MOVED_NAMES = {
     "wsproto_core.frames": {
         "Frame": ("adapters.websockets.framing", "Frame"),
+        "FrameHeader": ("adapters.websockets.framing", "FrameHeader"),
         "apply_mask": ("wsproto_core.codec", "apply_mask"),
         "parse_frame": ("adapters.websockets.framing", "parse_frame"),
+        "parse_frame_header": ("adapters.websockets.framing", "parse_frame_header"),
         "serialize_frame": ("wsproto_core.codec", "encode_frame"),
     },
 }

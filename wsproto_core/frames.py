@@ -7,7 +7,6 @@ state of the connection in :mod:`.protocol`; frames are encoded and masked in :m
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
 
 from ._moved import moved_name
 from .exceptions import InvalidPayload, ProtocolError
@@ -16,11 +15,9 @@ from .types import BytesLike, Close, CloseCode, Data
 __all__ = [
     "Close",
     "CloseCode",
-    "FrameHeader",
     "Opcode",
     "encode_data",
     "parse_close",
-    "parse_frame_header",
     "parse_length",
     "prepare_data",
     "serialize_close",
@@ -40,6 +37,10 @@ MAX_REASON = MAX_CONTROL_PAYLOAD - 2
 """Bytes in a close frame's reason: what the code leaves."""
 
 
+MAX_FRAME_HEADER = 14
+"""Bytes in a frame's header: two, an eight-byte length and a masking key."""
+
+
 class Opcode(enum.IntEnum):
     """What a frame is (RFC 6455 section 5.2)."""
 
@@ -55,19 +56,6 @@ OPCODES = frozenset(int(opcode) for opcode in Opcode)
 
 
 # Headers
-
-
-class FrameHeader(NamedTuple):
-    """The first 2 to 14 bytes of a frame."""
-
-    first: int
-    """The first byte: FIN, the reserved bits, the opcode."""
-    length: int
-    """Bytes in the payload."""
-    key: bytes
-    """The masking key, or b"" when the frame is not masked."""
-    size: int
-    """Bytes in the header itself."""
 
 
 def parse_length(data: bytes, position: int = 0) -> tuple[int, int] | None:
@@ -97,21 +85,6 @@ def parse_length(data: bytes, position: int = 0) -> tuple[int, int] | None:
     if length < 65536 and size == 10:
         raise ProtocolError(f"length {length} not encoded in its shortest form")
     return length, size
-
-
-def parse_frame_header(data: bytes, position: int = 0) -> FrameHeader | None:
-    """Parse the frame header that begins at ``position``; ``None`` when it is not complete.
-
-    Raises:
-        ProtocolError: see :func:`parse_length`; found before the masking key is there.
-    """
-    found = parse_length(data, position)
-    if found is None:
-        return None
-    length, size = found
-    key_size = 4 if data[position + 1] & MASKED else 0
-    key = data[position + size : position + size + key_size]
-    return FrameHeader(data[position], length, key, size + key_size) if len(key) == key_size else None
 
 
 def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: int = 0) -> None:

@@ -28,10 +28,10 @@ from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolErr
 from .extensions.base import CompressionExtension, Extension
 from .frames import (
     FIN,
+    MAX_FRAME_HEADER,
     RESERVED_BITS,
     Opcode,
     check_first_bytes,
-    parse_frame_header,
     parse_length,
     prepare_data,
 )
@@ -239,24 +239,24 @@ class MessageReader:
         end = len(data)
         if end - position >= 2:
             self._check_first_bytes(data[position], data[position + 1])
-        found = parse_length(data, position)
-        is_data = data[position] & 0x0F < Opcode.CLOSE
-        if is_data and found is not None:
+        first = data[position]
+        opcode = first & 0x0F
+        # An incomplete header is shorter than the longest one.
+        length, size = parse_length(data, position) or (0, MAX_FRAME_HEADER)
+        if opcode < Opcode.CLOSE:
             # before the masking key is there
-            self._check_size(found[0])
-        header = parse_frame_header(data, position)
-        if header is None:
+            self._check_size(length)
+        start = position + size + 4 * self.masked
+        if start > end:
             self._head = data[position:]
             return end
-        first, length, key, size = header
         self._first = first
-        self._key = key
+        self._key = data[start - 4 : start] if self.masked else b""
         self._remaining = length
-        if is_data:
-            self._begin_data_frame(first, first & 0x0F)
-        position += size
-        if position < end or not length:
-            return self._receive_payload(data, position)
+        if opcode < Opcode.CLOSE:
+            self._begin_data_frame(first, opcode)
+        if start < end or not length:
+            return self._receive_payload(data, start)
         return end
 
     def _check_first_bytes(self, first: int, second: int) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from wsproto_core.codec import apply_mask, encode_frame
 from wsproto_core.exceptions import PayloadTooBig, ProtocolError
@@ -22,7 +22,7 @@ from wsproto_core.frames import (
     check_first_bytes,
     encode_data,
     parse_close,
-    parse_frame_header,
+    parse_length,
     prepare_data,
     serialize_close,
 )
@@ -54,6 +54,19 @@ OP_PONG = Opcode.PONG
 
 PIECE = 2**16
 """Bytes that an extension is asked for at once."""
+
+
+class FrameHeader(NamedTuple):
+    """The first 2 to 14 bytes of a frame."""
+
+    first: int
+    """The first byte: FIN, the reserved bits, the opcode."""
+    length: int
+    """Bytes in the payload."""
+    key: bytes
+    """The masking key, or b"" when the frame is not masked."""
+    size: int
+    """Bytes in the header itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,21 @@ class Frame:
             rsv2=bool(reserved_bits & RSV2),
             rsv3=bool(reserved_bits & RSV3),
         )
+
+
+def parse_frame_header(data: bytes, position: int = 0) -> FrameHeader | None:
+    """Parse the frame header that begins at ``position``; ``None`` when it is not complete.
+
+    Raises:
+        ProtocolError: see :func:`parse_length`; found before the masking key is there.
+    """
+    found = parse_length(data, position)
+    if found is None:
+        return None
+    length, size = found
+    key_size = 4 if data[position + 1] & MASKED else 0
+    key = data[position + size : position + size + key_size]
+    return FrameHeader(data[position], length, key, size + key_size) if len(key) == key_size else None
 
 
 def parse_frame(

@@ -11,7 +11,6 @@ from wsproto_core.exceptions import InvalidPayload, ProtocolError
 from wsproto_core.frames import (
     Close,
     CloseCode,
-    FrameHeader,
     Opcode,
     check_close_code,
     check_first_bytes,
@@ -19,7 +18,7 @@ from wsproto_core.frames import (
     encode_data,
     parse_close,
     parse_close_frame,
-    parse_frame_header,
+    parse_length,
     prepare_data,
     serialize_close,
     shorten_reason,
@@ -74,12 +73,12 @@ def test_mask(length: int) -> None:
 )
 def test_header(length: int, encoded: bytes, key: bytes) -> None:
     header = bytes((0x82, encoded[0] | (0x80 if key else 0))) + encoded[1:] + key
-    expected = FrameHeader(0x82, length, key, len(header))
-    assert parse_frame_header(header) == expected
-    assert parse_frame_header(b"before" + header + b"after", 6) == expected
-    for end in range(len(header)):
-        assert parse_frame_header(header[:end]) is None
-        assert parse_frame_header(b"before" + header[:end], 6) is None
+    size = len(header) - len(key)
+    assert parse_length(header) == parse_length(header[:size]) == (length, size)
+    assert parse_length(b"before" + header + b"after", 6) == (length, size)
+    for end in range(size):
+        assert parse_length(header[:end]) is None
+        assert parse_length(b"before" + header[:end], 6) is None
 
 
 @pytest.mark.parametrize(
@@ -95,8 +94,8 @@ def test_header(length: int, encoded: bytes, key: bytes) -> None:
 def test_lengths_that_are_refused(header: bytes, message: str) -> None:
     """Before the masking key is there."""
     with pytest.raises(ProtocolError, match=message):
-        parse_frame_header(header)
-    assert parse_frame_header(header[:-1]) is None
+        parse_length(header)
+    assert parse_length(header[:-1]) is None
 
 
 @pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])

@@ -11,6 +11,7 @@ from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.messages import MessageReader, MessageWriter
+from wsproto_core.observing import Excerpt, Observer
 from wsproto_core.types import Data, ExtensionName
 
 KEY = b"\x37\xfa\x21\x3d"
@@ -396,6 +397,27 @@ def test_text_is_checked_after_extensions() -> None:
     assert reader.all(b"\xa1\x02\xc4\xaa") == ["é!"]
     with pytest.raises(InvalidPayload):
         reader.receive(b"\xa1\x01\x81")
+
+
+# Observation
+
+
+class Lengths(Observer):
+    """Remembers first bytes and lengths."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[int, int]] = []
+
+    def frame_received(self, first: int, payload: Excerpt) -> None:
+        self.received.append((first, payload.length))
+
+
+def test_whole_messages_are_decoded_at_once_with_an_observer(monkeypatch: pytest.MonkeyPatch) -> None:
+    observer = Lengths()
+    reader = Reader(observer=observer)
+    monkeypatch.setattr(MessageReader, "_receive_frame", None)  # is not called
+    assert reader.all(b"\x81\x02\xc3\xa9\x82\x01a") == ["é", b"a"]
+    assert observer.received == [(0x81, 2), (0x82, 1)]
 
 
 # Sending

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.websockets.framing import Frame, missing_bytes, parse_frame
+from adapters.websockets.framing import Frame, FrameHeader, missing_bytes, parse_frame, parse_frame_header
 from tests.property.test_frames import KEYS, payloads
 from wsproto_core.exceptions import PayloadTooBig, ProtocolError
-from wsproto_core.frames import Opcode, parse_frame_header
+from wsproto_core.frames import Opcode
 
 KEY = b"\x37\xfa\x21\x3d"
 
@@ -152,3 +152,45 @@ def test_hostile_frames(data: bytes, mask: bool, max_size: int | None) -> None:
         header = parse_frame_header(data)
         assert header is not None
         assert frame.serialize(header.key) == data[:end]
+
+
+# Headers
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+@pytest.mark.parametrize(
+    ("length", "encoded"),
+    [
+        (0, b"\x00"),
+        (125, b"\x7d"),
+        (126, b"\x7e\x00\x7e"),
+        (65535, b"\x7e\xff\xff"),
+        (65536, b"\x7f\0\0\0\0\0\x01\0\0"),
+        (2**63 - 1, b"\x7f\x7f\xff\xff\xff\xff\xff\xff\xff"),
+    ],
+)
+def test_header(length: int, encoded: bytes, key: bytes) -> None:
+    header = bytes((0x82, encoded[0] | (0x80 if key else 0))) + encoded[1:] + key
+    expected = FrameHeader(0x82, length, key, len(header))
+    assert parse_frame_header(header) == expected
+    assert parse_frame_header(b"before" + header + b"after", 6) == expected
+    for end in range(len(header)):
+        assert parse_frame_header(header[:end]) is None
+        assert parse_frame_header(b"before" + header[:end], 6) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b"\x82\x7e\x00\x7d", "length 125 not encoded in its shortest form, 7 bits"),
+        (b"\x82\xfe\x00\x00", "length 0 not encoded in its shortest form, 7 bits"),
+        (b"\x82\x7f\0\0\0\0\0\0\xff\xff", "length 65535 not encoded in its shortest form"),
+        (b"\x82\xff\0\0\0\0\0\0\0\x01", "length 1 not encoded in its shortest form"),
+        (b"\x82\x7f\x80\0\0\0\0\0\0\0", "64-bit length has its most significant bit set"),
+    ],
+)
+def test_lengths_that_are_refused(header: bytes, message: str) -> None:
+    """Before the masking key is there."""
+    with pytest.raises(ProtocolError, match=message):
+        parse_frame_header(header)
+    assert parse_frame_header(header[:-1]) is None
