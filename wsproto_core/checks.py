@@ -1,6 +1,6 @@
 """Checks of arguments: each raises ``TypeError`` for a wrong type and ``ValueError`` for a wrong value.
 
-Either says the argument's name, what was expected, and what came.
+The error's text has the argument's name, the expected values, and the value.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from .http import Headers
 __all__ = [
     "check_count",
     "check_extra_headers",
-    "check_flag",
     "check_function",
-    "check_number",
-    "check_port",
     "check_seconds",
     "check_text",
     "own_headers",
@@ -24,7 +21,7 @@ __all__ = [
 
 
 def check_seconds(name: str, value: Any, *, zero: bool = False) -> None:
-    """Check a duration, or ``None``; ``zero`` allows 0, where that means not to wait."""
+    """Check a duration in seconds, or ``None``; ``zero`` allows 0, for options where 0 means not to wait."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -35,7 +32,7 @@ def check_seconds(name: str, value: Any, *, zero: bool = False) -> None:
 
 
 def check_count(name: str, value: Any, least: int = 1) -> None:
-    """Check a limit, or ``None``."""
+    """Check a limit, or ``None``; ``least`` is the smallest one that is allowed."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int):
@@ -51,29 +48,9 @@ def check_text(name: str, value: Any) -> None:
 
 
 def check_function(name: str, value: Any) -> None:
-    """Check something that is to be called, or ``None``."""
+    """Check a function or another object that can be called, or ``None``."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable or None, not {value!r}")
-
-
-def check_port(name: str, value: Any, least: int = 1) -> None:
-    """Check a TCP port, or ``None``."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"{name} must be an int or None, not {value!r}")
-    if value is not None and not least <= value <= 65535:
-        raise ValueError(f"{name} must be from {least} to 65535, not {value!r}")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Check a truth value, or ``None``."""
-    if value is not None and not isinstance(value, bool):
-        raise TypeError(f"{name} must be True, False or None, not {value!r}")
-
-
-def check_number(name: str, value: Any) -> None:
-    """Check a number that stands for something."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, not {value!r}")
 
 
 def check_extra_headers(extra: Headers) -> None:

@@ -1,4 +1,4 @@
-"""Limits, as the parts of a connection are given them: watermarks, and the limits of an HTTP head."""
+"""Limits in parsed form: watermarks of queues, limits on messages, limits on the head of an HTTP message."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Pair: TypeAlias = tuple[int | None, int | None]
 
 
 class Watermarks(NamedTuple):
-    """A high-water mark, at which to stop, and a low one, at which to resume."""
+    """Watermarks of a queue: work stops at the high one and resumes at the low one (backpressure)."""
 
     high: float
     low: float
 
 
 def watermarks(value: int | Pair | None, divisor: int) -> Watermarks:
-    """Return the marks that an option asks for; by default the low one is a part of the high one."""
+    """Return the watermarks of an option; by default, the low one is the high one divided by ``divisor``."""
     high, low = value if isinstance(value, tuple) else (value, None)
     if high is None:
         return Watermarks(math.inf, math.inf)
@@ -54,13 +54,13 @@ def message_limits(value: int | Pair | None) -> MessageLimits:
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """How large the head of a request or of a response may be; ``None`` removes a limit.
+    """Limits on the head of a request or of a response; ``None`` for no limit.
 
     Attributes:
         max_headers: number of header lines (a folded header is several).
         max_header_line: bytes in a line, with its end; the request line and the status line too.
-        max_header_bytes: bytes in the whole head, with the blank line that ends it. This is also the
-            memory that a peer can make a reader hold, beyond the chunk that is just received.
+        max_header_bytes: bytes in the whole head, with the blank line that ends it. A reader holds at
+            most this much memory, and the chunk that it has just received.
     """
 
     max_headers: int | None = 128

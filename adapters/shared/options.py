@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from wsproto_core.checks import check_count, check_function, check_port, check_text
+from wsproto_core.checks import check_count, check_function, check_text
 from wsproto_core.connect.proxy import Proxy, parse_proxy
 from wsproto_core.connect.reconnect import Delays
 from wsproto_core.connect.redirects import MAX_REDIRECTS
@@ -41,6 +41,7 @@ __all__ = [
     "ProcessRequest",
     "ServeOptions",
     "ServeSettings",
+    "check_port",
     "connection_options",
     "make_connection",
     "split_options",
@@ -73,6 +74,14 @@ class ServeOptions(ServerOptions, total=False):
     create_protocol: Callable[..., Any] | None
     process_request: ProcessRequest | None
     max_connections: int | None
+
+
+def check_port(name: str, value: Any, least: int = 1) -> None:
+    """Check a TCP port, or ``None``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{name} must be an int or None, not {value!r}")
+    if value is not None and not least <= value <= 65535:
+        raise ValueError(f"{name} must be from {least} to 65535, not {value!r}")
 
 
 def _delay(name: str, value: Any) -> None:

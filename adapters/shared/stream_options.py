@@ -13,13 +13,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from wsproto_core.checks import check_count, check_flag, check_number, check_port, check_seconds, check_text
+from wsproto_core.checks import check_count, check_seconds, check_text
 from wsproto_core.connect.proxy import Proxy, parse_proxy
 from wsproto_core.http.uri import WebSocketURI, without_zone
 from wsproto_core.options import Option, unknown_option
 from wsproto_core.types import SocketPath
 
 from .addresses import ADDRESS_DELAY
+from .options import check_port
 
 __all__ = [
     "GIVEN_STREAMS",
@@ -122,8 +123,20 @@ def _local_address(name: str, value: Any) -> None:
     check_port(name, value[1], least=0)
 
 
+def _flag(name: str, value: Any) -> None:
+    """Check a truth value, or ``None``."""
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{name} must be True, False or None, not {value!r}")
+
+
+def _number(name: str, value: Any) -> None:
+    """Check a constant of the socket module."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+
+
 def _backlog(name: str, value: Any) -> None:
-    check_number(name, value)
+    _number(name, value)
     check_count(name, value, least=0)
 
 
@@ -159,13 +172,13 @@ STREAM_OPTIONS: dict[str, Option] = {
         None, "", "A socket in the place of host and port: connected on a client, bound on a server.", _sock
     ),
     "stream": Option(None, "", "A stream of the runtime that leads to the server.", _stream),
-    "family": Option(0, "", "Address family, such as socket.AF_INET; 0 for all.", check_number),
-    "proto": Option(0, "", "Protocol number for the name lookup; 0 for any.", check_number),
+    "family": Option(0, "", "Address family, such as socket.AF_INET; 0 for all.", _number),
+    "proto": Option(0, "", "Protocol number for the name lookup; 0 for any.", _number),
     "flags": Option(
         _Text("AI_PASSIVE on a server, else 0"),
         "",
         "Flags for the name lookup, such as socket.AI_NUMERICHOST.",
-        check_number,
+        _number,
     ),
     "local_addr": Option(None, "", "Pair of host and port to connect from.", _local_address),
     "local_address": Option(None, "", "IP address to connect from.", check_text),
@@ -183,7 +196,7 @@ STREAM_OPTIONS: dict[str, Option] = {
         check_count,
     ),
     "all_errors": Option(
-        False, "", "Whether the errors of all addresses are raised, as an ExceptionGroup.", check_flag
+        False, "", "Whether the errors of all addresses are raised, as an ExceptionGroup.", _flag
     ),
     "ssl_handshake_timeout": Option(
         None, "seconds", "Deadline for TLS's handshake; None for open_timeout alone.", check_seconds
@@ -201,16 +214,14 @@ STREAM_OPTIONS: dict[str, Option] = {
         _Text("socket.SOMAXCONN"), "connections", "Connections that may wait to be accepted.", _backlog
     ),
     "reuse_address": Option(
-        None, "", "Whether SO_REUSEADDR is set; None for what the platform needs.", check_flag
+        None, "", "Whether SO_REUSEADDR is set; None for what the platform needs.", _flag
     ),
     "reuse_port": Option(
-        None, "", "Whether SO_REUSEPORT is set, so that several servers share a port.", check_flag
+        None, "", "Whether SO_REUSEPORT is set, so that several servers share a port.", _flag
     ),
-    "keep_alive": Option(None, "", "Whether SO_KEEPALIVE is set.", check_flag),
-    "start_serving": Option(True, "", "Whether connections are accepted at once.", check_flag),
-    "cleanup_socket": Option(
-        True, "", "Whether a Unix socket is removed when the server is closed.", check_flag
-    ),
+    "keep_alive": Option(None, "", "Whether SO_KEEPALIVE is set.", _flag),
+    "start_serving": Option(True, "", "Whether connections are accepted at once.", _flag),
+    "cleanup_socket": Option(True, "", "Whether a Unix socket is removed when the server is closed.", _flag),
     "max_threads": Option(
         1000,
         "threads",

@@ -1,11 +1,11 @@
-"""Proxies: which one to use for a URI, what to ask it for, and what its answer means.
+"""Proxies: the choice of a proxy for a URI, and the CONNECT request to an HTTP proxy.
 
-The environment is an argument, as whoever connects knows it: nothing is read here. Its variables are
-those that other programs go by, with RFC 6455's order of preference among them.
+The environment variables are an argument: this module reads none. They are those that other programs
+use, in the order of preference of RFC 6455.
 
-An HTTP proxy is asked by CONNECT to open a tunnel (RFC 9110 section 9.3.6), for ``ws:`` and ``wss:``
-alike (RFC 6455 section 4.1), and :class:`Tunnel` is that exchange without I/O. With the scheme
-``https`` the stream to the proxy itself is TLS. SOCKS is not spoken here.
+A client asks an HTTP proxy by CONNECT to open a tunnel (RFC 9110 section 9.3.6), for ``ws:`` and
+``wss:`` alike (RFC 6455 section 4.1). :class:`Tunnel` is that exchange without I/O. With the scheme
+``https``, the stream to the proxy itself is TLS. The SOCKS protocol is not in this module.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Proxy:
             ``socks5h``; with ``a`` and ``h``, the proxy looks up host names.
         host: lower-case host name, in the ASCII form of IDNA, or IP address, without brackets.
         port: TCP port.
-        user_info: ``(username, password)``, if the proxy wants to know.
+        user_info: ``(username, password)``; ``None`` without credentials.
         variable: the environment variable that names the proxy; ``None`` if the application did.
     """
 
@@ -87,7 +87,7 @@ def parse_proxy(url: str, default_scheme: str = "http") -> Proxy:
 
     Args:
         url: the URL.
-        default_scheme: what a URL without scheme means.
+        default_scheme: the scheme of a URL without scheme.
 
     Raises:
         InvalidProxy: it is not valid; also a ``ValueError``. It does not show user information.
@@ -138,11 +138,11 @@ def choose_proxy(
     """Return the proxy to connect through, or ``None`` to connect directly.
 
     Args:
-        proxy: the option: ``True`` for what the environment says, a proxy or its URL, ``None``.
-        uri: what is to be connected to; with the host and the port that take the URI's place, if so.
+        proxy: the option: ``True`` for the proxy of the environment, a proxy or its URL, ``None``.
+        uri: the URI to connect to, with the options ``host`` and ``port`` in the place of its own.
         environment: the environment variables.
         fixed: the name of the option by which the application gives the stream itself (``sock``,
-            ``path`` for a Unix socket), if it does: there is nothing left for a proxy to do.
+            ``path`` for a Unix socket); ``None`` if it does not. Such a stream has no proxy.
 
     Raises:
         InvalidProxy: a URL is not valid.
@@ -163,7 +163,7 @@ def choose_proxy(
 
 
 def proxy_from_environment(uri: WebSocketURI, environment: Mapping[str, str]) -> Proxy | None:
-    """Return the proxy that environment variables tell to use for a URI, or ``None``.
+    """Return the proxy of the environment variables for a URI, or ``None``.
 
     For ``wss:`` the first of ``wss_proxy``, ``socks_proxy``, ``https_proxy`` and ``all_proxy``
     that is set and not empty; for ``ws:`` the first of ``ws_proxy``, ``socks_proxy``,
@@ -173,7 +173,7 @@ def proxy_from_environment(uri: WebSocketURI, environment: Mapping[str, str]) ->
     A URL without scheme is one of ``http``, in ``socks_proxy`` one of ``socks5h``.
 
     Raises:
-        InvalidProxy: that variable holds no valid URL.
+        InvalidProxy: the variable has no valid URL.
     """
     # A copy: Windows would find a name in any case, and that matters.
     variables = dict(environment)
@@ -200,17 +200,17 @@ def proxy_from_environment(uri: WebSocketURI, environment: Mapping[str, str]) ->
 
 
 def bypasses_proxy(no_proxy: str, host: str, port: int) -> bool:
-    """Whether ``no_proxy`` says to connect directly.
+    """Return whether ``no_proxy`` names a host and port, to which a client then connects directly.
 
-    It is a list with commas or spaces of:
+    ``no_proxy`` is a list, with commas or spaces, of:
 
     - ``*``, for everything;
-    - a host name, for it and all names below it, with or without ``.`` or ``*.`` in front;
-    - an IP address, an IPv6 one in brackets or not; it is no part of other names or addresses;
+    - a host name, for this name and all names below it, with or without ``.`` or ``*.`` in front;
+    - an IP address, for this address alone; an IPv6 address may be in brackets;
     - a network, ``192.0.2.0/24``.
 
-    Each but the last may be followed by ``:port`` (an IPv6 address then is in brackets). What is
-    malformed means nothing.
+    A host name or an address may be followed by ``:port`` (an IPv6 address then is in brackets).
+    Malformed elements are ignored.
 
     Args:
         no_proxy: the list.
@@ -249,11 +249,11 @@ def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | No
 
 
 class Tunnel:
-    """Asks an HTTP proxy for a tunnel to a host and port, without I/O.
+    """A CONNECT request to an HTTP proxy, for a tunnel to a host and port, without I/O.
 
-    :attr:`request` is to be sent; then :meth:`receive_data` is to be called until :attr:`open` is
-    true. From then on the stream is one to that host, as if connected to directly: nothing of it has
-    been read. How long to wait is up to the caller.
+    The caller sends :attr:`request`, then calls :meth:`receive_data` until :attr:`open` is true. From
+    then on the stream leads to that host, and none of the host's bytes has been read. The deadline is
+    the caller's.
 
     Attributes:
         request: the CONNECT request.
@@ -270,13 +270,13 @@ class Tunnel:
     ) -> None:
         """
         Args:
-            proxy: with the scheme ``http`` or ``https``.
-            uri: what is to be connected to; with the host and the port that take the URI's place.
+            proxy: a proxy with the scheme ``http`` or ``https``.
+            uri: the URI to connect to, with the options ``host`` and ``port`` in the place of its own.
             user_agent_header: the ``User-Agent`` header to send; ``None`` for none.
-            limits: how large the head of the answer may be.
+            limits: limits on the head of the response.
 
         Raises:
-            ValueError: what is to be sent contains what it must not, or the proxy speaks SOCKS.
+            ValueError: the request is not valid, or the proxy is a SOCKS proxy.
         """
         if proxy.is_socks:
             raise ValueError(f"expected an HTTP proxy, got {str(proxy)!r}")
@@ -288,7 +288,7 @@ class Tunnel:
         if proxy.user_info is not None:
             headers["Proxy-Authorization"] = build_authorization_basic(*proxy.user_info)
         self.request = Request(target, headers, "CONNECT")
-        self.request.serialize()  # to raise what it raises
+        self.request.serialize()  # raises ValueError if the request is not valid
         self.open = False
         self._reading = ResponseReader(limits, tunnel=True)
 
@@ -296,10 +296,10 @@ class Tunnel:
         """Take bytes from the proxy.
 
         Raises:
-            InvalidProxyStatus: it does not open the tunnel.
-            InvalidProxyMessage: its answer is malformed or exceeds a limit, or more than the answer
-                came: at the other end of the tunnel, nobody may speak before us. TLS that would
-                begin with bytes received before it could begin with somebody else's.
+            InvalidProxyStatus: the proxy does not open the tunnel.
+            InvalidProxyMessage: the response is malformed or exceeds a limit, or bytes follow its head.
+                The server at the other end of the tunnel sends nothing before the client does; bytes
+                that are received before TLS begins could be an attacker's.
             InvalidState: the tunnel is open.
         """
         try:
@@ -310,7 +310,7 @@ class Tunnel:
         if response is None:
             return
         if not 200 <= response.status < 300:
-            # Its body would only say so once more, if it ever ended.
+            # The body would only repeat it, and might never end.
             raise InvalidProxyStatus(response.status, response)
         if self._reading.trailing_data:
             raise InvalidProxyMessage("expected nothing from the proxy after the head of its answer")
@@ -320,7 +320,7 @@ class Tunnel:
         """Take the end of the proxy's stream.
 
         Raises:
-            InvalidProxyMessage: there is no answer yet; its cause is an ``EOFError``.
+            InvalidProxyMessage: the head of the response is not complete; the cause is an ``EOFError``.
         """
         try:
             self._reading.receive_eof()

@@ -1,11 +1,11 @@
-"""When to connect again, and when to give up.
+"""Reconnecting: the delays between attempts, and the errors that end them.
 
-What went wrong tells which: a server that is down, overloaded or out of reach may be back; one that
-answers 404, or a URI that is none, will be the same in a minute. What nobody has thought of counts as
-fatal: an error that ends a program is found, one that is repeated for ever is not.
+The error decides. A server that is down, overloaded or out of reach may return. A status such as 404, or
+an invalid URI, will be the same in a minute. Unknown errors are fatal: an error that ends a program is
+found, an error that is repeated for ever is not.
 
-Delays grow, up to a limit, and are random, so that the clients of a server that comes back do not all
-come back at the same moment.
+Delays grow, up to a limit, and are random, so that the clients of a server that has been down do not all
+connect at the same moment.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from ..randomness import random_bytes
 __all__ = ["Delays", "ReconnectPolicy", "exponential_delays", "is_fatal", "retry_after"]
 
 Delays: TypeAlias = Callable[[], Iterable[float]] | Iterable[float]
-"""Seconds to wait before each attempt: a function that returns them, or a sequence, begun anew after
-each success. When there are no more, the last error is raised."""
+"""Seconds to wait before each attempt: an iterable, or a function that returns one, which begins anew
+after each success. When it ends, the last error is raised."""
 
 SHORT = 10.0
-"""Seconds: a connection that lasted less counts as short."""
+"""Seconds: a connection that was open for less is a short one."""
 
 MAX_RETRY_AFTER = 300.0
-"""Seconds of a server's ``Retry-After`` that are heeded, at most."""
+"""Limit on the seconds of a server's ``Retry-After``."""
 
 # RFC 9110 sections 15.5.9 and RFC 8470 section 5.2, RFC 6585 section 4
 _PASSING_STATUSES = (408, 425, 429)
@@ -58,13 +58,13 @@ def exponential_delays(
     limit: float = 60.0,
     random: Callable[[int], bytes] = random_bytes,
 ) -> Iterator[float]:
-    """Yield delays for ever: each at random between the half of a bound and the bound, which grows.
+    """Yield delays without end: each is random, between half of a bound and the bound, which grows.
 
     Args:
         first: the first bound, in seconds.
-        factor: by which the bound grows from one delay to the next.
+        factor: the growth of the bound from one delay to the next.
         limit: the largest bound, in seconds.
-        random: returns as many random bytes as it is asked for.
+        random: returns random bytes, given their number.
     """
     bound = first
     while True:
@@ -74,7 +74,7 @@ def exponential_delays(
 
 
 class ReconnectPolicy:
-    """Says how long to wait between attempts to connect. Whoever connects again and again does this::
+    """The delays between attempts to connect. A client that reconnects does this::
 
     policy = ReconnectPolicy(delays)
     while True:
@@ -98,9 +98,9 @@ class ReconnectPolicy:
     ) -> None:
         """
         Args:
-            delays: ``None`` for those of :func:`exponential_delays`.
-            random: returns as many random bytes as it is asked for.
-            fatal: tells whether an error is fatal; ``None`` for :func:`is_fatal`.
+            delays: the delays in seconds; ``None`` for those of :func:`exponential_delays`.
+            random: returns random bytes, given their number.
+            fatal: returns whether an error ends the attempts; ``None`` for :func:`is_fatal`.
         """
         self._delays: Delays = (lambda: exponential_delays(random=random)) if delays is None else delays
         self._fatal = is_fatal if fatal is None else fatal
@@ -109,12 +109,15 @@ class ReconnectPolicy:
         self._last = 0.0
 
     def failed(self, error: Exception) -> float:
-        """An attempt to connect has failed: return the seconds to wait before the next one.
+        """Take the error of an attempt to connect; return the seconds to wait before the next attempt.
 
-        If the server says when to come back (``Retry-After``), that is added, up to five minutes.
+        The time in a server's ``Retry-After`` is added, up to five minutes.
+
+        Args:
+            error: the error.
 
         Raises:
-            Exception: this error, if it is fatal or there are no more delays.
+            Exception: ``error``, if it is fatal or there are no more delays.
             TypeError, ValueError: a delay is not a number of seconds.
         """
         if self._fatal(error):
@@ -128,17 +131,17 @@ class ReconnectPolicy:
         return _checked(delay) + min(retry_after(error) or 0.0, MAX_RETRY_AFTER)
 
     def succeeded(self) -> None:
-        """An attempt has succeeded: after the next failure, delays begin anew."""
+        """Take the success of an attempt: the delays begin anew after the next failure."""
         self._failures = None
 
     def ended(self, lasted: float) -> float:
-        """A connection has ended: return the seconds to wait before the next one, in most cases none.
+        """Take the end of a connection; return the seconds to wait before the next attempt, mostly 0.
 
-        After the second of several short ones, and each that follows, there is a delay: a server that
-        accepts and closes would be asked again without end otherwise.
+        There is a delay after the second of several short connections, and after each that follows:
+        otherwise a client would connect without pause to a server that accepts and closes.
 
         Args:
-            lasted: how many seconds the connection was open.
+            lasted: the seconds for which the connection was open.
         """
         if lasted >= SHORT:
             self._short = None
@@ -163,12 +166,15 @@ def _checked(delay: float) -> float:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether it is no use to try again after an attempt to connect has ended with this error.
+    """Return whether another attempt to connect would fail in the same way.
 
-    Not fatal are errors of the operating system, the end of the stream, deadlines, connections that
-    were closed, targets that a proxy cannot reach, and the HTTP statuses 408, 425, 429 and 500 to 599;
-    and what any of these is the cause of. Fatal is everything else, and a certificate that cannot be
-    verified, although it is an error of the operating system for Python.
+    These errors are not fatal, nor are errors of which they are the cause: errors of the operating
+    system, the end of the stream, deadlines, closed connections, targets that a proxy cannot reach, and
+    the HTTP status codes 408, 425, 429 and 500 to 599. All other errors are fatal; so is a certificate
+    that cannot be verified, although its class is one of the operating system's errors.
+
+    Args:
+        error: the error of an attempt to connect.
     """
     if isinstance(error, BaseExceptionGroup):
         return any(is_fatal(part) for part in error.exceptions)
@@ -184,7 +190,7 @@ def is_fatal(error: BaseException) -> bool:
 
 
 def _is_fatal_itself(error: BaseException) -> bool | None:
-    """Judge an error, or return ``None`` if that depends on its cause."""
+    """Return whether an error is fatal; ``None`` if that depends on its cause."""
     if isinstance(error, InvalidStatusCode | InvalidProxyStatus):
         return error.status_code not in _PASSING_STATUSES and not 500 <= error.status_code <= 599
     if isinstance(error, SocksError):
@@ -200,10 +206,15 @@ def _is_fatal_itself(error: BaseException) -> bool | None:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Return the seconds that a refusal's ``Retry-After`` asks for (RFC 9110 section 10.2.3).
+    """Return the seconds in a response's ``Retry-After`` (RFC 9110 section 10.2.3).
 
-    One that is a date counts from the response's own ``Date``. ``None`` if there is none, or it is
-    malformed, or too old.
+    If it is a date, the seconds from the response's ``Date`` to that date.
+
+    Args:
+        error: an error that has the response.
+
+    Returns:
+        The seconds; ``None`` if there is no ``Retry-After``, or it is malformed, or in the past.
     """
     response = error.response if isinstance(error, InvalidStatusCode | InvalidProxyStatus) else None
     if response is None:
@@ -224,7 +235,7 @@ def _parse_date(value: str) -> int | None:
     """Return the seconds since 1970 of an HTTP date (RFC 9110 section 5.6.7)."""
     try:
         parts = parsedate_tz(value)
-        # Without a zone, it is the one of HTTP.
+        # A date without a zone is in HTTP's zone, GMT.
         return None if parts is None else calendar.timegm(parts[:9]) - (parts[9] or 0)
     except (ValueError, OverflowError):
         return None

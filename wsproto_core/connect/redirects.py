@@ -1,10 +1,10 @@
 """Redirects of a client's opening handshake (RFC 6455 section 4.1, RFC 9110 section 15.4).
 
-A redirect makes a client connect where a server tells it to. Three rules keep that harmless: it is
-followed a limited number of times; it never leads from ``wss:`` to ``ws:``; and what was meant for
-one origin (credentials, cookies, the client's TLS certificate, the name that a server's certificate is
-checked against) is not given to another, nor does it come back when a later redirect leads to the first
-origin again. ``Origin`` and all other headers go along, as with other clients.
+A redirect makes a client connect to a place that a server chooses. Three rules keep that harmless. The
+number of redirects is limited. No redirect from ``wss:`` to ``ws:`` is followed. Credentials, cookies,
+the client's TLS certificate and the name in the server's certificate (``server_hostname``) are for one
+origin: another origin does not get them, nor does the first one after a redirect back. ``Origin`` and
+all other headers are sent to other origins, as by other clients.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ __all__ = [
 MAX_REDIRECTS = 10
 
 STATUSES = (301, 302, 303, 307, 308)
-"""Those that say where to go. All of them ask for a GET, or keep it."""
+"""Status codes of redirects. For all of them, the next request is a GET."""
 
-# Headers that are meant for one origin: credentials, cookies, its own name.
+# Headers for one origin: credentials, cookies, the name of the origin.
 _FOR_ONE_ORIGIN = ("authorization", "cookie", "host", "proxy-authorization")
 
 _SCHEMES = {"http": "ws", "https": "wss"}
@@ -52,11 +52,11 @@ _SCHEMES = {"http": "ws", "https": "wss"}
 OptionsT = TypeVar("OptionsT", bound=Mapping[str, Any])
 
 _trusts_its_own: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-"""Of TLS contexts, whether they hold certificates to trust before their first handshake."""
+"""Whether TLS contexts have trusted certificates before their first handshake, by context."""
 
 
 class Redirects:
-    """The redirects of one opening handshake. Whoever connects does this::
+    """The redirects of one opening handshake. A client does this::
 
         redirects = Redirects(uri, options["max_redirects"])
         while True:
@@ -66,8 +66,8 @@ class Redirects:
                 redirects.follow(error)
 
     Attributes:
-        uri: what to connect to, with the user information to send there.
-        count: how many redirects have been followed.
+        uri: the URI to connect to, with the user information to send there.
+        count: the number of redirects that were followed.
         left_origin: whether one of them led to another origin.
     """
 
@@ -76,11 +76,10 @@ class Redirects:
     ) -> None:
         """
         Args:
-            uri: what the application wants to connect to.
-            limit: how many redirects to follow; 0 for none, ``None`` for any number.
-            fixed: the name of the option by which the application says where the stream leads to,
-                whatever the URI says (``host``, ``port``, ``path`` for a Unix socket, ``sock``);
-                ``None`` if it does not.
+            uri: the URI that the application gave.
+            limit: the limit on redirects; 0 for none, ``None`` for any number.
+            fixed: the name of the option that determines where the stream leads to, in the place of the
+                URI (``host``, ``port``, ``path`` for a Unix socket, ``sock``); ``None`` without one.
         """
         self.uri = uri
         self.count = 0
@@ -89,17 +88,17 @@ class Redirects:
         self._fixed = fixed
 
     def follow(self, error: InvalidStatusCode) -> None:
-        """The server has answered with another status than 101: go where it says.
+        """Follow the response to an opening handshake, if it is a redirect: set :attr:`uri`.
 
-        The user information in :attr:`uri` stays there for the same origin, and is dropped for
-        another one. That in a ``Location`` is ignored: credentials are not for the server to choose.
+        The user information in :attr:`uri` stays there for the same origin, and is dropped for another
+        origin. User information in a ``Location`` is ignored: the server does not choose credentials.
 
         Args:
-            error: what the opening handshake raised.
+            error: the error of the opening handshake.
 
         Raises:
-            InvalidStatusCode: this one, if it is no redirect.
-            RedirectHandshake: it is a redirect, but none are to be followed.
+            InvalidStatusCode: ``error``, if the response is no redirect.
+            RedirectHandshake: the response is a redirect, and the limit is 0.
             InvalidHeader: ``Location`` is missing, there twice, or leads to no WebSocket URI.
             SecurityError: the redirect may not be followed.
         """
@@ -135,14 +134,17 @@ class Redirects:
             raise SecurityError(f"redirect to {str(uri)!r}, but {self._fixed} says where to connect to")
 
     def options(self, given: OptionsT) -> OptionsT:
-        """Return the options to connect to :attr:`uri` with: those that were given, or fewer.
+        """Return the options for the connection to :attr:`uri`, without those for another origin.
 
-        To another origin go no ``Authorization``, ``Cookie``, ``Host`` and ``Proxy-Authorization``
-        in ``extra_headers``; its certificate is not checked against the given ``server_hostname``; and
-        ``ssl`` is a context that has no certificate of ours: see :func:`without_certificate`.
+        After a redirect to another origin, ``extra_headers`` has no ``Authorization``, ``Cookie``,
+        ``Host`` and ``Proxy-Authorization``; there is no ``server_hostname``; and ``ssl`` is a context
+        without a client certificate: see :func:`without_certificate`.
 
         Args:
-            given: the application's options, ours and those of the runtime's call alike.
+            given: the application's options, by name.
+
+        Returns:
+            ``given``, if no redirect has led to another origin; else a new mapping.
         """
         if not self.left_origin:
             return given
@@ -158,9 +160,9 @@ class Redirects:
 
 
 def note_trust(context: Any) -> None:
-    """Remember whether a client's TLS context has certificates to trust of its own.
+    """Remember whether a client's TLS context has trusted certificates of its own.
 
-    Call it before the first handshake: that one adds certificates which it has found in a directory.
+    Call it before the first handshake, which adds certificates that it has found in a directory.
 
     Args:
         context: an :class:`ssl.SSLContext`; ``True`` or ``None`` for the default one.
@@ -173,13 +175,16 @@ def note_trust(context: Any) -> None:
 def without_certificate(context: Any) -> Any:
     """Return a TLS context that verifies as another one does, but presents no certificate.
 
-    What a context presents cannot be taken from it, nor asked for. So a new one is made, with the
-    versions, the ciphers, the verification and the trusted certificates of the other one, as far as that
-    tells them: certificates in a directory are not among these. The system's certificates are trusted if
-    the other one held none before its first handshake. ALPN protocols and the like are left behind.
+    The client certificate of a context can neither be removed nor read. So this makes a new context, with
+    the versions, the ciphers, the verification and the trusted certificates of the other one, except for
+    certificates in a directory, which a context does not list. The new context trusts the system's
+    certificates if the other one had none before its first handshake. It has no ALPN protocols.
 
     Args:
         context: an :class:`ssl.SSLContext` for a client.
+
+    Returns:
+        The new context, of the same class.
     """
     other = type(context)(context.protocol)
     other.check_hostname = False  # or verify_mode could not be lowered
@@ -199,22 +204,22 @@ def without_certificate(context: Any) -> Any:
 
 
 def same_origin(one: WebSocketURI, other: WebSocketURI) -> bool:
-    """Whether two URIs have the same scheme, host and port (RFC 6454 section 5)."""
+    """Return whether two URIs have the same scheme, host and port (RFC 6454 section 5)."""
     return (one.secure, one.host, one.port) == (other.secure, other.host, other.port)
 
 
 def _location(uri: WebSocketURI, response: Response) -> WebSocketURI:
-    """Return where a response leads to, without user information.
+    """Return the URI in the ``Location`` of a response, without user information.
 
     Raises:
-        InvalidHeader: it does not lead to a WebSocket URI.
+        InvalidHeader: there is no ``Location``, or several, or one that is no WebSocket URI.
     """
     values = response.headers.get_all("Location")
     if len(values) != 1 or not values[0]:
         raise InvalidHeader("Location", hide_user_info(", ".join(values)) if values else None)
     location = values[0]
     try:
-        # Not all servers percent-encode what is not ASCII; what they send is UTF-8 in practice.
+        # Not all servers percent-encode other characters than ASCII; they send them in UTF-8.
         reference = location.encode("ascii", "surrogateescape").decode()
         target = parse_uri(resolve_reference(str(uri), reference))
     except (UnicodeError, InvalidURI) as error:
@@ -228,8 +233,8 @@ def resolve_reference(base: str, reference: str) -> str:
     ``http:`` and ``https:`` become ``ws:`` and ``wss:``. Nothing is validated.
 
     Args:
-        base: an absolute URI, to which the reference is relative.
-        reference: absolute or relative.
+        base: an absolute URI.
+        reference: an absolute URI, or a reference relative to ``base``.
     """
     base_scheme, base_authority, base_path, base_query, _ = split_reference(base)
     scheme, authority, path, query, _ = split_reference(reference)
@@ -252,7 +257,7 @@ def resolve_reference(base: str, reference: str) -> str:
 
 
 def _remove_dot_segments(path: str) -> str:
-    """RFC 3986 section 5.2.4, for a path that is empty or begins with a slash; else nothing is done."""
+    """Do what RFC 3986 section 5.2.4 says with a path that begins with a slash."""
     if not path.startswith("/"):
         return path
     segments = path.split("/")[1:]

@@ -42,10 +42,10 @@ def _first_equal(text: str) -> str:
 
 
 def _share(text: str) -> str:
-    """Return an equal string that others have too.
+    """Return an equal string, the same one for all connections.
 
-    Headers are kept as long as the connection, and are nearly always the same: one copy will do.
-    ``sys.intern`` would keep for ever what peers invent, on some versions of Python.
+    Headers stay in memory as long as the connection, and nearly all connections have the same ones.
+    On some versions of Python, ``sys.intern`` would keep the strings of all peers for ever.
     """
     return _first_equal(text) if type(text) is str and len(text) <= _MAX_SHARED else text
 
@@ -57,9 +57,9 @@ class MultipleValuesError(LookupError):
 class Headers(MutableMapping[str, str]):
     """HTTP headers: a mapping from names to values that can hold a name several times.
 
-    A ``dict`` neither ignores the case of names nor holds two values for one. These are the pairs as
-    they came. They are few, are looked up a few times, and are kept as long as the connection: an index
-    would take more memory than the headers.
+    A ``dict`` neither ignores the case of names nor holds two values for one. This class holds the pairs
+    in their order. There are few pairs, which are looked up a few times and stay in memory as long as
+    the connection: an index would take more memory than the headers.
 
     - ``headers[name]`` raises :exc:`KeyError` if there is no value, returns it if there is one, and
       raises :exc:`MultipleValuesError` if there are several. ``get``, ``pop``, ``setdefault`` and
@@ -69,7 +69,7 @@ class Headers(MutableMapping[str, str]):
     - ``del headers[name]`` removes all values.
     - The keys are lower-case names, each one once.
 
-    Nothing is validated here, but when a request or a response is serialized.
+    Names and values are validated when a request or a response is serialized, not before.
 
     Args:
         headers: another :class:`Headers` (all values are taken over), a mapping, or pairs.
@@ -85,12 +85,12 @@ class Headers(MutableMapping[str, str]):
         self.update(headers, **values)
 
     def __repr__(self) -> str:
-        """The pairs, without credentials: this may end up in a log."""
+        """Return the pairs, without credentials, since a log may show this."""
         shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self._pairs]
         return f"{type(self).__name__}({shown!r})"
 
     def __str__(self) -> str:
-        """The header block as HTTP writes it, to be shown; it is not validated."""
+        """Return the header block as HTTP writes it, for display; it is not validated."""
         return "".join(f"{name}: {value}\r\n" for name, value in self._pairs) + "\r\n"
 
     def __copy__(self) -> Headers:
@@ -103,7 +103,7 @@ class Headers(MutableMapping[str, str]):
         return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
 
     def __len__(self) -> int:
-        """The number of different names."""
+        """Return the number of different names."""
         return len({name.lower() for name, _ in self._pairs})
 
     def __getitem__(self, name: str) -> str:
@@ -127,7 +127,7 @@ class Headers(MutableMapping[str, str]):
         self._pairs = pairs
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same values, for each name in the same order."""
+        """Return whether both have the same values, for each name in the same order."""
         if not isinstance(other, Headers):
             return NotImplemented
         return set(self) == set(other) and all(self.get_all(name) == other.get_all(name) for name in self)
@@ -137,7 +137,7 @@ class Headers(MutableMapping[str, str]):
         self._pairs = []
 
     def copy(self) -> Headers:
-        """Return a copy that shares nothing with this one."""
+        """Return an independent copy."""
         return Headers(self)
 
     def update(self, headers: HeadersLike = (), /, **values: str) -> None:  # type: ignore[override]
@@ -155,9 +155,9 @@ class Headers(MutableMapping[str, str]):
             self[name] = value
 
     def get_all(self, key: str) -> list[str]:
-        """Return the values for a name in the order in which they came, or an empty list."""
+        """Return the values of a name in their order; an empty list if there are none."""
         return [value for each, value in self._pairs if each.lower() == key.lower()]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
-        """Return an iterator of all ``(name, value)``, as they came and in their order."""
+        """Return an iterator of all pairs ``(name, value)``, in their order and case."""
         return iter(self._pairs)

@@ -1,7 +1,6 @@
-"""A request and a response, as they are written.
+"""Requests and responses, and how they are serialized.
 
-h11 knows what is valid and how a body is framed. Control characters are refused here, which h11 lets
-pass.
+h11 validates headers and frames bodies. It accepts control characters, which are refused here.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _TOKEN = re.compile(TOKEN)
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 UPGRADE = (("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket"))
-"""Headers of a request that h11 is told of, since it frames a response to suit the request."""
+"""Headers of a request that is given to h11, which frames a response for a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Response:
         """Return the bytes to send.
 
         Args:
-            head_only: leave the body out and keep ``Content-Length``, as in the answer to HEAD.
+            head_only: leave the body out and keep ``Content-Length``, as in the response to HEAD.
 
         Raises:
             ValueError: the status, the reason phrase or a header is not valid, or the body does not
@@ -89,7 +88,7 @@ class Response:
         headers = _encode_headers(self.headers)
         body = b"" if head_only else self.body
         connection = h11.Connection(h11.SERVER)
-        # h11 frames a response to suit the request that it answers.
+        # h11 frames a response for the request that it answers.
         request = Request("/", Headers(UPGRADE), "HEAD" if head_only else "GET")
         connection.receive_data(request.serialize())
         connection.next_event()

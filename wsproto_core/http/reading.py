@@ -1,15 +1,15 @@
 """Readers of one request and of one response.
 
-h11 knows the grammar and the framing of bodies. Four things are done here, around it:
+h11 parses the grammar and the framing of bodies. Four things are done here, around it:
 
-- The head is found and its limits are applied before h11 sees a byte. h11 limits only a head that is
-  still incomplete, so that what it accepts depends on how the bytes were cut into chunks.
-- Control characters are refused, which h11 lets pass; and before it parses a line, since some of its
-  regular expressions take quadratic time on a line that they will not match.
-- The first line is judged when it is complete, and its first bytes before: a peer that speaks another
-  protocol may wait for an answer, and never send the blank line that ends a head.
-- Bodies belong to refusals only: a request, or a 101 response, with one would make an intermediary and
-  us disagree on where the WebSocket data begin.
+- The end of the head is found, and the limits on the head are applied, before h11 gets a byte. h11
+  limits only a head that is still incomplete, so that its result depends on the size of the chunks.
+- Control characters, which h11 accepts, are refused. That is done before h11 parses a line, since some
+  of its regular expressions take quadratic time on a line that they do not match.
+- The first line is checked when it is complete, and its first bytes before that: a peer that speaks
+  another protocol may wait for an answer, and never send the blank line that ends a head.
+- Bodies are for refusals only. If a request, or a 101 response, had a body, an intermediary and this
+  endpoint could disagree on where the WebSocket data begin.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ _REQUEST_START = re.compile(rb"%b(?: .*+)?+" % TOKEN.encode())
 _RESPONSE_START = re.compile(rb"HTTP/.*+")
 
 _FIRST_BYTES = 16
-"""Bytes by which a first line is judged that is not complete."""
+"""Bytes of an incomplete first line that are checked."""
 
 _SHOWN = 80
-"""Bytes of a first line that a message shows."""
+"""Bytes of a first line that an error message shows."""
 
 _MAX_EMPTY_LINES = 8
-"""Empty lines that a request may have in front of it."""
+"""Limit on the empty lines before a request."""
 
 _MAX_INFORMATIONAL = 64
-"""Responses with a status from 100 to 199 that may come before the one that answers."""
+"""Limit on the responses with a status from 100 to 199 before the final response."""
 
-# Bytes of a chunk header or of trailers: h11 takes quadratic time for one that does not match.
+# Limit on the bytes of a chunk header or of trailers: h11 takes quadratic time for a malformed one.
 _MAX_CHUNK_HEADER = 512
 
 
 class _HeadScanner:
     """Finds the end of a head, and enforces the limits meanwhile.
 
-    Every byte is searched once, and what is raised depends on the bytes only, not on how they were cut
-    into chunks. A head ends where it ends for h11: at a blank line, of which the lines may end without
-    a carriage return (RFC 9112 section 2.2).
+    Every byte is searched once, and the errors depend on the bytes only, not on the size of the chunks.
+    A head ends where it ends for h11: at a blank line. Lines may end without a carriage return
+    (RFC 9112 section 2.2).
     """
 
     def __init__(
@@ -70,24 +70,25 @@ class _HeadScanner:
         start: re.Pattern[bytes],
         first_line: re.Pattern[bytes],
         example: str,
-        judge: Callable[[re.Match[bytes]], None],
+        check: Callable[[re.Match[bytes]], None],
         empty_lines: int = 0,
     ) -> None:
         """
         Args:
-            limits: how large a head may be.
-            kind: "request" or "response", for messages.
-            start: what the first bytes of a head match.
-            first_line: what its first line matches.
-            example: such a line.
-            judge: called with that match; raises :exc:`InvalidMessage` if it is wrong nevertheless.
-            empty_lines: how many empty lines in front of a head are skipped (RFC 9112 section 2.2).
+            limits: limits on a head.
+            kind: "request" or "response", for error messages.
+            start: pattern of the first bytes of a head.
+            first_line: pattern of the first line.
+            example: a first line, for error messages.
+            check: called with the match of the first line; raises :exc:`InvalidMessage` for versions that
+                are not supported.
+            empty_lines: number of empty lines before a head that are skipped (RFC 9112 section 2.2).
         """
         self._kind = kind
         self._start = start
         self._first_line = first_line
         self._example = example
-        self._judge = judge
+        self._check_match = check
         self._empty_lines = empty_lines
         self._max_headers = inf if limits.max_headers is None else limits.max_headers
         self._max_line = inf if limits.max_header_line is None else limits.max_header_line
@@ -133,9 +134,10 @@ class _HeadScanner:
         return head
 
     def _has_begun(self) -> bool:
-        """Check the first bytes of a head, as far as its first line is not complete.
+        """Check the first bytes of a head, if its first line is not complete.
 
-        Returns whether there are any, behind the empty lines that are skipped.
+        Returns:
+            Whether there are bytes of a head after the empty lines, which are skipped.
         """
         data = self.data
         while self._empty_lines and data.startswith((b"\n", b"\r\n")):
@@ -146,7 +148,7 @@ class _HeadScanner:
         if data[0] < 0x21:
             what = ", which looks like TLS" if data[0] in (0x15, 0x16) else ""
             raise InvalidMessage(f"expected an HTTP {self._kind}, got {bytes(data[:1])!r}{what}")
-        # As much of them as is checked before a limit is exceeded.
+        # Not more of them than the limits allow: an exceeded limit is the error then.
         first = bytes(data[: int(min(_FIRST_BYTES, self._max_line, self._max_bytes))])
         if b"\n" not in first:
             self._check_controls(first.removesuffix(b"\r"))
@@ -160,7 +162,7 @@ class _HeadScanner:
         match = self._first_line.fullmatch(line)
         if match is None:
             raise self._malformed(line)
-        self._judge(match)
+        self._check_match(match)
 
     def _malformed(self, line: bytes) -> InvalidMessage:
         what = f"expected a line like {self._example!r}, got {line[:_SHOWN]!r}"
@@ -176,26 +178,26 @@ class _HeadScanner:
         line_end = self._line_start + self._max_line
         if end <= min(line_end, self._max_bytes):
             return
-        # The limit that was reached first: the other one may not be exceeded in a smaller chunk.
+        # The error names the limit that was reached first, since it must not depend on the size of chunks.
         if line_end < self._max_bytes:
             raise SecurityError(f"HTTP {self._kind} has a line over {self._max_line} bytes", 431)
         raise SecurityError(f"head of HTTP {self._kind} is over {self._max_bytes} bytes", 431)
 
 
 class RequestReader:
-    """Reads the head of one request, in chunks of any size.
+    """The reader of the head of one request, in chunks of any size.
 
-    Empty lines in front of it are skipped, a few of them.
+    A few empty lines before the request are skipped.
 
     Attributes:
-        request: the request once its head is complete; ``None`` until then.
+        request: the request when its head is complete; ``None`` before that.
         method: its method, and
-        version: its HTTP version, "1.0" or "1.1", once the request line is complete, also if something
-            else is wrong with the request; ``None`` until then.
+        version: its HTTP version, "1.0" or "1.1", when the request line is complete, also if the rest of
+            the request is malformed; ``None`` before that.
 
     Args:
-        limits: how large the head may be.
-        body: whether there may be a body; it is in :attr:`trailing_data`, as far as it has come.
+        limits: limits on the head.
+        body: whether a body is allowed; the bytes received of it are in :attr:`trailing_data`.
     """
 
     def __init__(self, limits: HeadLimits = DEFAULT_HEAD_LIMITS, *, body: bool = False) -> None:
@@ -209,13 +211,13 @@ class RequestReader:
             start=_REQUEST_START,
             first_line=_REQUEST_LINE,
             example="GET / HTTP/1.1",
-            judge=self._judge_line,
+            check=self._check_version,
             empty_lines=_MAX_EMPTY_LINES,
         )
 
     @property
     def trailing_data(self) -> bytes:
-        """What was received after the head."""
+        """The bytes received after the head."""
         return bytes(self._scanner.data) if self.request is not None else b""
 
     def receive_data(self, data: BytesLike) -> None:
@@ -224,7 +226,7 @@ class RequestReader:
         Raises:
             SecurityError: a limit is exceeded.
             InvalidMessage: this is not a request in HTTP/1.1 or HTTP/1.0, or it has a body.
-            InvalidState: the head is complete; what follows it is not for this reader.
+            InvalidState: the head is complete; this reader takes no more bytes.
         """
         if self.request is not None:
             raise InvalidState("the request is complete")
@@ -239,7 +241,7 @@ class RequestReader:
             check_no_body(headers)
         self.request = Request(_decode(event.target), headers, _decode(event.method))
 
-    def _judge_line(self, line: re.Match[bytes]) -> None:
+    def _check_version(self, line: re.Match[bytes]) -> None:
         self.method, self.version = _decode(line["method"]), _decode(line["version"])
         if self.version not in ("1.0", "1.1"):
             raise InvalidMessage(f"expected HTTP/1.1, got HTTP/{self.version}", 505)
@@ -255,21 +257,21 @@ class RequestReader:
 
 
 class ResponseReader:
-    """Reads the response to an opening handshake, in chunks of any size.
+    """The reader of the response to an opening handshake, in chunks of any size.
 
-    Responses with a status from 100 to 199 other than 101 are skipped, as long as they are not too
-    many. A response with status 101 ends with its head. Any other one is complete when its body is, or
-    is as long as is wanted, or cannot be read any further.
+    Responses with a status from 100 to 199 other than 101 are skipped, up to a limit. A response with
+    status 101 ends with its head. Any other response is complete when its body is complete, has
+    ``max_body`` bytes, or is malformed.
 
     Attributes:
-        head: the response without its body, once its head is complete; ``None`` until then.
-        response: the response, once it is complete; ``None`` until then.
+        head: the response without its body, when its head is complete; ``None`` before that.
+        response: the response, when it is complete; ``None`` before that.
 
     Args:
-        limits: how large a head may be.
-        max_body: bytes of a body to keep; the rest is not waited for.
-        tunnel: whether the request is CONNECT: a response with a status from 200 to 299 then ends with
-            its head, whatever that says (RFC 9110 section 9.3.6).
+        limits: limits on a head.
+        max_body: limit on the bytes of a body that are kept; the rest is not read.
+        tunnel: whether the request is CONNECT: then a response with a status from 200 to 299 ends with
+            its head, regardless of its headers (RFC 9110 section 9.3.6).
     """
 
     def __init__(
@@ -287,30 +289,30 @@ class ResponseReader:
             start=_RESPONSE_START,
             first_line=_STATUS_LINE,
             example="HTTP/1.1 200 OK",
-            judge=self._judge_line,
+            check=self._check_version,
         )
-        # h11 frames a response to suit the request that it answers.
+        # h11 frames a response for the request that it answers.
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_CHUNK_HEADER)
         self._connection.send(h11.Request(method="GET", target="/", headers=list(UPGRADE)))
         self._connection.send(h11.EndOfMessage())
 
     @property
     def incomplete_head(self) -> bytes:
-        """What was received of a head that is not complete, as much of it as a message may show."""
+        """The first bytes received of an incomplete head, for error messages."""
         return bytes(self._scanner.data[:_SHOWN]) if self.head is None else b""
 
     @property
     def trailing_data(self) -> bytes:
-        """What was received after a response that ends with its head; empty for other ones."""
+        """The bytes received after a response that ends with its head; empty for other responses."""
         return bytes(self._scanner.data) if self.response is not None else b""
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the server.
 
         Raises:
-            SecurityError: a limit is exceeded, or no other responses come than those that are skipped.
+            SecurityError: a limit is exceeded.
             InvalidMessage: this is not an HTTP/1.1 response, nor an HTTP/1.0 response other than 101;
-                or it is a 101 with a body.
+                or it is a 101 response with a body.
             InvalidState: the response is complete.
         """
         if self.response is not None:
@@ -326,7 +328,7 @@ class ResponseReader:
             start += room
 
     def receive_eof(self) -> None:
-        """Take the end of the server's stream, which completes a response of which the head is known.
+        """Take the end of the server's stream, which completes a response whose head is complete.
 
         Raises:
             EOFError: the head of the response is not complete.
@@ -357,7 +359,7 @@ class ResponseReader:
                 return b""
             if response.status >= 200:
                 self.head = response
-                # There may be no body to wait for.
+                # A response without a body is complete now.
                 self._read_body()
             else:
                 self._skip_informational()
@@ -365,7 +367,7 @@ class ResponseReader:
         self._scanner.data.clear()
         return body
 
-    def _judge_line(self, line: re.Match[bytes]) -> None:
+    def _check_version(self, line: re.Match[bytes]) -> None:
         version, status = _decode(line["version"]), _decode(line["status"])
         # Upgrade is not for HTTP/1.0 (RFC 9110 section 7.8).
         if version not in (("1.1",) if status == "101" else ("1.0", "1.1")):
@@ -386,7 +388,7 @@ class ResponseReader:
             try:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError:
-                # What matters of a refusal is its head: a body broken off is worth as much as it has.
+                # The head of a refusal is what counts: the body may be cut off.
                 event = None
             if event is h11.NEED_DATA:
                 return
@@ -409,10 +411,10 @@ def check_no_body(headers: Headers) -> None:
     """Refuse a request that has a body, or may have one (RFC 9112 section 6.3).
 
     Args:
-        headers: those of a request that a :class:`RequestReader` has read.
+        headers: the headers of a request that a :class:`RequestReader` has read.
 
     Raises:
-        InvalidMessage: there may be one.
+        InvalidMessage: the request has a body, or may have one.
     """
     _check_no_body(headers, "Content-Length", "request")
     _check_no_body(headers, "Transfer-Encoding", "request")
@@ -420,7 +422,7 @@ def check_no_body(headers: Headers) -> None:
 
 def _check_no_body(headers: Headers, name: str, kind: str) -> None:
     for value in headers.get_all(name):
-        # h11 leaves one Content-Length at most, of digits only.
+        # h11 accepts at most one Content-Length, of digits only.
         if name == "Transfer-Encoding" or int(value) != 0:
             raise InvalidMessage(f"expected no body in HTTP {kind}, got {name}: {value!r}")
 

@@ -1,6 +1,6 @@
 """WebSocket URIs (RFC 6455 section 3).
 
-User information is a secret: it is in no message, no ``repr`` and no ``str`` of what is defined here.
+User information is a secret: no error message, no ``repr`` and no ``str`` of this module has it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ZONE = re.compile(r"%25((?:[-A-Za-z0-9._~]|%[0-9A-Fa-f]{2})++)")
 _HOST_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 # Surrogates are no characters; the other ranges are the C0 controls, space, DEL and the C1 controls.
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
-"""What no URI may contain as it is, not even an IRI (RFC 3987)."""
+"""Characters that no URI and no IRI (RFC 3987) contains without percent-encoding."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WebSocketURI:
         secure: whether the scheme is ``wss``: WebSocket over TLS.
         host: lower-case host name (in the ASCII form of IDNA when it has other characters), or IP
             address; an IPv6 address is without brackets, and with its zone identifier if it has one
-            (``fe80::1%eth0``), which means something on this machine only.
+            (``fe80::1%eth0``), which has a meaning on this machine only.
         port: TCP port, also when it is the scheme's default.
         resource_name: path, and query if there is one; never empty, and ASCII only.
         user_info: ``(username, password)``, percent-decoded, when the URI has user information.
@@ -65,8 +65,8 @@ def parse_uri(uri: str) -> WebSocketURI:
     percent-encoded.
 
     Raises:
-        TypeError: it is no ``str``.
-        InvalidURI: it is not a WebSocket URI; also a ``ValueError``.
+        TypeError: ``uri`` is no ``str``.
+        InvalidURI: ``uri`` is not a WebSocket URI; this is also a ``ValueError``.
     """
     if not isinstance(uri, str):
         raise TypeError(f"uri must be a str, not {uri!r}")
@@ -109,7 +109,7 @@ def parse_uri(uri: str) -> WebSocketURI:
 
 @dataclass(frozen=True)
 class Authority:
-    """The part of a URI that says where to connect to, and as whom (RFC 3986 section 3.2).
+    """The authority of a URI: user information, host and port (RFC 3986 section 3.2).
 
     Attributes:
         host: see :class:`WebSocketURI`.
@@ -126,7 +126,7 @@ def parse_authority(text: str) -> Authority:
     """Parse ``[username[:password]@]host[:port]``.
 
     Raises:
-        ValueError: it is not valid; the message does not show the user information.
+        ValueError: the text is not valid; the message does not show the user information.
     """
     match = _AUTHORITY.fullmatch(text)
     if match is None:
@@ -157,7 +157,7 @@ def _parse_host(text: str) -> str:
 
 
 def _parse_zone(text: str) -> str:
-    """Parse what follows an IPv6 address: a zone identifier (RFC 6874 section 2), in its case."""
+    """Parse the zone identifier of an IPv6 address (RFC 6874 section 2); its case is kept."""
     match = _ZONE.fullmatch(text)
     zone = "" if match is None else unquote(match[1], errors="replace")
     if not zone or any(character not in VISIBLE_ASCII for character in zone):
@@ -166,12 +166,12 @@ def _parse_zone(text: str) -> str:
 
 
 def without_zone(host: str) -> str:
-    """Return a host as another machine knows it: without the zone identifier of an IPv6 address."""
+    """Return a host without the zone identifier of an IPv6 address, which other machines do not know."""
     return host.partition("%")[0] if ":" in host else host
 
 
 def host_in_uri(host: str) -> str:
-    """Return a host as it stands in a URI: an IPv6 address is in brackets, its zone percent-encoded."""
+    """Return a host in the form of a URI: an IPv6 address is in brackets, its zone percent-encoded."""
     if ":" not in host:
         return host
     address, percent, zone = host.partition("%")
