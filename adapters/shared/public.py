@@ -1,7 +1,40 @@
 """Names that each adapter exports beside its own, so that a program needs one import."""
 
-from wsproto_core import __version__, exceptions
-from wsproto_core.exceptions import *  # noqa: F403
+from wsproto_core import __version__
+from wsproto_core.exceptions import (
+    AbortHandshake,
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    DuplicateParameter,
+    HandshakeTimeout,
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidHeaderFormat,
+    InvalidHeaderValue,
+    InvalidMessage,
+    InvalidOrigin,
+    InvalidParameterName,
+    InvalidParameterValue,
+    InvalidPayload,
+    InvalidProxy,
+    InvalidProxyMessage,
+    InvalidProxyStatus,
+    InvalidState,
+    InvalidStatusCode,
+    InvalidUpgrade,
+    InvalidURI,
+    NegotiationError,
+    PayloadTooBig,
+    ProtocolError,
+    ProxyError,
+    RedirectHandshake,
+    SecurityError,
+    SocksError,
+    WebSocketException,
+    WebSocketProtocolError,
+)
 from wsproto_core.http import Headers, Request, Response, make_response
 from wsproto_core.prepared import PreparedMessage, prepare
 from wsproto_core.types import CloseCode, Data, Origin, State, Subprotocol
@@ -9,21 +42,53 @@ from wsproto_core.types import CloseCode, Data, Origin, State, Subprotocol
 from .routing import Route, Router
 from .tls import TLSInfo
 
+# Exceptions are listed by name: type checkers do not follow `__all__ += exceptions.__all__`.
 __all__ = [
+    "AbortHandshake",
     "CloseCode",
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
     "Data",
+    "DuplicateParameter",
+    "HandshakeTimeout",
     "Headers",
+    "InvalidHandshake",
+    "InvalidHeader",
+    "InvalidHeaderFormat",
+    "InvalidHeaderValue",
+    "InvalidMessage",
+    "InvalidOrigin",
+    "InvalidParameterName",
+    "InvalidParameterValue",
+    "InvalidPayload",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
+    "InvalidState",
+    "InvalidStatusCode",
+    "InvalidURI",
+    "InvalidUpgrade",
+    "NegotiationError",
     "Origin",
+    "PayloadTooBig",
     "PreparedMessage",
+    "ProtocolError",
+    "ProxyError",
+    "RedirectHandshake",
     "Request",
     "Response",
     "Route",
     "Router",
+    "SecurityError",
+    "SocksError",
     "State",
     "Subprotocol",
     "TLSInfo",
+    "WebSocketException",
+    "WebSocketProtocolError",
     "__version__",
     "make_response",
     "prepare",
 ]
-__all__ += exceptions.__all__

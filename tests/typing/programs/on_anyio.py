@@ -5,8 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import assert_type
 
-from adapters.anyio import ServerConnection, connect, serve
-from wsproto_core import Headers, Request, Response
+from adapters.anyio import (
+    CloseCode,
+    ConnectionClosed,
+    Headers,
+    Request,
+    Response,
+    Server,
+    ServerConnection,
+    State,
+    connect,
+    make_response,
+    serve,
+)
 
 
 class Connection(ServerConnection):
@@ -56,10 +67,26 @@ async def answer_with_text(path: str, request_headers: Headers) -> str:
     return "no"
 
 
+async def reasons(uri: str) -> str:
+    async with connect(uri) as websocket:
+        try:
+            await websocket.send("a")
+        except ConnectionClosed as error:
+            assert_type(error.code, int)
+            return error.failure or error.reason
+        assert_type(websocket.state, State)
+        return ""
+
+
+def health(path: str, request_headers: Headers) -> Response | None:
+    return make_response(200, {}, "OK") if path == "/health" else None
+
+
 async def list_connections() -> None:
-    async with serve(handler) as server:
+    async with serve(handler, process_request=health) as server:
+        assert_type(server, Server)
         for websocket in server.connections:
-            await websocket.close(code=1001)
+            await websocket.close(CloseCode.GOING_AWAY)
             assert_type(websocket.path, str)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from adapters.threading import Server, ServerConnection, connect, serve
-from wsproto_core import Headers, Request
+from adapters.threading import Headers, Request, Server, ServerConnection, connect, serve
 
 
 class Connection(ServerConnection):
