@@ -1,8 +1,9 @@
-"""The life of a connection: what runs from the tables of :mod:`.states` and :mod:`.timers`.
+"""The life of a connection: its phases, its deadlines, control frames and the closing handshake.
 
-:class:`Lifecycle` is the part of :class:`~.protocol.Protocol` that its inputs, commands and outputs
-rely on: the attributes that a phase sets, deadlines, control frames, the closing handshake (RFC 6455
-section 7), and the getters that are rarely asked.
+:class:`Lifecycle` runs from the tables in :mod:`.states`. It is the part of :class:`~.protocol.Protocol` that
+the inputs, commands and outputs have in common: the attributes that a phase sets, the end of the opening
+handshake, expired timers, control frames, the closing handshake (RFC 6455 section 7), and the getters that
+are rarely asked.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Lifecycle:
         side: whether this is the server or the client.
         state: CONNECTING, OPEN, CLOSING or CLOSED (RFC 6455 sections 4 and 7); CLOSED means that the
             stream is closed, too.
-        receiving: whether messages may still come.
+        receiving: whether messages may still arrive.
         has_input: whether the application can receive something: a message, a piece of one if
             :meth:`~.protocol.Protocol.next_fragment` was asked last, or the end (``not receiving``).
             While it is false, the application waits.
@@ -51,9 +52,9 @@ class Lifecycle:
             section 7.1.1); ABORT does not wait for that.
         subprotocol: the subprotocol that was negotiated.
         extensions: the extensions that were negotiated, in order.
-        request: the opening handshake's request, once it is there.
-        response: the answer to it, once it is there.
-        handshake_error: why the opening handshake failed, or ``None``.
+        request: the opening handshake's request, once it is known.
+        response: the response to it, once it is known.
+        handshake_error: the reason why the opening handshake failed, or ``None``.
         good_codes: the close codes for which :meth:`close_exception` makes a :exc:`ConnectionClosedOK`:
             1000, 1001 and 1005, unless others are set.
     """
@@ -69,6 +70,12 @@ class Lifecycle:
         settings: CommonSettings,
         handshake: Handshake | None,
     ) -> None:
+        """
+        Args:
+            side, clock, random: see :class:`~.protocol.Protocol`.
+            settings: the parsed options.
+            handshake: the opening handshake, or ``None``.
+        """
         self.side = side
         self._handshake = handshake
         self.subprotocol: Subprotocol | None = None
@@ -131,24 +138,24 @@ class Lifecycle:
 
     @property
     def undelivered(self) -> int:
-        """How many messages wait to be taken."""
+        """Number of messages in the receive queue."""
         return len(self._inbox.messages)
 
     @property
     def queued(self) -> int:
-        """How many bytes wait to be handed out, beside control frames that are made when they are."""
+        """Bytes in the send queue, without the control frames that are made when it is emptied."""
         return self._outbox.queued
 
     @property
     def unwritten(self) -> int:
-        """How many bytes have been handed out and not been reported by :meth:`data_sent`."""
+        """Bytes that :meth:`data_to_send` has returned and :meth:`data_sent` has not reported."""
         return self._outbox.unwritten
 
     @property
     def close_code(self) -> int | None:
         """The close code of RFC 6455 section 7.1.5; ``None`` before it is known.
 
-        The one that was received, 1005 if that close frame had none, 1006 without a close frame.
+        The code of the close frame that was received, 1005 if it had none, 1006 without a close frame.
         """
         return None if self.receiving else self._closing.conclusion().code
 
@@ -158,10 +165,10 @@ class Lifecycle:
         return None if self.receiving else self._closing.conclusion().reason
 
     def close_exception(self) -> ConnectionClosed:
-        """Make the exception that tells how the connection was closed.
+        """Make the exception that describes how the connection was closed.
 
         Raises:
-            InvalidState: it is neither closed nor failed: see :attr:`receiving`.
+            InvalidState: the connection is neither closed nor failed: see :attr:`receiving`.
         """
         if self.receiving and self._closing.sent is None:
             raise InvalidState(f"the connection is {self.state.value}, not closed")
@@ -169,7 +176,7 @@ class Lifecycle:
 
     @property
     def statistics(self) -> Statistics:
-        """What has passed so far."""
+        """The counters and times of the connection so far."""
         return collect(
             self._inbox,
             self._outbox,
@@ -212,7 +219,7 @@ class Lifecycle:
             self._outbox.blocked.finish()
 
     def _enter(self, phase: Phase) -> None:
-        """Set the phase, and everything that it means."""
+        """Set the phase, and do everything that the tables say about it."""
         self._phase = phase
         rules = PHASES[phase]
         stream = rules.server if self.side is Side.SERVER else rules.client
@@ -261,7 +268,7 @@ class Lifecycle:
             )
 
     def _set_cause(self, error: BaseException, *, remote: bool, lost: bool = True) -> None:
-        """Remember the first error. The phase that it leads to knows no second error."""
+        """Store the first error. In the phase that follows there is no second error."""
         self._closing.fail(error, lost=lost)
         self._notify(Failure(error, remote, self._closing.sent))
 
@@ -361,12 +368,12 @@ class Lifecycle:
         self.has_input = bool(inbox.messages) or not self.receiving or inbox.has_piece
 
     def _resume(self) -> None:
-        """Go on with what was received and could not be decoded, as there was no room for it."""
+        """Decode the rest of the received bytes, for which there was no room before."""
         self._inbox.resume()
         self._update_input()
 
     def _stop_reading(self) -> None:
-        """Read backpressure begins: a pong may have come, behind what is not read."""
+        """Read backpressure begins: a pong may have arrived behind the bytes that are not read."""
         self.wants_read = False
         self._keepalive.suspend()
 
@@ -378,9 +385,9 @@ class Lifecycle:
         self.writable = writable
 
     def _receive_eof(self) -> None:
-        """Take the end of the stream, or wait with it until all that came before it has taken effect."""
+        """Take the end of the stream; if received bytes wait to be parsed, it takes effect after them."""
         if not self._inbox.end_of_stream(waits=self._closing.deferred is not None):
-            # The peer's close frame may be among what was received before.
+            # The peer's close frame may be among these bytes.
             return
         if self._is_parsing():
             where = "within a message" if self._inbox.incomplete else "without a close frame"
@@ -412,10 +419,17 @@ class Lifecycle:
             self._fail(error, error.code, shorten_reason(str(error)), remote=True)
 
     def _defer(self, end: Close | ProtocolError | PayloadTooBig) -> bool:
-        """Let the peer's close frame, or an error in its input, wait behind messages, if there are any.
+        """Defer the peer's close frame, or an error in its input, if messages wait in the receive queue.
 
-        The application can still answer them: the answers go out before the close frame. Whoever asks
-        for more messages, or closes, makes it take effect; at the latest, half of ``close_timeout`` does.
+        The application can still answer these messages: the answers are sent before the close frame. The
+        close frame or the error takes effect when the application asks for more messages, when it
+        closes, and after half of ``close_timeout`` at the latest.
+
+        Args:
+            end: the close frame or the error.
+
+        Returns:
+            Whether it is deferred.
         """
         waits = self.undelivered or self._inbox.collecting
         if not waits or Input.DEFERRED not in TRANSITIONS[self._phase]:
@@ -427,7 +441,7 @@ class Lifecycle:
         return True
 
     def _conclude(self) -> None:
-        """Let the close frame or the error take effect that has been deferred, if there is one."""
+        """Let the deferred close frame or error take effect, if there is one."""
         end, self._closing.deferred = self._closing.deferred, None
         if end is None:
             return
@@ -447,10 +461,10 @@ class Lifecycle:
         remote: bool,
         cause: Input = Input.ERROR,
     ) -> None:
-        """Fail the connection, after every good message before the error."""
+        """Fail the connection (RFC 6455 section 7.1.7). Messages before the error can still be taken."""
         if cause not in TRANSITIONS[self._phase]:
             return
-        # Of what was given before the error was found, answers to deferred messages still go out.
+        # Queued frames are dropped, except for answers to the messages before a deferred error.
         self._queue_close(code, reason, payload, drop=self._is_parsing())
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(cause)

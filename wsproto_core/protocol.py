@@ -210,7 +210,7 @@ class Protocol(Lifecycle):
             fin: ``False`` for a fragment that is not the last one; the next call continues the
                 message, and its type must be the same.
             compress: ``True`` or ``False`` compresses this message or does not, if compression was
-                negotiated; ``None`` leaves it to the extension. What the first fragment says holds.
+                negotiated; ``None`` leaves it to the extension. The value of the first fragment counts.
 
         Raises:
             ConnectionClosed: a close frame has been sent or received, or the connection failed.
@@ -243,13 +243,13 @@ class Protocol(Lifecycle):
         self.send(b"", text=self._outbox.text)
 
     def ping(self, data: Data | BytesLike | None = None) -> bytes:
-        """Send a ping (RFC 6455 section 5.5.2), after all messages given before.
+        """Send a ping (RFC 6455 section 5.5.2), after all queued messages.
 
         Args:
             data: its payload, at most 125 bytes; ``None`` for four random bytes.
 
         Returns:
-            The payload, by which the :class:`~.events.Pong` event tells it.
+            The payload, which identifies the ping in the :class:`~.events.Pong` event.
 
         Raises:
             ConnectionClosed, InvalidState: see :meth:`send`.
@@ -264,7 +264,10 @@ class Protocol(Lifecycle):
         return payload
 
     def pong(self, data: Data | BytesLike = b"") -> None:
-        """Send a pong that nobody asked for (RFC 6455 section 5.5.3), with a payload like a ping's.
+        """Send an unsolicited pong (RFC 6455 section 5.5.3).
+
+        Args:
+            data: its payload, at most 125 bytes.
 
         Raises:
             ConnectionClosed, InvalidState, ValueError: see :meth:`ping`.
@@ -274,7 +277,7 @@ class Protocol(Lifecycle):
         self._outbox.add_control(Opcode.PONG, control_payload("pong", data))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin the closing handshake (RFC 6455 section 7.1.2), after all that was given before.
+        """Begin the closing handshake (RFC 6455 section 7.1.2), after all queued frames.
 
         Does nothing if the connection is closing or closed already.
 
@@ -293,18 +296,18 @@ class Protocol(Lifecycle):
         if Input.CLOSE_GIVEN in TRANSITIONS[self._phase]:
             self._queue_close(code, reason, payload)
             self._step(Input.CLOSE_GIVEN)
-            # The peer's close frame may be behind what nobody wants any more.
+            # The peer's close frame may be behind bytes for which there was no room.
             self._resume()
 
     def fail(self, error: BaseException, code: int = CloseCode.INTERNAL_ERROR, reason: str = "") -> None:
-        """Fail the connection (RFC 6455 section 7.1.7) for a reason of our own.
+        """Fail the connection (RFC 6455 section 7.1.7) because of an error of the application.
 
-        What has not been handed out is dropped, received bytes mean nothing any more. Does nothing if
-        the connection has failed or is closed.
+        Frames that have not been handed out are dropped, and so are received bytes from now on. Does nothing
+        if the connection has failed or is closed.
 
         Args:
             error: the cause, for :exc:`ConnectionClosed`.
-            code: for the close frame, unless one has been given before.
+            code: for the close frame, unless one has been queued before.
             reason: at most 123 bytes in UTF-8.
 
         Raises:
@@ -344,7 +347,7 @@ class Protocol(Lifecycle):
         """Do the second half of :meth:`send`, with the lock.
 
         Args:
-            buffers: what :meth:`encode` returned.
+            buffers: the buffers that :meth:`encode` returned.
             fin: as it was given to :meth:`encode`.
 
         Raises:
@@ -377,7 +380,10 @@ class Protocol(Lifecycle):
     # Outputs
 
     def next_message(self) -> Data | None:
-        """Take the next message; ``None`` when there is none yet, which asks for it.
+        """Take the next message from the receive queue, or ask for it.
+
+        Returns:
+            The message; ``None`` if there is none yet.
 
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
@@ -390,9 +396,12 @@ class Protocol(Lifecycle):
         return message
 
     def next_fragment(self) -> Fragment | None:
-        """Take what is there of the next message; ``None`` when that is nothing yet.
+        """Take the part of the next message that has arrived, or ask for it.
 
-        Memory is bounded by ``read_limit``, not by the message, from the first call on.
+        From the first call on, ``read_limit`` bounds the memory, not the size of the message.
+
+        Returns:
+            The part; ``None`` if nothing has arrived yet.
         """
         fragment = self._inbox.next_fragment()
         if fragment is None and self._closing.deferred is not None:
@@ -401,15 +410,18 @@ class Protocol(Lifecycle):
         return fragment
 
     def stop_waiting(self) -> None:
-        """Whoever asked for a message or a piece of one has given up; nothing is lost by that."""
+        """Withdraw the request for a message or a piece of one; nothing is lost."""
         self._inbox.stop_waiting()
         self._update_input()
 
     def events(self, *, messages: bool = True) -> list[Event]:
-        """Take everything that happened since the last call, in order.
+        """Take all events since the last call, in order.
 
         Args:
             messages: ``False`` leaves the messages to :meth:`next_message`.
+
+        Returns:
+            The events; a message is its own event.
 
         Raises:
             ConcurrencyError: a message has been taken in part by :meth:`next_fragment`.
@@ -428,19 +440,19 @@ class Protocol(Lifecycle):
     def data_to_send(self) -> list[bytes]:
         """Take the buffers to write, in order; each ends with the end of a frame or of its header.
 
-        Call it only when everything that it gave before has been written.
+        Call it only when all earlier buffers have been written.
         """
         if self._closing.deferred is not None and self._taken_by_events and not self.undelivered:
             self._conclude()
         return self._outbox.take()
 
     def deadline(self) -> float | None:
-        """The time of the clock at which to call :meth:`handle_timeout`, or ``None``.
+        """Return the time of the clock at which to call :meth:`handle_timeout`, or ``None``.
 
-        Ask after writing: what has not been written by then has a deadline from then on.
+        Ask after writing: bytes that are unwritten then have a deadline from then on.
         """
         timers = self._timers
         if self._outbox.unwritten and not timers.is_running(Timer.WRITE):
-            # Most bytes are written before anybody asks for a deadline, so that this one is rare.
+            # Most bytes are written before this method is called, so that this deadline is rare.
             timers.start(Timer.WRITE, self._clock(), self._settings.ping_timeout)
         return timers.next

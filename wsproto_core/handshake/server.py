@@ -12,9 +12,9 @@ from ..http.headers import HeadersLike
 from ..opening import Answer
 from ..options import NegotiationOptions, SelectSubprotocol, ServerOptions, ServerSettings, resolve
 from ..protocol import Protocol
-from ..states import Input, Phase
+from ..states import Input
 from ..timers import Timer
-from ..types import Side
+from ..types import Side, State, StreamAction
 from .answers import ServerHandshake
 from .checks import select_subprotocol
 
@@ -179,8 +179,8 @@ class ServerProtocol(Protocol):
             leaves = self.request is None
         else:
             leaves = not self._outbox.unwritten and not self._outbox.queued
-        refused = self.handshake_error is not None
-        if refused and leaves and self._phase in (Phase.REFUSED, Phase.EOF_SENT, Phase.DRAINING):
+        refused = self.handshake_error is not None and self.state is State.CLOSING
+        if refused and leaves and self.stream_action is not StreamAction.ABORT:
             self._timers.shorten(Timer.CLOSING, self._clock(), _PARTING)
 
     def refuse_connection(self, retry_after: int = 10) -> None:
