@@ -9,16 +9,13 @@ takes a longer way.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
-from typing import Generic, Literal, TypeAlias, TypeVar, get_args
-from typing import Protocol as Interface
+from typing import Literal, TypeAlias, get_args
 
-from .outbox import Outbox
 from .prepared import PreparedMessage
 from .protocol import Protocol
-from .types import BytesLike, CloseCode, Data
+from .types import CloseCode
 
-__all__ = ["BaseBroadcast", "Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
+__all__ = ["Delivery", "SlowPolicy", "check_policy", "deliver", "not_written"]
 
 SlowPolicy: TypeAlias = Literal["skip", "close", "wait"]
 """The treatment of a connection that has no room for a message: "skip": it does not get the message;
@@ -96,75 +93,3 @@ def not_written(protocol: Protocol, count: int) -> None:
     Tell by :meth:`~.Protocol.data_sent` when they have been.
     """
     protocol.send_queue.not_written(count)
-
-
-class BroadcastTarget(Interface):
-    """A connection of an adapter, with all that a broadcast needs of it."""
-
-    _send_queue: Outbox
-
-    @property
-    def protocol(self) -> Protocol:
-        """The state machine of the connection."""
-
-    def _write_at_once(self, buffers: list[bytes]) -> None:
-        """Write the buffers that :func:`deliver` returned; keep those that cannot be written yet."""
-
-    def _react(self) -> object:
-        """Handle events, and write."""
-
-
-BroadcastTargetT = TypeVar("BroadcastTargetT", bound=BroadcastTarget)
-
-
-class BaseBroadcast(Generic[BroadcastTargetT]):
-    """A message that goes to many connections of an adapter, and the connections that did not get it.
-
-    Attributes:
-        skipped: open connections that do not get the message.
-        waiting: connections that have yet to get it, when they have room.
-
-    Raises:
-        TypeError: the message has another type.
-        ValueError: the policy is unknown.
-    """
-
-    def __init__(
-        self,
-        connections: Iterable[BroadcastTargetT],
-        message: Data | BytesLike | PreparedMessage,
-        policy: SlowPolicy,
-    ) -> None:
-        check_policy(policy)
-        self._message = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
-        self.skipped: list[BroadcastTargetT] = []
-        self.waiting: list[BroadcastTargetT] = []
-        self._deliver(connections, policy)
-
-    def _deliver(self, connections: Iterable[BroadcastTargetT], policy: SlowPolicy) -> None:
-        message = self._message
-        key, buffers, size, transformed = message.frame
-        for connection in connections:
-            queue = connection._send_queue
-            # The short way of deliver, without a call: most of thousands of connections take it.
-            if queue.ready is key and (queue.context_is_stale or not transformed):
-                queue.shared += 1
-                queue.bytes_sent += size
-                connection._write_at_once(buffers)
-                continue
-            outcome = self._try(connection, policy)
-            key, buffers, size, transformed = message.frame
-            if outcome is Delivery.SKIPPED:
-                self.skipped.append(connection)
-            elif outcome is Delivery.WAITING:
-                self.waiting.append(connection)
-
-    def _try(self, connection: BroadcastTargetT, policy: SlowPolicy) -> Delivery | None:
-        """Send the message on a connection; return what has become of it, unless it is being written."""
-        outcome = deliver(connection.protocol, self._message, policy)
-        if isinstance(outcome, list):
-            connection._write_at_once(outcome)
-            return None
-        if outcome is Delivery.QUEUED or outcome is Delivery.CLOSING:
-            connection._react()
-        return outcome

@@ -1,18 +1,96 @@
-"""Broadcasts on asynchronous adapters. :mod:`wsproto_core.broadcast` decides for each connection."""
+"""Broadcasts on all adapters, and the rest of those on asynchronous adapters.
+
+:mod:`wsproto_core.broadcast` decides for each connection.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
+from typing import Protocol as Interface
 
-from wsproto_core.broadcast import BaseBroadcast, Delivery, SlowPolicy
+from wsproto_core.broadcast import Delivery, SlowPolicy, check_policy, deliver
+from wsproto_core.outbox import Outbox
 from wsproto_core.prepared import PreparedMessage
+from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, Data
 
 from .asynchronous import AsyncConnection
 
-__all__ = ["Broadcast", "broadcast"]
+__all__ = ["BaseBroadcast", "Broadcast", "broadcast"]
+
+
+class BroadcastTarget(Interface):
+    """A connection of an adapter, with all that a broadcast needs of it."""
+
+    _send_queue: Outbox
+
+    @property
+    def protocol(self) -> Protocol:
+        """The state machine of the connection."""
+
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        """Write the buffers that :func:`.deliver` returned; keep those that cannot be written yet."""
+
+    def _react(self) -> object:
+        """Handle events, and write."""
+
+
+BroadcastTargetT = TypeVar("BroadcastTargetT", bound=BroadcastTarget)
+
+
+class BaseBroadcast(Generic[BroadcastTargetT]):
+    """A message that goes to many connections of an adapter, and the connections that did not get it.
+
+    Attributes:
+        skipped: open connections that do not get the message.
+        waiting: connections that have yet to get it, when they have room.
+
+    Raises:
+        TypeError: the message has another type.
+        ValueError: the policy is unknown.
+    """
+
+    def __init__(
+        self,
+        connections: Iterable[BroadcastTargetT],
+        message: Data | BytesLike | PreparedMessage,
+        policy: SlowPolicy,
+    ) -> None:
+        check_policy(policy)
+        self._message = message if isinstance(message, PreparedMessage) else PreparedMessage(message)
+        self.skipped: list[BroadcastTargetT] = []
+        self.waiting: list[BroadcastTargetT] = []
+        self._deliver(connections, policy)
+
+    def _deliver(self, connections: Iterable[BroadcastTargetT], policy: SlowPolicy) -> None:
+        message = self._message
+        key, buffers, size, transformed = message.frame
+        for connection in connections:
+            queue = connection._send_queue
+            # The short way of deliver, without a call: most of thousands of connections take it.
+            if queue.ready is key and (queue.context_is_stale or not transformed):
+                queue.shared += 1
+                queue.bytes_sent += size
+                connection._write_at_once(buffers)
+                continue
+            outcome = self._try(connection, policy)
+            key, buffers, size, transformed = message.frame
+            if outcome is Delivery.SKIPPED:
+                self.skipped.append(connection)
+            elif outcome is Delivery.WAITING:
+                self.waiting.append(connection)
+
+    def _try(self, connection: BroadcastTargetT, policy: SlowPolicy) -> Delivery | None:
+        """Send the message on a connection; return the outcome, ``None`` if it is being written."""
+        outcome = deliver(connection.protocol, self._message, policy)
+        if isinstance(outcome, list):
+            connection._write_at_once(outcome)
+            return None
+        if outcome is Delivery.QUEUED or outcome is Delivery.CLOSING:
+            connection._react()
+        return outcome
 
 
 class Broadcast(BaseBroadcast[AsyncConnection]):

@@ -6,7 +6,8 @@ import queue
 import time
 from collections.abc import Iterable
 
-from wsproto_core.broadcast import BaseBroadcast, SlowPolicy
+from adapters.shared.broadcast import BaseBroadcast
+from wsproto_core.broadcast import SlowPolicy
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.types import BytesLike, Data
 
