@@ -1,7 +1,7 @@
 """Sockets that connect: the order of a host's addresses, and the error if none of them answers.
 
 Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
-answer, the next one is tried. How to wait for them is the adapter's own.
+answer, the next one is tried. The adapter waits for the sockets.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ ADDRESS_DELAY = 0.25
 """Seconds until the next address is tried while one does not answer (RFC 8305 section 5)."""
 
 RETRY_DELAY = 0.01
-"""Seconds until a Unix socket is tried again on which too many wait to be accepted: nothing tells when."""
+"""Seconds until a Unix socket whose backlog is full is tried again: the system does not report when."""
 
-IN_PROGRESS = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
+_IN_PROGRESS = (0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS))
 
-# What a system says of an address that it has no use for, such as IPv6 in many a container.
-UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
+# Errors of addresses that a system cannot use, such as those of IPv6 in many containers.
+_UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 
 Address: TypeAlias = tuple[Any, Any, int, str, Any]
-"""What :func:`socket.getaddrinfo` returns several of."""
+"""An item of the result of :func:`socket.getaddrinfo`."""
 
 
 def look_up_number(
     host: str, port: int, family: int = 0, proto: int = 0, flags: int = 0
 ) -> Sequence[Address] | None:
-    """Return the address of a host that is given by its number, without waiting; ``None`` for a name."""
+    """Return the address of a host that is an IP address, without waiting; ``None`` for a name."""
     try:
         return socket.getaddrinfo(
             host, port, family, socket.SOCK_STREAM, proto, flags | socket.AI_NUMERICHOST
@@ -96,12 +96,12 @@ def begin_connect(address: Address, local: Any = None) -> socket.socket:
 
     Raises:
         OSError: it cannot be connected.
-        BlockingIOError: too many wait to be accepted on a Unix socket: try again.
+        BlockingIOError: the backlog of a Unix socket is full: try again.
     """
     sock = open_socket(address, local)
     try:
         code = sock.connect_ex(address[4])
-        if code not in IN_PROGRESS:
+        if code not in _IN_PROGRESS:
             raise refusal(code, address)
     except BaseException:
         sock.close()
@@ -110,10 +110,10 @@ def begin_connect(address: Address, local: Any = None) -> socket.socket:
 
 
 def finish_connect(sock: socket.socket, address: Address) -> None:
-    """See whether a socket has been connected.
+    """Check that a socket has been connected.
 
     Raises:
-        OSError: it has not.
+        OSError: it has not been connected.
     """
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
@@ -128,12 +128,12 @@ def refusal(code: int, address: Address) -> OSError:
 def connect_failure(errors: Sequence[OSError]) -> OSError:
     """Return the error to raise when no address could be connected to; it has the others as notes.
 
-    It is the first of those that say more than that the system has no use for the address.
+    It is the first error that is not about an address that the system cannot use.
 
     Args:
         errors: one for each address; at least one.
     """
-    chosen = next((error for error in errors if error.errno not in UNUSABLE), errors[0])
+    chosen = next((error for error in errors if error.errno not in _UNUSABLE), errors[0])
     for error in errors:
         if error is not chosen:
             chosen.add_note(f"and with another address: {error}")

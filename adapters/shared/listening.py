@@ -1,7 +1,7 @@
 """Sockets that listen, the same on every adapter.
 
-A runtime looks names up in its own way; from the addresses on, everything is here. Where the event
-loop makes the sockets, as on asyncio, it is told the addresses that can be listened on.
+The runtime looks up the names of hosts. The sockets, their options, their backlog and accepting are here. On
+asyncio the event loop makes the sockets, and is given the addresses that can be listened on.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _LOST = {
     )
 }
 
-UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-"""Errors of addresses that a system has a name for, and no use: IPv6 in many containers."""
+_UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""Errors of addresses that a system knows and cannot use, such as those of IPv6 in many containers."""
 
 
 def hosts_of(host: str | Sequence[str] | None) -> list[str | None]:
@@ -102,7 +102,7 @@ def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.
     """Bind a socket to each address; on IPv6 without IPv4, which has sockets of its own.
 
     Args:
-        found: the addresses. Duplicates are dropped, and those that the system cannot use are left out.
+        found: the addresses. Duplicates and addresses that the system cannot use are left out.
         reuse_port: whether other sockets may be bound to the same ports.
 
     Raises:
@@ -117,10 +117,10 @@ def bind_tcp(found: Iterable[Address], reuse_port: bool = False) -> list[socket.
 
 
 def usable_hosts(found: Iterable[Address]) -> list[str]:
-    """Return the hosts of the addresses that can be listened on, in figures, each once.
+    """Return the hosts of the addresses that can be listened on, as numbers, each once.
 
     Args:
-        found: see :func:`bind_tcp`; the ports are not looked at.
+        found: see :func:`bind_tcp`; the ports have no effect.
 
     Raises:
         OSError: none can be used.
@@ -145,7 +145,7 @@ def _bind_usable(addresses: Iterable[tuple[Any, Any]], **options: bool) -> Itera
         try:
             sock = _bind(family, address, **options)
         except OSError as error:
-            if error.errno not in UNUSABLE:
+            if error.errno not in _UNUSABLE:
                 raise
             unusable = unusable or error
         else:
@@ -176,10 +176,10 @@ def _bind(family: int, address: Any, reuse_port: bool = False) -> socket.socket:
 
 
 def bind_unix(path: str) -> socket.socket:
-    """Bind a Unix socket, in the place of one that a program has left behind.
+    """Bind a Unix socket; it replaces a socket that an earlier program has left there.
 
     Args:
-        path: where it is to be; a name that begins with NUL is one of Linux's abstract ones.
+        path: the path of the socket; a name that begins with NUL is an abstract one, on Linux.
 
     Raises:
         OSError: that is not possible.
@@ -191,7 +191,7 @@ def bind_unix(path: str) -> socket.socket:
 
 
 def listen(bound: list[socket.socket], backlog: int) -> list[socket.socket]:
-    """Begin to listen; the sockets do not block from now on.
+    """Begin to listen; the sockets become non-blocking.
 
     Args:
         bound: the sockets, which are closed if this fails.

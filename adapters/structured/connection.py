@@ -37,13 +37,13 @@ __all__ = ["PongWaiter", "StructuredConnection"]
 
 _OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
 
-BACKGROUND_DELAY = 0.1
+_BACKGROUND_DELAY = 0.1
 """Seconds without a reader after which the connection's own task reads in the background."""
 
-FINAL_WRITE_TIMEOUT = 0.05
+_FINAL_WRITE_TIMEOUT = 0.05
 """Seconds for the close frame of a connection that is cancelled, on streams where a write waits."""
 
-FINAL_READ_TIMEOUT = 1.0
+_FINAL_READ_TIMEOUT = 1.0
 """Seconds for reading the rest after a failed write, on streams where a read waits."""
 
 
@@ -313,7 +313,7 @@ class StructuredConnection(AsyncConnection):
         while not self._is_closed():
             readers = self._readers
             deadline = self.protocol.deadline()
-            wake_at = clock() + BACKGROUND_DELAY
+            wake_at = clock() + _BACKGROUND_DELAY
             with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._idle_scope:
                 await self._runtime.sleep_until(wake_at)
             self._idle_scope = None
@@ -407,7 +407,7 @@ class StructuredConnection(AsyncConnection):
         if self._transport.writes_at_once:
             return
         self._write_error = error
-        with self._open_scope(deadline=self._clock() + FINAL_READ_TIMEOUT):
+        with self._open_scope(deadline=self._clock() + _FINAL_READ_TIMEOUT):
             await self._wait_until(self._has_read_all)
 
     def _has_read_all(self) -> bool:
@@ -498,7 +498,7 @@ class StructuredConnection(AsyncConnection):
         self._write_timeout = 0.0
         if not (at_once or self._transport.writes_at_once):
             # A write on other streams waits at least for a turn of the event loop.
-            self._write_timeout = FINAL_WRITE_TIMEOUT
+            self._write_timeout = _FINAL_WRITE_TIMEOUT
         if self._write_scope is not None:
             self._write_scope.deadline = self._clock() + self._write_timeout
 

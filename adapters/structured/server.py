@@ -38,7 +38,7 @@ __all__ = [
 StatusT = TypeVar("StatusT")
 StreamT = TypeVar("StreamT")
 
-ACCEPT_DELAY = 0.1
+_ACCEPT_DELAY = 0.1
 """Seconds until accepting is tried again after an error, such as a lack of descriptors."""
 
 
@@ -242,7 +242,7 @@ class Server(BaseServer[StructuredServerConnection]):
                         handlers.start_soon(handle, sock)
                 except OSError:
                     log_failure(self._logger, "accepting a connection failed; trying again")
-                    await runtime.sleep_until(runtime.get_clock()() + ACCEPT_DELAY)
+                    await runtime.sleep_until(runtime.get_clock()() + _ACCEPT_DELAY)
         finally:
             runtime.notify_closing(listener)
             listener.close()

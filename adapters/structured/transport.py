@@ -19,6 +19,7 @@ from .runtime import Runtime
 
 __all__ = [
     "READ_SIZE",
+    "WRITE_SIZE",
     "SocketTransport",
     "Transport",
     "WaitingTransport",
@@ -34,7 +35,7 @@ READ_SIZE = 2**16
 WRITE_SIZE = 2**14
 """Bytes given at once to a stream that does not tell how far it has come: a record of TLS."""
 
-MAX_BUFFERS = 64
+_MAX_BUFFERS = 64
 """Buffers written at once; systems have a limit of their own."""
 
 
@@ -166,7 +167,7 @@ class SocketTransport:
         try:
             if len(buffers) == 1 or not hasattr(self._sock, "sendmsg"):
                 return self._sock.send(buffers[0])
-            return self._sock.sendmsg(islice(buffers, MAX_BUFFERS))
+            return self._sock.sendmsg(islice(buffers, _MAX_BUFFERS))
         except BlockingIOError:
             return 0
 

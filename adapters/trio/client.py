@@ -17,7 +17,15 @@ from wsproto_core.types import SocketPath
 
 from .streams import RUNTIME
 
-__all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
+__all__ = [
+    "ClientConnection",
+    "Connect",
+    "Reconnect",
+    "TrioConnectOptions",
+    "connect",
+    "reconnect",
+    "unix_connect",
+]
 
 
 class TrioConnectOptions(StructuredConnectOptions[trio.abc.Stream], total=False):
