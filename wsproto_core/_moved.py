@@ -51,6 +51,10 @@ MOVED_NAMES = {
         "parse_frame_header": ("adapters.websockets.framing", "parse_frame_header"),
         "serialize_frame": ("wsproto_core.codec", "encode_frame"),
     },
+    "wsproto_core.options": {
+        name: ("adapters.shared.options", name)
+        for name in ("ConnectOptions", "Logger", "ProcessRequest", "ServeOptions")
+    },
 }
 """By module, names that it has no more, each with the module and the name that has taken its place."""
 
