@@ -209,6 +209,30 @@ def is_asynchronous(node: ast.AST) -> bool:
     )
 
 
+def private_names(tree: ast.AST) -> set[str]:
+    """The private names that a module defines: functions, variables, attributes, slots."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Constant(value=str(name)):
+                found.add(name)
+    return {name for name in found if name.startswith("_") and not name.endswith("_")}
+
+
+def private_uses(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """The private attributes of other objects than ``self`` and ``cls`` that a module uses."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                pass
+            case ast.Attribute(attr=name) if name.startswith("_") and not name.endswith("_"):
+                yield name, node.lineno
+
+
 def find_circles(graph: dict[str, set[str]]) -> list[frozenset[str]]:
     """The largest sets of modules of which each imports each other one, over others or not."""
 
@@ -248,6 +272,9 @@ def similar_names(modules: Iterable[str]) -> list[frozenset[str]]:
 def problems(root: Path) -> list[str]:
     """Everything in a source tree that breaks a rule on imports or names."""
     modules = read_modules(root)
+    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in modules.items()}
+    private = {module: private_names(tree) for module, tree in trees.items()}
+    of_core = set().union(*(names for module, names in private.items() if room_of(module) in CORE))
     graph: dict[str, set[str]] = {module: set() for module in modules}
     found = []
     for module, path in modules.items():
@@ -256,7 +283,7 @@ def problems(root: Path) -> list[str]:
         if room is None:
             found.append(f"{here}:1: is in no room: give it one in ROOMS")
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = trees[module]
         for imported in read_imports(tree, list(here.parent.parts)):
             if imported.module.partition(".")[0] in ("wsproto_core", "adapters"):
                 full = f"{imported.module}.{imported.name}"
@@ -273,6 +300,9 @@ def problems(root: Path) -> list[str]:
         if room in CORE:
             lines = (getattr(node, "lineno", 1) for node in ast.walk(tree) if is_asynchronous(node))
             found += [f"{here}:{line}: is asynchronous: the core does not wait" for line in lines]
+            for name, line in private_uses(tree):
+                if name in of_core - private[module]:
+                    found.append(f"{here}:{line}: uses {name}, which is private to another module")
     found += [f"a circle of imports: {', '.join(sorted(circle))}" for circle in find_circles(graph)]
     for names in similar_names(name for name, path in modules.items() if path.stem != "__init__"):
         if not any(names <= known for known in KNOWN_NAMES):
@@ -473,6 +503,15 @@ def test_rules_are_broken(tmp_path: Path, module: str, source: str, problem: str
     }
     (found,) = problems(write_tree(tmp_path, {**files, module: source}))
     assert problem in found
+
+
+def test_private_attribute(tmp_path: Path) -> None:
+    files = {
+        "wsproto_core/alpha": "class A:\n    def f(self, other):\n        self._x = other._x",
+        "wsproto_core/beta": "class B:\n    __slots__ = ('_y',)\ndef g(a, b):\n    a._z()\n    b._y = a._x",
+    }
+    (found,) = problems(write_tree(tmp_path, files))
+    assert found.endswith("beta.py:5: uses _x, which is private to another module")
 
 
 def test_private_module(tmp_path: Path) -> None:
