@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
-from adapters.shared.blocks import Once
+from adapters.shared.blocks import AsyncOnce
 
 from .loops import running_loop
 
@@ -21,7 +21,7 @@ __all__ = ["Opening", "Wakeup"]
 T = TypeVar("T", bound=AbstractAsyncContextManager[Any])
 
 
-class Opening(Once, ABC, Generic[T]):
+class Opening(AsyncOnce, ABC, Generic[T]):
     """The result of ``connect`` or ``serve``: awaitable, and an asynchronous context manager; for one use."""
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from .options import Logger
 
-__all__ = ["Once", "keep_exception"]
+__all__ = ["AsyncOnce", "Once", "keep_exception"]
 
 
 class Once:
@@ -50,6 +50,17 @@ class Once:
                 f"what {self.made_by}() returned has been used already, and can be used once: "
                 f"call {self.made_by}() for each use"
             )
+
+
+class AsyncOnce(Once):
+    """The same on an asynchronous runtime, where ``with`` is a mistake."""
+
+    if not TYPE_CHECKING:
+        # Python says nothing of 'async with' where these two are missing.
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"{self.made_by}() is entered by 'async with', not by 'with'")
+
+        def __exit__(self, *exc_info: object) -> None: ...
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
 from adapters.shared.asynchronous import RuntimeEvent
-from adapters.shared.blocks import Once, keep_exception
+from adapters.shared.blocks import AsyncOnce, keep_exception
 from adapters.shared.options import Logger
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
@@ -101,7 +101,7 @@ class Runtime:
             raise TypeError(f"stream must have the methods of the runtime's own ({methods}), not {stream!r}")
 
 
-class Opening(Once, ABC, Generic[T]):
+class Opening(AsyncOnce, ABC, Generic[T]):
     """An asynchronous context manager, for one use, that opens something and runs its tasks in the block.
 
     Attributes:

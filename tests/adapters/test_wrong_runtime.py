@@ -112,3 +112,11 @@ def test_trio_as_a_guest_of_asyncio() -> None:
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         runner.run(host())
+
+
+@pytest.mark.parametrize("adapter", [adapters.asyncio, adapters.trio, adapters.anyio])
+def test_with_in_the_place_of_async_with(adapter: Any) -> None:
+    opening = {"connect": adapter.connect(URI), "serve": adapter.serve(handler, "127.0.0.1", 0)}
+    for name, block in opening.items():
+        with pytest.raises(TypeError, match=rf"{name}\(\) is entered by 'async with', not by 'with'"), block:
+            raise AssertionError
