@@ -490,9 +490,7 @@ def _check_side(wanted: type | None, factories: Sequence[object] | None) -> None
 _OTHER_NAMES = {
     "additional_headers": ("extra_headers",),
     "compress": ("compression",),
-    "compression_options": ("compression", "extensions"),
     "connect_timeout": ("open_timeout",),
-    "cookie": ("extra_headers",),
     "create_connection": ("create_protocol",),
     "disconnect_timeout": ("close_timeout",),
     "handshake_timeout": ("open_timeout",),
@@ -502,16 +500,13 @@ _OTHER_NAMES = {
     "klass": ("create_protocol",),
     "max_message_size": ("max_size",),
     "max_msg_size": ("max_size",),
-    "message_queue_size": ("max_queue",),
     "origin": ("origins",),
     "origins": ("origin",),
     "per_message_deflate": ("compression",),
     "process_exception": ("reconnect_fatal",),
     "protocols": ("subprotocols",),
-    "receive_buffer_size": ("read_limit",),
     "ssl_context": ("ssl",),
     "sslopt": ("ssl",),
-    "subprotocol": ("subprotocols",),
     "timeout": ("open_timeout",),
 }
 """Names that options have in other libraries, and their names here, which spelling does not tell."""

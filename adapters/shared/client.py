@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from typing import Protocol as Interface
 
 from wsproto_core.connect.proxy import Proxy, Tunnel, choose_proxy
-from wsproto_core.connect.redirects import Redirects, note_trust
+from wsproto_core.connect.redirects import Redirects
 from wsproto_core.exceptions import HandshakeTimeout, InvalidMessage, InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
@@ -22,6 +22,7 @@ from wsproto_core.options import resolve
 
 from .options import ConnectSettings, make_connection, split_options
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
+from .tls import note_trust, without_certificate
 
 __all__ = ["Connecting", "Target"]
 
@@ -202,6 +203,8 @@ class Connecting:
         target = self._target
         # Some of the options are not for another origin.
         stream_options = dict(self._redirects.options(target.stream_options))
+        if self._redirects.left_origin and stream_options.get("ssl") not in (None, True):
+            stream_options["ssl"] = without_certificate(stream_options["ssl"])
         headers = {"extra_headers": target.settings.extra_headers}
         fewer = self._redirects.options(headers)
         self.settings = resolve(ConnectSettings, {} if fewer is headers else fewer, target.settings)

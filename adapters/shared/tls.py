@@ -1,14 +1,16 @@
-"""TLS: the default context of clients, and :class:`TLSInfo`, the TLS of a connection."""
+"""TLS: the default context of clients, contexts for other origins, and the TLS of a connection."""
 
 from __future__ import annotations
 
 import os
 import ssl
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
-__all__ = ["TLSInfo", "client_context", "tls_info"]
+__all__ = ["TLSInfo", "client_context", "note_trust", "tls_info", "without_certificate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +89,51 @@ def client_context(context: ssl.SSLContext | bool | None) -> ssl.SSLContext:
     see later changes of the system's certificates; ``ssl.create_default_context()`` makes a new one.
     """
     return _default_context.get() if context in (True, None) else cast(ssl.SSLContext, context)
+
+
+_trusts_its_own: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Whether TLS contexts have trusted certificates before their first handshake, by context."""
+
+
+def note_trust(context: Any) -> None:
+    """Remember whether a client's TLS context has trusted certificates of its own.
+
+    Call it before the first handshake, which adds certificates that it has found in a directory.
+
+    Args:
+        context: an :class:`ssl.SSLContext`; ``True`` or ``None`` for the default one.
+    """
+    if context not in (None, True) and context not in _trusts_its_own:
+        with suppress(AttributeError, TypeError):  # it may be a context of another kind
+            _trusts_its_own[context] = bool(context.cert_store_stats()["x509"])
+
+
+def without_certificate(context: Any) -> Any:
+    """Return a TLS context that verifies as another one does, but presents no certificate.
+
+    The client certificate of a context can neither be removed nor read. So this makes a new context, with
+    the versions, the ciphers, the verification and the trusted certificates of the other one, except for
+    certificates in a directory, which a context does not list. The new context trusts the system's
+    certificates if the other one had none before its first handshake. It has no ALPN protocols.
+
+    Args:
+        context: an :class:`ssl.SSLContext` for a client.
+
+    Returns:
+        The new context, of the same class.
+    """
+    other = type(context)(context.protocol)
+    other.check_hostname = False  # or verify_mode could not be lowered
+    for name in ("options", "minimum_version", "maximum_version", "verify_flags", "verify_mode"):
+        setattr(other, name, getattr(context, name))
+    other.check_hostname = context.check_hostname
+    other.hostname_checks_common_name = context.hostname_checks_common_name
+    # Those of TLS 1.3 are not chosen by this call.
+    ciphers = [each["name"] for each in context.get_ciphers() if not each["name"].startswith("TLS_")]
+    other.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
+    trusted = context.get_ca_certs(binary_form=True)
+    if trusted:
+        other.load_verify_locations(cadata=b"".join(trusted))
+    if not _trusts_its_own.get(context, bool(trusted)):
+        other.load_default_certs()
+    return other

@@ -12,9 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from ..exceptions import (
     InvalidHandshake,
@@ -33,10 +31,8 @@ from ..http.uri import WebSocketURI, parse_uri
 __all__ = [
     "MAX_REDIRECTS",
     "Redirects",
-    "note_trust",
     "resolve_reference",
     "same_origin",
-    "without_certificate",
 ]
 
 MAX_REDIRECTS = 10
@@ -50,9 +46,6 @@ _FOR_ONE_ORIGIN = ("authorization", "cookie", "host", "proxy-authorization")
 _SCHEMES = {"http": "ws", "https": "wss"}
 
 OptionsT = TypeVar("OptionsT", bound=Mapping[str, Any])
-
-_trusts_its_own: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-"""Whether TLS contexts have trusted certificates before their first handshake, by context."""
 
 
 class Redirects:
@@ -137,8 +130,8 @@ class Redirects:
         """Return the options for the connection to :attr:`uri`, without those for another origin.
 
         After a redirect to another origin, ``extra_headers`` has no ``Authorization``, ``Cookie``,
-        ``Host`` and ``Proxy-Authorization``; there is no ``server_hostname``; and ``ssl`` is a context
-        without a client certificate: see :func:`without_certificate`.
+        ``Host`` and ``Proxy-Authorization``; and there is no ``server_hostname``. A TLS context must have
+        no client certificate then: the caller sees to that.
 
         Args:
             given: the application's options, by name.
@@ -149,58 +142,12 @@ class Redirects:
         if not self.left_origin:
             return given
         options = {name: value for name, value in given.items() if name != "server_hostname"}
-        if options.get("ssl") not in (None, True):
-            options["ssl"] = without_certificate(options["ssl"])
         if options.get("extra_headers"):
             extra = Headers(options["extra_headers"])
             options["extra_headers"] = Headers(
                 (name, value) for name, value in extra.raw_items() if name.lower() not in _FOR_ONE_ORIGIN
             )
         return cast(OptionsT, options)
-
-
-def note_trust(context: Any) -> None:
-    """Remember whether a client's TLS context has trusted certificates of its own.
-
-    Call it before the first handshake, which adds certificates that it has found in a directory.
-
-    Args:
-        context: an :class:`ssl.SSLContext`; ``True`` or ``None`` for the default one.
-    """
-    if context not in (None, True) and context not in _trusts_its_own:
-        with suppress(AttributeError, TypeError):  # it may be a context of another kind
-            _trusts_its_own[context] = bool(context.cert_store_stats()["x509"])
-
-
-def without_certificate(context: Any) -> Any:
-    """Return a TLS context that verifies as another one does, but presents no certificate.
-
-    The client certificate of a context can neither be removed nor read. So this makes a new context, with
-    the versions, the ciphers, the verification and the trusted certificates of the other one, except for
-    certificates in a directory, which a context does not list. The new context trusts the system's
-    certificates if the other one had none before its first handshake. It has no ALPN protocols.
-
-    Args:
-        context: an :class:`ssl.SSLContext` for a client.
-
-    Returns:
-        The new context, of the same class.
-    """
-    other = type(context)(context.protocol)
-    other.check_hostname = False  # or verify_mode could not be lowered
-    for name in ("options", "minimum_version", "maximum_version", "verify_flags", "verify_mode"):
-        setattr(other, name, getattr(context, name))
-    other.check_hostname = context.check_hostname
-    other.hostname_checks_common_name = context.hostname_checks_common_name
-    # Those of TLS 1.3 are not chosen by this call.
-    ciphers = [each["name"] for each in context.get_ciphers() if not each["name"].startswith("TLS_")]
-    other.set_ciphers(":".join([*ciphers, f"@SECLEVEL={context.security_level}"]))
-    trusted = context.get_ca_certs(binary_form=True)
-    if trusted:
-        other.load_verify_locations(cadata=b"".join(trusted))
-    if not _trusts_its_own.get(context, bool(trusted)):
-        other.load_default_certs()
-    return other
 
 
 def same_origin(one: WebSocketURI, other: WebSocketURI) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from adapters.shared.client import Connecting, Target
+from adapters.shared.tls import note_trust, without_certificate
 from tests.core.helpers import Clock
 from wsproto_core import Headers, InvalidStatusCode, Response
-from wsproto_core.connect.redirects import note_trust, without_certificate
 
 CERTIFICATES = Path(__file__).parent.parent.parent / "certificates"
 CERTIFICATE, KEY = CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key"
