@@ -21,6 +21,7 @@ MOVED = {
     "wsproto_core.blocks": "adapters.shared.blocks",
     "wsproto_core.broadcasting": "adapters.shared.broadcast",
     "wsproto_core.client": "wsproto_core.handshake.client",
+    "wsproto_core.decoding": "wsproto_core.utf8",
     "wsproto_core.connecting": "adapters.shared.client",
     "wsproto_core.connection": "adapters.shared.connection",
     "wsproto_core.headers": "wsproto_core.http.grammar",

@@ -149,11 +149,6 @@ class Inbox:
         return self._demand is _FRAGMENT and self._reader.buffered > 0
 
     @property
-    def begun(self) -> bool:
-        """Whether a frame has been received, or a part of one."""
-        return bool(self._reader.frames) or self._reader.incomplete
-
-    @property
     def incomplete(self) -> bool:
         """Whether a frame or a message has begun and is not complete."""
         return self._reader.incomplete

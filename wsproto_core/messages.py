@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from .codec import MESSAGE_OVERHEAD, apply_mask, decode_messages, encode_frame
-from .decoding import Utf8Decoder
 from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import CompressionExtension, Extension
 from .frames import (
@@ -38,6 +37,7 @@ from .frames import (
 from .observing import NOBODY, Observer, ReceivedExcerpts, excerpt_of
 from .prepared import Message, PreparedMessage, SharedFrame, encoding_key
 from .types import BytesLike, Data
+from .utf8 import Utf8Decoder
 
 __all__ = ["MessageReader", "MessageWriter"]
 
@@ -372,7 +372,8 @@ class MessageReader:
             try:
                 piece = self._decoder.decode(payload, final)
             except UnicodeDecodeError as error:
-                raise _not_utf8() from error
+                # section 8.1: the connection fails at once
+                raise InvalidPayload("text message is not UTF-8") from error
         if final:
             self._end_message(piece, len(payload))
         elif piece and not self._lost:
@@ -440,11 +441,6 @@ class MessageReader:
     def incomplete(self) -> bool:
         """Whether a frame or a message has begun and is not complete."""
         return bool(self._head or self._remaining or self.building)
-
-
-def _not_utf8() -> InvalidPayload:
-    # section 8.1: the connection fails at once
-    return InvalidPayload("text message is not UTF-8")
 
 
 class MessageWriter:

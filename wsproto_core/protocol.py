@@ -107,7 +107,7 @@ class Protocol(Lifecycle):
 
     def observe(self, observer: Observer) -> None:
         """Tell of the opening handshake and all frames; raise :exc:`InvalidState` if there were any."""
-        if self._inbox.begun or self._outbox.frames:
+        if self._inbox.frames or self._inbox.incomplete or self._outbox.frames:
             raise InvalidState("frames have passed already: observe a connection from its beginning")
         self._observer = observer
         if self._handshake is not None:

@@ -20,7 +20,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, NoReturn, Self, TypeVar, cast, overload
 from typing import Protocol as Interface
 
-from wsproto_core.decoding import PieceConverter, check_decode, convert_message
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
 from wsproto_core.protocol import Protocol
@@ -28,6 +27,7 @@ from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .blocks import keep_exception
 from .connection import DATA_TYPES, BaseConnection, PongResult, Sendable, fragments_of, payload_size
+from .decoding import PieceConverter, check_decode, convert_message
 from .options import Logger
 from .waiting import TurnQueue, Waiters
 

@@ -26,11 +26,11 @@ from typing import Any, Literal, Self, overload
 
 from adapters.shared.blocks import keep_exception
 from adapters.shared.connection import advance, first_bytes
+from adapters.shared.decoding import PieceConverter, check_decode, convert_message
 from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
 from wsproto_core.broadcast import not_written
-from wsproto_core.decoding import PieceConverter, check_decode, convert_message
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.frames import serialize_close

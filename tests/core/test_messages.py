@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from wsproto_core.codec import MESSAGE_OVERHEAD, apply_mask
-from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.messages import MessageReader, MessageWriter
@@ -517,42 +516,3 @@ def test_sending_with_extensions() -> None:
     data += writer.message(bytearray(b"b"), text=None, fin=True, compress=None)
     data += writer.frame(0x89, b"a")
     assert b"".join(data) == b"\xa1\x04bbcc\x22\x02bb\x80\x02cc\x89\x01a"
-
-
-# Conversion
-
-
-def test_convert_message() -> None:
-    assert convert_message("é", None) == "é"
-    assert convert_message(b"e", None) == b"e"
-    assert convert_message("é", True) == "é"
-    assert convert_message("é", False) == b"\xc3\xa9"
-    assert convert_message(b"\xc3\xa9", True) == "é"
-    assert convert_message(b"\xc3\xa9", False) == b"\xc3\xa9"
-    with pytest.raises(UnicodeDecodeError):
-        convert_message(b"\xff", True)
-
-
-@pytest.mark.parametrize(
-    ("decode", "pieces", "expected"),
-    [
-        (None, [b"a\xc3", b"\xa9"], [b"a\xc3", b"\xa9"]),
-        (None, ["a", "é"], ["a", "é"]),
-        (True, [b"a\xc3", b"\xa9"], ["a", "é"]),
-        (True, ["a", "é"], ["a", "é"]),
-        (False, [b"a\xc3", b"\xa9"], [b"a\xc3", b"\xa9"]),
-        (False, ["a", "é"], [b"a", b"\xc3\xa9"]),
-    ],
-)
-def test_convert_pieces(decode: bool | None, pieces: list[Data], expected: list[Data]) -> None:
-    converter = PieceConverter(decode)
-    assert [
-        converter.convert(piece, number == len(pieces)) for number, piece in enumerate(pieces, 1)
-    ] == expected
-
-
-def test_convert_pieces_that_end_within_a_character() -> None:
-    converter = PieceConverter(True)
-    assert converter.convert(b"a\xc3", False) == "a"
-    with pytest.raises(UnicodeDecodeError):
-        converter.convert(b"", True)

@@ -14,7 +14,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wsproto_core.codec import encode_frame
-from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
 from wsproto_core.messages import MessageReader, MessageWriter
@@ -271,26 +270,6 @@ def test_pieces_make_up_the_message(message: Data, positions: list[int], takes: 
             pieces.append(piece)
     pieces.append(take_message(reader))
     assert type(message)().join(pieces) == message
-
-
-@given(MESSAGES, st.lists(st.integers(0, 60), max_size=5), st.sampled_from([None, True, False]))
-def test_pieces_are_converted_as_the_message_is(message: Data, cuts: list[int], decode: bool | None) -> None:
-    def outcome(convert: Callable[[], Data]) -> Data | None:
-        try:
-            return convert()
-        except UnicodeDecodeError:
-            return None
-
-    def in_pieces() -> Data:
-        converter = PieceConverter(decode)
-        edges = [0, *sorted(min(position, len(message)) for position in cuts), len(message)]
-        pieces: list[Any] = [
-            converter.convert(message[start:end], number == len(edges) - 1)
-            for number, (start, end) in enumerate(pairwise(edges), 1)
-        ]
-        return type(pieces[0])().join(pieces)  # type: ignore[no-any-return]
-
-    assert outcome(in_pieces) == outcome(lambda: convert_message(message, decode))
 
 
 # UTF-8

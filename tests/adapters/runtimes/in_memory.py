@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from typing import Any, Self
 
 from adapters.shared.connection import BaseConnection, fragments_of
+from adapters.shared.decoding import PieceConverter, convert_message
 from adapters.shared.handlers import takes_path
 from adapters.shared.options import ConnectSettings, ServeSettings, connection_options, split_options
 from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, Protocol, ServerProtocol, State
-from wsproto_core.decoding import PieceConverter, convert_message
 from wsproto_core.events import Event as ProtocolEvent
 from wsproto_core.events import Pong
 from wsproto_core.exceptions import ConcurrencyError

@@ -1,23 +1,11 @@
-"""Text: UTF-8 in pieces, and the type in which an application asks for a message."""
+"""The argument ``decode`` of the methods that receive: messages as ``str`` or as ``bytes``."""
 
 from __future__ import annotations
 
-import codecs
+from wsproto_core.types import Data
+from wsproto_core.utf8 import Utf8Decoder
 
-from .types import Data
-
-__all__ = ["PieceConverter", "Utf8Decoder", "check_decode", "convert_message"]
-
-
-class Utf8Decoder(codecs.getincrementaldecoder("utf-8")):  # type: ignore[misc]
-    """An incremental decoder that fails at the first bad byte, always."""
-
-    def decode(self, data: bytes, final: bool = False) -> str:
-        text: str = super().decode(data, final)
-        # Python's waits for the third byte of a surrogate, in case that surrogates are let pass.
-        if len(self.buffer) == 2 and self.buffer[0] == 0xED and self.buffer[1] >= 0xA0:
-            raise UnicodeDecodeError("utf-8", self.buffer, 0, 2, "surrogates are no characters")
-        return text
+__all__ = ["PieceConverter", "check_decode", "convert_message"]
 
 
 def check_decode(decode: object) -> None:
