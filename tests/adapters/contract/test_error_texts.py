@@ -19,6 +19,7 @@ from wsproto_core import (
 )
 
 needs_sockets = pytest.mark.needs("sockets")
+with_tls = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
 
 async def lost_by(runtime: Runtime, how: str, **options: Any) -> tuple[str, str]:
@@ -36,8 +37,9 @@ async def lost_by(runtime: Runtime, how: str, **options: Any) -> tuple[str, str]
 
 
 @needs_sockets
-async def test_end_of_the_stream(runtime: Runtime) -> None:
-    received, sent = await lost_by(runtime, "end")
+@with_tls
+async def test_end_of_the_stream(runtime: Runtime, tls: bool) -> None:
+    received, sent = await lost_by(runtime, "end", tls=tls)
     expected = "connection lost: the peer ended the stream without a close frame; "
     assert received.startswith(expected + "sent 1002 (protocol error)")
     assert received.endswith("; no close frame was received")
@@ -45,8 +47,9 @@ async def test_end_of_the_stream(runtime: Runtime) -> None:
 
 
 @needs_sockets
-async def test_reset(runtime: Runtime) -> None:
-    received, sent = await lost_by(runtime, "reset")
+@with_tls
+async def test_reset(runtime: Runtime, tls: bool) -> None:
+    received, sent = await lost_by(runtime, "reset", tls=tls)
     assert received == "connection lost: reset by peer; no close frame was received or sent"
     assert sent == f"the connection is closed: {received}"
 
