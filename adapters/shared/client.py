@@ -26,7 +26,7 @@ from .tls import note_trust, without_certificate
 
 __all__ = ["Connecting", "Target"]
 
-BAD_REQUEST = 400
+_BAD_REQUEST = 400
 
 # Pages of nginx and Go, and of Apache.
 _TLS_WORDS = (b"https", b"ssl-enabled")
@@ -163,26 +163,32 @@ class Connecting:
 
     def _usual_causes(self, error: Exception) -> str | None:
         """Return a sentence about the usual causes of an error; ``None`` if the error itself names them."""
+        proxy_tls = self.proxy is not None and self.proxy.scheme == "https"
         if isinstance(error, ssl.SSLCertVerificationError):
+            options, names = [], []
+            if self.uri.secure:
+                options.append("ssl=")
+                names.append(f"{self.server_hostname!r} (server_hostname=)")
+            if proxy_tls:
+                options.append("proxy_ssl=")
+                names.append(f"{self.proxy_server_hostname!r} (proxy_server_hostname=)")
             return (
                 "The usual causes: the certificate is signed by an authority that is not trusted here (load "
-                "the authority's certificate into a context: ssl=ssl.create_default_context(cafile=...)), or "
-                f"the certificate is for another name than {self._certificate_names()}."
+                f"the authority's certificate into a context: {' or '.join(options)}"
+                "ssl.create_default_context(cafile=...)), or the certificate is for another name than "
+                f"{' or '.join(names)}."
             )
         if isinstance(error, ssl.SSLError):
+            without_tls = ["the URI begins with ws:"] if self.uri.secure else []
+            if proxy_tls:
+                without_tls.append("the proxy's URL begins with http:")
             return (
-                "The usual causes: this port does not speak TLS (then the URI begins with ws:), or the peer "
-                "and this client have no version of TLS and no cipher in common."
+                f"The usual causes: this port does not speak TLS (then {' or '.join(without_tls)}), or the "
+                "peer and this client have no version of TLS and no cipher in common."
             )
         if not self.uri.secure and _looks_like_tls(error):
             return "If this port speaks TLS, the URI begins with wss:."
         return None
-
-    def _certificate_names(self) -> str:
-        names = {"server_hostname": self.server_hostname}
-        if self.proxy is not None and self.proxy.scheme == "https":
-            names["proxy_server_hostname"] = self.proxy_server_hostname
-        return " or ".join(f"{name!r} ({option}=)" for option, name in names.items() if name is not None)
 
     def timed_out(self) -> HandshakeTimeout:
         """Make the exception for a stream that was not opened in time."""
@@ -235,7 +241,7 @@ def _looks_like_tls(error: Exception) -> bool:
     """
     if isinstance(error, InvalidStatusCode):
         body = b"" if error.response is None else error.response.body.lower()
-        return error.status_code == BAD_REQUEST and any(word in body for word in _TLS_WORDS)
+        return error.status_code == _BAD_REQUEST and any(word in body for word in _TLS_WORDS)
     if not isinstance(error, InvalidMessage):
         return False
     return "looks like TLS" in str(error) or isinstance(error.__cause__, EOFError | ConnectionResetError)

@@ -66,6 +66,31 @@ async def test_wss_to_a_port_without_tls(runtime: Runtime) -> None:
         ]
 
 
+async def test_tls_to_a_proxy(runtime: Runtime) -> None:
+    """The notes speak of the proxy, which is the one that TLS fails with."""
+    uri = "ws://example.com/"
+    for options, error, causes in (
+        (
+            {"ssl": server_context()},
+            ssl.SSLCertVerificationError,
+            CERTIFICATE_CAUSES.format("localhost")
+            .replace("ssl=", "proxy_ssl=")
+            .replace("(server", "(proxy_server"),
+        ),
+        (
+            {},
+            ssl.SSLError,
+            TLS_CAUSES.replace("the URI begins with ws:", "the proxy's URL begins with http:"),
+        ),
+    ):
+        async with runtime.serving(**options) as (server, _):
+            proxy = f"https://localhost:{runtime.port_of(server)}"
+            assert await notes_of(runtime, error, uri, proxy=proxy) == [
+                f"while connecting to {uri} through {proxy}",
+                causes,
+            ]
+
+
 async def test_ws_to_a_port_with_tls(runtime: Runtime) -> None:
     async with runtime.serving(ssl=server_context()) as (server, _):
         uri = runtime.uri_of(server, "/", "ws", "localhost")
