@@ -333,7 +333,7 @@ class Lifecycle:
         elif rules.error is not None and self._is_parsing():
             error = TimeoutError(rules.error.format(seconds=seconds))
             if rules.close is not None:
-                self._fail(error, rules.close.code, rules.close.reason, remote=True, cause=cause)
+                self._fail(error, rules.close, remote=True, cause=cause)
                 return
             self._set_cause(error, remote=True)
         self._step(cause)
@@ -392,7 +392,7 @@ class Lifecycle:
         if self._is_parsing():
             where = "within a message" if self._inbox.incomplete else "without a close frame"
             # One attempt to tell the peer: it may have ended its sending half only.
-            self._queue_close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}", drop=True)
+            self._queue_close(Close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}"), drop=True)
             self._set_cause(EOFError(f"the peer ended the stream {where}"), remote=True)
         self._step(Input.EOF_RECEIVED)
 
@@ -411,12 +411,12 @@ class Lifecycle:
         self._closing.receive(close)
         self._notify(close)
         # "it typically echos the status code it received" (section 5.5.1)
-        self._queue_close(close.code, "")
+        self._queue_close(Close(close.code))
         self._step(Input.CLOSE_RECEIVED)
 
     def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
         if not self._defer(error):
-            self._fail(error, error.code, shorten_reason(str(error)), remote=True)
+            self._fail(error, Close(error.code, shorten_reason(str(error))), remote=True)
 
     def _defer(self, end: Close | ProtocolError | PayloadTooBig) -> bool:
         """Defer the peer's close frame, or an error in its input, if messages wait in the receive queue.
@@ -454,35 +454,32 @@ class Lifecycle:
     def _fail(
         self,
         error: BaseException,
-        code: int,
-        reason: str,
-        payload: bytes | None = None,
+        close: Close,
         *,
         remote: bool,
+        payload: bytes = b"",
         cause: Input = Input.ERROR,
     ) -> None:
         """Fail the connection (RFC 6455 section 7.1.7). Messages before the error can still be taken."""
         if cause not in TRANSITIONS[self._phase]:
             return
         # Queued frames are dropped, except for answers to the messages before a deferred error.
-        self._queue_close(code, reason, payload, drop=self._is_parsing())
+        self._queue_close(close, payload, drop=self._is_parsing())
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(cause)
         self._inbox.drop_all_but_messages()
         self._resume()
 
-    def _queue_close(
-        self, code: int, reason: str, payload: bytes | None = None, *, drop: bool = False
-    ) -> None:
+    def _queue_close(self, close: Close, payload: bytes = b"", *, drop: bool = False) -> None:
         """Queue a close frame behind all other frames, unless one has been queued.
 
         Args:
-            code, reason: those of the frame.
+            close: the code and the reason.
             payload: the payload made of them, if it has been made.
             drop: whether the frames that have not been handed out are dropped.
         """
         if drop:
             self._outbox.drop()
         if self._closing.sent is None:
-            self._closing.sent = Close(code, reason)
-            self._outbox.close(serialize_close(code, reason) if payload is None else payload)
+            self._closing.sent = close
+            self._outbox.close(payload or serialize_close(close.code, close.reason))

@@ -23,7 +23,7 @@ from .options import CommonOptions, CommonSettings, resolve
 from .prepared import Message
 from .states import TRANSITIONS, Input, Phase
 from .timers import Timer
-from .types import BytesLike, CloseCode, Data, Side, State, Subprotocol
+from .types import BytesLike, Close, CloseCode, Data, Side, State, Subprotocol
 
 __all__ = ["Protocol"]
 
@@ -142,8 +142,7 @@ class Protocol(Lifecycle):
 
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""
-        handshake = self._opening()
-        if handshake is not None:
+        if (handshake := self._opening()) is not None:
             self._end_handshake(handshake.receive_eof())
         self._receive_eof()
 
@@ -155,8 +154,7 @@ class Protocol(Lifecycle):
         Args:
             error: the error, if there was one: the cause of :exc:`ConnectionClosed`.
         """
-        handshake = self._opening()
-        if handshake is not None:
+        if (handshake := self._opening()) is not None:
             self._end_handshake(handshake.connection_lost(error))
         self._inbox.read_to_end(False)
         self._resume()
@@ -256,8 +254,7 @@ class Protocol(Lifecycle):
             ValueError: the payload is too long, or a ping with it is still unanswered.
             RuntimeError: too many pings are unanswered (``max_pings``).
         """
-        if self.state is not _OPEN:
-            self._check_open()
+        self._check_open()
         wanted = None if data is None else control_payload("ping", data)
         payload = self._keepalive.pings.add(wanted, self._clock())
         self._outbox.add_control(Opcode.PING, payload)
@@ -272,8 +269,7 @@ class Protocol(Lifecycle):
         Raises:
             ConnectionClosed, InvalidState, ValueError: see :meth:`ping`.
         """
-        if self.state is not _OPEN:
-            self._check_open()
+        self._check_open()
         self._outbox.add_control(Opcode.PONG, control_payload("pong", data))
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
@@ -294,7 +290,7 @@ class Protocol(Lifecycle):
         self._check_opened()
         self._conclude()
         if Input.CLOSE_GIVEN in TRANSITIONS[self._phase]:
-            self._queue_close(code, reason, payload)
+            self._queue_close(Close(code, reason), payload)
             self._step(Input.CLOSE_GIVEN)
             # The peer's close frame may be behind bytes for which there was no room.
             self._resume()
@@ -318,7 +314,7 @@ class Protocol(Lifecycle):
         payload = serialize_close(code, reason)
         self._check_opened()
         self._conclude()
-        self._fail(error, code, reason, payload, remote=False)
+        self._fail(error, Close(code, reason), payload=payload, remote=False)
 
     # For programs that share a connection among threads
 
@@ -339,8 +335,7 @@ class Protocol(Lifecycle):
         Raises:
             ConnectionClosed, InvalidState, TypeError, UnicodeDecodeError: see :meth:`send`.
         """
-        if self.state is not _OPEN:
-            self._check_open()
+        self._check_open()
         return self._outbox.encode(message, text, fin, compress)
 
     def send_encoded(self, buffers: list[bytes], *, fin: bool = True) -> None:
@@ -353,8 +348,7 @@ class Protocol(Lifecycle):
         Raises:
             ConnectionClosed: the connection has been closed meanwhile, or is closing.
         """
-        if self.state is not _OPEN:
-            self._check_open()
+        self._check_open()
         self._outbox.add(buffers)
         self._messages_sent += fin
 

@@ -196,10 +196,7 @@ class ClientHandshake(Handshake):
         """No more of the response will come: a refusal is judged with what has come of its body."""
         if self._reading.head is None:
             return failure
-        try:
-            self._reading.receive_eof()
-        except InvalidHandshake as error:
-            return error
+        self._reading.receive_eof()
         response = self._reading.response
         return failure if response is None else self._judge(response)
 
