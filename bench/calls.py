@@ -92,7 +92,7 @@ class Client:
     """A client made by hand, which asks for echoes in a thread of its own.
 
     Attributes:
-        rounds: what was called in each round.
+        rounds: the calls of each round.
     """
 
     def __init__(self, port: int, counter: CallCounter) -> None:

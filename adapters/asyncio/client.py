@@ -7,15 +7,14 @@ import os
 import socket
 import ssl as ssl_module
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Unpack
 
 from adapters.shared.client import Connecting, Target
 from adapters.shared.options import ConnectOptions, ConnectSettings
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_call, check_path, check_reconnect
-from adapters.shared.tls import client_context
+from adapters.shared.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri
@@ -23,9 +22,9 @@ from wsproto_core.options import resolve
 from wsproto_core.types import SocketPath, State
 
 from .connection import Connection
-from .loops import clock, loop_call, running_loop
+from .loops import clock, running_loop
 from .proxies import connect_by_proxy
-from .sockets import TCP_OPTIONS, connect_tcp, connect_unix, take_tcp_options
+from .sockets import TCP_OPTIONS, connect_tcp, connect_unix, tcp_options
 from .tls import open_stream
 from .waiting import Opening
 
@@ -105,20 +104,11 @@ class Connect(Opening[ClientConnection]):
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         self.made_for = parse_uri(uri)
-        self._call_name = "create_connection" if path is None else "create_unix_connection"
         # For the errors of wrong options, before connecting.
-        self._find_call(options)
+        tcp = () if path is None else TCP_OPTIONS
+        check_names([name for name in AsyncioConnectOptions.__annotations__ if name not in tcp], options)
         self._target = Target(self.made_for, options, path)
         Connecting(self._target, clock=float, environment=os.environ)
-
-    def _find_call(self, options: Mapping[str, Any]) -> Callable[..., Any]:
-        """Return the event loop's method; check that it has the options that are not ours."""
-        call = loop_call(self._call_name)
-        ours = (*ConnectOptions.__annotations__, "proxy_ssl", "proxy_server_hostname")
-        if self._call_name == "create_connection":
-            ours += TCP_OPTIONS
-        check_call(call, ours, options)
-        return call
 
     async def _open(self) -> ClientConnection:
         loop = running_loop()
@@ -142,18 +132,16 @@ class Connect(Opening[ClientConnection]):
                     return connection
 
     async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
-        options = dict(connecting.stream_options)
-        call = self._find_call({name: value for name, value in options.items() if name != "path"})
         if connecting.proxy is not None:
             await connect_by_proxy(connecting, connection)
             return
-        path = options.pop("path", None)
+        options = connecting.stream_options
+        path, sock = options.get("path"), options.get("sock")
         if path is not None:
-            options["sock"] = await connect_unix(path)
-        elif options.get("sock") is None:
-            options["sock"] = await connect_tcp(connecting.host, connecting.port, **take_tcp_options(options))
-        context = client_context(connecting.ssl) if connecting.ssl else None
-        await open_stream(call, connection, context, server_hostname=connecting.server_hostname, **options)
+            sock = await connect_unix(path)
+        elif sock is None:
+            sock = await connect_tcp(connecting.host, connecting.port, **tcp_options(options))
+        await open_stream(connecting, connection, sock)
 
     async def __aiter__(self) -> AsyncIterator[ClientConnection]:
         async with self.reconnecting() as connections:

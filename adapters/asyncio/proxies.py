@@ -14,8 +14,8 @@ from adapters.shared.tls import client_context
 from adapters.shared.tunnels import connect_socks
 from wsproto_core.connect.proxy import Tunnel
 
-from .sockets import connect_tcp, take_tcp_options
-from .tls import TLS_OPTIONS, open_stream
+from .sockets import connect_tcp, tcp_options
+from .tls import open_stream
 
 __all__ = ["connect_by_proxy"]
 
@@ -24,27 +24,18 @@ async def connect_by_proxy(connecting: Connecting, protocol: asyncio.BufferedPro
     """Connect a protocol to the server, through the proxy; TLS included."""
     proxy = connecting.proxy
     assert proxy is not None
-    options = dict(connecting.stream_options)
     proxy_tls = None
     if proxy.is_socks:
         sock = await connect_socks(load_socks, proxy, connecting.host, connecting.port, connect_to_proxy)
     else:
-        sock = await connect_tcp(proxy.host, proxy.port, **take_tcp_options(options))
+        sock = await connect_tcp(proxy.host, proxy.port, **tcp_options(connecting.stream_options))
         if proxy.scheme == "https":
             context = client_context(connecting.proxy_ssl)
             proxy_tls = MemoryTLS(context, server_hostname=connecting.proxy_server_hostname)
     try:
         if not proxy.is_socks:
             await open_tunnel(sock, proxy_tls, connecting.tunnel())
-        await open_stream(
-            asyncio.get_running_loop().create_connection,
-            protocol,
-            client_context(connecting.ssl) if connecting.ssl else None,
-            server_hostname=connecting.server_hostname,
-            proxy_tls=proxy_tls,
-            sock=sock,
-            **{name: options[name] for name in TLS_OPTIONS if name in options},
-        )
+        await open_stream(connecting, protocol, sock, proxy_tls)
     except BaseException:
         sock.close()
         raise
@@ -81,13 +72,13 @@ async def open_tunnel(sock: socket.socket, tls: MemoryTLS | None, tunnel: Tunnel
 
 
 async def send_records(sock: socket.socket, tls: MemoryTLS) -> None:
-    """Send what TLS has to send."""
+    """Send the encrypted bytes of TLS."""
     records, tls.unsent = tls.unsent, b""
     await asyncio.get_running_loop().sock_sendall(sock, records)
 
 
 def load_socks() -> Any:
-    """Import what :func:`.socks_client` needs."""
+    """Import the class for :func:`.socks_client`."""
     from python_socks.async_.asyncio import Proxy
 
     return Proxy

@@ -81,7 +81,7 @@ class ServerConnection(Connection, AsyncServerConnection):
     ) -> None:
         """
         Args:
-            handler: what :func:`serve` was given.
+            handler: the handler that :func:`serve` was called with.
             server: the server that this connection belongs to.
             settings: options that were parsed before; ``None`` for the defaults.
             options: see :data:`adapters.shared.options.OPTIONS`.

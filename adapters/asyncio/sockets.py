@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.shared.addresses import (
@@ -21,15 +21,15 @@ from adapters.shared.addresses import (
     refusal,
 )
 
-__all__ = ["TCP_OPTIONS", "connect_tcp", "connect_unix", "take_tcp_options"]
+__all__ = ["TCP_OPTIONS", "connect_tcp", "connect_unix", "tcp_options"]
 
 TCP_OPTIONS = ("family", "proto", "flags", "local_addr", "happy_eyeballs_delay", "interleave", "all_errors")
 """Options of :meth:`asyncio.loop.create_connection` that :func:`connect_tcp` has, on any event loop."""
 
 
-def take_tcp_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options of :func:`connect_tcp` from others, and return them."""
-    return {name: options.pop(name) for name in TCP_OPTIONS if name in options}
+def tcp_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of :func:`connect_tcp` among others."""
+    return {name: options[name] for name in TCP_OPTIONS if name in options}
 
 
 async def connect_tcp(
@@ -125,7 +125,7 @@ async def connect_unix(path: str) -> socket.socket:
     """Connect to a Unix socket.
 
     Raises:
-        OSError: nobody listens there.
+        OSError: no server listens there.
     """
     while True:
         with contextlib.suppress(BlockingIOError):

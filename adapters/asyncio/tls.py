@@ -11,13 +11,16 @@ Here, bytes are encrypted at once, so that backpressure is that of the transport
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, cast
 
+from adapters.shared.client import Connecting
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.sockets import read_now
+from adapters.shared.tls import client_context
 from wsproto_core.types import BytesLike
 
 from .loops import READ_SIZE, read_in_next_turn, reads_repeatedly
@@ -275,35 +278,31 @@ class TLSTransport(asyncio.Transport, asyncio.BufferedProtocol):
 
 
 async def open_stream(
-    call: Callable[..., Awaitable[Any]],
+    connecting: Connecting,
     protocol: asyncio.BufferedProtocol,
-    context: ssl.SSLContext | None,
-    *,
-    server_hostname: str | None,
+    sock: socket.socket,
     proxy_tls: MemoryTLS | None = None,
-    **options: Any,
 ) -> None:
     """Open a client's stream, TLS included.
 
     Args:
-        call: ``create_connection`` or ``create_unix_connection`` of an event loop.
+        connecting: the server and the options.
         protocol: the protocol of the stream.
-        context, server_hostname: for TLS; without it, the context is ``None``.
-        proxy_tls: the TLS to a proxy, through which the stream goes.
-        options: the options of the call, and those of TLS.
+        sock: is connected to the server, or to a proxy with a tunnel to the server.
+        proxy_tls: the TLS to the proxy, through which the stream goes.
 
     Raises:
-        OSError: the stream could not be opened, or TLS's handshake failed.
+        OSError: TLS's handshake failed.
     """
-    timeouts = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
-    tls = None
-    if context is not None:
-        protocol = tls = TLSTransport(
-            protocol, MemoryTLS(context, server_hostname=server_hostname), **timeouts
-        )
+    loop, options, tls = asyncio.get_running_loop(), connecting.stream_options, None
+    if connecting.ssl:
+        timeouts = {name: options[name] for name in TLS_OPTIONS if name in options}
+        memory = MemoryTLS(client_context(connecting.ssl), server_hostname=connecting.server_hostname)
+        protocol = tls = TLSTransport(protocol, memory, **timeouts)
     if proxy_tls is not None:
         protocol = TLSTransport(protocol, proxy_tls)
-    await call(lambda: protocol, **options)
+    unix = sock.family == getattr(socket, "AF_UNIX", None)
+    await (loop.create_unix_connection if unix else loop.create_connection)(lambda: protocol, sock=sock)
     if tls is not None:
         try:
             await tls.established
