@@ -147,7 +147,7 @@ def _marks(name: str, value: Any) -> None:
         high, low = value
         check_count(name, high)
         if high is not None and low is not None and low >= high:
-            raise ValueError(f"{name}: the low mark must be below the high one, not {value!r}")
+            raise ValueError(f"{name}: the low watermark must be below the high one, not {value!r}")
 
 
 def _plain_function(name: str, value: Any) -> None:

@@ -1,9 +1,8 @@
-"""Options of the streams that connections go over, which the runtimes have by these names.
+"""Options of streams: the table, and the checks of their types and of options that contradict each other.
 
-An adapter passes them to its runtime, which would refuse what is wrong with them late (when there
-is a connection, or a client) or not at all. So they are checked here, before anything is done: their
-types, and what contradicts what. Nothing of a runtime is needed to tell a socket or a TLS context
-from something else.
+The runtimes have these options by the same names. A runtime refuses a wrong value late, when there is a
+connection, or not at all. So ``connect`` and ``serve`` check all values before any connection is made.
+The checks need no runtime.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ __all__ = [
 ]
 
 GIVEN_STREAMS = ("path", "sock", "stream")
-"""Options by which an application gives the stream itself, or where it leads to."""
+"""Options by which an application gives the stream itself, or the path of a Unix socket."""
 
 TCP_CLIENT = (
     "family",
@@ -52,10 +51,10 @@ TCP_CLIENT = (
     "interleave",
     "all_errors",
 )
-"""Options that say how to connect by TCP."""
+"""Options of TCP connections on a client."""
 
 TCP_SERVER = ("family", "flags", "reuse_address", "reuse_port", "keep_alive")
-"""Options that say how to listen on TCP."""
+"""Options of listening TCP sockets on a server."""
 
 _TLS = ("server_hostname", "ssl_handshake_timeout", "ssl_shutdown_timeout")
 
@@ -65,9 +64,12 @@ _PROXY_TLS = ("proxy_ssl", "proxy_server_hostname")
 def check_path(path: SocketPath) -> str:
     """Return the path of a Unix socket as a ``str``, which every runtime takes.
 
+    Args:
+        path: the path.
+
     Raises:
-        TypeError: it is no path.
-        ValueError: it is empty.
+        TypeError: ``path`` is no path.
+        ValueError: ``path`` is empty.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(f"path must be a str, bytes or an os.PathLike, not {path!r}")
@@ -105,7 +107,8 @@ def _stream(name: str, value: Any) -> None:
 def _context(name: str, value: Any, other_side: str) -> None:
     """Check a TLS context, which must not be one for the other side."""
     if not hasattr(value, "wrap_bio"):
-        raise TypeError(f"{name} must be an ssl.SSLContext, True or None, not {value!r}")
+        expected = "an ssl.SSLContext" if other_side == "client" else "an ssl.SSLContext, True"
+        raise TypeError(f"{name} must be {expected} or None, not {value!r}")
     if getattr(getattr(value, "protocol", None), "name", "") == f"PROTOCOL_TLS_{other_side.upper()}":
         raise ValueError(f"{name} must not be a context for a {other_side}: {value!r}")
 
@@ -148,7 +151,7 @@ def _delay(name: str, value: Any) -> None:
 
 
 class _Text:
-    """A default that is none of a single value, shown by these words."""
+    """A default that depends on the system or the side; its ``repr`` is a text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -230,22 +233,22 @@ STREAM_OPTIONS: dict[str, Option] = {
         check_count,
     ),
 }
-"""Options of streams. Their defaults are those of the runtimes' calls, and are not passed on."""
+"""Options of streams. The defaults are documentation: an option that is not given is not passed on."""
 
 
 # Names
 
 
 def check_call(call: Callable[..., Any], ours: Iterable[str], given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that neither this library nor a runtime's call has.
+    """Refuse keyword arguments that neither this library nor a runtime's function has.
 
     Args:
-        call: the runtime's.
+        call: the runtime's function.
         ours: the names of this library's options.
-        given: the arguments, by name.
+        given: the keyword arguments, by name.
 
     Raises:
-        TypeError: there is one.
+        TypeError: an argument is not known.
     """
     others = ("self", "protocol_factory", "path")
     theirs = [name for name in inspect.signature(call).parameters if name not in others]
@@ -256,11 +259,11 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
     """Refuse keyword arguments that are not known.
 
     Args:
-        known: the names that are.
-        given: the arguments, by name.
+        known: the names of known arguments.
+        given: the keyword arguments, by name.
 
     Raises:
-        TypeError: there is one.
+        TypeError: an argument is not known.
     """
     names = list(known)
     for name in given:
@@ -273,10 +276,13 @@ def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:
 
 
 def check_alternatives(**ways: Any) -> None:
-    """Refuse to be told in two ways where a stream leads to; ``None`` and "" tell nothing.
+    """Refuse two options that both determine where a stream leads to.
+
+    Args:
+        ways: the options, by name; ``None`` and "" are not given.
 
     Raises:
-        ValueError: it is told in two ways.
+        ValueError: two of them are given.
     """
     given = [name for name, value in ways.items() if value]
     if len(given) > 1:
@@ -292,7 +298,7 @@ def _check_types(given: Mapping[str, Any]) -> None:
 
 
 def _refuse(names: Iterable[str], given: Mapping[str, Any], reason: str) -> None:
-    """Refuse options that are of no use.
+    """Refuse options that have no effect together with others.
 
     Raises:
         ValueError: one of them is given.
@@ -306,11 +312,11 @@ def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
     """Check the options of a client's stream.
 
     Args:
-        uri: what to connect to.
-        given: all options, of which ours have been checked, with ``path`` for a Unix socket.
+        uri: the URI to connect to.
+        given: all options, with ``path`` for a Unix socket; those of this library have been checked.
 
     Returns:
-        The option that says where the stream leads to, whatever the URI says, if one does.
+        The option that determines where the stream leads to, in the place of the URI; ``None`` without one.
 
     Raises:
         TypeError: an option has the wrong type.
@@ -339,10 +345,10 @@ def _check_proxy(proxy: Proxy | None, given: Mapping[str, Any]) -> None:
 
 
 def _fixed(given: Mapping[str, Any]) -> str | None:
-    """Return the option that says where the stream leads to, whatever the URI says.
+    """Return the option that determines where the stream leads to, in the place of the URI.
 
     Raises:
-        ValueError: two of them do.
+        ValueError: there are two.
     """
     ways = {name: given.get(name) for name in GIVEN_STREAMS}
     target = {name: given.get(name) for name in ("host", "port")}
@@ -352,7 +358,7 @@ def _fixed(given: Mapping[str, Any]) -> str | None:
 
 
 def check_reconnect(given: Mapping[str, Any]) -> None:
-    """Refuse, for connecting again and again, what can be connected once.
+    """Refuse options for a single connection, if a client reconnects.
 
     Raises:
         ValueError: there is such an option.
@@ -361,13 +367,13 @@ def check_reconnect(given: Mapping[str, Any]) -> None:
 
 
 def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> str | None:
-    """Check where a server listens, and the options of its streams.
+    """Check the addresses on which a server listens, and the options of its streams.
 
     Args:
         host: an address or name, several, or ``None`` for all interfaces.
         port: the TCP port.
-        path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
-        given: the options that are not ours.
+        path: the path of a Unix socket; ``None`` for TCP, "" for a Unix socket in the option ``sock``.
+        given: the options that are not this library's.
 
     Returns:
         The path, as a ``str`` if there is one.
@@ -411,17 +417,17 @@ def check_serve(host: Any, port: Any, path: Any, given: Mapping[str, Any]) -> st
 
 
 def check_tasks(name: str, tasks: object) -> None:
-    """Refuse what is no nursery, or task group.
+    """Refuse an object that is no nursery and no task group.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it has no ``start_soon``.
     """
     if tasks is not None and not hasattr(tasks, "start_soon"):
         raise TypeError(f"{name} must be one in which tasks can be started, or None, not {tasks!r}")
 
 
 def complete_tls(uri: WebSocketURI, given: dict[str, Any]) -> dict[str, Any]:
-    """Add the ``ssl`` and ``server_hostname`` that a client's URI asks for.
+    """Add the ``ssl`` and ``server_hostname`` of a client's URI to the options.
 
     Raises:
         TypeError: ``ssl`` is no context.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import socket
 import types
 from collections.abc import Callable
 from typing import Any
@@ -16,12 +17,13 @@ import adapters.trio
 from adapters.anyio.client import AnyioConnectOptions
 from adapters.asyncio.client import AsyncioConnectOptions
 from adapters.asyncio.server import AsyncioServeOptions
+from adapters.shared.listening import BACKLOG
 from adapters.shared.options import ConnectOptions, ServeOptions
 from adapters.shared.signatures import ALL_OPTIONS, option_names, show_options
 from adapters.shared.stream_options import STREAM_OPTIONS, TCP_CLIENT, TCP_SERVER
 from adapters.structured.server import StructuredServeOptions
 from adapters.threading.client import ThreadingConnectOptions
-from adapters.threading.server import ThreadingServeOptions
+from adapters.threading.server import MAX_THREADS, ThreadingServeOptions
 from adapters.trio.client import TrioConnectOptions
 
 ADAPTERS: list[tuple[types.ModuleType, type, type]] = [
@@ -83,6 +85,12 @@ def test_options_of_streams_are_documented() -> None:
         assert option.documentation[0].isupper(), name
         if isinstance(option.default, int | float | str):
             option.check(name, option.default)
+
+
+def test_defaults_of_streams() -> None:
+    assert STREAM_OPTIONS["max_threads"].default == MAX_THREADS
+    assert repr(STREAM_OPTIONS["backlog"].default) == "socket.SOMAXCONN"
+    assert BACKLOG == socket.SOMAXCONN
 
 
 def test_what_is_shown_is_what_is_called() -> None:

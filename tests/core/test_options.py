@@ -345,7 +345,7 @@ def test_counts_or_pairs(name: str) -> None:
 @pytest.mark.parametrize("name", MARKS)
 def test_marks(name: str) -> None:
     for value in ((1, 1), (1, 2)):
-        with pytest.raises(ValueError, match=f"{name}: the low mark must be below the high one"):
+        with pytest.raises(ValueError, match=f"{name}: the low watermark must be below the high one"):
             check(name, value)
     with pytest.raises(ValueError, match=f"{name} must be at least 1"):
         check(name, (0, None))

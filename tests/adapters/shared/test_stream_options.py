@@ -175,6 +175,10 @@ def test_values_on_a_server(name: str, value: Any) -> None:
 def test_the_text_for_a_server_without_a_certificate() -> None:
     with pytest.raises(TypeError) as raised:
         check_serve("localhost", 0, None, {"ssl": True})
+    with pytest.raises(TypeError, match=r"^ssl must be an ssl\.SSLContext or None, not 'cert.pem'$"):
+        check_serve("localhost", 0, None, {"ssl": "cert.pem"})
+    with pytest.raises(TypeError, match=r"^ssl must be an ssl\.SSLContext, True or None, not 'cert.pem'$"):
+        check_connect(SECURE, {"ssl": "cert.pem"})
     assert str(raised.value) == (
         "ssl must be an ssl.SSLContext or None, not True: a server's context is made by "
         "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and has the server's certificate by "
