@@ -22,7 +22,7 @@ from .negotiation import check_accepted, offer_extensions
 __all__ = ["ClientHandshake", "ClientProtocol"]
 
 _BODY_TIMEOUT = 1.0
-"""Seconds to wait for the rest of a refusal, once its head is there: that says what matters."""
+"""Seconds to wait for the rest of a refusal after its head, which has the status."""
 
 
 class ClientProtocol(Protocol):
@@ -33,10 +33,10 @@ class ClientProtocol(Protocol):
     :attr:`handshake_error`. The deadline of the opening handshake runs from the construction.
 
     Attributes:
-        uri: what is connected to.
+        uri: the URI.
         request: the opening handshake's request.
-        response: the answer, once it is there, whatever it says. Of a refusal's body, at most
-            64 KiB are kept, and it is waited for at most a second.
+        response: the response, once it is complete, also of a refusal. At most 64 KiB of a refusal's body
+            are kept, and the connection waits for them for at most a second.
     """
 
     uri: WebSocketURI
@@ -97,8 +97,8 @@ class ClientProtocol(Protocol):
     def open_by(self, deadline: float) -> None:
         """Set the deadline of the opening handshake, in the place of ``open_timeout`` from now on.
 
-        It is for whoever has spent a part of ``open_timeout`` before, by a redirect for example. In
-        messages the timeout is what was configured.
+        It is for programs that have spent a part of ``open_timeout`` before, for example by a redirect.
+        Error messages have the configured timeout.
 
         Args:
             deadline: a time of the clock.
@@ -123,7 +123,7 @@ class ClientHandshake(Handshake):
         """Make the request.
 
         Args:
-            uri: what is connected to.
+            uri: the URI.
             settings: the options.
             random: a source of bytes for the key, given their number.
         """
@@ -193,7 +193,7 @@ class ClientHandshake(Handshake):
         return f"; it sent {data!r}" if data else ""
 
     def _end(self, failure: Exception) -> End:
-        """No more of the response will come: a refusal is judged with what has come of its body."""
+        """The response has ended: of a refusal, its head and the received part of its body count."""
         if self._reading.head is None:
             return failure
         self._reading.receive_eof()
