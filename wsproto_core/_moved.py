@@ -48,8 +48,10 @@ MOVED_NAMES = {
         "Frame": ("adapters.websockets.framing", "Frame"),
         "FrameHeader": ("adapters.websockets.framing", "FrameHeader"),
         "apply_mask": ("wsproto_core.codec", "apply_mask"),
+        "parse_close": ("wsproto_core.closing", "parse_close"),
         "parse_frame": ("adapters.websockets.framing", "parse_frame"),
         "parse_frame_header": ("adapters.websockets.framing", "parse_frame_header"),
+        "serialize_close": ("wsproto_core.closing", "serialize_close"),
         "serialize_frame": ("wsproto_core.codec", "encode_frame"),
     },
     "wsproto_core.options": {

@@ -1,4 +1,5 @@
-"""The end of a connection: the two close frames, the first error, and the exception made of them."""
+"""The end of a connection: close codes, the payload of a close frame (RFC 6455 section 5.5.1), the close
+frames of both sides, the first error, and the exception made of them."""
 
 from __future__ import annotations
 
@@ -8,17 +9,97 @@ from .exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
+    InvalidPayload,
     PayloadTooBig,
     ProtocolError,
     WebSocketException,
 )
+from .frames import MAX_CONTROL_PAYLOAD
 from .types import Close, CloseCode
 
-__all__ = ["GOOD_CODES", "Closing"]
+__all__ = [
+    "GOOD_CODES",
+    "Closing",
+    "check_close_code",
+    "parse_close",
+    "parse_close_frame",
+    "serialize_close",
+    "shorten_reason",
+]
 
 # A browser's close() sends a close frame without a code.
 GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 """The close codes of a good end."""
+
+
+_MAX_REASON = MAX_CONTROL_PAYLOAD - 2
+"""Bytes in a close frame's reason: the code takes two."""
+
+
+def check_close_code(code: int) -> bool:
+    """Whether a close code may stand in a close frame (RFC 6455 section 7.4, IANA registry).
+
+    1004, 1005, 1006 and 1015 may not; 1012 to 1014 were registered later; 3000 to 3999 are for
+    libraries and frameworks, 4000 to 4999 for private use.
+    """
+    return 3000 <= code < 5000 or 1000 <= code <= 1003 or 1007 <= code <= 1014
+
+
+def parse_close(data: bytes) -> tuple[int, str]:
+    """Parse the payload of a close frame into its code, 1005 if there is none, and its reason.
+
+    Raises:
+        ProtocolError: the payload is one byte long, or the code may not stand in a close frame.
+        UnicodeDecodeError: the reason is not UTF-8.
+    """
+    if not data:
+        return CloseCode.NO_STATUS_RECEIVED, ""
+    if len(data) == 1:
+        raise ProtocolError("close frame with a payload of one byte: too short for a close code")
+    code = data[0] << 8 | data[1]
+    if not check_close_code(code):
+        raise ProtocolError(f"invalid close code {code}")
+    return code, data[2:].decode()
+
+
+def parse_close_frame(data: bytes) -> Close:
+    """Like :func:`parse_close`, with a reason that is not UTF-8 as :exc:`InvalidPayload`."""
+    try:
+        return Close(*parse_close(data))
+    except UnicodeDecodeError as error:
+        raise InvalidPayload("reason in the close frame is not UTF-8") from error
+
+
+def serialize_close(code: int, reason: str) -> bytes:
+    """Build the payload of a close frame: the reverse of :func:`parse_close`.
+
+    Raises:
+        TypeError: ``code`` is not an ``int``, or ``reason`` is not a ``str``.
+        ValueError: ``code`` may not stand in a close frame, or ``reason`` is longer than 123 bytes
+            in UTF-8. (1005 with no reason gives the empty payload.)
+    """
+    _check_close_types(code, reason)
+    if code == CloseCode.NO_STATUS_RECEIVED and not reason:
+        return b""
+    if not check_close_code(code):
+        raise ValueError(f"close code must be 1000-1003, 1007-1014 or 3000-4999, not {code!r}")
+    encoded = reason.encode()
+    if len(encoded) > _MAX_REASON:
+        raise ValueError(f"close reason is {len(encoded)} bytes in UTF-8, at most {_MAX_REASON} fit")
+    return code.to_bytes(2, "big") + encoded
+
+
+def _check_close_types(code: object, reason: object) -> None:
+    if isinstance(code, bool) or not isinstance(code, int):
+        hint = ": the reason is the second argument" if isinstance(code, str | bytes) else ""
+        raise TypeError(f"close code must be an int, not {code!r}{hint}")
+    if not isinstance(reason, str):
+        raise TypeError(f"close reason must be a str, not {reason!r}")
+
+
+def shorten_reason(reason: str) -> str:
+    """Cut a text to the bytes that fit into a close frame."""
+    return reason.encode()[:_MAX_REASON].decode(errors="ignore")
 
 
 class Closing:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 from ._moved import moved_name
-from .exceptions import InvalidPayload, ProtocolError
+from .exceptions import ProtocolError
 from .types import BytesLike, Close, CloseCode, Data
 
 __all__ = [
@@ -17,10 +17,8 @@ __all__ = [
     "CloseCode",
     "Opcode",
     "encode_data",
-    "parse_close",
     "parse_length",
     "prepare_data",
-    "serialize_close",
 ]
 
 FIN = 0x80
@@ -32,10 +30,6 @@ MASKED = 0x80
 
 MAX_CONTROL_PAYLOAD = 125
 """Bytes in a control frame's payload (RFC 6455 section 5.5)."""
-
-MAX_REASON = MAX_CONTROL_PAYLOAD - 2
-"""Bytes in a close frame's reason: what the code leaves."""
-
 
 MAX_FRAME_HEADER = 14
 """Bytes in a frame's header: two, an eight-byte length and a masking key."""
@@ -165,72 +159,6 @@ def control_payload(kind: str, data: Data | BytesLike) -> bytes:
 def _contiguous_bytes(view: memoryview) -> memoryview:
     # len() of a view counts items, not bytes, and strides are not written by any transport
     return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
-
-
-def check_close_code(code: int) -> bool:
-    """Whether a close code may stand in a close frame (RFC 6455 section 7.4, IANA registry).
-
-    1004, 1005, 1006 and 1015 may not; 1012 to 1014 were registered later; 3000 to 3999 are for
-    libraries and frameworks, 4000 to 4999 for private use.
-    """
-    return 3000 <= code < 5000 or 1000 <= code <= 1003 or 1007 <= code <= 1014
-
-
-def parse_close(data: bytes) -> tuple[int, str]:
-    """Parse the payload of a close frame into its code, 1005 if there is none, and its reason.
-
-    Raises:
-        ProtocolError: the payload is one byte long, or the code may not stand in a close frame.
-        UnicodeDecodeError: the reason is not UTF-8.
-    """
-    if not data:
-        return CloseCode.NO_STATUS_RECEIVED, ""
-    if len(data) == 1:
-        raise ProtocolError("close frame with a payload of one byte: too short for a close code")
-    code = data[0] << 8 | data[1]
-    if not check_close_code(code):
-        raise ProtocolError(f"invalid close code {code}")
-    return code, data[2:].decode()
-
-
-def parse_close_frame(data: bytes) -> Close:
-    """Like :func:`parse_close`, with a reason that is not UTF-8 as :exc:`InvalidPayload`."""
-    try:
-        return Close(*parse_close(data))
-    except UnicodeDecodeError as error:
-        raise InvalidPayload("reason in the close frame is not UTF-8") from error
-
-
-def serialize_close(code: int, reason: str) -> bytes:
-    """Build the payload of a close frame: the reverse of :func:`parse_close`.
-
-    Raises:
-        TypeError: ``code`` is not an ``int``, or ``reason`` is not a ``str``.
-        ValueError: ``code`` may not stand in a close frame, or ``reason`` is longer than 123 bytes
-            in UTF-8. (1005 with no reason gives the empty payload.)
-    """
-    _check_close_types(code, reason)
-    if code == CloseCode.NO_STATUS_RECEIVED and not reason:
-        return b""
-    if not check_close_code(code):
-        raise ValueError(f"close code must be 1000-1003, 1007-1014 or 3000-4999, not {code!r}")
-    encoded = reason.encode()
-    if len(encoded) > MAX_REASON:
-        raise ValueError(f"close reason is {len(encoded)} bytes in UTF-8, at most {MAX_REASON} fit")
-    return code.to_bytes(2, "big") + encoded
-
-
-def _check_close_types(code: object, reason: object) -> None:
-    if isinstance(code, bool) or not isinstance(code, int):
-        hint = ": the reason is the second argument" if isinstance(code, str | bytes) else ""
-        raise TypeError(f"close code must be an int, not {code!r}{hint}")
-    if not isinstance(reason, str):
-        raise TypeError(f"close reason must be a str, not {reason!r}")
-
-
-def shorten_reason(reason: str) -> str:
-    """Cut a text to what fits into a close frame."""
-    return reason.encode()[:MAX_REASON].decode(errors="ignore")
 
 
 def __getattr__(name: str) -> object:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Sequence
 
-from .closing import GOOD_CODES, Closing
+from .closing import GOOD_CODES, Closing, parse_close_frame, serialize_close, shorten_reason
 from .events import Event, Failure, Ping, Pong, TimerOverdue
 from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .frames import Opcode, parse_close_frame, serialize_close, shorten_reason
+from .frames import Opcode
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings

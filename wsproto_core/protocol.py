@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Unpack
 
+from .closing import serialize_close
 from .events import Event, Failure, Fragment
 from .exceptions import InvalidState
 from .extensions.base import Extension
-from .frames import Opcode, control_payload, serialize_close
+from .frames import Opcode, control_payload
 from .lifecycle import Lifecycle
 from .observing import Observer
 from .opening import Handshake

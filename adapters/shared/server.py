@@ -12,9 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar, cast
 
+from wsproto_core.closing import serialize_close
 from wsproto_core.events import Request
 from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
-from wsproto_core.frames import serialize_close
 from wsproto_core.handshake.checks import select_subprotocol
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.http import Headers, Response

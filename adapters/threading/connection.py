@@ -31,9 +31,9 @@ from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
 from wsproto_core.broadcast import not_written
+from wsproto_core.closing import serialize_close
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
-from wsproto_core.frames import serialize_close
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from wsproto_core.closing import parse_close, serialize_close
 from wsproto_core.codec import apply_mask, encode_frame
 from wsproto_core.exceptions import PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
@@ -21,10 +22,8 @@ from wsproto_core.frames import (
     Opcode,
     check_first_bytes,
     encode_data,
-    parse_close,
     parse_length,
     prepare_data,
-    serialize_close,
 )
 from wsproto_core.randomness import random_bytes
 from wsproto_core.types import BytesLike

@@ -6,22 +6,24 @@ import array
 
 import pytest
 
+from wsproto_core.closing import (
+    check_close_code,
+    parse_close,
+    parse_close_frame,
+    serialize_close,
+    shorten_reason,
+)
 from wsproto_core.codec import COPY_BELOW, apply_mask, encode_frame
 from wsproto_core.exceptions import InvalidPayload, ProtocolError
 from wsproto_core.frames import (
     Close,
     CloseCode,
     Opcode,
-    check_close_code,
     check_first_bytes,
     control_payload,
     encode_data,
-    parse_close,
-    parse_close_frame,
     parse_length,
     prepare_data,
-    serialize_close,
-    shorten_reason,
 )
 
 KEY = b"\x37\xfa\x21\x3d"

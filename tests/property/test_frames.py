@@ -7,15 +7,10 @@ from itertools import cycle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wsproto_core.closing import check_close_code, parse_close, serialize_close, shorten_reason
 from wsproto_core.codec import apply_mask, encode_frame
 from wsproto_core.exceptions import ProtocolError
-from wsproto_core.frames import (
-    check_close_code,
-    parse_close,
-    parse_length,
-    serialize_close,
-    shorten_reason,
-)
+from wsproto_core.frames import parse_length
 
 KEYS = st.binary(min_size=4, max_size=4)
 
