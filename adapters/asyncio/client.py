@@ -10,16 +10,14 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Unpack
 
-from adapters.shared.client import Connecting, Target
-from adapters.shared.options import ConnectOptions, ConnectSettings
+from adapters.shared.client import BaseClientConnection, Connecting, Target
+from adapters.shared.options import ConnectOptions
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.handshake.client import ClientProtocol
-from wsproto_core.http.uri import WebSocketURI, parse_uri
-from wsproto_core.options import resolve
-from wsproto_core.types import SocketPath, State
+from wsproto_core.http.uri import parse_uri
+from wsproto_core.types import SocketPath
 
 from .connection import Connection
 from .loops import clock, running_loop
@@ -50,31 +48,12 @@ class AsyncioConnectOptions(ConnectOptions, total=False):
     proxy_server_hostname: str | None
 
 
-class ClientConnection(Connection):
+class ClientConnection(BaseClientConnection, Connection):
     """A client's connection, which :func:`connect` opens.
 
     ``async for`` iterates over its messages, and ``async with`` closes it at the end of the block: see
     :class:`Connection`.
     """
-
-    protocol: ClientProtocol
-
-    def __init__(
-        self,
-        uri: str | WebSocketURI,
-        *,
-        settings: ConnectSettings | None = None,
-        **options: Unpack[ConnectOptions],
-    ) -> None:
-        """
-        Args:
-            uri: a WebSocket URI.
-            settings: options that were parsed before; ``None`` for the defaults.
-            options: see :data:`adapters.shared.options.OPTIONS`.
-        """
-        loop = asyncio.get_running_loop()
-        settings = resolve(ConnectSettings, options, settings)
-        super().__init__(ClientProtocol(uri, clock=clock(loop), settings=settings), settings.logger, loop)
 
     async def _wait_opened(self) -> None:
         """Wait until the opening handshake is done.
@@ -82,11 +61,10 @@ class ClientConnection(Connection):
         Raises:
             InvalidHandshake: it failed.
         """
-        await self._wait_until(lambda: self.protocol.state is not State.CONNECTING)
+        await self._wait_until(self._has_answer)
         # The first ping may be due before the deadline of the opening handshake.
         self._update_timer()
-        if self.protocol.handshake_error is not None:
-            raise self.protocol.handshake_error
+        self._check_opened()
 
 
 class Connect(Opening[ClientConnection]):

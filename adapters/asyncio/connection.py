@@ -12,6 +12,7 @@ Three choices make it fast:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
@@ -26,7 +27,7 @@ from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, Data, State, StreamAction
 
-from .loops import READ_SIZE, read_buffer, read_in_next_turn, reads_repeatedly
+from .loops import READ_SIZE, clock, read_buffer, read_in_next_turn, reads_repeatedly
 from .waiting import Wakeup
 
 __all__ = ["Connection"]
@@ -52,11 +53,11 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     # Whether writing has failed: nothing more is written.
     _broken = False
 
-    def __init__(self, protocol: Protocol, logger: Logger | None, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         # The first attribute, next to those that a broadcast reads, for the processor's cache.
         self._writing_paused = False
         super().__init__(protocol, logger)
-        self._loop = loop
+        self._loop = loop = asyncio.get_running_loop()
         self._buffer = read_buffer(loop)
         self._dispatching = False
         self._flush_scheduled = False
@@ -68,6 +69,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._wants_pieces = False
         if type(self).message_received is not Connection.message_received:
             self._called_back = self._receiving = True
+
+    def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
+        return clock(asyncio.get_running_loop()), time.time
 
     def message_received(self, message: Data) -> None:
         """Handle a message: a subclass may override this, and then must not call :meth:`recv`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal, Self, TypeVar, Unpack, cast
@@ -22,12 +21,11 @@ from adapters.shared.server import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_call, check_serve
 from wsproto_core.events import Event, Request
-from wsproto_core.handshake.server import ServerProtocol
-from wsproto_core.options import parsed_defaults, resolve
+from wsproto_core.options import parsed_defaults
 from wsproto_core.types import SocketPath
 
 from .connection import Connection
-from .loops import clock, loop_call
+from .loops import loop_call
 from .tls import TLS_OPTIONS, TLSTransport
 from .waiting import Opening
 
@@ -66,33 +64,13 @@ class AsyncioServeOptions(AsyncioListenOptions, total=False):
     ssl: ssl_module.SSLContext | None
 
 
-class ServerConnection(Connection, AsyncServerConnection):
+class ServerConnection(AsyncServerConnection, Connection):
     __doc__ = AsyncServerConnection.__doc__
 
     server: Server
 
-    def __init__(
-        self,
-        handler: Handler,
-        server: Server,
-        *,
-        settings: ServeSettings | None = None,
-        **options: Unpack[ServeOptions],
-    ) -> None:
-        """
-        Args:
-            handler: the handler that :func:`serve` was called with.
-            server: the server that this connection belongs to.
-            settings: options that were parsed before; ``None`` for the defaults.
-            options: see :data:`adapters.shared.options.OPTIONS`.
-        """
-        loop = asyncio.get_running_loop()
-        settings = resolve(ServeSettings, options, settings)
-        protocol = ServerProtocol(clock=clock(loop), date=time.time, settings=settings)
-        super().__init__(protocol, settings.logger, loop)
-        self._serve_for(handler, server, settings)
-        self._task: asyncio.Task[None] | None = None
-        self._stream_lost = False
+    _task: asyncio.Task[None] | None = None
+    _stream_lost = False
 
     # Methods of asyncio.BufferedProtocol
 

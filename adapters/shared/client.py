@@ -10,7 +10,7 @@ import dataclasses
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from typing import Protocol as Interface
 
 from wsproto_core.connect.proxy import Proxy, Tunnel, choose_proxy
@@ -19,12 +19,14 @@ from wsproto_core.exceptions import HandshakeTimeout, InvalidMessage, InvalidSta
 from wsproto_core.handshake.client import ClientProtocol
 from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
 from wsproto_core.options import resolve
+from wsproto_core.types import State
 
-from .options import ConnectSettings, make_connection, split_options
+from .connection import BaseConnection
+from .options import ConnectOptions, ConnectSettings, make_connection, split_options
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 from .tls import note_trust, without_certificate
 
-__all__ = ["Connecting", "Target"]
+__all__ = ["BaseClientConnection", "Connecting", "Target"]
 
 _BAD_REQUEST = 400
 
@@ -39,6 +41,45 @@ class _Connection(Interface):
 
 
 T = TypeVar("T", bound=_Connection)
+
+
+class BaseClientConnection(BaseConnection):
+    """A client's connection: the part that does not depend on the runtime.
+
+    An adapter's class has this class first among its bases, and the adapter's connection second.
+    """
+
+    protocol: ClientProtocol
+
+    def __init__(
+        self,
+        uri: str | WebSocketURI,
+        *,
+        settings: ConnectSettings | None = None,
+        **options: Unpack[ConnectOptions],
+    ) -> None:
+        """
+        Args:
+            uri: a WebSocket URI.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
+        """
+        settings = resolve(ConnectSettings, options, settings)
+        clock, _ = self._clocks()
+        super().__init__(ClientProtocol(uri, clock=clock, settings=settings), settings.logger)
+
+    def _has_answer(self) -> bool:
+        """Whether the opening handshake is done, or has failed."""
+        return self.protocol.state is not State.CONNECTING
+
+    def _check_opened(self) -> None:
+        """Raise the error of the opening handshake, if the handshake failed.
+
+        Raises:
+            InvalidHandshake: it failed.
+        """
+        if self.protocol.handshake_error is not None:
+            raise self.protocol.handshake_error
 
 
 class Target:

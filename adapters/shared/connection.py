@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import uuid
+from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
@@ -93,6 +94,10 @@ class BaseConnection:
         self._pings: dict[bytes, PongResult] = {}
         if self.logger.isEnabledFor(logging.DEBUG):
             self.log_frames()
+
+    @abstractmethod
+    def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
+        """Return two functions: the clock of deadlines, and the time since the epoch; both in seconds."""
 
     def _log_attributes(self) -> tuple[str, str, Any, str | None]:
         return str(self.id), self.protocol.side.value, self.remote_address, self.path

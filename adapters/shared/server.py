@@ -10,7 +10,7 @@ import inspect
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from wsproto_core.closing import serialize_close
 from wsproto_core.events import Request
@@ -18,13 +18,14 @@ from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
 from wsproto_core.handshake.checks import select_subprotocol
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.http import Headers, Response
+from wsproto_core.options import resolve
 from wsproto_core.types import CloseCode, Side, State, Subprotocol
 
 from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .handlers import Handler, takes_path
 from .logs import default_logger, describe, log_failure
-from .options import HTTPAnswer, Logger, ServeSettings, make_connection
+from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection
 from .routing import Route, Router
 from .sockets import show_address
 
@@ -187,7 +188,8 @@ class BaseServer(Generic[ConnectionT]):
 class BaseServerConnection(BaseConnection, ABC):
     """A server's connection: the argument of a handler. It is closed when the handler returns.
 
-    Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
+    Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`. An adapter's class has
+    this class among its bases before the adapter's connection.
 
     Attributes:
         route: the result of routing, on a server made by ``route``; otherwise ``None``.
@@ -197,7 +199,24 @@ class BaseServerConnection(BaseConnection, ABC):
     _has_place = False  # whether it counts against max_connections
     route: Route | None = None
 
-    def _serve_for(self, handler: Handler, server: BaseServer[Any], settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        server: BaseServer[Any],
+        *,
+        settings: ServeSettings | None = None,
+        **options: Unpack[ServeOptions],
+    ) -> None:
+        """
+        Args:
+            handler: the argument of ``serve``.
+            server: the server that this connection belongs to.
+            settings: options that were parsed before; ``None`` for the defaults.
+            options: see :data:`adapters.shared.options.OPTIONS`.
+        """
+        settings = resolve(ServeSettings, options, settings)
+        clock, date = self._clocks()
+        super().__init__(ServerProtocol(clock=clock, date=date, settings=settings), settings.logger)
         self.handler = handler
         self.server = server
         self._process_request = settings.process_request
@@ -323,7 +342,7 @@ class BaseServerConnection(BaseConnection, ABC):
             self.protocol.close(code, reason)
 
 
-class AsyncServerConnection(AsyncConnection, BaseServerConnection):
+class AsyncServerConnection(BaseServerConnection, AsyncConnection):
     """A server's connection on an asynchronous adapter."""
 
     _hooks_done = False

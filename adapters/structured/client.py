@@ -7,18 +7,15 @@ import socket
 import ssl as ssl_module
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Any, Generic, NoReturn, TypeVar, Unpack
+from typing import Any, Generic, NoReturn, TypeVar
 
-from adapters.shared.client import Connecting, Target
+from adapters.shared.client import BaseClientConnection, Connecting, Target
 from adapters.shared.logs import default_logger
-from adapters.shared.options import ConnectOptions, ConnectSettings
+from adapters.shared.options import ConnectOptions
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.stream_options import check_names, check_reconnect, check_tasks
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.handshake.client import ClientProtocol
-from wsproto_core.http.uri import WebSocketURI
-from wsproto_core.options import resolve
-from wsproto_core.types import Side, State
+from wsproto_core.types import Side
 
 from .connection import StructuredConnection
 from .runtime import Opening, Tasks
@@ -48,27 +45,8 @@ class StructuredConnectOptions(ConnectOptions, Generic[StreamT], total=False):
     proxy_server_hostname: str | None
 
 
-class StructuredClientConnection(StructuredConnection):
+class StructuredClientConnection(BaseClientConnection, StructuredConnection):
     """A client's connection."""
-
-    protocol: ClientProtocol
-
-    def __init__(
-        self,
-        uri: str | WebSocketURI,
-        *,
-        settings: ConnectSettings | None = None,
-        **options: Unpack[ConnectOptions],
-    ) -> None:
-        """
-        Args:
-            uri: a WebSocket URI.
-            settings: options that were parsed before; ``None`` for the defaults.
-            options: see :data:`adapters.shared.options.OPTIONS`.
-        """
-        settings = resolve(ConnectSettings, options, settings)
-        protocol = ClientProtocol(uri, clock=self._runtime.get_clock(), settings=settings)
-        super().__init__(protocol, settings.logger)
 
     async def _wait_opened(self) -> None:
         """Wait until the opening handshake is done.
@@ -76,9 +54,8 @@ class StructuredClientConnection(StructuredConnection):
         Raises:
             InvalidHandshake: it failed.
         """
-        await self._wait_until(lambda: self.protocol.state is not State.CONNECTING)
-        if self.protocol.handshake_error is not None:
-            raise self.protocol.handshake_error
+        await self._wait_until(self._has_answer)
+        self._check_opened()
 
 
 T = TypeVar("T", bound=StructuredClientConnection)

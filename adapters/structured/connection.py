@@ -120,6 +120,9 @@ class StructuredConnection(AsyncConnection):
 
     # What AsyncConnection needs
 
+    def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
+        return self._runtime.get_clock(), self._runtime.date
+
     def _make_event(self) -> RuntimeEvent:
         return self._runtime.make_event()
 

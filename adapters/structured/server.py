@@ -18,8 +18,6 @@ from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.server import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_serve
-from wsproto_core.handshake.server import ServerProtocol
-from wsproto_core.options import resolve
 from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
@@ -57,32 +55,13 @@ class StructuredServeOptions(StructuredListenOptions, total=False):
     ssl: ssl_module.SSLContext | None
 
 
-class StructuredServerConnection(StructuredConnection, AsyncServerConnection):
+class StructuredServerConnection(AsyncServerConnection, StructuredConnection):
     """A server's connection.
 
     Subclasses may override :meth:`process_request` and :meth:`select_subprotocol`.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        server: BaseServer[Any],
-        *,
-        settings: ServeSettings | None = None,
-        **options: Unpack[ServeOptions],
-    ) -> None:
-        """
-        Args:
-            handler: the argument of ``serve``.
-            server: the server that this connection belongs to.
-            settings: options that were parsed before; ``None`` for the defaults.
-            options: see :data:`adapters.shared.options.OPTIONS`.
-        """
-        settings = resolve(ServeSettings, options, settings)
-        clock, date = self._runtime.get_clock(), self._runtime.date
-        super().__init__(ServerProtocol(clock=clock, date=date, settings=settings), settings.logger)
-        self._serve_for(handler, server, settings)
-        self._runner: object = None
+    _runner: object = None
 
     async def _run(self, open_transport: Callable[[], Awaitable[Transport]]) -> None:
         """Open the connection, run the handler, and see it closed.

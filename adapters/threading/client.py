@@ -10,16 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
 from adapters.shared.blocks import Once
-from adapters.shared.client import Connecting, Target
-from adapters.shared.options import ConnectOptions, ConnectSettings
+from adapters.shared.client import BaseClientConnection, Connecting, Target
+from adapters.shared.options import ConnectOptions
 from adapters.shared.reconnect import Attempts
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.handshake.client import ClientProtocol
-from wsproto_core.http.uri import WebSocketURI
-from wsproto_core.options import resolve
-from wsproto_core.types import SocketPath, State
+from wsproto_core.types import SocketPath
 
 from .connection import Connection
 from .streams import TLSStream, open_stream
@@ -40,29 +37,11 @@ class ThreadingConnectOptions(ConnectOptions, total=False):
     proxy_server_hostname: str | None
 
 
-class ClientConnection(Connection):
+class ClientConnection(BaseClientConnection, Connection):
     """A client's connection, which :func:`connect` opens.
 
     ``for`` iterates over its messages, ``with`` closes it at the end of the block: see :class:`Connection`.
     """
-
-    protocol: ClientProtocol
-
-    def __init__(
-        self,
-        uri: str | WebSocketURI,
-        *,
-        settings: ConnectSettings | None = None,
-        **options: Unpack[ConnectOptions],
-    ) -> None:
-        """
-        Args:
-            uri: a WebSocket URI.
-            settings: options that were parsed before; ``None`` for the defaults.
-            options: see :data:`adapters.shared.options.OPTIONS`.
-        """
-        settings = resolve(ConnectSettings, options, settings)
-        super().__init__(ClientProtocol(uri, clock=time.monotonic, settings=settings), settings.logger)
 
     def _open_on(self, sock: socket.socket, tls: TLSStream | None = None) -> None:
         """Perform the opening handshake.
@@ -76,11 +55,10 @@ class ClientConnection(Connection):
             OSError: TLS failed.
         """
         self._locked(self._start, sock, tls)
-        self._wait_for(lambda: self.protocol.state is not State.CONNECTING)
+        self._wait_for(self._has_answer)
         if tls is not None and not tls.established and self._error is not None:
             raise self._error
-        if self.protocol.handshake_error is not None:
-            raise self.protocol.handshake_error
+        self._check_opened()
 
 
 class Connect(Once):

@@ -20,6 +20,7 @@ import functools
 import socket
 import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
@@ -88,6 +89,9 @@ class Connection(Sending):
         self._tls: TLSStream | None = None
         self._error: OSError | None = None  # by which the stream was lost
         self._returned: deque[Data] = deque()  # what was taken and could not be returned to the caller
+
+    def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
+        return time.monotonic, time.time
 
     @property
     def tls(self) -> TLSInfo | None:

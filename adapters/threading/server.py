@@ -10,7 +10,6 @@ import select
 import socket
 import ssl as ssl_module
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, TypeVar, Unpack
 
@@ -25,8 +24,7 @@ from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.server import BaseServer, BaseServerConnection
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import check_names, check_serve
-from wsproto_core.handshake.server import Answer, ServerProtocol
-from wsproto_core.options import resolve
+from wsproto_core.handshake.server import Answer
 from wsproto_core.types import CloseCode, SocketPath, State
 
 from .connection import Connection
@@ -71,30 +69,11 @@ class ThreadingServeOptions(ThreadingListenOptions, total=False):
     ssl: ssl_module.SSLContext | None
 
 
-class ServerConnection(Connection, BaseServerConnection):
+class ServerConnection(BaseServerConnection, Connection):
     __doc__ = BaseServerConnection.__doc__
 
-    def __init__(
-        self,
-        handler: Handler,
-        server: Server,
-        *,
-        settings: ServeSettings | None = None,
-        **options: Unpack[ServeOptions],
-    ) -> None:
-        """
-        Args:
-            handler: what :func:`serve` was given.
-            server: the server that this connection belongs to.
-            settings: options that were parsed before; ``None`` for the defaults.
-            options: see :data:`adapters.shared.options.OPTIONS`.
-        """
-        settings = resolve(ServeSettings, options, settings)
-        protocol = ServerProtocol(clock=time.monotonic, date=time.time, settings=settings)
-        super().__init__(protocol, settings.logger)
-        self._serve_for(handler, server, settings)
-        self._thread = 0
-        self._hooks_run = False
+    _thread = 0
+    _hooks_run = False
 
     def _is_own_task(self) -> bool:
         return self._thread == threading.get_ident()

@@ -9,7 +9,6 @@ from typing import Any
 from adapters.asyncio import client as asyncio_client
 from adapters.asyncio.client import ClientConnection
 from adapters.asyncio.connection import Connection
-from adapters.asyncio.loops import clock
 from adapters.shared.stream_options import check_path
 from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.extensions.base import ClientExtensionFactory
@@ -69,11 +68,11 @@ class WebSocketClientProtocol(WebSocketCommonProtocol, ClientConnection):
         self.extra_headers = listed(extra_headers)
         self.wsuri: WebSocketURI | None = None
         self._asking = False
-        running = asyncio.get_running_loop()
+        clock, _ = self._clocks()
         logger = options.pop("logger")
-        protocol = ClientProtocol(None, clock=clock(running), **options)
+        protocol = ClientProtocol(None, clock=clock, **options)
         protocol.good_codes = GOOD_CODES
-        Connection.__init__(self, protocol, logger, running)
+        Connection.__init__(self, protocol, logger)
 
     async def handshake(
         self,

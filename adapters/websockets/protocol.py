@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, cast, overload
 
 from adapters.asyncio.connection import Connection
-from adapters.asyncio.loops import clock
 from adapters.shared.asynchronous import AwaitablePong
 from adapters.shared.connection import Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
@@ -114,10 +113,10 @@ class WebSocketCommonProtocol(Connection):
                 **others,
             },
         )
-        running = asyncio.get_running_loop()
+        clock, _ = self._clocks()
         side = Side.CLIENT if self.is_client else Side.SERVER
         logger = options.pop("logger")
-        super().__init__(Protocol(side, clock=clock(running), **options), logger, running)
+        super().__init__(Protocol(side, clock=clock, **options), logger)
         self.protocol.good_codes = GOOD_CODES
 
     def _set_up(
