@@ -458,3 +458,27 @@ async def test_options_are_checked_once(
                 await runtime.check_echo(connection)
             assert sorted(checked) == ["extra_headers", "max_size"]
             checked.clear()
+
+
+# Texts of errors
+
+
+async def test_texts_of_wrong_values(runtime: Runtime) -> None:
+    for wrong, text in (
+        ({"ssl": True}, "ssl must be an ssl.SSLContext or None, not True: a server's context is made by"),
+        (
+            {"extra_headers": "A: b"},
+            "extra_headers must be a mapping, pairs or Headers, not 'A: b': write {'A': 'b'}",
+        ),
+        ({"extra_headers": {"A": None}}, "extra_headers: the value of 'A' must be a str, not None; leave"),
+        ({"subprotocols": "chat"}, "subprotocols must be a sequence or None, not 'chat': write ['chat']"),
+    ):
+        options: dict[str, Any] = wrong
+        with pytest.raises(TypeError) as raised:
+            async with runtime.serve(echo, HOST, 0, **options):
+                raise AssertionError
+        assert str(raised.value).startswith(text)
+        if "ssl" not in options:
+            with pytest.raises(TypeError) as raised:
+                await runtime.open(PLAIN, **options)
+            assert str(raised.value).startswith(text)
