@@ -115,13 +115,13 @@ def connect(
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
-        stream: A stream of the runtime that leads to the server. Default: None.
-        local_address: IP address to connect from. Default: None.
         happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
             for failure. Default: 0.25 seconds.
         proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
         proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
             Default: None.
+        stream: A stream of the runtime that leads to the server. Default: None.
+        local_address: IP address to connect from. Default: None.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
@@ -193,10 +193,10 @@ def unix_connect(
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
-        stream: A stream of the runtime that leads to the server. Default: None.
         proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
         proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
             Default: None.
+        stream: A stream of the runtime that leads to the server. Default: None.
     """
     return Connect(uri, check_path(path), task_group, options)
 
@@ -268,12 +268,12 @@ def reconnect(uri: str, **options: Unpack[AnyioConnectOptions]) -> Reconnect:
             is_fatal. Default: None.
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
-        local_address: IP address to connect from. Default: None.
         happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
             for failure. Default: 0.25 seconds.
         proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
         proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
             Default: None.
+        local_address: IP address to connect from. Default: None.
 
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import ssl as ssl_module
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Unpack
 
 from adapters.shared.client import BaseClientConnection, Connecting, Target
-from adapters.shared.options import ConnectOptions
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_names, check_path, check_reconnect
+from adapters.shared.stream_options import StreamConnectOptions, check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.http.uri import parse_uri
 from wsproto_core.types import SocketPath
@@ -29,23 +26,17 @@ from .waiting import Opening
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
-class AsyncioConnectOptions(ConnectOptions, total=False):
+class AsyncioConnectOptions(StreamConnectOptions, total=False):
     """Options of :func:`connect`: ours, and those of :meth:`asyncio.loop.create_connection`."""
 
-    ssl: bool | ssl_module.SSLContext | None
-    server_hostname: str | None
-    sock: socket.socket | None
     family: int
     proto: int
     flags: int
     local_addr: tuple[str, int] | None
     ssl_handshake_timeout: float | None
     ssl_shutdown_timeout: float | None
-    happy_eyeballs_delay: float | None
     interleave: int | None
     all_errors: bool
-    proxy_ssl: ssl_module.SSLContext | None
-    proxy_server_hostname: str | None
 
 
 class ClientConnection(BaseClientConnection, Connection):
@@ -198,6 +189,11 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
+        happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
+            for failure. Default: 0.25 seconds.
+        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
+        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
+            Default: None.
         family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
         proto: Protocol number for the name lookup; 0 for any. Default: 0.
         flags: Flags for the name lookup, such as socket.AI_NUMERICHOST. Default: AI_PASSIVE on a server, else
@@ -205,13 +201,8 @@ def connect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Connect:
         local_addr: Pair of host and port to connect from. Default: None.
         ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
         ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
-        happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
-            for failure. Default: 0.25 seconds.
         interleave: Addresses of the first family before the other has its turn (RFC 8305). Default: None.
         all_errors: Whether the errors of all addresses are raised, as an ExceptionGroup. Default: False.
-        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
-        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
-            Default: None.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
@@ -278,11 +269,11 @@ def unix_connect(
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
-        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
-        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
         proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
         proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
             Default: None.
+        ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
+        ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
     """
     return Connect(uri, check_path(path), options)
 
@@ -352,6 +343,11 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
             is_fatal. Default: None.
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
+        happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
+            for failure. Default: 0.25 seconds.
+        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
+        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
+            Default: None.
         family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
         proto: Protocol number for the name lookup; 0 for any. Default: 0.
         flags: Flags for the name lookup, such as socket.AI_NUMERICHOST. Default: AI_PASSIVE on a server, else
@@ -359,13 +355,8 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
         local_addr: Pair of host and port to connect from. Default: None.
         ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
         ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.
-        happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
-            for failure. Default: 0.25 seconds.
         interleave: Addresses of the first family before the other has its turn (RFC 8305). Default: None.
         all_errors: Whether the errors of all addresses are raised, as an ExceptionGroup. Default: False.
-        proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
-        proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
-            Default: None.
 
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.

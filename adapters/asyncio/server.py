@@ -15,11 +15,11 @@ from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import BACKLOG, bind_unix, look_up_hosts, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
-from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
+from adapters.shared.options import Logger, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.server import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_call, check_serve
+from adapters.shared.stream_options import StreamListenOptions, check_call, check_serve
 from wsproto_core.events import Event, Request
 from wsproto_core.options import parsed_defaults
 from wsproto_core.types import SocketPath
@@ -42,15 +42,11 @@ __all__ = [
 ]
 
 
-class AsyncioListenOptions(ServeOptions, total=False):
+class AsyncioListenOptions(StreamListenOptions, total=False):
     """Options of :func:`serve` but ``ssl``: ours, and those of :meth:`asyncio.loop.create_server`."""
 
-    family: int
     flags: int
-    sock: socket.socket | None
-    backlog: int
     reuse_address: bool | None
-    reuse_port: bool | None
     keep_alive: bool | None
     ssl_handshake_timeout: float | None
     ssl_shutdown_timeout: float | None
@@ -375,13 +371,13 @@ def serve(
         process_request: A function or coroutine function that may answer the HTTP request. Default: None.
         max_connections: Limit on the connections of a server, those in the opening handshake included.
             Default: None.
+        sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
         family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+        backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
+        reuse_port: Whether SO_REUSEPORT is set, so that several servers share a port. Default: None.
         flags: Flags for the name lookup, such as socket.AI_NUMERICHOST. Default: AI_PASSIVE on a server, else
             0.
-        sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
-        backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
         reuse_address: Whether SO_REUSEADDR is set; None for what the platform needs. Default: None.
-        reuse_port: Whether SO_REUSEPORT is set, so that several servers share a port. Default: None.
         keep_alive: Whether SO_KEEPALIVE is set. Default: None.
         ssl_handshake_timeout: Deadline for TLS's handshake; None for open_timeout alone. Default: None.
         ssl_shutdown_timeout: Has no effect: close_timeout is the deadline for the end of TLS. Default: None.

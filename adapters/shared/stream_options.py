@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import socket
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -19,13 +21,15 @@ from wsproto_core.options import Option, unknown_option
 from wsproto_core.types import SocketPath
 
 from .addresses import ADDRESS_DELAY
-from .options import check_port
+from .options import ConnectOptions, ServeOptions, check_port
 
 __all__ = [
     "GIVEN_STREAMS",
     "STREAM_OPTIONS",
     "TCP_CLIENT",
     "TCP_SERVER",
+    "StreamConnectOptions",
+    "StreamListenOptions",
     "check_alternatives",
     "check_call",
     "check_connect",
@@ -36,6 +40,27 @@ __all__ = [
     "check_tasks",
     "complete_tls",
 ]
+
+
+class StreamConnectOptions(ConnectOptions, total=False):
+    """Options of every adapter's ``connect``, with those of the stream, which :data:`STREAM_OPTIONS` has."""
+
+    ssl: bool | ssl.SSLContext | None
+    server_hostname: str | None
+    sock: socket.socket | None
+    happy_eyeballs_delay: float | None
+    proxy_ssl: ssl.SSLContext | None
+    proxy_server_hostname: str | None
+
+
+class StreamListenOptions(ServeOptions, total=False):
+    """Options of every adapter's ``serve`` but ``ssl``, with those of listening sockets."""
+
+    sock: socket.socket | None
+    family: int
+    backlog: int
+    reuse_port: bool | None
+
 
 GIVEN_STREAMS = ("path", "sock", "stream")
 """Options by which an application gives the stream itself, or the path of a Unix socket."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import socket
-import ssl as ssl_module
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
 from adapters.shared.client import BaseClientConnection, Connecting, Target
 from adapters.shared.logs import default_logger
-from adapters.shared.options import ConnectOptions
 from adapters.shared.reconnect import AsyncReconnecting
-from adapters.shared.stream_options import check_names, check_reconnect, check_tasks
+from adapters.shared.stream_options import StreamConnectOptions, check_names, check_reconnect, check_tasks
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.types import Side
 
@@ -32,17 +29,11 @@ __all__ = [
 StreamT = TypeVar("StreamT")
 
 
-class StructuredConnectOptions(ConnectOptions, Generic[StreamT], total=False):
-    """Options of ``connect``: ours, and those of the stream. The type of ``stream`` is the runtime's."""
+class StructuredConnectOptions(StreamConnectOptions, Generic[StreamT], total=False):
+    """Options of ``connect``. The type of ``stream`` is the runtime's."""
 
-    ssl: bool | ssl_module.SSLContext | None
-    server_hostname: str | None
-    sock: socket.socket | None
     stream: StreamT | None
     local_address: str | None
-    happy_eyeballs_delay: float | None
-    proxy_ssl: ssl_module.SSLContext | None
-    proxy_server_hostname: str | None
 
 
 class StructuredClientConnection(BaseClientConnection, StructuredConnection):

@@ -17,7 +17,7 @@ from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_o
 from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.server import AsyncServerConnection, BaseServer
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_names, check_serve
+from adapters.shared.stream_options import StreamListenOptions, check_names, check_serve
 from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
@@ -27,7 +27,6 @@ from .transport import Transport
 
 __all__ = [
     "Server",
-    "StructuredListenOptions",
     "StructuredServe",
     "StructuredServeOptions",
     "StructuredServerConnection",
@@ -40,16 +39,7 @@ _ACCEPT_DELAY = 0.1
 """Seconds until accepting is tried again after an error, such as a lack of descriptors."""
 
 
-class StructuredListenOptions(ServeOptions, total=False):
-    """Options of ``serve`` but ``ssl``: ours, and those of listening sockets."""
-
-    sock: socket.socket | None
-    family: int
-    backlog: int
-    reuse_port: bool
-
-
-class StructuredServeOptions(StructuredListenOptions, total=False):
+class StructuredServeOptions(StreamListenOptions, total=False):
     """Options of ``serve``."""
 
     ssl: ssl_module.SSLContext | None
@@ -531,7 +521,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         ssl: ssl_module.SSLContext | Literal[True] | None = None,
         create_router: Callable[..., Router] | None = None,
         task_status: None = None,
-        **options: Unpack[StructuredListenOptions],
+        **options: Unpack[StreamListenOptions],
     ) -> Self: ...
     @overload
     @classmethod
@@ -545,10 +535,10 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         ssl: ssl_module.SSLContext | Literal[True] | None = None,
         create_router: Callable[..., Router] | None = None,
         task_status: StatusT,
-        **options: Unpack[StructuredListenOptions],
+        **options: Unpack[StreamListenOptions],
     ) -> Coroutine[Any, Any, None]: ...
     @classmethod
-    @show_options(StructuredListenOptions)
+    @show_options(StreamListenOptions)
     def route(
         cls,
         url_map: Rules,
@@ -559,7 +549,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         ssl: ssl_module.SSLContext | Literal[True] | None = None,
         create_router: Callable[..., Router] | None = None,
         task_status: StatusT | None = None,
-        **options: Unpack[StructuredListenOptions],
+        **options: Unpack[StreamListenOptions],
     ) -> Any:
         """Start a WebSocket server that chooses the handler by the request's path.
 
@@ -587,7 +577,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         return cls(router, host, port, None, {"ssl": context, **options})._for_start(task_status)
 
     @classmethod
-    @show_options(StructuredListenOptions)
+    @show_options(StreamListenOptions)
     def unix_route(
         cls,
         url_map: Rules,
@@ -597,7 +587,7 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         ssl: ssl_module.SSLContext | Literal[True] | None = None,
         create_router: Callable[..., Router] | None = None,
         task_status: StatusT | None = None,
-        **options: Unpack[StructuredListenOptions],
+        **options: Unpack[StreamListenOptions],
     ) -> Any:
         """Start a WebSocket server on a Unix socket that chooses the handler by the request's path.
 

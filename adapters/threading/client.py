@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl as ssl_module
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
 from adapters.shared.blocks import Once
 from adapters.shared.client import BaseClientConnection, Connecting, Target
-from adapters.shared.options import ConnectOptions
 from adapters.shared.reconnect import Attempts
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_names, check_path, check_reconnect
+from adapters.shared.stream_options import StreamConnectOptions, check_names, check_path, check_reconnect
 from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.types import SocketPath
 
@@ -24,17 +22,11 @@ from .streams import TLSStream, open_stream
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
 
-class ThreadingConnectOptions(ConnectOptions, total=False):
-    """Options of :func:`connect`: ours, and those of the stream."""
+class ThreadingConnectOptions(StreamConnectOptions, total=False):
+    """Options of :func:`connect`."""
 
-    ssl: bool | ssl_module.SSLContext | None
-    server_hostname: str | None
-    sock: socket.socket | None
     family: int
     source_address: tuple[str, int] | None
-    happy_eyeballs_delay: float | None
-    proxy_ssl: ssl_module.SSLContext | None
-    proxy_server_hostname: str | None
 
 
 class ClientConnection(BaseClientConnection, Connection):
@@ -214,13 +206,13 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
-        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
-        source_address: Pair of host and port to connect from. Default: None.
         happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
             for failure. Default: 0.25 seconds.
         proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
         proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
             Default: None.
+        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+        source_address: Pair of host and port to connect from. Default: None.
 
     Raises:
         InvalidURI: it is not a WebSocket URI.
@@ -358,13 +350,13 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
             is_fatal. Default: None.
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
         server_hostname: Name that the server's certificate must have; None for the URI's host. Default: None.
-        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
-        source_address: Pair of host and port to connect from. Default: None.
         happy_eyeballs_delay: Delay until the next address of the host is tried as well (RFC 8305); None waits
             for failure. Default: 0.25 seconds.
         proxy_ssl: TLS context for an https: proxy; None for the default context. Default: None.
         proxy_server_hostname: Name that the proxy's certificate must have; None for the host in its URL.
             Default: None.
+        family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
+        source_address: Pair of host and port to connect from. Default: None.
 
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.

@@ -19,11 +19,11 @@ from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import BlockingHandler, Handler, check_plain
 from adapters.shared.listening import accept_now, hosts_of, open_listeners
 from adapters.shared.logs import log_failure
-from adapters.shared.options import OPTIONS, ServeOptions, ServeSettings, split_options
+from adapters.shared.options import OPTIONS, ServeSettings, split_options
 from adapters.shared.routing import Router, Rules, make_router
 from adapters.shared.server import BaseServer, BaseServerConnection
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_names, check_serve
+from adapters.shared.stream_options import StreamListenOptions, check_names, check_serve
 from wsproto_core.handshake.server import Answer
 from wsproto_core.types import CloseCode, SocketPath, State
 
@@ -52,14 +52,10 @@ PAUSE = 1.0
 SHUTDOWN = 30.0
 
 
-class ThreadingListenOptions(ServeOptions, total=False):
-    """Options of :func:`serve` but ``ssl``: ours, and those of the listening sockets."""
+class ThreadingListenOptions(StreamListenOptions, total=False):
+    """Options of :func:`serve` but ``ssl``."""
 
     max_threads: int | None
-    sock: socket.socket | None
-    family: int
-    backlog: int
-    reuse_port: bool | None
     start_serving: bool
 
 
@@ -449,11 +445,11 @@ def serve(
         process_request: A function or coroutine function that may answer the HTTP request. Default: None.
         max_connections: Limit on the connections of a server, those in the opening handshake included.
             Default: None.
-        max_threads: Limit on connections at once, each with its thread; None for none. Default: 1000 threads.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
         family: Address family, such as socket.AF_INET; 0 for all. Default: 0.
         backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
         reuse_port: Whether SO_REUSEPORT is set, so that several servers share a port. Default: None.
+        max_threads: Limit on connections at once, each with its thread; None for none. Default: 1000 threads.
         start_serving: Whether connections are accepted at once. Default: True.
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
 
@@ -516,9 +512,9 @@ def unix_serve(
         process_request: A function or coroutine function that may answer the HTTP request. Default: None.
         max_connections: Limit on the connections of a server, those in the opening handshake included.
             Default: None.
-        max_threads: Limit on connections at once, each with its thread; None for none. Default: 1000 threads.
         sock: A socket in the place of host and port: connected on a client, bound on a server. Default: None.
         backlog: Connections that may wait to be accepted. Default: socket.SOMAXCONN.
+        max_threads: Limit on connections at once, each with its thread; None for none. Default: 1000 threads.
         start_serving: Whether connections are accepted at once. Default: True.
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
     """
