@@ -112,13 +112,8 @@ CODE_LINES = {
 }
 """Every file of the folder counts, and the count is less than this."""
 
-CODE_LINES_TODAY = {
-    "wsproto_core": 6150,
-    "adapters/anyio": 300,
-    "adapters/asyncio": 1200,
-    "adapters/threading": 1960,
-    "adapters/trio": 300,
-}
+CODE_LINES_TODAY = CODE_LINES | {"adapters/asyncio": 1190, "adapters/threading": 1860}
+"""Until the folders are as small as they are to be."""
 
 
 # Reading the source
