@@ -29,7 +29,7 @@ __all__ = [
 
 # A browser's close() sends a close frame without a code.
 GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
-"""The close codes of a good end."""
+"""The close codes of a normal end."""
 
 
 _MAX_REASON = MAX_CONTROL_PAYLOAD - 2
@@ -107,7 +107,7 @@ class Closing:
 
     Attributes:
         received: the peer's close frame, once it has been received.
-        sent: ours, once it has been given.
+        sent: our close frame, once it has been queued.
         cause: the first error, if there was one.
         deferred: the peer's close frame, or the error in its input, while it waits behind messages that
             the application has not received yet.
@@ -124,12 +124,12 @@ class Closing:
         self._lost = False
 
     def receive(self, close: Close) -> None:
-        """Remember the peer's close frame."""
+        """Store the peer's close frame."""
         self.received = close
         self._received_first = self.sent is None
 
     def fail(self, error: BaseException, *, lost: bool) -> None:
-        """Remember the first error.
+        """Store the first error.
 
         Args:
             error: the cause of :exc:`ConnectionClosed`.

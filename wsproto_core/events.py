@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of a message, for those who ask for pieces (:meth:`~.protocol.Protocol.next_fragment`).
+    """A piece of a message, returned by :meth:`~.protocol.Protocol.next_fragment`.
 
     Pieces are cut where bytes happen to arrive, not where the peer's fragments end, except that a
     ``str`` never ends within a character.

@@ -17,7 +17,7 @@ __all__ = ["Idleness", "Keepalive", "Pings"]
 
 
 class Pings:
-    """The pings sent and not answered yet, in order (RFC 6455 section 5.5.3); their number is bounded.
+    """The pings that wait for their pong, in order (RFC 6455 section 5.5.3); their number is limited.
 
     Attributes:
         latency: seconds from the last ping that was answered to its pong; 0.0 before there was one.
@@ -28,6 +28,11 @@ class Pings:
     __slots__ = ("_limit", "_random", "_sent", "latency", "shortest", "smoothed")
 
     def __init__(self, random: Callable[[int], bytes], limit: int | None) -> None:
+        """
+        Args:
+            random: a source of bytes for payloads, given their number.
+            limit: the number of pings that may wait; ``None`` for any number.
+        """
         self.latency = 0.0
         self.smoothed: float | None = None
         self.shortest: float | None = None
@@ -38,15 +43,22 @@ class Pings:
 
     @property
     def full(self) -> bool:
-        """Whether there may be no more."""
+        """Whether no more pings may be sent."""
         return self._limit is not None and len(self._sent) >= self._limit
 
     def add(self, payload: bytes | None, now: float) -> bytes:
-        """Remember a ping; return its payload, by default four random bytes.
+        """Add a ping.
+
+        Args:
+            payload: its payload; ``None`` for four random bytes.
+            now: the time.
+
+        Returns:
+            The payload.
 
         Raises:
-            RuntimeError: there are too many.
-            ValueError: one with this payload is there already: their pongs could not be told apart.
+            RuntimeError: too many pings wait.
+            ValueError: a ping with this payload waits already: their pongs would look the same.
         """
         if self.full:
             raise RuntimeError(f"{self._limit} pings wait for their pong already")
@@ -60,10 +72,17 @@ class Pings:
         return payload
 
     def answer(self, payload: bytes, now: float) -> tuple[tuple[bytes, float], ...]:
-        """Take the pings that a pong answers, oldest first, with their latencies in seconds.
+        """Remove the pings that a pong answers.
 
-        Pings are answered in order, and perhaps only the latest of several, so that those sent
-        before it are answered with it.
+        Pings are answered in order, and a peer may answer only the latest of several: its pong answers the
+        pings that were sent before, too.
+
+        Args:
+            payload: the pong's payload.
+            now: the time.
+
+        Returns:
+            The payloads of these pings, oldest first, with their latencies in seconds.
         """
         if payload not in self._sent:
             return ()

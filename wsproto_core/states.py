@@ -7,7 +7,7 @@ point only: the server ends TCP, the client waits for that (RFC 6455 section 7.1
 what happens when a deadline has passed. :mod:`.lifecycle` runs from these tables, and the diagram in
 the documentation is drawn from them by :func:`diagram`.
 
-The four states of the RFC are too coarse to run a connection: "closing" hides who has sent a close
+The four states of the RFC are too coarse to run a connection: "closing" hides which side has sent a close
 frame, what has become of TCP, and whether input still means anything. Hence phases.
 """
 
@@ -56,7 +56,7 @@ class Phase(enum.Enum):
     EOF_SENT = "end of file sent"
     """Our half of the stream has ended, the peer's is awaited."""
     DRAINING = "draining"
-    """The stream is to be closed once what is left has been written."""
+    """The stream is to be closed when the rest of the output has been written."""
     ABORTING = "aborting"
     """The stream is to be closed at once."""
     CLOSED = "closed"

@@ -136,7 +136,7 @@ class ServerHandshake(Handshake):
     # Answers: to make one changes nothing
 
     def accept(self, extra_headers: HeadersLike, select_subprotocol: SelectSubprotocol) -> Answer:
-        """Make the answer that accepts the request, or refuses what is wrong.
+        """Make the answer that accepts the request, or refuses it if it is not valid.
 
         Args:
             extra_headers, select_subprotocol: see :meth:`.ServerProtocol.accept`.
@@ -186,7 +186,7 @@ class ServerHandshake(Handshake):
     def _accepting(
         self, request: Request, extra_headers: HeadersLike, select_subprotocol: SelectSubprotocol
     ) -> Answer:
-        """Accept a request, or refuse what is wrong."""
+        """Accept a request, or refuse it if it is not valid."""
         try:
             key = check_request(request.headers)
             if request.method != "GET":
