@@ -1,13 +1,12 @@
-"""The grammars of the header values that take part in the opening handshake.
+"""The grammars of the header values of the opening handshake: parsers and builders.
 
-Every parser walks once over its header with a :class:`_Cursor`. The patterns that it matches are
-possessive (``++``, ``*+``): they never try a second way to match, so that the time is linear in the
-length whatever a peer sends. The parsers raise exceptions of the opening handshake, since what they
-read comes from the peer; the builders raise ``ValueError``, since what they are given comes from the
-application, and refuse whatever could not be parsed again.
+Every parser goes once over its header with a :class:`_Cursor`. Its patterns are possessive (``++``,
+``*+``): they never try a second way to match, so that the time is linear in the length of every header.
+The headers that are parsed come from the peer, and the parsers raise exceptions of the opening handshake.
+The values that are built come from the application, and the builders raise ``ValueError``, also for
+values that could not be parsed again.
 
-RFC 6455 refers to RFC 2616; where RFC 9110 (the successor of its successor, RFC 7230) says the same in
-a clearer way, this module refers to that.
+RFC 6455 refers to RFC 2616. This module refers to RFC 9110, which has replaced it, where that is clearer.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ _TOKEN68 = re.compile(r"[-A-Za-z0-9._~+/]++=*+")
 
 
 class _Cursor:
-    """A position in a header's value that moves forward as elements of its grammar are taken."""
+    """A position in a header's value. It moves forward when elements of the grammar are taken."""
 
     __slots__ = ("header", "name", "position")
 
@@ -86,7 +85,7 @@ class _Cursor:
         return self.header.startswith(text, self.position)
 
     def take(self, pattern: re.Pattern[str], expected: str = "") -> str:
-        """Return what ``pattern`` matches here and move behind it, or fail."""
+        """Return the match of ``pattern`` at the position and move behind it, or fail."""
         match = pattern.match(self.header, self.position)
         if match is None:
             self.fail(f"expected {expected}")
@@ -103,7 +102,7 @@ class _Cursor:
         return True
 
     def take_list(self, take_element: Callable[[_Cursor], T]) -> list[T]:
-        """Return the elements of the list that the whole header is: one at least."""
+        """Return the elements of a header that is a list; there is at least one."""
         elements: list[T] = []
         self.take(_EMPTY_ELEMENTS)
         while not (elements and self.at_end):
@@ -131,7 +130,7 @@ def parse_connection(header: str) -> list[ConnectionOption]:
         The connection options, in their order and case.
 
     Raises:
-        InvalidHeaderFormat: it is not a list of one token at least.
+        InvalidHeaderFormat: the header is not a list of at least one token.
     """
     return _Cursor("Connection", header).take_list(
         lambda cursor: ConnectionOption(cursor.take(_TOKEN, "a connection option"))
@@ -148,7 +147,7 @@ def parse_upgrade(header: str) -> list[UpgradeProtocol]:
         The protocols, each with its version if it has one (``"HTTP/2.0"``), in their order and case.
 
     Raises:
-        InvalidHeaderFormat: it is not a list of one protocol at least.
+        InvalidHeaderFormat: the header is not a list of at least one protocol.
     """
     return _Cursor("Upgrade", header).take_list(
         lambda cursor: UpgradeProtocol(cursor.take(_UPGRADE_PROTOCOL, "a protocol"))
@@ -189,7 +188,7 @@ def parse_extension(header: str) -> list[ExtensionHeader]:
         header. The value of a parameter that has none is ``None``.
 
     Raises:
-        InvalidHeaderFormat: it is not a list of one extension at least.
+        InvalidHeaderFormat: the header is not a list of at least one extension.
     """
     return _Cursor("Sec-WebSocket-Extensions", header).take_list(_take_extension)
 
@@ -198,7 +197,7 @@ def build_extension(extensions: Sequence[ExtensionHeader]) -> str:
     """Build a ``Sec-WebSocket-Extensions`` header: the reverse of :func:`parse_extension`.
 
     Args:
-        extensions: what :func:`parse_extension` returns, one extension at least.
+        extensions: a list as :func:`parse_extension` returns it, with at least one extension.
 
     Raises:
         ValueError: there is no extension, or a name or a value is not a token.
@@ -227,7 +226,7 @@ def parse_subprotocol(header: str) -> list[Subprotocol]:
         The subprotocols, in their order and case.
 
     Raises:
-        InvalidHeaderFormat: it is not a list of one token at least.
+        InvalidHeaderFormat: the header is not a list of at least one token.
     """
     return _Cursor("Sec-WebSocket-Protocol", header).take_list(
         lambda cursor: Subprotocol(cursor.take(_TOKEN, "a subprotocol"))
@@ -238,7 +237,7 @@ def build_subprotocol(protocols: Sequence[str]) -> str:
     """Build a ``Sec-WebSocket-Protocol`` header: the reverse of :func:`parse_subprotocol`.
 
     Args:
-        protocols: the subprotocols in order of decreasing preference, one at least.
+        protocols: the subprotocols in order of decreasing preference; at least one.
 
     Raises:
         TypeError: a ``str`` is given in place of a sequence of them.
@@ -266,8 +265,8 @@ def parse_host(header: str) -> tuple[str, int | None]:
         there is none.
 
     Raises:
-        InvalidHeaderFormat: it does not match the grammar, or it is empty. (RFC 9110 allows the
-            latter for URIs that have no host; a WebSocket URI always has one.)
+        InvalidHeaderFormat: the header does not match the grammar, or is empty. (RFC 9110 allows an
+            empty header for URIs without a host; a WebSocket URI always has one.)
     """
     cursor = _Cursor("Host", header)
     host = cursor.take(_HOST, "a host name or address")
@@ -296,7 +295,7 @@ def build_host(host: str, port: int, secure: bool) -> str:
     Raises:
         ValueError: the host or the port is not valid.
     """
-    # The name of an interface is of no use to others.
+    # The name of an interface has no meaning on other machines.
     header = f"[{host.partition('%')[0]}]" if ":" in host else host
     if port != DEFAULT_PORTS["wss" if secure else "ws"]:
         header = f"{header}:{port}"
@@ -327,7 +326,7 @@ def build_www_authenticate_basic(realm: str) -> str:
 def parse_authorization_basic(header: str) -> tuple[str, str]:
     """Parse an ``Authorization`` header for HTTP Basic Auth (RFC 7617 section 2).
 
-    What follows the scheme is a secret: the exceptions do not show it.
+    The credentials after the scheme are a secret: the exceptions do not show them.
 
     Args:
         header: value of the header.
@@ -336,7 +335,7 @@ def parse_authorization_basic(header: str) -> tuple[str, str]:
         ``(username, password)``, decoded from UTF-8.
 
     Raises:
-        InvalidHeaderFormat: it is not a scheme and a base64 text.
+        InvalidHeaderFormat: the header is not a scheme and a base64 text.
         InvalidHeaderValue: the scheme is another one, or the text does not encode a username without
             control characters, a colon and a password without control characters.
     """
