@@ -97,9 +97,6 @@ COMPUTED = {"wsproto_core._moved"}
 
 ENDINGS = re.compile(r"(?<=...)(?:ations?|ings?|ions?|ies|ers?|ors?|ed|es|e|s|y)$")
 
-# Groups of names that are to be mended.
-KNOWN_NAMES = {frozenset({"proxies", "proxy"})}
-
 LONGEST_CORE_FILE = 600
 """Lines."""
 
@@ -300,8 +297,7 @@ def problems(root: Path) -> list[str]:
                     found.append(f"{here}:{line}: uses {name}, which is private to another module")
     found += [f"a circle of imports: {', '.join(sorted(circle))}" for circle in find_circles(graph)]
     for names in similar_names(name for name, path in modules.items() if path.stem != "__init__"):
-        if not any(names <= known for known in KNOWN_NAMES):
-            found.append(f"names of modules that differ by an ending: {', '.join(sorted(names))}")
+        found.append(f"names of modules that differ by an ending: {', '.join(sorted(names))}")
     return found
 
 

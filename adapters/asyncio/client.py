@@ -18,9 +18,9 @@ from wsproto_core.types import SocketPath
 
 from .connection import Connection
 from .loops import clock, running_loop
-from .proxies import connect_by_proxy
 from .sockets import TCP_OPTIONS, connect_tcp, connect_unix, tcp_options
 from .tls import open_stream
+from .tunnels import connect_by_proxy
 from .waiting import Opening
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
