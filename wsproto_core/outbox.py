@@ -22,13 +22,11 @@ from .frames import FIN, Opcode
 from .limits import Watermarks
 from .messages import MessageWriter
 from .observing import NOBODY, Observer
+from .pongs import Pongs
 from .prepared import Message, PreparedMessage
 from .timers import Stopwatch
 
 __all__ = ["Outbox"]
-
-PONGS_KEPT = 2**16
-"""Bytes of input for whose pings the pongs are kept, beside those of one read, until they are asked for."""
 
 # First bytes of frames that are whole messages.
 _TEXT = FIN | Opcode.TEXT
@@ -67,7 +65,6 @@ class Outbox:
         "_ping_end",
         "_ping_queued",
         "_pongs",
-        "_pongs_since",
         "_random",
         "_watermarks",
         "_writer",
@@ -106,8 +103,7 @@ class Outbox:
         self._watermarks = watermarks
         self._opening: list[bytes] = []
         self._buffers: list[bytes] = []
-        self._pongs: list[bytes] = []
-        self._pongs_since = 0
+        self._pongs = Pongs()
         # Where the ping that is timed ends: in what is queued, and in all that has been handed out.
         self._ping_queued: int | None = None
         self._ping_end: int | None = None
@@ -197,25 +193,10 @@ class Outbox:
         self._ping_queued = self.queued
 
     def answer_ping(self, payload: bytes, received: int) -> None:
-        """Add the pong that is due.
-
-        Every ping is answered, as peers may wait for each payload, as long as that takes no more room
-        than what was read at once. A peer that sends pings and does not read gets one answer: "If an
-        endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping
-        frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed Ping
-        frame." (RFC 6455 section 5.5.3)
-
-        Args:
-            received: bytes received so far.
-        """
-        if self._close_taken:
-            return
-        self.ready = None
-        if self.unwritten or (self._pongs and received - self._pongs_since > PONGS_KEPT):
-            self._pongs.clear()
-        if not self._pongs:
-            self._pongs_since = received
-        self._pongs.append(payload)
+        """Add the pong that is due for a ping: see :meth:`.Pongs.answer`."""
+        if not self._close_taken:
+            self.ready = None
+            self._pongs.answer(payload, received, blocked=self.unwritten > 0)
 
     def close(self, payload: bytes) -> None:
         """Set the close frame, which is the last one; there is only one."""
@@ -238,7 +219,7 @@ class Outbox:
         """Hand out everything, in order."""
         own = self.queued
         if self._pongs:
-            pongs, self._pongs = self._pongs, []
+            pongs, self._pongs = self._pongs, Pongs()
             frames = [
                 buffer for payload in pongs for buffer in self._writer.frame(FIN | Opcode.PONG, payload)
             ]

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar, Unpack, cast
 from wsproto_core.closing import serialize_close
 from wsproto_core.events import Request
 from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
-from wsproto_core.handshake.checks import select_subprotocol
+from wsproto_core.handshake.headers import select_subprotocol
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.http import Headers, Response
 from wsproto_core.options import resolve

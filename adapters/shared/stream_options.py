@@ -21,7 +21,7 @@ from wsproto_core.options import Option, unknown_option
 from wsproto_core.types import SocketPath
 
 from .addresses import ADDRESS_DELAY
-from .options import ConnectOptions, ServeOptions, check_port
+from .options import OPTIONS, ConnectOptions, ServeOptions, check_port
 
 __all__ = [
     "GIVEN_STREAMS",
@@ -355,7 +355,7 @@ def check_connect(uri: WebSocketURI, given: Mapping[str, Any]) -> str | None:
     if fixed in GIVEN_STREAMS:
         _refuse(TCP_CLIENT, given, f"together with {fixed}: it says how to connect by TCP")
         _refuse(_PROXY_TLS, given, f"together with {fixed}: there is no proxy then")
-    proxy = given.get("proxy", True)
+    proxy = given.get("proxy", OPTIONS["proxy"].default)
     if proxy is not True:
         proxy = parse_proxy(proxy) if isinstance(proxy, str) else proxy
         _check_proxy(proxy, given)

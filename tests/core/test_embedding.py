@@ -47,7 +47,7 @@ from wsproto_core import (
     StreamAction,
     TimerOverdue,
 )
-from wsproto_core.handshake.checks import accept_key
+from wsproto_core.handshake.headers import accept_key
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 GUIDE = DOCS / "embedding.md"

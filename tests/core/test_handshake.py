@@ -20,7 +20,7 @@ from wsproto_core.exceptions import (
     InvalidUpgrade,
     NegotiationError,
 )
-from wsproto_core.handshake.checks import (
+from wsproto_core.handshake.headers import (
     accept_key,
     build_request,
     build_response,

@@ -8,7 +8,7 @@ import pytest
 
 from wsproto_core import Failure, Request, ServerProtocol, State, make_response
 from wsproto_core.exceptions import InvalidHandshake, InvalidMessage
-from wsproto_core.handshake.checks import to_origin_form
+from wsproto_core.handshake.headers import to_origin_form
 from wsproto_core.http import Headers
 
 from .helpers import (

@@ -31,7 +31,7 @@ from wsproto_core import (
     make_response,
 )
 from wsproto_core.exceptions import ProtocolError
-from wsproto_core.handshake.checks import build_response
+from wsproto_core.handshake.headers import build_response
 from wsproto_core.http import Headers
 from wsproto_core.states import (
     PHASES,

@@ -27,7 +27,7 @@ from ..http.reading import RequestReader, check_no_body
 from ..opening import Answer, End, Handshake
 from ..options import SelectSubprotocol, ServerSettings
 from ..types import Subprotocol
-from .checks import (
+from .headers import (
     build_response,
     check_host,
     check_origin,

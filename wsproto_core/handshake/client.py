@@ -16,7 +16,7 @@ from ..options import ClientOptions, ClientSettings, resolve
 from ..protocol import Protocol
 from ..timers import Timer
 from ..types import Side
-from .checks import build_request, check_response, negotiate_subprotocol_response, override_headers
+from .headers import build_request, check_response, negotiate_subprotocol_response, override_headers
 from .negotiation import check_accepted, offer_extensions
 
 __all__ = ["ClientHandshake", "ClientProtocol"]

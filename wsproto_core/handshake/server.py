@@ -16,7 +16,7 @@ from ..states import Input
 from ..timers import Timer
 from ..types import Side, State, StreamAction
 from .answers import ServerHandshake
-from .checks import select_subprotocol
+from .headers import select_subprotocol
 
 __all__ = ["Answer", "ServerProtocol"]
 

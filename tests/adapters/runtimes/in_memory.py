@@ -25,7 +25,7 @@ from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, P
 from wsproto_core.events import Event as ProtocolEvent
 from wsproto_core.events import Pong
 from wsproto_core.exceptions import ConcurrencyError
-from wsproto_core.handshake.checks import select_subprotocol
+from wsproto_core.handshake.headers import select_subprotocol
 from wsproto_core.http import Request
 from wsproto_core.http.uri import parse_uri
 from wsproto_core.options import resolve

@@ -1,4 +1,4 @@
-"""The checks and the headers of the opening handshake (RFC 6455 section 4).
+"""The headers of the opening handshake: how they are built and checked (RFC 6455 section 4).
 
 These functions take headers, and return a value or raise an exception. The order of the checks, and the
 status that answers each exception, are in :mod:`.client` and :mod:`.answers`, as are the checks of the
