@@ -219,7 +219,7 @@ def reconnect(uri: str, **options: Unpack[AnyioConnectOptions]) -> Reconnect:
                 except ConnectionClosed:
                     continue
 
-    Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
+    :class:`adapters.shared.reconnect.Attempts` says when the next connection is opened.
 
     Args:
         uri: see :func:`connect`.

@@ -292,7 +292,7 @@ def reconnect(uri: str, **options: Unpack[AsyncioConnectOptions]) -> Reconnect:
                 except ConnectionClosed:
                     continue
 
-    Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
+    :class:`adapters.shared.reconnect.Attempts` says when the next connection is opened.
     ``async for websocket in connect(...)`` does the same, but a connection may stay open for a while
     when such a loop is left.
 

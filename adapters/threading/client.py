@@ -300,7 +300,7 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
                 except ConnectionClosed:
                     continue
 
-    Which connection follows which, and when, is said at :class:`wsproto_core.reconnecting.Attempts`.
+    :class:`adapters.shared.reconnect.Attempts` says when the next connection is opened.
     ``for websocket in connect(...)`` does the same.
 
     Args:

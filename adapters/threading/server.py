@@ -544,10 +544,10 @@ def route(
         with route(url_map, "localhost", 8765) as server:
             server.serve_forever()
 
-    Which requests lead where is said at :func:`~wsproto_core.routing.make_router`.
+    :func:`~adapters.shared.routing.make_router` says which handler a request leads to.
 
     Args:
-        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        url_map, server_name, ssl, create_router: see :func:`~adapters.shared.routing.make_router`.
         host, port, options: see :func:`serve`.
 
     Raises:
@@ -571,7 +571,7 @@ def unix_route(
     """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
 
     Args:
-        url_map, server_name, ssl, create_router: see :func:`~wsproto_core.routing.make_router`.
+        url_map, server_name, ssl, create_router: see :func:`~adapters.shared.routing.make_router`.
         path, options: see :func:`unix_serve`.
     """
     router, context = make_router(url_map, server_name, ssl, create_router)
