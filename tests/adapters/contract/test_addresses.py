@@ -1,4 +1,4 @@
-"""Addresses of a host: which is tried when, and what is told if none answers."""
+"""Addresses of a host: their order, and the error if none answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile input over streams: what comes back, and that everybody else is served as before.
+"""Hostile input over streams: the answers to it, and other clients that are served as before.
 
 The numbers in the names are those of a list of such input, which the core's tests follow too. What is
 said there of a peer that never answers, of resets, cancellation and concurrent use is tested in the

@@ -1,4 +1,4 @@
-"""The API: the same names, arguments and defaults on every runtime, but for what that forces."""
+"""The API: the same names, arguments and defaults on every runtime, but for forced differences."""
 
 from __future__ import annotations
 

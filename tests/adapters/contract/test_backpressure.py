@@ -1,4 +1,4 @@
-"""Backpressure: whoever does not read makes the other end wait, not grow."""
+"""Backpressure: a peer that does not read makes the sender wait, and memory stays bounded."""
 
 from __future__ import annotations
 

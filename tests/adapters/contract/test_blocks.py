@@ -1,4 +1,4 @@
-"""Leaving blocks: which close code is sent, and which exception comes out."""
+"""Leaving blocks: the close code that is sent, and the exception that leaves the block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One message on many connections: who gets it, who does not, and that nobody waits for anybody."""
+"""One message on many connections: which connections get it, and no wait for slow ones."""
 
 from __future__ import annotations
 

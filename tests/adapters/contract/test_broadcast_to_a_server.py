@@ -1,4 +1,4 @@
-"""Broadcasts to all connections of a server: some come and some go meanwhile."""
+"""Broadcasts to all connections of a server: clients come and go meanwhile."""
 
 from __future__ import annotations
 

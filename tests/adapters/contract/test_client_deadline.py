@@ -1,4 +1,4 @@
-"""Redirects of the opening handshake: where a client goes, what it takes along, and when it refuses.
+"""Redirects of the opening handshake: their targets, the headers and credentials that go along, refusals.
 
 Here: they share the deadline of the opening, and errors show the timeout that was given.
 """

@@ -1,4 +1,4 @@
-"""Calls on a closed connection: each lets others run before it raises, so that a loop stops nobody."""
+"""Calls on a closed connection: each lets other tasks run before it raises an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What close is given: types, no time to wait, and no code."""
+"""Arguments of close: types, no time to wait, and no code."""
 
 from __future__ import annotations
 

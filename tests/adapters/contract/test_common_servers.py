@@ -1,4 +1,4 @@
-"""Servers that many people use: answers to a client's default offer as such servers give them."""
+"""Common servers: their answers to a client's default offer of extensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notes on the errors of connecting: where to, through which proxy, and the usual causes."""
+"""Notes on the errors of connecting: the URI, the proxy, and the usual causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A close frame or an error behind messages: the answers to these go out before the close frame."""
+"""A close frame or an error behind messages: the answers to the messages are sent before the close frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receiving messages: `recv`, `decode=`, iteration, and what is left after the close.
+"""Receiving messages: `recv`, `decode=`, iteration, and messages that remain after the close.
 
 Here: an argument that is no type of messages.
 """

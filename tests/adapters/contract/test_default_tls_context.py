@@ -1,4 +1,4 @@
-"""TLS by default: the context of clients that are given none is made once a process."""
+"""TLS by default: the default context of clients is made once a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texts of errors: what happened, and what can be done about it."""
+"""The texts of errors: the event, and a remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing left out: each option and each method is tried somewhere in the contract."""
+"""Completeness: each option and each method is tried somewhere in the contract."""
 
 from __future__ import annotations
 

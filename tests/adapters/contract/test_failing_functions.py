@@ -1,4 +1,4 @@
-"""Functions of the application that fail: the stream is closed, the exception is told, others are served."""
+"""Functions of the application that fail: the stream is closed, the error logged, others are served."""
 
 from __future__ import annotations
 

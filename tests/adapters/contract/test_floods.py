@@ -1,4 +1,4 @@
-"""Floods: a peer that sends without a pause lets others run, after each 64 KiB, whatever it sends."""
+"""Floods: a peer that sends without a pause lets other tasks run, after each 64 KiB."""
 
 from __future__ import annotations
 

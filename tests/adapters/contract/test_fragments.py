@@ -1,4 +1,4 @@
-"""Sending in fragments: iterables, their errors, and what may come in between."""
+"""Sending in fragments: iterables, their errors, and frames between fragments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keepalive: `ping_interval`, `ping_timeout`, and who is not to blame."""
+"""Keepalive: `ping_interval`, `ping_timeout`, and peers that are not to blame."""
 
 from __future__ import annotations
 

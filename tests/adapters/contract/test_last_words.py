@@ -1,4 +1,4 @@
-"""Last words: what a peer has sent is read although writing to it fails, its close code first of all."""
+"""Input after a failed write: data that the peer has sent before is read, its close code first of all."""
 
 from __future__ import annotations
 

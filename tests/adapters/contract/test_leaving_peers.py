@@ -1,4 +1,4 @@
-"""Peers that leave while this end sends without end: nothing freezes, is logged or left behind."""
+"""Peers that leave a sender: nothing freezes, is logged or is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits on what is received: `max_size`, `max_fragments`."""
+"""Limits on received messages: `max_size`, `max_fragments`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a server listens: several hosts, addresses that cannot be used, paths that cannot be."""
+"""Where a server listens: several hosts, addresses and paths that cannot be used, its port."""
 
 from __future__ import annotations
 

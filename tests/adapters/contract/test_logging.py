@@ -1,4 +1,4 @@
-"""Logging: a line for an opening and one for a closing, errors, and nothing that is not escaped."""
+"""Logging: a line for an opening and one for a closing, errors, and no text without escapes."""
 
 from __future__ import annotations
 

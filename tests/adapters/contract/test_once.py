@@ -1,4 +1,4 @@
-"""Entering once: what `connect`, `reconnect` and `serve` return is for one use."""
+"""Entering once: the objects that `connect`, `reconnect` and `serve` return are for one use."""
 
 from __future__ import annotations
 

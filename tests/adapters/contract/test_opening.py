@@ -1,4 +1,4 @@
-"""Opening a connection as a client: the options of `connect`, and everything that can go wrong."""
+"""Opening a connection as a client: the options of `connect`, and every error."""
 
 from __future__ import annotations
 

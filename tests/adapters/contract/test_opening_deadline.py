@@ -1,4 +1,4 @@
-"""The deadline of the opening handshake on a server: `open_timeout` ends all that comes before, hooks too."""
+"""The deadline of the opening handshake on a server: `open_timeout` includes TLS and hooks."""
 
 from __future__ import annotations
 

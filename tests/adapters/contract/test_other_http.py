@@ -1,4 +1,4 @@
-"""HTTP as others speak it: forms of requests, answers of real servers, peers that speak another protocol.
+"""HTTP of other implementations: forms of requests, answers of real servers, other protocols.
 
 No deadline helps here: `open_timeout` is off, so that what is not judged at once would hang.
 """

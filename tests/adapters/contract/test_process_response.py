@@ -1,4 +1,4 @@
-"""`process_response`: a last look at every response of a server."""
+"""`process_response`: a function of the application for every response of a server."""
 
 from __future__ import annotations
 

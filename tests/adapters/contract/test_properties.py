@@ -1,4 +1,4 @@
-"""What a connection tells: state, addresses, path, headers, statistics, identifier."""
+"""Properties of a connection: state, addresses, path, headers, statistics, identifier."""
 
 from __future__ import annotations
 

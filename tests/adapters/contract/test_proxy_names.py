@@ -1,4 +1,4 @@
-"""Connecting through proxies: what they are asked for, what their answers mean, and which one is used.
+"""Connecting through proxies: requests to proxies, their answers, and the choice of a proxy.
 
 Here: the name that a proxy's certificate must have.
 """

@@ -1,4 +1,4 @@
-"""Receiving messages: `recv`, `decode=`, iteration, and what is left after the close."""
+"""Receiving messages: `recv`, `decode=`, iteration, and messages that remain after the close."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connecting again and again: how long it waits, what ends it, and what becomes of the connections."""
+"""Reconnecting: delays, errors that end it, and the connections."""
 
 from __future__ import annotations
 

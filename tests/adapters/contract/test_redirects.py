@@ -1,4 +1,4 @@
-"""Redirects of the opening handshake: where a client goes, what it takes along, and when it refuses."""
+"""Redirects of the opening handshake: their targets, the headers and credentials that go along, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routing: `route` and `unix_route`. What is decided is tested with the core; here, that it is done."""
+"""Routing: `route` and `unix_route`, on each adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending messages: types, sizes, `text=`, order, and what cannot be sent."""
+"""Sending messages: types, sizes, `text=`, order, and messages that cannot be sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server object: what it listens on, what it knows, how it is closed in every state."""
+"""The server object: its sockets, its connections, and closing in every state."""
 
 from __future__ import annotations
 

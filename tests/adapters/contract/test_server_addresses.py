@@ -1,4 +1,4 @@
-"""Where a server listens: its sockets, addresses and port, its line in the log, and its representation."""
+"""Where a server listens: several hosts, addresses and paths that cannot be used, its port."""
 
 from __future__ import annotations
 

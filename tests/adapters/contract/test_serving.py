@@ -1,4 +1,4 @@
-"""Accepting connections as a server: the options of `serve`, handlers, and every way to answer."""
+"""Accepting connections as a server: the options of `serve`, handlers, and every answer."""
 
 from __future__ import annotations
 

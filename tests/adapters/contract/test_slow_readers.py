@@ -1,4 +1,4 @@
-"""Slow readers: a peer that takes a little all the time is never given up, whoever has to see that."""
+"""Slow readers: the connection of a peer that reads a little all the time does not fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sockets that are given: those of other libraries are refused before anything is done."""
+"""Sockets from the application: those of other libraries are refused before they are used."""
 
 from __future__ import annotations
 

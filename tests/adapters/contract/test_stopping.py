@@ -1,4 +1,4 @@
-"""Stopping a server: who has said nothing is not waited for, and who has said something gets an answer."""
+"""Stopping a server: clients that have sent a request get an answer, others are not waited for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time to open a connection: one deadline for all of it, whatever it is made of."""
+"""Time to open a connection: one deadline for all of its steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TLS has left: `websocket.tls`, on both sides."""
+"""TLS of a connection: `websocket.tls`, on both sides."""
 
 from __future__ import annotations
 

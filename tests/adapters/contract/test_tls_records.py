@@ -1,4 +1,4 @@
-"""Records of TLS: answers that are written together share them."""
+"""TLS records: answers that are written together share them."""
 
 from __future__ import annotations
 

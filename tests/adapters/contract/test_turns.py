@@ -1,4 +1,4 @@
-"""Turns: whoever sends or receives without ever having to wait lets others run, after 64 calls or 64 KiB."""
+"""Turns: a task that sends or receives without waiting lets others run, after 64 calls or 64 KiB."""
 
 from __future__ import annotations
 

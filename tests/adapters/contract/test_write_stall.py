@@ -1,4 +1,4 @@
-"""Write stalls: a peer that does not read is given up, whatever it sends meanwhile."""
+"""Write stalls: the connection of a peer that does not read fails, whatever the peer sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zone identifiers of IPv6 addresses (RFC 6874): they say where to connect to, and are not sent."""
+"""Zone identifiers of IPv6 addresses (RFC 6874): used for connecting, and not sent."""
 
 from __future__ import annotations
 
