@@ -13,6 +13,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 if not hasattr(select, "poll"):
@@ -99,9 +100,10 @@ class Wakeup:
         if self.called:
             self.set()
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # At the end of the interpreter, modules lose their names before their objects go.
         for fd in {self.fd, self._write_fd} - {-1}:
-            os.close(fd)
+            close(fd)
 
 
 _wakeups: list[Wakeup] = []

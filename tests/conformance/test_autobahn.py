@@ -98,11 +98,16 @@ async def run_cases(runtime: Runtime, uri: str, numbers: Iterator[int]) -> None:
                 await echo(websocket)
 
 
+def is_slow(case: str, verdict: list[str]) -> bool:
+    """Whether a case has failed that must be done within a time of the runner's: those of section 9."""
+    return case.startswith("9.") and verdict != OK
+
+
 async def check(attempt: Any, runtime: Runtime) -> None:
     verdicts = await attempt(runtime)
     assert len(verdicts) == COUNT
     for _ in range(ATTEMPTS - 1):
-        late = [case for case, verdict in verdicts.items() if len(verdict) > 2]
+        late = [case for case, verdict in verdicts.items() if len(verdict) > 2 or is_slow(case, verdict)]
         if late:
             verdicts |= await attempt(runtime, *late)
     others = {case: verdict for case, verdict in verdicts.items() if verdict != OK}
