@@ -162,13 +162,9 @@ class StructuredConnection(AsyncConnection):
 
     def _write_soon(self) -> bool:
         self._sends_left -= CALL
+        # If other tasks wait for room, a task writes already, and wakes them.
         self._flush()
-        protocol = self.protocol
-        if self._read_scope is not None or self._waiters:
-            self._wake_waiters()
-        if protocol.has_events or protocol.state is not _OPEN:
-            self._react()
-        return protocol.writable and self._sends_left > 0
+        return self.protocol.writable and self._sends_left > 0
 
     async def _sent(self) -> None:
         self._sends_left -= CALL
@@ -278,12 +274,10 @@ class StructuredConnection(AsyncConnection):
         if protocol.has_events or protocol.state is not _OPEN:
             self._react()
         else:
-            # The usual case of _react: only pongs may be due.
+            # The usual case of _react: only pongs may be due, and no deadline has come nearer.
             self._flush()
             if self._waiters:
                 self._waiters.wake()
-            if self._idle_scope is not None and deadline is not None and deadline < self._idle_scope.deadline:
-                self._idle_scope.deadline = deadline
         if not waited or self._reads_left <= 0:
             await self._yield_after_read()
 

@@ -144,3 +144,16 @@ async def test_wait_closed_in_several_tasks(runtime: Runtime) -> None:
         await client.close()
         for task in waiting:
             await task.result()
+
+
+async def test_a_message_that_another_waiting_call_reads(runtime: Runtime) -> None:
+    """The call that waits for the end reads the stream; the one that receives is told."""
+    async with runtime.connected() as (client, server):
+        ending = runtime.spawn(client.wait_closed)
+        await runtime.settle(0.01)
+        receiving = runtime.spawn(client.recv)
+        await runtime.settle(0.01)
+        await server.send("hello")
+        assert await receiving.result() == "hello"
+        await client.close()
+        await ending.result()
