@@ -30,7 +30,7 @@ RUNS ?= 100
 SOAKED = $(if $(RUNTIMES),--runtimes '$(RUNTIMES)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-REPORT = -rs --durations=15 --durations-min=2
+REPORT = -rfEs --durations=15 --durations-min=2
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
