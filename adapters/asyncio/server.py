@@ -15,11 +15,11 @@ from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
 from adapters.shared.listening import BACKLOG, bind_unix, look_up_hosts, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
-from adapters.shared.options import Logger, ServeSettings, split_options
+from adapters.shared.options import Logger, ServeSettings
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.server import AsyncServerConnection, BaseServer
+from adapters.shared.server import AsyncServerConnection, BaseServer, ServeTarget
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions, check_call, check_serve
+from adapters.shared.stream_options import StreamListenOptions, check_call
 from wsproto_core.events import Event, Request
 from wsproto_core.options import parsed_defaults
 from wsproto_core.types import SocketPath
@@ -248,37 +248,34 @@ class Serve(Opening[Server]):
         options: AsyncioServeOptions,
     ) -> None:
         check_async_handler(handler)
-        self._handler = handler
-        self._settings, self._listener_options = split_options(ServeSettings, options)
         self._call_name = "create_server" if path is None else "create_unix_server"
-        check_call(loop_call(self._call_name), parsed_defaults(ServeSettings), self._listener_options)
-        self._path = check_serve(host, port, path, self._listener_options)
-        self.made_for = self._path or self._listener_options.get("sock") or f"{host or '*'}:{port}"
-        if path is None:
-            self._listener_options = {"host": host, "port": port, **self._listener_options}
+        check_call(loop_call(self._call_name), parsed_defaults(ServeSettings), options)
+        self._target = ServeTarget(handler, host, port, path, options)
+        self.made_for = self._target.where
         self._server = self._make_server(handler)
 
     def _make_server(self, handler: Handler) -> Server:
-        return Server(handler, self._settings.logger)
+        return Server(handler, self._target.settings.logger)
 
     async def _open(self) -> Server:
         call = loop_call(self._call_name)
-        check_call(call, parsed_defaults(ServeSettings), self._listener_options)
-        server = self._server
-        options = {"backlog": BACKLOG, **self._listener_options}
-        context = options.pop("ssl", None)
+        target, server = self._target, self._server
+        options = {"backlog": BACKLOG, **target.options}
+        check_call(call, (), options)
         tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
         bound: socket.socket | None = None
-        if self._path:
-            options["sock"] = bound = bind_unix(self._path)
-        elif self._path is None and options.get("sock") is None:
+        if target.path:
+            options["sock"] = bound = bind_unix(target.path)
+        elif target.sock is not None:
+            options["sock"] = target.sock
+        else:
             # Event loops look up hosts in different ways.
             look_up = asyncio.get_running_loop().getaddrinfo
             names = {name: options[name] for name in ("family", "flags") if name in options}
-            found = await look_up_hosts(look_up, options["host"], options["port"], **names)
-            options["host"] = usable_hosts(found)
+            found = await look_up_hosts(look_up, target.hosts, target.port, **names)
+            options |= {"host": usable_hosts(found), "port": target.port}
         try:
-            server.listener = await call(partial(self._accept, context, tls), **options)
+            server.listener = await call(partial(self._accept, target.ssl, tls), **options)
         except BaseException:
             if bound is not None:
                 bound.close()
@@ -293,7 +290,7 @@ class Serve(Opening[Server]):
         """Return the protocol of an accepted stream."""
         server = self._server
         # Event loops do not log exceptions here, and some of them pause.
-        connection: ServerConnection | None = server._make(ServerConnection, self._handler, self._settings)
+        connection: ServerConnection | None = server._make(ServerConnection, self._target)
         if connection is None:
             return Refusal()
         if context is not None:

@@ -59,19 +59,23 @@ def hosts_of(host: str | Sequence[str] | None) -> list[str | None]:
 
 async def look_up_hosts(
     getaddrinfo: Callable[..., Awaitable[Sequence[Address]]],
-    host: str | Sequence[str] | None,
+    hosts: Iterable[str | None],
     port: int,
     family: int = socket.AF_UNSPEC,
     flags: int = socket.AI_PASSIVE,
 ) -> list[Address]:
-    """Return the addresses that the arguments ``host`` and ``port`` of ``serve`` stand for.
+    """Look up the addresses that ``serve`` is to listen on.
 
     Args:
         getaddrinfo: the runtime's function of this name.
+        hosts: see :func:`hosts_of`.
+        port: the TCP port.
+        family: the address family; 0 for all.
+        flags: for the name lookup.
     """
     found: list[Address] = []
-    for each in hosts_of(host):
-        found += await getaddrinfo(each, port, family=family, type=socket.SOCK_STREAM, flags=flags)
+    for host in hosts:
+        found += await getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=flags)
     return found
 
 

@@ -1,7 +1,8 @@
 """The servers of all adapters: everything except waiting and streams.
 
-:class:`BaseServer` has the connections, and closes them. :class:`BaseServerConnection` calls the
-application's handler and hooks, and handles their results and exceptions.
+:class:`ServeTarget` has the arguments of ``serve``. :class:`BaseServer` has the connections, and closes
+them. :class:`BaseServerConnection` calls the application's handler and hooks, and handles their results and
+exceptions.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import inspect
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar, Unpack, cast
 
 from wsproto_core.closing import serialize_close
@@ -19,19 +20,77 @@ from wsproto_core.handshake.headers import select_subprotocol
 from wsproto_core.handshake.server import ServerProtocol
 from wsproto_core.http import Headers, Response
 from wsproto_core.options import resolve
-from wsproto_core.types import CloseCode, Side, State, Subprotocol
+from wsproto_core.types import CloseCode, Side, SocketPath, State, Subprotocol
 
+from .addresses import Address
 from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .handlers import Handler, takes_path
+from .listening import hosts_of, open_listeners
 from .logs import default_logger, describe, log_failure
-from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection
+from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection, split_options
 from .routing import Route, Router
 from .sockets import show_address
+from .stream_options import check_serve
 
-__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection"]
+__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "ServeTarget"]
 
 ConnectionT = TypeVar("ConnectionT", bound="BaseServerConnection")
+
+
+class ServeTarget:
+    """The arguments of ``serve``, parsed and checked once, before any socket listens.
+
+    Attributes:
+        handler: the function that is called for each connection.
+        settings: the options of :class:`.ServeSettings`.
+        options: the other options: those of listening sockets, without ``sock`` and ``ssl``.
+        host, port: the arguments; the port is 0 if it is left out.
+        path: the path of a Unix socket; ``None`` for TCP, "" if ``sock`` is a Unix socket.
+        sock: the socket that the application gave; ``None`` without.
+        ssl: the TLS context; ``None`` without TLS.
+        where: the path, the socket, or host and port, for ``repr``.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        path: SocketPath | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        """
+        Args:
+            handler: the function that is called for each connection.
+            host: where to listen: an address, several, or ``None`` for all interfaces.
+            port: the TCP port; 0 for any free one.
+            path: the path of a Unix socket; ``None`` for TCP, "" for the socket that is an option.
+            options: those of ``serve``, by name.
+
+        Raises:
+            TypeError, ValueError: an option is not allowed, or contradicts another.
+        """
+        self.handler = handler
+        self.settings, self.options = split_options(ServeSettings, options)
+        self.host, self.port = host, port or 0
+        self.path = check_serve(host, port, path, self.options)
+        self.ssl: Any = self.options.pop("ssl", None)
+        self.sock: socket.socket | None = self.options.pop("sock", None)
+        self.where = self.path or self.sock or f"{host or '*'}:{port}"
+
+    @property
+    def hosts(self) -> list[str | None]:
+        """The hosts to look up; ``None`` is all interfaces. Empty for a Unix socket or a given socket."""
+        return hosts_of(self.host) if self.sock is None and self.path is None else []
+
+    def listen(self, found: Iterable[Address]) -> list[socket.socket]:
+        """Begin to listen: see :func:`.open_listeners`.
+
+        Args:
+            found: the addresses of :attr:`hosts`.
+        """
+        return open_listeners(self.sock, self.path, found, self.options)
 
 
 class BaseServer(Generic[ConnectionT]):
@@ -100,12 +159,10 @@ class BaseServer(Generic[ConnectionT]):
         """The connections in any state, from accepting on: a copy, which does not change."""
         return set(self._connections)
 
-    def _make(
-        self, connection_class: Callable[..., Any], handler: Handler, settings: ServeSettings
-    ) -> Any | None:
+    def _make(self, connection_class: Callable[..., Any], target: ServeTarget) -> Any | None:
         """Make the connection for an accepted stream; return ``None`` after a failure, which is logged."""
         try:
-            connection = make_connection(settings, connection_class, handler, self)
+            connection = make_connection(target.settings, connection_class, target.handler, self)
             if not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
         except Exception:

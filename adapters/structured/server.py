@@ -9,15 +9,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
-from adapters.shared.addresses import Address
 from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
-from adapters.shared.listening import accept_now, look_up_hosts, open_listeners
+from adapters.shared.listening import accept_now, look_up_hosts
 from adapters.shared.logs import default_logger, log_failure
-from adapters.shared.options import Logger, ServeOptions, ServeSettings, split_options
+from adapters.shared.options import Logger, ServeOptions
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.server import AsyncServerConnection, BaseServer
+from adapters.shared.server import AsyncServerConnection, BaseServer, ServeTarget
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions, check_names, check_serve
+from adapters.shared.stream_options import StreamListenOptions, check_names
 from wsproto_core.types import Side, SocketPath, State
 
 from .connection import StructuredConnection
@@ -218,7 +217,7 @@ class Server(BaseServer[StructuredServerConnection]):
 
     async def _handle(self, serve: StructuredServe[Any, Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""
-        connection = self._make(serve._create, serve._handler, serve._settings)
+        connection = self._make(serve._create, serve._target)
         if connection is None:
             await make_transport(self._runtime, stream).abort(False)
             return
@@ -264,33 +263,23 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
             options: those of ``serve``.
         """
         check_async_handler(handler)
-        self._handler = handler
-        self._settings, self._listener_options = split_options(ServeSettings, options)
-        check_names(StructuredServeOptions.__annotations__, self._listener_options)
-        self._path = check_serve(host, port, path, self._listener_options)
-        self._ssl = self._listener_options.pop("ssl", None)
-        self._sock = self._listener_options.pop("sock", None)
-        self.made_for = self._path or self._sock or f"{host or '*'}:{port}"
-        self._host = host
-        self._port = port or 0
-        self._logger = self._settings.logger or default_logger(Side.SERVER)
-
-    async def _listen(self) -> list[socket.socket]:
-        found: list[Address] = []
-        if self._sock is None and self._path is None:
-            family = self._listener_options.get("family", socket.AF_UNSPEC)
-            found = await look_up_hosts(self._runtime.getaddrinfo, self._host, self._port, family)
-        return open_listeners(self._sock, self._path, found, self._listener_options)
+        check_names(StructuredServeOptions.__annotations__, options)
+        self._target = ServeTarget(handler, host, port, path, options)
+        self.made_for = self._target.where
+        self._logger = self._target.settings.logger or default_logger(Side.SERVER)
 
     async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""
-        if self._ssl is not None:
-            stream = await start_tls(self._runtime, stream, self._ssl, None, server_side=True)
+        if self._target.ssl is not None:
+            stream = await start_tls(self._runtime, stream, self._target.ssl, None, server_side=True)
         return make_transport(self._runtime, stream)
 
     async def _open(self, tasks: Tasks) -> Server:
-        server = Server(self._handler, self._runtime, self._logger)
-        server._listens_on(await self._listen())
+        target = self._target
+        server = Server(target.handler, self._runtime, self._logger)
+        family = target.options.get("family", socket.AF_UNSPEC)
+        found = await look_up_hosts(self._runtime.getaddrinfo, target.hosts, target.port, family)
+        server._listens_on(target.listen(found))
         try:
             await tasks.start(partial(server._run, self))
         except BaseException:

@@ -17,13 +17,13 @@ from adapters.shared.addresses import Address
 from adapters.shared.authentication import BlockingBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import BlockingHandler, Handler, check_plain
-from adapters.shared.listening import accept_now, hosts_of, open_listeners
+from adapters.shared.listening import accept_now
 from adapters.shared.logs import log_failure
-from adapters.shared.options import OPTIONS, ServeSettings, split_options
+from adapters.shared.options import OPTIONS
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.server import BaseServer, BaseServerConnection
+from adapters.shared.server import BaseServer, BaseServerConnection, ServeTarget
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions, check_names, check_serve
+from adapters.shared.stream_options import StreamListenOptions, check_names
 from wsproto_core.handshake.server import Answer
 from wsproto_core.types import CloseCode, SocketPath, State
 
@@ -152,18 +152,9 @@ class Server(BaseServer[ServerConnection]):
         closing: whether :meth:`close` has been called.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        settings: ServeSettings,
-        listeners: list[socket.socket],
-        context: ssl_module.SSLContext | None,
-        max_threads: int | None,
-    ) -> None:
-        super().__init__(handler, settings.logger)
-        self._handler = handler
-        self._settings = settings
-        self._context = context
+    def __init__(self, target: ServeTarget, listeners: list[socket.socket], max_threads: int | None) -> None:
+        super().__init__(target.handler, target.settings.logger)
+        self._target = target
         self._max_threads = max_threads
         self._threads = 0
         # To enter a condition is a call in Python, after which an interruption would leave it locked.
@@ -342,7 +333,7 @@ class Server(BaseServer[ServerConnection]):
         """Make the connection for a socket that was accepted, and the thread."""
         connection: ServerConnection | None = None
         try:
-            connection = self._make(ServerConnection, self._handler, self._settings)
+            connection = self._make(ServerConnection, self._target)
         except BaseException:
             # Whatever ends a program otherwise: other clients have nothing to do with it.
             log_failure(self._logger, "connection could not be created")
@@ -362,7 +353,7 @@ class Server(BaseServer[ServerConnection]):
 
     def _run(self, connection: ServerConnection, sock: socket.socket) -> None:
         try:
-            connection._serve_on(sock, self._context)
+            connection._serve_on(sock, self._target.ssl)
         except Exception:
             log_failure(connection.logger, "connection failed")
         finally:
@@ -580,17 +571,15 @@ def unix_route(
 
 def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: Any) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
-    settings, own = split_options(ServeSettings, options)
-    path = check_serve(host, port, path, own)
-    check_plain(handler, settings.process_request)
-    max_threads = own.get("max_threads", MAX_THREADS)
+    target = ServeTarget(handler, host, port, path, options)
+    check_plain(handler, target.settings.process_request)
+    max_threads = target.options.get("max_threads", MAX_THREADS)
     OPTIONS["max_connections"].check("max_threads", max_threads)  # a count as well
-    sock, family = own.get("sock"), own.get("family", 0)
+    family = target.options.get("family", 0)
     found: list[Address] = []
-    for name in hosts_of(host) if sock is None and path is None else ():
+    for name in target.hosts:
         found += socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-    listeners = open_listeners(sock, path, found, own)
-    server = Server(handler, settings, listeners, own.get("ssl"), max_threads)
-    if own.get("start_serving", True):
+    server = Server(target, target.listen(found), max_threads)
+    if target.options.get("start_serving", True):
         server.start_serving()
     return server

@@ -286,7 +286,7 @@ class Serve(asyncio_server.Serve):
 
     def _make_server(self, handler: Handler) -> WebSocketServer:
         server = WebSocketServer(self._loop)
-        server._logger = self._settings.logger or server._logger
+        server._logger = self._target.settings.logger or server._logger
         server._handler_takes_path = wants_path(handler)
         return server
 
