@@ -1,4 +1,4 @@
-"""Connections on runtimes with structured concurrency, trio and anyio: which task reads, which task writes.
+"""Connections on runtimes with structured concurrency, trio and anyio: which task reads, and when.
 
 There, no task of the library runs outside of the blocks of the application, and a stream has one reader at
 a time. A task that waits for something, be it a message, a pong, room to send or the end, reads the stream
@@ -7,31 +7,25 @@ next reader. A message changes tasks nowhere, and there is no queue between the 
 
 While no task waits, the connection's own task reads in the background, so that pings are answered, closes
 are noticed and deadlines are met. It does not read in every gap between two messages: only after a delay.
-
-Data is written in the task that sends it, as far as that takes no waiting. A task of its own writes the
-rest and ends with that, so that a cancelled ``send`` cuts no frame in two.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import Any
 
-from adapters.shared.asynchronous import CALL, TURN, AsyncConnection, RuntimeEvent
-from adapters.shared.connection import advance
+from adapters.shared.asynchronous import CALL, TURN, RuntimeEvent
 from adapters.shared.options import Logger
 from adapters.shared.tls import TLSInfo, tls_info
 from adapters.shared.waiting import Waiters, Wake
-from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, State, StreamAction
 
-from .runtime import Runtime, Scope, Tasks
+from .runtime import Scope, Tasks
 from .transport import Transport, os_error
+from .writing import WritingConnection
 
 __all__ = ["PongWaiter", "StructuredConnection"]
 
@@ -39,12 +33,6 @@ _OPEN = State.OPEN  # To look a member up in its class costs more than to compar
 
 _BACKGROUND_DELAY = 0.1
 """Seconds without a reader after which the connection's own task reads in the background."""
-
-_FINAL_WRITE_TIMEOUT = 0.05
-"""Seconds for the close frame of a connection that is cancelled, on streams where a write waits."""
-
-_FINAL_READ_TIMEOUT = 1.0
-"""Seconds for reading the rest after a failed write, on streams where a read waits."""
 
 
 class PongWaiter:
@@ -81,24 +69,20 @@ class PongWaiter:
         return self._result
 
 
-class StructuredConnection(AsyncConnection):
+class StructuredConnection(WritingConnection):
     """A connection that is read by a task that waits for it.
 
     Attributes:
-        _runtime: the runtime of the adapter.
         transport: the stream, once there is one.
         tls: the connection's TLS; ``None`` without, and before there is a stream.
     """
 
-    _runtime: Runtime
     transport: Any
     tls: TLSInfo | None = None
-    _transport: Transport
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
-        self._tasks: Tasks | None = None
-        # Until there is a stream, nothing can be read or written: as if other tasks did both.
+        # Until there is a stream, nothing can be read: as if another task did.
         self._has_reader = True
         self._readers = 0
         # The tasks that wait and can become the reader, by the functions that wake them.
@@ -108,15 +92,7 @@ class StructuredConnection(AsyncConnection):
         self._background_scope: Scope | None = None
         self._idle_scope: Scope | None = None
         self._reads_left = TURN
-        self._unwritten: deque[memoryview] = deque()
-        self._writing = True
-        self._write_scope: Scope | None = None
-        self._write_timeout = math.inf
-        self._write_error: OSError | None = None
-        self._tasks_ended = False
         self._check_cancelled = self._runtime.checkpoint_if_cancelled
-        self._clock = self._runtime.get_clock()
-        self._open_scope = self._runtime.open_scope
 
     # What AsyncConnection needs
 
@@ -329,95 +305,6 @@ class StructuredConnection(AsyncConnection):
         finally:
             self._background_scope = None
 
-    # Writing
-
-    def _flush(self) -> None:
-        if self._tasks is not None and not self._writing and not self._write() and not self._tasks_ended:
-            self._writing = True
-            self._tasks.start_soon(self._write_in_task)
-
-    def _write(self) -> bool:
-        """Write as far as that takes no waiting; return whether nothing is left to write or to end."""
-        protocol = self.protocol
-        unwritten = self._unwritten
-        if protocol.state is State.CLOSED:
-            return True
-        taken = False
-        try:
-            while True:
-                if not unwritten:
-                    # Nothing more comes while this writes.
-                    buffers = None if taken else protocol.data_to_send()
-                    if not buffers:
-                        return protocol.stream_action is StreamAction.KEEP
-                    unwritten.extend(map(memoryview, buffers))
-                    taken = True
-                count = self._transport.write(unwritten)
-                if not count:
-                    return False
-                if len(unwritten) == 1 and count == len(unwritten[0]):
-                    unwritten.clear()
-                else:
-                    advance(unwritten, count)
-                protocol.data_sent(count)
-        except OSError as error:
-            self._lose_connection(error)
-        return True
-
-    def _write_at_once(self, buffers: list[bytes]) -> None:
-        self._unwritten.extend(map(memoryview, buffers))
-        not_written(self.protocol, sum(map(len, buffers)))
-        # What cannot be written at once has a deadline, by the task that writes it.
-        self._flush()
-
-    async def _write_in_task(self) -> None:
-        """Write the rest, then end the stream if ``stream_action`` says so."""
-        # Many streams are of no use after a cancelled write: the shield gives it time until its deadline.
-        with self._open_scope(deadline=self._clock() + self._write_timeout) as self._write_scope:
-            self._write_scope.shield = True
-            while not self._write():
-                try:
-                    await self._write_more()
-                except OSError as error:
-                    await self._read_after_write_error(error)
-                    self._lose_connection(error)
-        self._write_scope = None
-        self._writing = False
-        self._react()
-
-    async def _write_more(self) -> None:
-        transport = self._transport
-        if self._unwritten:
-            # This has a deadline from now on.
-            self._move_deadline()
-            await transport.wait_writable()
-            self._wake_waiters()
-        elif self.protocol.stream_action is StreamAction.SEND_EOF and transport.has_halves:
-            transport.send_eof()
-            self.protocol.eof_sent()
-        else:
-            await transport.aclose()
-            self.protocol.connection_lost()
-
-    async def _read_after_write_error(self, error: OSError) -> None:
-        """Read what the peer sent before a write failed, on a stream whose reads wait."""
-        if self._transport.writes_at_once:
-            return
-        self._write_error = error
-        with self._open_scope(deadline=self._clock() + _FINAL_READ_TIMEOUT):
-            await self._wait_until(self._has_read_all)
-
-    def _has_read_all(self) -> bool:
-        return not (self.protocol.receiving and self.protocol.wants_read)
-
-    def _lose_connection(self, error: OSError) -> None:
-        """A write has failed: read what the peer sent before, such as its close frame, and end."""
-        with suppress(OSError):
-            while self.protocol.wants_read and (data := self._transport.read()):
-                self.protocol.receive_data(data)
-        self.protocol.connection_lost(error)
-        self._react()
-
     # Both
 
     def _react(self) -> None:
@@ -490,14 +377,7 @@ class StructuredConnection(AsyncConnection):
             protocol.close(CloseCode.GOING_AWAY)
         if not at_once:
             self._flush()
-        # The nursery has been cancelled: it starts no task any more.
-        self._tasks_ended = True
-        self._write_timeout = 0.0
-        if not (at_once or self._transport.writes_at_once):
-            # A write on other streams waits at least for a turn of the event loop.
-            self._write_timeout = _FINAL_WRITE_TIMEOUT
-        if self._write_scope is not None:
-            self._write_scope.deadline = self._clock() + self._write_timeout
+        self._limit_writing(at_once)
 
     async def _close_stream(self) -> None:
         """Close the stream, if it is not closed, without waiting for the peer."""
