@@ -3,15 +3,15 @@
 It reads the connections that no thread has waited for lately, so that pings are answered and the end is
 seen; it writes what did not fit into a socket; and it meets the deadlines of all connections.
 
-It costs little while threads wait themselves, because it does not look at each message: a connection that
-a thread leaves is looked at some time later, and read from the second look on. It stops to read as soon as
-a thread comes back. The times at which something is to be done are in a heap: a connection adds its
-deadline only if that is nearer than the one that is there already.
+It costs little while threads wait themselves, because no message wakes it: it checks a connection some
+time after the last thread has stopped to wait, and reads from the second check on. It stops to read as soon
+as a thread waits again. Calls at a given time are in a heap: a connection adds its deadline only if the
+deadline is nearer than the one in the heap.
 
-One connection never holds up another. The background thread waits for no connection's lock: if a thread
-has that, it does the work itself or the background thread tries again. It takes a bounded amount of bytes
-from each connection, and looks at the deadlines of all in between. Nor does any thread wait for the
-background thread: requests to it are in a queue without a lock.
+One connection never delays another. The background thread waits for no connection's lock: if another
+thread has the lock, the other thread does the work, or the background thread tries again. It reads a
+limited number of bytes from each connection, and meets the deadlines of all connections in between. No
+thread waits for the background thread either: requests to it are in a queue without a lock.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["READ", "WRITE", "BackgroundReader", "Entry", "background_reader"]
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
-# Seconds after which a socket is looked at again whose connection a thread works on.
+# Seconds until a socket is polled again while another thread has the lock of its connection.
 BUSY_PERIOD = 0.001
 
-# Seconds after which a call is made again that a thread was in the way of.
+# Seconds until a call is tried again while another thread has the lock.
 RETRY = 0.1
 
 
@@ -44,7 +44,7 @@ class Entry:
 
     Attributes:
         when: the time, in seconds.
-        call: what to call; returns whether that was possible; ``None`` once it is cancelled.
+        call: the function, which returns whether it could do its work; ``None`` once it is cancelled.
     """
 
     __slots__ = ("call", "when")
@@ -61,25 +61,26 @@ class BackgroundReader:
         self._selector = selectors.DefaultSelector()
         self._wakeup = Wakeup()
         self._selector.register(self._wakeup.fd, READ)
-        # Later there may be no descriptors left, and each thread that waits needs one of these.
+        # The process may have no descriptors left later, and threads that wait need a wakeup descriptor.
         shared_wakeup()
         self._requests: deque[Entry] = deque()  # entries to add, or, if they are cancelled, to remove
-        # To compare numbers calls nothing that a signal can interrupt.
+        # The heap compares numbers, which calls no function of Python: no signal interrupts it.
         self._entries: list[tuple[float, int, Entry]] = []
         self._numbers = itertools.count()
-        self._cancelled = 0  # how many of the entries, about
+        self._cancelled = 0  # about how many of the entries are cancelled
         self._sleeps_until = 0.0
         threading.Thread(target=self._run, name="wsproto-core background reader", daemon=True).start()
 
-    # A selector's methods for one socket touch nothing of another one's.
+    # A selector's methods for one socket do not change the data of another socket.
 
     def watch(self, fd: int, before: int, events: int, call: Callable[[int], bool]) -> None:
         """Call a function with the events of a socket when there are any.
 
         Args:
             fd: the socket's descriptor.
-            before, events: READ, WRITE, both or 0: what was watched before, and from now on.
-            call: returns whether it could do its work.
+            before: the events that were watched before: READ, WRITE, both or 0.
+            events: the events to watch from now on.
+            call: the function, which returns whether it could do its work.
         """
         if not events:
             self._selector.unregister(fd)
@@ -89,16 +90,16 @@ class BackgroundReader:
             self._selector.register(fd, events, call)
 
     def forget(self, fd: int, call: Callable[[int], bool]) -> None:
-        """The socket is about to be closed."""
+        """Stop to watch a socket, which is about to be closed."""
         key = self._selector.get_map().get(fd)
         if key is not None and key.data == call:
             self._selector.unregister(fd)
 
     def call_at(self, when: float, call: Callable[[], bool]) -> Entry:
-        """Call a function at a time, and again after a while if it returns false."""
+        """Call a function at a time in seconds, and again after ``RETRY`` seconds while it returns false."""
         entry = Entry(when, call)
         self._requests.append(entry)
-        # The thread looks at the requests after it has set until when it sleeps.
+        # The background thread sets ``_sleeps_until`` first, and takes the requests afterwards.
         if when < self._sleeps_until:
             self._wakeup.set()
         return entry
@@ -124,7 +125,7 @@ class BackgroundReader:
             self._make_calls()
 
     def _timeout(self) -> float | None:
-        """Return for how long there is nothing to do; an earlier request wakes the thread from now on."""
+        """Return the seconds until the next call. From now on, an earlier request wakes the thread."""
         self._take_requests()
         self._sleeps_until = self._entries[0][0] if self._entries else math.inf
         if self._requests:
@@ -138,7 +139,7 @@ class BackgroundReader:
                 self._cancelled += 1
             else:
                 heapq.heappush(self._entries, (entry.when, next(self._numbers), entry))
-            # Most are cancelled long before their time.
+            # Most entries are cancelled long before their time.
             if self._cancelled > len(self._entries) // 2:
                 self._entries = [each for each in self._entries if each[2].call is not None]
                 heapq.heapify(self._entries)
@@ -160,7 +161,7 @@ _lock = threading.RLock()
 
 
 def background_reader() -> BackgroundReader:
-    """Return the background thread of this process, which begins with the first connection."""
+    """Return the background thread of this process; the first call starts it."""
     global _background_reader
     if _background_reader is None:
         with _lock:
@@ -170,7 +171,7 @@ def background_reader() -> BackgroundReader:
 
 
 def _forget() -> None:
-    # In a child process there is no thread but the one that forked, and another may have held the lock.
+    # A child process has only the thread that forked, and another thread may have held the lock.
     global _background_reader, _lock
     _background_reader, _lock = None, threading.RLock()
 

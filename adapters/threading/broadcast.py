@@ -61,7 +61,7 @@ class Broadcast(BaseBroadcast[Connection]):
         if not connection._sending:
             super()._deliver([connection], policy)
         elif connection.open:
-            # Within a message that takes its time.
+            # A thread is sending a message in parts on this connection.
             (self.waiting if policy == "wait" else self.skipped).append(connection)
 
 
@@ -72,8 +72,7 @@ def broadcast(
 ) -> Broadcast:
     """Send a message on many connections, without waiting for any of them.
 
-    With the policy ``"wait"``, slow connections get the message in :meth:`Broadcast.wait` of what this
-    returns.
+    With the policy ``"wait"``, slow connections get the message in :meth:`Broadcast.wait` of the result.
 
     Args:
         connections, message, policy: see :func:`adapters.shared.broadcast.broadcast`.

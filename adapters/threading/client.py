@@ -67,7 +67,7 @@ class Connect(Once):
         check_names(ThreadingConnectOptions.__annotations__, options)
         self._target = Target(uri, options, path)
         self.made_for = self._target.uri
-        # To refuse now what it would refuse.
+        # Raise the errors of options now, before connecting.
         self._connecting()
 
     def _connecting(self) -> Connecting:
@@ -155,8 +155,8 @@ def connect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Connect:
             websocket.send("Hello")
             print(websocket.recv())
 
-    What this returns can also be called: ``websocket = connect(...)()`` opens a connection that then
-    has to be closed.
+    The result can also be called: ``websocket = connect(...)()`` opens a connection that then has to be
+    closed.
 
     Args:
         uri: a WebSocket URI: ``ws://host:port/path?query`` or ``wss://...``.

@@ -1,16 +1,17 @@
-"""One connection on blocking calls: moves bytes.
+"""A connection with calls that block: reading and writing the socket.
 
-There is no thread a connection, and nothing is handed over between threads, if that can be avoided.
+A connection has no thread of its own, and threads pass bytes to each other only if that is unavoidable.
 
 1. A thread that waits (for a message, for room to send, for a pong, for the end) reads the socket: it polls
-   the socket, takes what is there, and feeds it to the state machine. :mod:`.waiting` says how several
-   threads share this.
+   the socket, reads the available bytes, and passes them to the state machine. The module :mod:`.waiting`
+   describes how several threads share this work.
 2. While no thread waits, the background thread (:mod:`.background`) reads. It also meets the deadlines, and
-   wakes the threads that wait for what has happened.
-3. One lock guards everything. The socket does not block, and no thread holds the lock while it waits or
-   while it compresses and masks a long message, so that the lock is held for moments only. Reading and
-   writing happen under it: therefore any thread may do either at any time, and no bytes change places.
-4. What a signal interrupts and what its handler may do is said in :mod:`.locking`.
+   wakes threads when their conditions are met.
+3. One lock guards the connection. The socket does not block, and no thread holds the lock while it waits or
+   while it compresses and masks a long message, so that each thread holds the lock for a short time. Threads
+   read and write with the lock: therefore any thread may do both at any time, and bytes stay in order.
+4. The module :mod:`.locking` describes the calls that a signal interrupts, and the calls that a signal
+   handler may make.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ READ_SIZE = 2**16
 # Bytes up to which several buffers are copied into one, which is cheaper than writing each.
 JOINED = 2**15
 
-# Bytes written before other threads have their turn with the connection.
+# Bytes written before other threads may use the connection.
 WRITTEN_AT_ONCE = 2**20
 
-# Bytes read when the stream is lost, where the peer may have said why: more than a system holds.
+# Bytes read when the stream is lost, among which a close frame may be: more than the receive buffer of a
+# system.
 REST = 2**23
 
 NOTHING_RECEIVED = "nothing received in time"
@@ -87,8 +89,8 @@ class Connection(Sending):
         super().__init__(protocol, logger)
         self._stream: Stream | None = None
         self._tls: TLSStream | None = None
-        self._error: OSError | None = None  # by which the stream was lost
-        self._returned: deque[Data] = deque()  # what was taken and could not be returned to the caller
+        self._error: OSError | None = None  # the error by which the stream was lost
+        self._returned: deque[Data] = deque()  # messages that were taken and not returned to the caller
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         return time.monotonic, time.time
@@ -144,26 +146,26 @@ class Connection(Sending):
             raise
         except BaseException:
             if taken:
-                # An interruption has come between taking the message and returning it.
+                # An interruption came after the message was taken and before it was returned.
                 self._returned.append(taken[0])
             raise
 
     def _take(
         self, ask: Callable[[], Data | Fragment | None], taken: list[Any], waiter: Waiter | None = None
     ) -> bool | None:
-        """Put what ``ask`` returns into a list, or return ``None`` if there is nothing yet."""
+        """Put the result of ``ask`` into a list; return ``None`` if there is no message yet."""
         if self._receiver is not None and self._receiver is not waiter:
             raise ConcurrencyError(SECOND_RECEIVER)
         protocol = self.protocol
         paused = not protocol.wants_read
         item = self._returned.popleft() if self._returned else ask()
         if isinstance(item, Fragment) or (paused and (item is None or protocol.wants_read)):
-            # There may be room now. Asking may have let go on what extensions had no room for.
+            # The receive queue may have room now, and bytes may have been decoded that had waited for it.
             self._react()
             if item is None:
                 item = ask()
         if item is not None:
-            # A record of TLS costs much: answers to messages that came together share records.
+            # A TLS record costs much: answers to messages that arrived together share records.
             if self._tls is not None:
                 self._gathering_thread = threading.get_ident() if protocol.undelivered else 0
             taken.append(item)
@@ -220,7 +222,7 @@ class Connection(Sending):
                 raise
             except BaseException:
                 if taken:
-                    # An interruption has come, and a piece is lost: nothing may follow it.
+                    # An interruption came, and a piece is lost: no other piece may follow.
                     self.abort()
                 raise
             if piece:
@@ -280,7 +282,7 @@ class Connection(Sending):
         self._lose()
 
     def abort(self) -> None:
-        """Close the stream at once, whatever is under way."""
+        """Close the stream at once, without a closing handshake."""
         self._locked_or_deferred(self._lose)
 
     def __enter__(self) -> Self:
@@ -288,7 +290,7 @@ class Connection(Sending):
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         if isinstance(exc, KeyboardInterrupt | SystemExit):
-            # The program ends: this is not the time to wait.
+            # The program ends, and must not wait.
             self._abandon()
             return
         with keep_exception(exc, self.logger):
@@ -302,7 +304,7 @@ class Connection(Sending):
     # Moving bytes. From here on, the caller has the lock.
 
     def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
-        """There is a stream: begin."""
+        """Begin to use a stream."""
         if self._is_closed():
             sock.close()
             return
@@ -315,10 +317,10 @@ class Connection(Sending):
         self._react()
 
     def _receive(self, waiter: Waiter | None = None, size: int = READ_SIZE) -> None:
-        """Read what is there, and do what follows.
+        """Read the available bytes, and react to them.
 
         Args:
-            waiter: what the thread that does this waits by, if it waits.
+            waiter: the waiter of the calling thread; ``None`` if the thread does not wait.
             size: the greatest number of bytes.
         """
         protocol = self.protocol
@@ -329,7 +331,7 @@ class Connection(Sending):
         try:
             data = stream.recv(size)
             if data and tls is not None and tls.ended:
-                # The end has come with it, and does not make the socket readable again.
+                # The end of TLS has arrived with the data, and does not make the socket readable again.
                 protocol.receive_data(data)
                 data = stream.recv(size)
             if data:
@@ -345,18 +347,18 @@ class Connection(Sending):
             or not protocol.wants_read
             # The head of a refusal brings a nearer deadline for its body.
             or protocol.state is State.CONNECTING
-            # TLS's handshake, before which nothing could be written, may have ended by what was read.
+            # The bytes may have completed TLS's handshake, before which nothing can be written.
             or (tls is not None and tls.unsent)
             or (self._unwritten and not self._blocked)
         ):
             self._react()
-        # The thread that reads has not waited for all that has come, and others may have.
+        # Other threads may wait for these bytes.
         for other in (self._receiver, self._reader):
             if other is not None and other is not waiter:
                 other.wake()
 
     def _react(self) -> None:
-        """Do what follows from any change of the state machine."""
+        """React to a change of the state machine: events, bytes to write, deadlines, threads to wake."""
         protocol = self.protocol
         for event in protocol.events(messages=False):
             self._handle_event(event)
@@ -369,7 +371,7 @@ class Connection(Sending):
         self._notify()
 
     def _flush(self) -> None:
-        """Write what there is to write, as far as it can be written without waiting."""
+        """Write the bytes of the send queue, as many as the socket takes without waiting."""
         stream = self._stream
         if stream is None:
             return
@@ -379,7 +381,7 @@ class Connection(Sending):
         try:
             if self._tls is not None:
                 self._tls.flush()
-            # What was handed out before is written before more is asked for.
+            # Bytes that were taken from the send queue before are written first.
             for more in (False, True):
                 if more:
                     buffers.extend(map(memoryview, protocol.data_to_send()))
@@ -396,7 +398,7 @@ class Connection(Sending):
                         advance(buffers, count)
                     written += count
                     if written >= WRITTEN_AT_ONCE and buffers:
-                        # Others have their turn. The socket has room, and so this goes on at once.
+                        # Other threads may use the connection. The socket has room: writing continues soon.
                         raise BlockingIOError
             self._blocked = False
             if not protocol.receiving:
@@ -409,7 +411,7 @@ class Connection(Sending):
             self._fail_stream(error)
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
-        """Write what a broadcast has for this connection, on which nothing else is under way."""
+        """Write the frames of a broadcast on this connection, which has nothing else to write."""
         self._unwritten.extend(map(memoryview, buffers))
         not_written(self.protocol, sum(map(len, buffers)))
         self._flush()
@@ -417,7 +419,7 @@ class Connection(Sending):
             self._update()
 
     def _end_stream(self, stream: Stream) -> None:
-        """Everything is written: end the stream if it is time."""
+        """End the stream as ``stream_action`` says, after everything has been written."""
         action = self.protocol.stream_action
         if action is StreamAction.SEND_EOF or (action is StreamAction.CLOSE and self._tls is not None):
             stream.shutdown(socket.SHUT_WR)
@@ -428,7 +430,7 @@ class Connection(Sending):
 
     def _fail_stream(self, error: OSError) -> None:
         if error.errno is None:
-            # It is not the system's: a signal handler has raised it, TimeoutError perhaps.
+            # The error is not the system's: a signal handler has raised it, TimeoutError for example.
             raise error
         self._lose(error)
 
@@ -438,7 +440,7 @@ class Connection(Sending):
         protocol = self.protocol
         if error is not None and stream is not None:
             self._error = error
-            # What came before may say more: that the peer has closed the connection, for example.
+            # Bytes that arrived before the error may contain the peer's close frame.
             rest = REST
             with contextlib.suppress(OSError):
                 while rest > 0 and (data := stream.recv(READ_SIZE)):
@@ -467,7 +469,7 @@ class Connection(Sending):
         self._close_socket()
 
     def _close_socket(self) -> None:
-        """Close the socket, but not while threads poll it: the last one does it."""
+        """Close the socket; while threads poll it, the last of them closes it."""
         if self._fd < 0:
             return
         if any(waiter.asleep and waiter.events for waiter in self._waiters):

@@ -35,7 +35,7 @@ __all__ = ["REFUSALS", "Guarded", "Interrupted", "interrupts_a_change"]
 
 T = TypeVar("T")
 
-# What a call raises that is refused and has changed nothing. Anything else is an interruption or a bug.
+# Exceptions of a call that was refused and has changed nothing. Others are an interruption or a bug.
 REFUSALS = (WebSocketException, TypeError, ValueError, RuntimeError)
 
 FREE, BUSY, BROKEN = range(3)
@@ -43,7 +43,7 @@ FREE, BUSY, BROKEN = range(3)
 # Seconds for which a thread may take the lock again and again while other threads wait for it.
 PATIENCE = 0.005
 
-# Seconds for which the thread then leaves the lock to the others.
+# Seconds for which the thread then leaves the lock to other threads.
 PAUSE = 0.001
 
 
@@ -67,11 +67,11 @@ class Guarded(BaseConnection, ABC):
         self._condition = FREE
         self._interruption = ""  # the class of the exception that has broken the connection
         self._deferred: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._contenders: deque[float] = deque()  # the times since which threads wait for the lock
+        self._contenders: deque[float] = deque()  # when the threads that wait for the lock began to wait
 
     @abstractmethod
     def _tear_down(self) -> None:
-        """The connection is broken: close the stream, and trust nothing; may be called more than once."""
+        """Close the stream of a broken connection, without use of its state; may be called more than once."""
 
     @abstractmethod
     def abort(self) -> None: ...
@@ -109,7 +109,7 @@ class Guarded(BaseConnection, ABC):
         finally:
             if since:
                 self._contenders.remove(since)
-            # After the lock: calls that others have deferred until then were made, or are seen here.
+            # After the lock: calls that were deferred until then were made, or are seen here.
             if entered and (self._condition or self._deferred or self._contenders):
                 self._after_unlocking()
         return result
@@ -120,9 +120,9 @@ class Guarded(BaseConnection, ABC):
             try:
                 self._locked(self._call_deferred)
             except Interrupted:
-                # This is in a signal handler: the call that it has interrupted does it.
+                # This is a signal handler: the call that it has interrupted makes the deferred calls.
                 return
-        # Python's locks have no queue: a thread that comes back at once is before those that have to wake.
+        # Python's locks have no queue: a thread that is running gets the lock before threads that sleep.
         with suppress(IndexError):
             if not self._condition and time.monotonic() - self._contenders[0] > PATIENCE:
                 time.sleep(PAUSE)
@@ -136,10 +136,10 @@ class Guarded(BaseConnection, ABC):
                 self.logger.debug("a call was refused that had been put off: %s", describe(error))
 
     def _locked_or_deferred(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call a function with the lock: at once, or when the call that this interrupts has released it.
+        """Call a function with the lock: at once, or when the interrupted call has released the lock.
 
         Returns:
-            Whether it was called at once.
+            Whether the function was called at once.
         """
         try:
             self._locked(function, *arguments)
@@ -149,13 +149,13 @@ class Guarded(BaseConnection, ABC):
         return True
 
     def _locked_or_left(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call a function with the lock, or leave that to the thread that has it.
+        """Call a function with the lock, or leave the call to the thread that has the lock.
 
         This is for the background thread, which no signal interrupts. An error ends this connection only.
 
         Returns:
-            Whether it was called. If not, the caller has to try again: the other thread may have been
-            about to release the lock.
+            Whether the function was called. If not, the caller has to try again: the other thread may have
+            been about to release the lock.
         """
         if not self._lock.acquire(blocking=False):
             if not self._deferred:
@@ -174,7 +174,7 @@ class Guarded(BaseConnection, ABC):
 
 
 def interrupts_a_change() -> bool:
-    """Whether a signal handler calls this that has interrupted a call with the lock of any connection."""
+    """Whether the caller is a signal handler that has interrupted a call with the lock of any connection."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back

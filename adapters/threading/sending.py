@@ -1,13 +1,15 @@
-"""Sending from several threads: which message is next, and when others have to wait.
+"""Sending from several threads: the order of messages, and waiting for room in the send queue.
 
-A message of ordinary size is sent while the connection's lock is held. A message that is sent in fragments,
-or that is long, has a turn: other messages wait until it is complete, while the lock is free for reading,
-control frames and closing. So compressing and masking a long message holds up no other thread.
+A message of ordinary size is sent with the connection's lock. A long message, and a message in fragments,
+has a turn: other messages wait until it is complete, while the lock is free for reading, control frames and
+closing. So no thread waits while another one compresses and masks a long message.
 
-On TLS, answers to messages that came together are written together: when the thread that receives has
-taken the last of them, or waits for more, at 64 KiB, and by the background thread after some milliseconds.
+On TLS, answers to messages that arrived together are written together: when the thread that receives has
+taken the last of these messages, or waits for more; at 64 KiB; or by the background thread after some
+milliseconds.
 
-What a signal handler sends while it interrupts a message of its own thread is sent after that message.
+A message that a signal handler sends while it interrupts a message of its own thread is sent after that
+message.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ from .wakeups import ROOM, TURN, Waiter
 
 __all__ = ["Sending"]
 
-# Bytes from which on a message is compressed and masked without the lock.
+# Size in bytes from which a message is compressed and masked without the lock.
 LONG = 2**16
 
-# Bytes from which on answers to messages that came together are written.
+# Bytes in the send queue at which answers to messages that arrived together are written.
 GATHERED = 2**16
 
-# Seconds for which answers wait for others that are to be written with them.
+# Seconds for which an answer waits for other answers, to be written together with them.
 GATHERING_TIME = 0.01
 
 NO_TURN = "not sent: the peer does not read, or another message goes on"
@@ -51,7 +53,7 @@ class Sending(Waiting):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._unwritten: deque[memoryview] = deque()
-        # The arguments of calls of send by signal handlers that have interrupted a message of their thread
+        # The arguments of calls of send by signal handlers that interrupted a message of their own thread
         self._sent_by_handlers: deque[tuple[Any, ...]] = deque()
         self._gathering_thread = 0  # the thread that has more messages to answer, so that its answers wait
         self._gathered_write_scheduled = False  # whether the background thread is to write these answers
@@ -60,7 +62,7 @@ class Sending(Waiting):
     def _flush(self) -> None: ...
 
     def _command(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Call a method of the state machine, and do what follows."""
+        """Call a method of the state machine, and react to the change."""
         function(*arguments, **options)
         self._react()
 
@@ -147,14 +149,14 @@ class Sending(Waiting):
         self._write_gathered()
 
     def _write_gathered(self) -> None:
-        """Write the answers that have waited for others."""
+        """Write the answers that have waited for other answers."""
         self._gathering_thread = 0
         if self.protocol.queued:
             self._flush()
             self._update()
 
     def _send_deferred(self) -> None:
-        """Send what signal handlers have sent within messages, unless a message goes on."""
+        """Send the messages of signal handlers that interrupted a message, unless a message is incomplete."""
         while self._sent_by_handlers and not self._sending:
             message, text, compress = self._sent_by_handlers.popleft()
             try:
@@ -172,13 +174,13 @@ class Sending(Waiting):
     def _send_parts(
         self, parts: Iterable[Any], fin: bool, text: bool | None, compress: bool | None, until: float | None
     ) -> None:
-        """Send a message in parts, or a long one, while others wait for their turn.
+        """Send a message in fragments, or a long message, while other messages wait for their turn.
 
         Args:
             parts: the fragments, or the one message.
-            fin: whether it is the latter.
+            fin: whether ``parts`` is the one message.
             text, compress: see :meth:`send`.
-            until: the time at which to give up; ``None`` for never.
+            until: the time at which the wait for room ends; ``None`` for no limit.
         """
         me = threading.get_ident()
         if self._sending == me:
@@ -194,12 +196,12 @@ class Sending(Waiting):
                 self._drain(until)
         except BaseException as error:
             if self._sending == me and queue.building:
-                # Nothing else could follow on this connection.
+                # No other message can follow an incomplete message.
                 self._locked(self._fail, error)
             raise
         finally:
             if self._sending == me:
-                # No signal is handled before this, and if one is afterwards, the other call follows.
+                # No signal is handled before this call. If a signal interrupts it, the second call follows.
                 self._sending = 0
                 try:
                     self._locked(self._turn_over)
@@ -230,7 +232,7 @@ class Sending(Waiting):
         except REFUSALS:
             raise
         except BaseException:
-            # What is encoded next might refer to this, which the peer does not get.
+            # Compression of the next message may refer to this message, which the peer does not get.
             self.abort()
             raise
 
@@ -240,9 +242,9 @@ class Sending(Waiting):
             self._react()
 
     def _drain(self, until: float | None) -> None:
-        """Leave to others what did not fit into the socket, but wait if that is too much."""
+        """Wait while the send queue has more than ``write_limit`` bytes; other threads write the rest."""
         if not self.protocol.writable:
-            # A signal handler must not wait for what it has interrupted.
+            # A signal handler must not wait for the call that it has interrupted.
             with contextlib.suppress(Interrupted):
                 self._until(self._has_room, ROOM, until, NO_ROOM)
 
@@ -302,7 +304,7 @@ class Sending(Waiting):
 
 
 def _size(message: Any) -> int:
-    """Return about how many bytes a message has, before it is compressed."""
+    """Return the approximate size of a message in bytes, before compression."""
     if isinstance(message, PreparedMessage):
         message = message.message
     return message.nbytes if isinstance(message, memoryview) else len(message)

@@ -1,6 +1,6 @@
 """WebSocket servers on threads.
 
-One thread accepts; each connection has one of its own, for TLS, both handshakes and its handler.
+One thread accepts connections. Each connection has a thread for TLS, both handshakes and the handler.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ __all__ = [
 # Default of max_threads.
 MAX_THREADS = 1000
 
-# Seconds to wait when the operating system refuses something that accepting takes.
+# Seconds until accepting is tried again after an error, such as a lack of descriptors or threads.
 PAUSE = 1.0
 
-# Seconds that shutdown waits, unless it is told otherwise: a closing handshake, twice over, and some more.
+# Default of the timeout of shutdown: more than the two periods of close_timeout of a closing handshake.
 SHUTDOWN = 30.0
 
 
@@ -77,7 +77,7 @@ class ServerConnection(BaseServerConnection, Connection):
     def _log_closed(self) -> None:
         super()._log_closed()
         if self._hooks_run:
-            # Nothing ends the hooks, and the server does not wait for them: only their thread still counts.
+            # The hooks cannot be ended, and the server does not wait for them: only their thread counts.
             self.server._leave(self)
 
     def _shut_down(self, code: int | None, reason: str) -> None:
@@ -114,7 +114,7 @@ class ServerConnection(BaseServerConnection, Connection):
         if not self.server._admit(self):
             self._locked(self._command, self.protocol.refuse_connection)
         elif self._locked(self._begin_hooks):
-            # Without the lock: nothing of the application holds up the deadline, or the end.
+            # Without the lock: the application's hooks delay neither the deadline nor the end.
             result = self._ask(self.request)
             self._tell_if_late(result)
             answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
@@ -143,10 +143,10 @@ basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerPr
 
 
 class Server(BaseServer[ServerConnection]):
-    """A server that listens: what :func:`serve` returns.
+    """A listening server: the result of :func:`serve`.
 
-    As a context manager it is shut down on exit. Any thread may call its methods, also a signal
-    handler; but a connection handler must not wait for the server to be closed.
+    As a context manager it is shut down on exit. Any thread and any signal handler may call its methods.
+    But a connection handler must not wait until the server is closed.
 
     Attributes:
         closing: whether :meth:`close` has been called.
@@ -157,7 +157,7 @@ class Server(BaseServer[ServerConnection]):
         self._target = target
         self._max_threads = max_threads
         self._threads = 0
-        # To enter a condition is a call in Python, after which an interruption would leave it locked.
+        # ``with`` on a condition calls a function of Python: an interruption after it would leave it locked.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._wakeup = Wakeup()
@@ -217,7 +217,7 @@ class Server(BaseServer[ServerConnection]):
             with self._lock:
                 if not self.closing:
                     self.start_serving()
-                # A signal that comes just before a thread begins to wait does not end the waiting.
+                # A signal just before the thread begins to wait does not end the wait.
                 while not self._changed.wait_for(lambda: self.closing, PAUSE):
                     pass
         except BaseException:
@@ -229,12 +229,12 @@ class Server(BaseServer[ServerConnection]):
         with self._lock:
             closed, self.closing = self.closing, True
             self._changed.notify_all()
-        # Without the lock: a thread that has the lock of a connection may wait for this one.
+        # Without the lock: a thread that has the lock of a connection may wait for this lock.
         super()._shut_down(code, reason)
         if not closed:
             self._wakeup.set()
             if self._accepting.is_alive() and threading.current_thread() is not self._accepting:
-                # As long as it polls the listeners, they accept.
+                # While a thread polls the listeners, they accept connections.
                 self._accepting.join(PAUSE)
             for listener in self._sockets:
                 listener.close()
@@ -243,10 +243,10 @@ class Server(BaseServer[ServerConnection]):
         """Wait until the server is closed, all connections are and all handlers have returned.
 
         Args:
-            timeout: seconds to wait; ``None`` for any time.
+            timeout: seconds to wait; ``None`` for no limit.
 
         Raises:
-            TimeoutError: that is not so yet.
+            TimeoutError: a connection or a handler has not ended in time.
             RuntimeError: this is called in one of the server's own connection handlers.
         """
         self._check_may_wait()
@@ -264,14 +264,14 @@ class Server(BaseServer[ServerConnection]):
     ) -> None:
         """Close the server, and wait until everything is closed and all handlers have returned.
 
-        When the time is over, connections that are still there are aborted, which also ends what
-        their handlers wait for. A handler that does not return even then is left to itself: its
-        thread does not keep the program from ending.
+        After the timeout, the remaining connections are aborted, and in their handlers, calls that wait
+        raise :exc:`ConnectionClosed`. The thread of a handler that does not return even then does not keep
+        the program from ending.
 
         Args:
             code, reason: see :meth:`close`.
-            close_connections: ``False`` leaves the open ones to their handlers, as long as there is time.
-            timeout: seconds to wait; ``None`` for any time.
+            close_connections: ``False`` does not close open connections until the timeout.
+            timeout: seconds to wait, by default 30; ``None`` for no limit.
 
         Raises:
             RuntimeError: this is called in one of the server's own connection handlers; nothing is closed.
@@ -299,7 +299,7 @@ class Server(BaseServer[ServerConnection]):
         with keep_exception(exc, self._logger):
             self.shutdown()
 
-    # What its threads do
+    # Called by the server's threads
 
     def _accept(self) -> None:
         """Accept connections until the server is closed; each has a thread."""
@@ -313,7 +313,7 @@ class Server(BaseServer[ServerConnection]):
                 try:
                     sock = accept_now(listener)
                 except OSError:
-                    # There are too many open files, say.
+                    # The process may have too many open files.
                     self._pause()
                 else:
                     if sock is not None:
@@ -323,7 +323,7 @@ class Server(BaseServer[ServerConnection]):
         return self.closing or self._max_threads is None or self._threads < self._max_threads
 
     def _pause(self) -> None:
-        """Log what the operating system refuses, and wait: it would do so again at once."""
+        """Log an error of the operating system, and wait: the error would occur again at once."""
         if not self.closing:
             log_failure(self._logger, "accepting a connection failed; trying again")
             with self._lock:
@@ -335,7 +335,7 @@ class Server(BaseServer[ServerConnection]):
         try:
             connection = self._make(ServerConnection, self._target)
         except BaseException:
-            # Whatever ends a program otherwise: other clients have nothing to do with it.
+            # SystemExit, for example, must not end the thread that accepts other clients.
             log_failure(self._logger, "connection could not be created")
         if connection is None:
             sock.close()
@@ -346,7 +346,7 @@ class Server(BaseServer[ServerConnection]):
         try:
             threading.Thread(target=self._run, args=(connection, sock), daemon=True).start()
         except RuntimeError:
-            # There are too many threads.
+            # The process has too many threads.
             sock.close()
             self._end(connection)
             self._pause()
@@ -386,8 +386,8 @@ def serve(
         with serve(echo, "localhost", 8765) as server:
             server.serve_forever()
 
-    Connections are accepted from now on, by a thread of the server's; :meth:`Server.serve_forever`
-    only waits. Without ``with``, call :meth:`Server.shutdown` in the end.
+    A thread of the server accepts connections from now on; :meth:`Server.serve_forever` only waits. Without
+    ``with``, call :meth:`Server.shutdown` in the end.
 
     Args:
         handler: a function that is run for each connection in a thread of its own, given the
@@ -461,7 +461,7 @@ def unix_serve(
 
     Args:
         handler: see :func:`serve`.
-        path: the socket's path; ``None`` if ``sock`` is given. What a program left there is replaced.
+        path: the socket's path; ``None`` if ``sock`` is given. A socket of an earlier program is replaced.
 
     Keyword Args:
         open_timeout: Deadline for opening the connection. Default: 10 seconds.

@@ -1,8 +1,8 @@
 """Byte streams: how they are opened, and TLS.
 
-TLS goes over any non-blocking byte stream, which may be TLS itself. An ``SSLSocket`` will not do: its
-timeout is one for all threads, its ``send`` can lock up behind a ``recv`` that waits, and one that
-wraps another writes past it. Here, OpenSSL works in memory.
+TLS goes over any non-blocking byte stream, which may be TLS itself. An ``SSLSocket`` is not usable: all
+threads share its timeout, its ``send`` can block while its ``recv`` waits, and an ``SSLSocket`` over another
+``SSLSocket`` writes to the socket of the latter. So OpenSSL works in memory.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ __all__ = ["Stream", "TLSStream", "open_stream"]
 
 
 class TLSStream(MemoryTLS):
-    """A byte stream within TLS. Its methods are those of a non-blocking socket, under the same lock."""
+    """A byte stream over TLS, with the methods of a non-blocking socket. They are called with the lock."""
 
     def __init__(self, stream: Stream, context: ssl.SSLContext, **names: Any) -> None:
         """
         Args:
-            stream: the stream that TLS goes over.
+            stream: the stream below TLS.
             context, names: see :class:`.MemoryTLS`.
         """
         super().__init__(context, **names)
         self._stream = stream
-        self._accepted = 0  # bytes of the application that ``unsent`` is made of
+        self._accepted = 0  # size of the application's data that is encrypted in ``unsent``
         self._eof_sent = False
 
     def recv(self, size: int) -> bytes:
-        """Return all that is there, decrypted; nothing at the end.
+        """Read and decrypt; return the data, which is empty at the end of the stream.
 
         Raises:
-            BlockingIOError: there is nothing yet.
+            BlockingIOError: there is no data yet.
             OSError: the stream or TLS has failed.
         """
         data = b""
         while not (data or self.ended):
             received = self._stream.recv(size)
             if self._eof_sent:
-                # What comes now means nothing, and need not be decrypted.
+                # Data after the end has no meaning, and need not be decrypted.
                 return received
             data = self.receive(received)
         if not data and self.error is not None:
@@ -71,11 +71,11 @@ class TLSStream(MemoryTLS):
         return data
 
     def send(self, data: BytesLike) -> int:
-        """Encrypt and write the beginning of ``data``; return its size when all of that is written.
+        """Encrypt and write the first bytes of ``data``; return their number when all of them are written.
 
         Raises:
-            BlockingIOError: it is not: call this again, with the same data.
-            ssl.SSLWantReadError: something has to be received first, as in TLS's handshake.
+            BlockingIOError: not all are written: call this again with the same data.
+            ssl.SSLWantReadError: bytes have to be received first, as in TLS's handshake.
             OSError: the stream or TLS has failed.
         """
         self.flush()
@@ -90,20 +90,20 @@ class TLSStream(MemoryTLS):
         return count
 
     def flush(self) -> None:
-        """Write what is encrypted.
+        """Write the encrypted bytes.
 
         Raises:
-            BlockingIOError: not all of it could be written.
+            BlockingIOError: not all of them could be written.
             OSError: the stream has failed.
         """
         while self.unsent:
             self.unsent = self.unsent[self._stream.send(self.unsent) :]
 
     def shutdown(self, how: int) -> None:
-        """End TLS, then shut down the stream that it goes over.
+        """End TLS, then shut down the stream below TLS.
 
         Raises:
-            BlockingIOError: not all could be written: call this again.
+            BlockingIOError: not all bytes could be written: call this again.
             OSError: the stream has failed.
         """
         self.end()
@@ -119,11 +119,11 @@ Stream: TypeAlias = socket.socket | TLSStream
 
 
 def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None]:
-    """Connect to where a client wants to go; return the socket, and TLS over it.
+    """Open a client's stream; return the socket, and TLS over it or ``None``.
 
     Raises:
-        HandshakeTimeout: it is too late.
-        OSError: it cannot be reached.
+        HandshakeTimeout: the deadline has passed.
+        OSError: the server or the proxy cannot be reached.
     """
     try:
         sock = open_socket(connecting)
@@ -139,7 +139,7 @@ def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None
 
 
 def secure(sock: socket.socket, connecting: Connecting) -> TLSStream | None:
-    """Put on a socket what the server is to be reached by: TLS to the proxy, its tunnel, TLS."""
+    """Set up TLS to the proxy, the tunnel and TLS to the server on a socket, as far as they are needed."""
     stream: Stream = sock
     proxy = connecting.proxy
     if proxy is not None and not proxy.is_socks:
@@ -159,8 +159,8 @@ def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> 
     """Ask an HTTP proxy for a tunnel.
 
     Raises:
-        ProxyError: it does not open one.
-        HandshakeTimeout: it is too late.
+        ProxyError: the proxy refuses.
+        HandshakeTimeout: the deadline has passed.
         OSError: the proxy has closed the stream.
     """
     waiting = WaitingStream(sock, stream, connecting)
@@ -175,7 +175,7 @@ def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> 
 
 
 class WaitingStream:
-    """A stream whose calls wait, all of them until one deadline: for HTTP proxies and python-socks.
+    """A stream with calls that block until one deadline: for HTTP proxies and python-socks.
 
     Attributes:
         socket: the socket, which does not block from now on.
@@ -185,8 +185,8 @@ class WaitingStream:
         """
         Args:
             sock: the socket.
-            stream: the same, or TLS over it.
-            connecting: has the deadline.
+            stream: the socket, or TLS over it.
+            connecting: the opening of the connection, which has the deadline.
         """
         sock.setblocking(False)
         self.socket = sock
@@ -214,7 +214,7 @@ class WaitingStream:
                 self._wait(select.POLLOUT)
 
     def _shake_hands(self) -> None:
-        """TLS's handshake goes on when something has come."""
+        """Wait for bytes from the peer, and continue TLS's handshake with them."""
         self._wait(select.POLLIN)
         with contextlib.suppress(BlockingIOError):
             self._received += self._stream.recv(RECORDS)
@@ -227,7 +227,7 @@ class WaitingStream:
 
 
 def load_socks() -> Any:
-    """Import what :func:`.socks_client` needs."""
+    """Import the class for :func:`.socks_client`."""
     from python_socks.sync import Proxy
 
     return Proxy
@@ -264,11 +264,11 @@ def open_socket(connecting: Connecting) -> socket.socket:
 
 
 def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequence[Address]:
-    """Look up the addresses of a host, within a time that the operating system knows nothing of.
+    """Look up the addresses of a host, until a deadline: the operating system's function has no timeout.
 
     Raises:
-        TimeoutError: the time is over.
-        OSError: there are none.
+        TimeoutError: the deadline has passed.
+        OSError: the host has no addresses.
     """
 
     def call() -> Sequence[Address]:
@@ -287,7 +287,7 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
         except Exception as error:
             future.set_exception(error)
 
-    # Nothing can end the thread, but this one does not have to wait for it.
+    # The thread cannot be ended, but the caller does not have to wait for it.
     threading.Thread(target=run, name=f"name lookup of {host}", daemon=True).start()
     wait([future], max(0.0, deadline - time.monotonic()))
     if not future.done():
@@ -298,17 +298,17 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
 def connect_tcp(
     addresses: Sequence[Address], source: Any, deadline: float | None, delay: float | None = ADDRESS_DELAY
 ) -> socket.socket:
-    """Connect to one of a host's addresses, as RFC 8305 says: the next is tried while one is slow.
+    """Connect to one of a host's addresses (RFC 8305): while one does not answer, the next one is tried.
 
     Args:
-        addresses: what the name stands for.
+        addresses: the addresses of the host.
         source: the address to connect from; ``None`` for any.
-        deadline: when to give up; ``None`` for never.
-        delay: seconds until the next address is tried; ``None`` waits for each to fail.
+        deadline: the time in seconds at which to give up; ``None`` for no limit.
+        delay: seconds until the next address is tried; ``None`` waits until an address has failed.
 
     Raises:
-        TimeoutError: none has answered in time.
-        OSError: none can be connected to: see :func:`.connect_failure`.
+        TimeoutError: no address has answered in time.
+        OSError: no address can be connected to: see :func:`.connect_failure`.
     """
     attempts: dict[int, tuple[socket.socket, Address]] = {}
     errors: list[OSError] = []
@@ -342,12 +342,12 @@ def connect_tcp(
     finally:
         for sock, _ in attempts.values():
             sock.close()
-        # They refer to this frame.
+        # The errors refer to this frame.
         errors.clear()
 
 
 def _milliseconds(deadline: float | None, delay: float | None) -> float | None:
-    """Return how long to poll: until a deadline, but no longer than a delay in seconds."""
+    """Return the milliseconds until a deadline, at most a delay in seconds; ``None`` without both."""
     left = [] if deadline is None else [max(0.0, deadline - time.monotonic())]
     if delay is not None:
         left.append(delay)
@@ -358,7 +358,7 @@ def connect_unix(path: str, deadline: float | None) -> socket.socket:
     """Connect to a Unix socket.
 
     Raises:
-        OSError: no program listens there, or it does not accept in time.
+        OSError: no server listens on the path, or the server does not accept in time.
     """
     while True:
         try:

@@ -1,12 +1,12 @@
-"""Waiting for a socket and for other threads, and which thread reads the socket meanwhile.
+"""Waiting for a socket and for other threads, and the choice of the thread that reads the socket.
 
-A thread that waits reads the socket; if several wait, one of them reads for all: the *reader*. A thread
-that waits for a message is preferred. Of the threads that wait because the socket is full, one waits for
-the socket: the *writer*. When one of these leaves, another one follows. While no thread waits, the
-background thread reads and writes (:mod:`.background`).
+A thread that waits reads the socket. If several threads wait, one of them reads for all: the *reader*. A
+thread that waits for a message is preferred. Of the threads that wait because the socket is full, one polls
+the socket: the *writer*. When the reader or the writer stops to wait, another thread takes its place. While
+no thread waits, the background thread reads and writes (:mod:`.background`).
 
-Time is linear in the number of waiters: each is woken when what it waits for may have come. Of those that
-wait for their turn to send, that is the first.
+The cost is linear in the number of waiting threads: a thread is woken when its condition may be met. Of the
+threads that wait for their turn to send, the first one is woken.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ __all__ = ["PongWaiter", "Waiting", "deadline"]
 
 T = TypeVar("T")
 
-# How many waiters are kept that no thread uses.
+# Maximum number of unused waiters that are kept.
 SPARE = 64
 
-# Seconds between two looks at a connection that a thread has left: it is read from the second one on.
+# Seconds between two checks whether no thread waits for a connection: the background thread reads the
+# connection from the second check on.
 PERIOD = 0.1
 
-# Bytes that the background thread reads at once for a connection.
+# Bytes that the background thread reads at once from a connection.
 SHARE = 2**14
 
 
 class Waiting(Guarded):
-    """A connection that threads wait for.
+    """A connection for which threads wait.
 
-    All methods that begin with an underscore are called with the lock, but for those that wait: ``_until``
-    and ``_wait_for``.
+    All methods that begin with an underscore are called with the lock, except for the ones that wait:
+    ``_until`` and ``_wait_for``.
     """
 
     transport: socket.socket
@@ -52,20 +53,20 @@ class Waiting(Guarded):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._fd = -1
-        self._blocked = False  # whether the socket takes no more
-        self._sending = 0  # the thread that sends a message in parts, which other messages have to let pass
+        self._blocked = False  # whether the socket's send buffer is full
+        self._sending = 0  # the thread that sends a message in parts, for which other messages wait
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
-        self._threads: set[int] = set()  # the threads of these
-        self._queues: list[OrderedDict[Waiter, None]] = [OrderedDict() for _ in range(4)]  # by their kinds
+        self._threads: set[int] = set()  # the threads of the waiters
+        self._queues: list[OrderedDict[Waiter, None]] = [OrderedDict() for _ in range(4)]  # by kind of waiter
         self._when_ready: deque[Callable[[Any], object]] = deque()
         self._reader: Waiter | None = None
         self._writer: Waiter | None = None
         self._receiver: Waiter | None = None
         self._notified: tuple[State, bool] = (State.CONNECTING, True)
-        # The background thread's side
-        self._look_scheduled = False  # whether the background thread will look if a thread has come back
-        self._looks = 0  # how often it has looked since a thread has waited; from 2 on, it reads
-        self._watched = 0  # the events that it watches the socket for
+        # For the background thread
+        self._look_scheduled = False  # whether the background thread will check whether no thread waits
+        self._looks = 0  # number of checks since a thread has waited; from 2 on, the background thread reads
+        self._watched = 0  # the events of the socket that the background thread watches
         self._deadline: Entry | None = None
 
     @abstractmethod
@@ -82,18 +83,18 @@ class Waiting(Guarded):
     def _until(
         self, attempt: Callable[[Waiter], T | None], kind: int, until: float | None = None, late: str = ""
     ) -> T:
-        """Call a function with the lock until it returns something; return that. Wait in between.
+        """Call a function with the lock, and wait, until its result is not ``None``; return the result.
 
-        Meanwhile this thread reads, if no other one does, and writes, if it waits for that.
+        While it waits, this thread reads if no other thread reads, and writes if it waits for room.
 
         Args:
-            attempt: what it changes before it returns ``None`` must not matter.
-            kind: what is waited for: MESSAGE, TURN, ROOM or OTHER.
-            until: the time at which to give up; ``None`` for never.
-            late: the text of the error then.
+            attempt: the function; a call that returns ``None`` can be repeated.
+            kind: the kind of condition: MESSAGE, TURN, ROOM or OTHER.
+            until: the time in seconds at which to give up; ``None`` for no limit.
+            late: the text of the error after this time.
 
         Raises:
-            TimeoutError: the time is over.
+            TimeoutError: the condition was not met in time.
         """
         try:
             waiter = spare_waiters.pop()
@@ -112,7 +113,7 @@ class Waiting(Guarded):
                 result = self._locked(self._again, attempt, waiter, happened)
         finally:
             if not waiter.gone:
-                # If an interruption comes before the first of these, the second is done.
+                # If a signal interrupts the first call, the second call follows.
                 try:
                     self._locked(self._give_up, waiter)
                 except BaseException:
@@ -123,11 +124,11 @@ class Waiting(Guarded):
         return result
 
     def _wait_for(self, condition: Callable[[], object], until: float | None = None, late: str = "") -> None:
-        """Wait until a condition is met, or raise TimeoutError."""
+        """Wait until a condition is met; see :meth:`_until`."""
         self._until(lambda _: condition() or None, OTHER, until, late)
 
     def _again(self, attempt: Callable[[Waiter], T | None], waiter: Waiter, happened: int) -> T | None:
-        """Make one more attempt, after the socket has been polled; without success, prepare to sleep."""
+        """Call the function again, after the socket was polled; prepare to sleep if it returns ``None``."""
         waiter.asleep = False
         if waiter.woken:
             waiter.answer()
@@ -140,7 +141,7 @@ class Waiting(Guarded):
         if result is not None:
             self._leave(waiter)
             return result
-        # The thread is about to sleep: set what it waits for.
+        # The thread is about to sleep: register it, and choose the events of the socket that it polls.
         kind = waiter.kind
         if waiter not in self._waiters:
             self._waiters[waiter] = None
@@ -149,14 +150,14 @@ class Waiting(Guarded):
             if kind == MESSAGE:
                 self._receiver = waiter
             elif waiter.thread in self._threads:
-                # This is a signal handler. The call that it has interrupted may be the first in the queue,
-                # and cannot go on.
+                # This is a signal handler. The interrupted call may be the first in the queue, and cannot
+                # continue before the signal handler returns.
                 self._queues[kind].move_to_end(waiter, last=False)
             self._threads.add(waiter.thread)
         reader = self._reader
         if (
             reader is None
-            # This is a signal handler, and the call that it has interrupted cannot read meanwhile, nor write.
+            # This is a signal handler: the interrupted call can neither read nor write meanwhile.
             or reader.thread == waiter.thread
             or (kind == MESSAGE and reader.kind != MESSAGE)
         ):
@@ -176,11 +177,11 @@ class Waiting(Guarded):
         return None
 
     def _leave(self, waiter: Waiter) -> None:
-        """A thread waits no longer: let another one read, and write; in the end, the background thread."""
+        """Remove a waiter; let another thread, or the background thread, read and write in its place."""
         waiter.asleep = False
         if waiter.woken:
             waiter.answer()
-        # An interruption may come in between: each step can be done again.
+        # A signal may interrupt this: each step can be repeated.
         self._waiters.pop(waiter, None)
         self._threads.discard(waiter.thread)
         self._queues[waiter.kind].pop(waiter, None)
@@ -206,7 +207,7 @@ class Waiting(Guarded):
         waiter.gone = True
 
     def _give_up(self, waiter: Waiter) -> None:
-        """A thread waits no longer, though what it has waited for has not come."""
+        """Remove a waiter whose condition was not met."""
         self._leave(waiter)
         if waiter.kind == MESSAGE:
             self.protocol.stop_waiting()
@@ -220,7 +221,7 @@ class Waiting(Guarded):
                 successor.wake()
 
     def _must_wait_to_send(self) -> bool:
-        """Whether a message has to wait for its turn; a message that is to be refused has not."""
+        """Whether a message has to wait for its turn; if the connection is not open, it is refused."""
         protocol = self.protocol
         return protocol.state is State.OPEN and bool(self._sending or not protocol.writable)
 
@@ -241,7 +242,7 @@ class Waiting(Guarded):
             next(iter(waiters)).wake()
 
     def _notify(self) -> None:
-        """Wake the threads that have waited for what has happened."""
+        """Wake the threads whose conditions may be met."""
         if not self._waiters and not self._when_ready:
             return
         protocol = self.protocol
@@ -252,7 +253,7 @@ class Waiting(Guarded):
         if self._receiver is not None and protocol.undelivered:
             self._receiver.wake()
         if self._queues[ROOM] and protocol.writable:
-            # A waiter that is not there any more has had room, whatever others send before it is awake.
+            # A waiter that is no longer in this queue has had room, even if others send before it is awake.
             rooms, self._queues[ROOM] = self._queues[ROOM], OrderedDict()
             for waiter in rooms:
                 waiter.wake()
@@ -268,7 +269,7 @@ class Waiting(Guarded):
     # The background thread
 
     def _update(self) -> None:
-        """Let the background thread know what it has to do."""
+        """Tell the background thread the nearest deadline and the events to watch."""
         deadline = self.protocol.deadline()
         if deadline is not None and (self._deadline is None or deadline < self._deadline.when):
             self._cancel_deadline()
@@ -279,13 +280,13 @@ class Waiting(Guarded):
         return background_reader().call_at(when, functools.partial(self._locked_or_left, function))
 
     def _cancel_deadline(self) -> None:
-        """There is no deadline, or an earlier one."""
+        """Cancel the call at the deadline: there is no deadline any more, or an earlier one."""
         entry, self._deadline = self._deadline, None
         if entry is not None:
             background_reader().cancel(entry)
 
     def _watch(self) -> None:
-        """Let the background thread watch the socket for what no thread waits for."""
+        """Let the background thread watch the socket for events that no thread polls."""
         events = READ if self._looks > 1 and self.protocol.wants_read else 0
         if self._blocked and self._writer is None:
             events |= WRITE
@@ -294,17 +295,17 @@ class Waiting(Guarded):
             background_reader().watch(self._fd, before, events, self._socket_ready)
 
     def _unwatch(self) -> None:
-        """The socket is about to be closed."""
-        # After an interruption it may be watched, whatever is noted here.
+        """Stop to watch the socket, which is about to be closed."""
+        # After an interruption, the socket may be watched even if ``_watched`` is 0.
         self._watched = 0
         background_reader().forget(self._fd, self._socket_ready)
 
     def _look_later(self) -> None:
-        # A multiple of the period, so that many connections are looked at together.
+        # A multiple of the period, so that many connections are checked together.
         self._call_at((time.monotonic() // PERIOD + 1) * PERIOD, self._look)
 
     def _look(self) -> None:
-        """See whether the connection has been left alone."""
+        """Check whether no thread waits for the connection."""
         self._looks += 1
         if self._looks < 2:
             self._look_later()
@@ -316,7 +317,7 @@ class Waiting(Guarded):
             self._watch()
 
     def _socket_ready(self, events: int) -> bool:
-        """The socket can be read or written; return whether no thread works on the connection."""
+        """Read or write the socket, which is ready; return ``False`` if another thread has the lock."""
         return self._locked_or_left(self._use_socket, events)
 
     def _use_socket(self, events: int) -> None:
@@ -329,7 +330,7 @@ class Waiting(Guarded):
         self._cancel_deadline()
         deadline = self.protocol.deadline()
         if deadline is not None and deadline <= time.monotonic():
-            # The peer is not to blame for what is there to be read.
+            # Bytes that have arrived in time count, also if they were not read.
             self._receive()
             self.protocol.handle_timeout()
             self._react()
@@ -338,7 +339,7 @@ class Waiting(Guarded):
 
 
 def deadline(timeout: float | None) -> float | None:
-    """Return the time at which a timeout in seconds is over."""
+    """Return the time at which a timeout in seconds ends; ``None`` without a timeout."""
     return None if timeout is None else time.monotonic() + timeout
 
 
@@ -355,7 +356,7 @@ class PongWaiter:
         return self._result is not None
 
     def set_result(self, result: float | Exception) -> None:
-        """There is a pong, or there will be none: for the connection."""
+        """Store the latency in seconds, or the error if no pong will arrive; the connection calls it."""
         self._result = result
         for waiter in self._waiters:
             waiter.wake()

@@ -1,9 +1,9 @@
-"""How a thread sleeps until a socket is ready or another thread wakes it.
+"""Sleeping until a socket is ready or another thread wakes the sleeping thread.
 
-``poll`` has no bound on the numbers of descriptors, as ``select`` has. Beside the socket, a thread polls a
-wakeup descriptor, by which other threads wake it. A process has a small number of these: when more threads
-poll than there are wakeup descriptors, threads share them and are woken together. A thread that does not
-poll the socket sleeps on a lock of its own.
+``poll`` has no limit on the numbers of descriptors, as ``select`` has. Beside the socket, a thread polls a
+wakeup descriptor, by which other threads wake it. A process has a small number of wakeup descriptors: when
+more threads poll, threads share descriptors and are woken together. A thread that does not poll the socket
+sleeps on a lock of its own.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ __all__ = [
 
 POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
 
-# What a thread waits for: a message; its turn to send; room for what it has sent; anything else.
+# The conditions of waiting threads: a message; the turn to send; room in the send queue; any other.
 MESSAGE, TURN, ROOM, OTHER = range(4)
 
-# How many wakeup descriptors a process has at most for its waiters.
+# Maximum number of wakeup descriptors of a process for its waiters.
 WAKEUPS = 32
 
-# Seconds for which a thread that was woken in the place of another one leaves the descriptor to that.
+# Seconds for which a thread that was woken in the place of another thread leaves the descriptor to it.
 SHARED_PAUSE = 0.001
 
-# Seconds that the main thread and others sleep at once: then they look, and sleep on.
+# Seconds for which the main thread, and other threads, sleep at most before they check their conditions.
 #
-# A signal that comes just before the main thread falls asleep does not wake it. For the other threads, the
-# bound is that of ``poll``.
+# A signal just before the main thread falls asleep does not wake it. For other threads, the limit is that of
+# ``poll``.
 SECOND, DAY = 1.0, 86400.0
 
 
 class Wakeup:
-    """A descriptor that becomes readable when a thread is to be woken; several waiters may share it.
+    """A descriptor that becomes readable to wake threads; several waiters may share it.
 
     Attributes:
         fd: the descriptor to poll.
-        called: the waiters that are to wake, and have not answered yet.
+        called: the waiters that were called and have not answered yet.
 
     Raises:
         OSError: the process has no descriptors left.
@@ -91,7 +91,7 @@ class Wakeup:
         self.set()
 
     def answer(self, waiter: Waiter) -> None:
-        """A waiter is awake. The descriptor stays readable for others that are to wake."""
+        """Note that a waiter is awake. The descriptor stays readable for other waiters that were called."""
         self.called.discard(waiter)
         for other in tuple(self.called):
             if other.gone:
@@ -121,22 +121,22 @@ def shared_wakeup() -> Wakeup:
         try:
             _wakeups.append(Wakeup())
         except OSError:
-            # The process has no descriptors left, but that is not this connection's fault.
+            # The process has no descriptors left: waiters share the existing ones.
             if not _wakeups:
                 raise
     return _wakeups[number % len(_wakeups)]
 
 
 class Waiter:
-    """How one thread waits. All methods but :meth:`sleep` are called with the connection's lock.
+    """A waiting thread. All methods except :meth:`sleep` are called with the connection's lock.
 
     Attributes:
         kind: MESSAGE, TURN, ROOM or OTHER.
         thread: the thread's identifier.
-        events: what it waits for at the socket: POLLIN, POLLOUT, both, or 0 to sleep on a lock.
-        asleep: whether the thread is in :meth:`sleep`, or about to be.
-        woken: whether it has been woken since it went to sleep.
-        gone: whether the thread waits no longer.
+        events: the events of the socket to wait for: POLLIN, POLLOUT, both, or 0 to sleep on a lock.
+        asleep: whether the thread is in :meth:`sleep`, or about to call it.
+        woken: whether the thread has been woken since it fell asleep.
+        gone: whether the thread has stopped to wait.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Waiter:
 
         Args:
             fd: the socket's descriptor; without ``events``, it is not polled.
-            until: the time at which to give up; ``None`` for never.
+            until: the time in seconds at which to give up; ``None`` for no limit.
 
         Returns:
             The events of the socket, or 0.
@@ -168,7 +168,7 @@ class Waiter:
             self._gate.acquire(timeout=timeout)
             return 0
         if fd != self._fd or self.events != self._registered:
-            # Mostly it is the same as the last time.
+            # Mostly, descriptor and events are the same as the last time.
             if self._registered:
                 self._poll.unregister(self._fd)
             self._poll.register(fd, self.events)
@@ -184,7 +184,7 @@ class Waiter:
 
     def wake(self) -> None:
         """End the sleep of the thread."""
-        # An interruption between the deed and its mark must not hide that it is to be done.
+        # ``woken`` is set last: an interruption before it only causes a second call.
         if self.asleep and not self.woken:
             if self.events:
                 self._wakeup.call(self)
@@ -193,7 +193,7 @@ class Waiter:
             self.woken = True
 
     def answer(self) -> None:
-        """The thread is awake, or leaves."""
+        """Note that the thread is awake, or stops to wait."""
         self.asleep = False
         if self.woken:
             if self.events:
@@ -212,7 +212,7 @@ _main_thread = threading.main_thread().ident
 def _forget() -> None:
     global _main_thread
     _main_thread = threading.get_ident()
-    # A child process shares the descriptors: it could be woken in its parent's place.
+    # A child process shares the descriptors, and would be woken in the place of its parent.
     _wakeups.clear()
     spare_waiters.clear()
 
