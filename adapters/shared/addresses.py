@@ -1,7 +1,8 @@
 """Sockets that connect: the order of a host's addresses, and the error if none of them answers.
 
 Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
-answer, the next one is tried. The adapter waits for the sockets.
+answer, the next one is tried. The adapter waits for the sockets, and :class:`AddressRace` has the rest; but
+on asyncio each attempt is a task: an event loop with a proactor cannot wait until a socket can be written.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, TypeAlias
 
 __all__ = [
     "ADDRESS_DELAY",
     "RETRY_DELAY",
     "Address",
+    "AddressRace",
     "begin_connect",
     "connect_failure",
     "finish_connect",
@@ -138,3 +140,76 @@ def connect_failure(errors: Sequence[OSError]) -> OSError:
         if error is not chosen:
             chosen.add_note(f"and with another address: {error}")
     return chosen
+
+
+class AddressRace:
+    """Sockets that connect to the addresses of one host, of which the first to connect is used (RFC 8305).
+
+    The adapter calls :meth:`begin_next`, waits until one of the sockets can be written, at most the time that
+    this method has returned, and calls :meth:`finish`. It repeats this until a socket is connected. As a
+    context manager, the object closes all other sockets.
+
+    Attributes:
+        sockets: the sockets that connect now, with their addresses.
+    """
+
+    def __init__(
+        self, found: Sequence[Address], local: Any = None, delay: float | None = ADDRESS_DELAY
+    ) -> None:
+        """
+        Args:
+            found: the addresses, in the order that the system prefers.
+            local: the address to connect from; ``None`` for any.
+            delay: seconds until the next address is tried; ``None`` waits until an address has failed.
+        """
+        self.sockets: dict[socket.socket, Address] = {}
+        self._untried = iter(in_order(found))
+        self._local = local
+        self._delay = delay
+        self._errors: list[OSError] = []
+
+    def begin_next(self) -> float | None:
+        """Begin to connect to the next address, if there is one.
+
+        Returns:
+            Seconds to wait for the sockets, before the next call; ``None`` for no limit.
+
+        Raises:
+            OSError: no address can be connected to: see :func:`connect_failure`.
+        """
+        for address in self._untried:
+            try:
+                self.sockets[begin_connect(address, self._local)] = address
+            except OSError as error:
+                self._errors.append(error)
+            else:
+                return self._delay
+        if not self.sockets:
+            raise connect_failure(self._errors)
+        return None
+
+    def finish(self, writable: Iterable[socket.socket]) -> socket.socket | None:
+        """Return the first of these sockets that is connected; ``None`` if all of them have failed.
+
+        Args:
+            writable: sockets that can be written.
+        """
+        for sock in writable:
+            address = self.sockets.pop(sock)
+            try:
+                finish_connect(sock, address)
+            except OSError as error:
+                sock.close()
+                self._errors.append(error)
+            else:
+                return sock
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        for sock in self.sockets:
+            sock.close()
+        # The errors refer to frames that refer to this object.
+        self._errors.clear()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from adapters.shared.addresses import (
     ADDRESS_DELAY,
     RETRY_DELAY,
-    Address,
+    AddressRace,
     begin_connect,
-    connect_failure,
-    finish_connect,
-    in_order,
 )
-from adapters.shared.asynchronous import RuntimeEvent
 from adapters.shared.client import Connecting
 from adapters.shared.connection import advance
 from adapters.shared.tls import client_context
@@ -150,47 +148,38 @@ async def connect_tcp(
         family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
         local = (local_address, 0)
     found = await runtime.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    connected: list[socket.socket] = []
-    errors: list[OSError] = []
+    with AddressRace(found, local, happy_eyeballs_delay) as race:
+        while True:
+            delay = race.begin_next()
+            sock = race.finish(await _wait_writable(runtime, race.sockets, delay))
+            if sock is not None:
+                return sock
 
-    async def attempt(address: Address, failed: RuntimeEvent) -> None:
-        try:
-            sock = begin_connect(address, local)
-            try:
-                await runtime.wait_writable(sock)
-                finish_connect(sock, address)
-            except BaseException:
-                sock.close()
-                raise
-        except OSError as error:
-            errors.append(error)
-            failed.set()
-        else:
-            connected.append(sock)
-            attempts.cancel_scope.cancel()
 
-    clock = runtime.get_clock()
-    try:
-        async with runtime.open_tasks() as attempts:
-            for address in in_order(found):
-                failed = runtime.make_event()
-                attempts.start_soon(attempt, address, failed)
-                delay = math.inf if happy_eyeballs_delay is None else happy_eyeballs_delay
-                with runtime.open_scope(deadline=clock() + delay):
-                    await failed.wait()
-    except BaseException:
-        for sock in connected:
-            sock.close()
-        raise
-    for sock in connected[1:]:
-        sock.close()
-    if not connected:
-        try:
-            raise connect_failure(errors)
-        finally:
-            # They refer to this frame.
-            errors.clear()
-    return connected[0]
+async def _wait_writable(
+    runtime: Runtime, sockets: Iterable[socket.socket], seconds: float | None
+) -> list[socket.socket]:
+    """Wait until some of the sockets can be written; return them.
+
+    Args:
+        runtime: the adapter's.
+        sockets: the sockets.
+        seconds: the time after which none is returned; ``None`` for no limit.
+    """
+    writable: list[socket.socket] = []
+
+    async def wait(sock: socket.socket) -> None:
+        # The socket has the error as well.
+        with contextlib.suppress(OSError):
+            await runtime.wait_writable(sock)
+        writable.append(sock)
+        tasks.cancel_scope.cancel()
+
+    with runtime.open_scope(deadline=math.inf if seconds is None else runtime.get_clock()() + seconds):
+        async with runtime.open_tasks() as tasks:
+            for sock in sockets:
+                tasks.start_soon(wait, sock)
+    return writable
 
 
 async def _connect_unix(runtime: Runtime, path: str) -> socket.socket:

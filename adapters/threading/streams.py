@@ -22,10 +22,8 @@ from adapters.shared.addresses import (
     ADDRESS_DELAY,
     RETRY_DELAY,
     Address,
+    AddressRace,
     begin_connect,
-    connect_failure,
-    finish_connect,
-    in_order,
     look_up_number,
 )
 from adapters.shared.client import Connecting
@@ -310,40 +308,18 @@ def connect_tcp(
         TimeoutError: no address has answered in time.
         OSError: no address can be connected to: see :func:`.connect_failure`.
     """
-    attempts: dict[int, tuple[socket.socket, Address]] = {}
-    errors: list[OSError] = []
-    poller = select.poll()
-    untried = iter(in_order(addresses))
-    try:
+    with AddressRace(addresses, source, delay) as race:
         while True:
-            address = next(untried, None)
-            if address is not None:
-                try:
-                    sock = begin_connect(address, source)
-                except OSError as error:
-                    errors.append(error)
-                    continue
-                attempts[sock.fileno()] = sock, address
+            delay = race.begin_next()
+            poller = select.poll()
+            for sock in race.sockets:
                 poller.register(sock, select.POLLOUT)
-            elif not attempts:
-                raise connect_failure(errors)
-            for fd, _ in poller.poll(_milliseconds(deadline, None if address is None else delay)):
-                poller.unregister(fd)
-                sock, tried = attempts.pop(fd)
-                try:
-                    finish_connect(sock, tried)
-                except OSError as error:
-                    sock.close()
-                    errors.append(error)
-                else:
-                    return sock
+            ready = {fd for fd, _ in poller.poll(_milliseconds(deadline, delay))}
+            connected = race.finish([sock for sock in race.sockets if sock.fileno() in ready])
+            if connected is not None:
+                return connected
             if deadline is not None and deadline <= time.monotonic():
                 raise TimeoutError("no address has answered in time")
-    finally:
-        for sock, _ in attempts.values():
-            sock.close()
-        # The errors refer to this frame.
-        errors.clear()
 
 
 def _milliseconds(deadline: float | None, delay: float | None) -> float | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 
 import pytest
 
-from adapters.shared.addresses import connect_failure, in_order, look_up_number, refusal
+from adapters.shared.addresses import AddressRace, connect_failure, in_order, look_up_number, refusal
 
 SIX, FOUR = socket.AF_INET6, socket.AF_INET
 
@@ -60,3 +61,35 @@ def test_numbers_take_no_lookup() -> None:
     assert address[4] == ("::1", 80, 0, 0)
     assert look_up_number("localhost", 80) is None
     assert look_up_number("127.0.0.1", 80, socket.AF_INET6) is None
+
+
+def test_race_to_the_addresses_of_a_host() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as other:
+        addresses = [(FOUR, socket.SOCK_STREAM, 0, "", each.getsockname()) for each in (listener, other)]
+        with AddressRace(addresses, delay=0.5) as race:
+            assert race.begin_next() == 0.5
+            assert race.begin_next() == 0.5
+            first, second = race.sockets
+            assert race.begin_next() is None
+            assert race.finish([]) is None
+            select.select([], [second], [])
+            assert race.finish([second]) is second
+            assert list(race.sockets) == [first]
+        assert first.fileno() == -1
+        with second:
+            assert second.getpeername() == other.getsockname()
+
+
+def test_race_to_addresses_that_cannot_be_connected_to() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = (FOUR, socket.SOCK_STREAM, 0, "", listener.getsockname())
+    with AddressRace([address], delay=None) as race, pytest.raises(ConnectionRefusedError):
+        run_to_the_end(race)
+
+
+def run_to_the_end(race: AddressRace) -> None:
+    # Some systems refuse the connection at once, others when the socket can be written.
+    while True:
+        assert race.begin_next() is None
+        select.select([], list(race.sockets), [])
+        assert race.finish(list(race.sockets)) is None
