@@ -285,9 +285,9 @@ def fragments_of(message: object) -> Iterable[Any] | AsyncIterable[Any] | None:
 
 
 def payload_size(message: Any) -> int:
-    """Return the size of a message or fragment in bytes; for ``str``, the number of characters."""
+    """Return the size of a message or fragment in bytes, before compression; of ``str``, in characters."""
     if isinstance(message, PreparedMessage):
-        return message.frame.size
+        message = message.message
     return message.nbytes if isinstance(message, memoryview) else len(message)
 
 

@@ -12,6 +12,7 @@ from wsproto_core.prepared import PreparedMessage
 from wsproto_core.types import BytesLike, Data
 
 from .connection import Connection
+from .waiting import deadline
 
 __all__ = ["Broadcast", "broadcast"]
 
@@ -33,7 +34,7 @@ class Broadcast(BaseBroadcast[Connection]):
         Raises:
             TimeoutError: some of them have no room yet; they are in :attr:`waiting`.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = deadline(timeout)
         slow = dict.fromkeys(self.waiting)
         self.waiting = []
         ready: queue.SimpleQueue[Connection] = queue.SimpleQueue()

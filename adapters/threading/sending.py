@@ -23,9 +23,8 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
-from adapters.shared.connection import Sendable, fragments_of
+from adapters.shared.connection import Sendable, fragments_of, payload_size
 from adapters.shared.logs import describe
-from wsproto_core.prepared import PreparedMessage
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .locking import REFUSALS, Interrupted
@@ -105,7 +104,7 @@ class Sending(Waiting):
             if isinstance(found, AsyncIterable):
                 raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
             fragments = found
-            size = _size(message) if found is None else 0
+            size = payload_size(message) if found is None else 0
         try:
             if fragments is not None:
                 self._send_parts(fragments, False, text, compress, until)
@@ -223,7 +222,7 @@ class Sending(Waiting):
 
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
         options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}
-        if _size(message) < LONG:
+        if payload_size(message) < LONG:
             self._locked(functools.partial(self._command, self.protocol.send, message, **options))
             return
         try:
@@ -301,10 +300,3 @@ class Sending(Waiting):
         """
         self._locked_or_deferred(self._command, self.protocol.pong, data)
         self._drain(None)
-
-
-def _size(message: Any) -> int:
-    """Return the approximate size of a message in bytes, before compression."""
-    if isinstance(message, PreparedMessage):
-        message = message.message
-    return message.nbytes if isinstance(message, memoryview) else len(message)
