@@ -109,7 +109,7 @@ CODE_LINES = {
 }
 """Every file of the folder counts, and the count is less than this."""
 
-CODE_LINES_TODAY = CODE_LINES | {"adapters/asyncio": 1150, "adapters/threading": 1830}
+CODE_LINES_TODAY = CODE_LINES | {"adapters/asyncio": 1140, "adapters/threading": 1780}
 """Until the folders are as small as they are to be."""
 
 

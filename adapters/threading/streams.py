@@ -268,26 +268,21 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
         TimeoutError: the deadline has passed.
         OSError: the host has no addresses.
     """
-
-    def call() -> Sequence[Address]:
-        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
-
     number = look_up_number(host, port, family)
     if number is not None:
         return number
-    if deadline is None:
-        return call()
     future: Future[Sequence[Address]] = Future()
 
     def run() -> None:
         try:
-            future.set_result(call())
+            future.set_result(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
         except Exception as error:
             future.set_exception(error)
 
-    # The thread cannot be ended, but the caller does not have to wait for it.
+    # The thread cannot be ended, but the caller does not have to wait for it: not after the deadline, and not
+    # after an interruption.
     threading.Thread(target=run, name=f"name lookup of {host}", daemon=True).start()
-    wait([future], max(0.0, deadline - time.monotonic()))
+    wait([future], None if deadline is None else max(0.0, deadline - time.monotonic()))
     if not future.done():
         raise TimeoutError(f"the name lookup of {host!r} takes too long")
     return future.result()
