@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,37 @@ def test_name_that_does_not_exist() -> None:
         look_up("does-not-exist.invalid", 80, 0, time.monotonic() + DEADLINE)
     with pytest.raises(socket.gaierror):
         look_up("does-not-exist.invalid", 80, 0, None)
+
+
+def test_interruption_of_a_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C."""
+    answered = threading.Event()
+    numbers_only = socket.getaddrinfo
+
+    def look_up_slowly(host: str, port: int, family: int, kind: int, proto: int = 0, flags: int = 0) -> Any:
+        if not flags & socket.AI_NUMERICHOST:
+            # A signal does not interrupt the system's function in the thread that calls it.
+            assert threading.current_thread() is not threading.main_thread()
+            answered.wait()
+        return numbers_only(host, port, family, kind, proto, flags | socket.AI_NUMERICHOST)
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_slowly)
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            look_up("name.invalid", 80, 0, None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        answered.set()
+    end_of_threads = time.monotonic() + DEADLINE
+    while any("name.invalid" in each.name for each in threading.enumerate()):
+        assert time.monotonic() < end_of_threads
+        time.sleep(0.01)
 
 
 def test_name_that_cannot_be_looked_up() -> None:
