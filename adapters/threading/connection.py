@@ -51,14 +51,14 @@ __all__ = ["Connection", "PongWaiter"]
 READ_SIZE = 2**16
 
 # Bytes up to which several buffers are copied into one, which is cheaper than writing each.
-JOINED = 2**15
+JOINED_SIZE = 2**15
 
 # Bytes written before other threads may use the connection.
 WRITTEN_AT_ONCE = 2**20
 
 # Bytes read when the stream is lost, among which a close frame may be: more than the receive buffer of a
 # system.
-REST = 2**23
+LAST_READ_LIMIT = 2**23
 
 NOTHING_RECEIVED = "nothing received in time"
 SECOND_RECEIVER = (
@@ -387,9 +387,9 @@ class Connection(Sending):
                     buffers.extend(map(memoryview, protocol.data_to_send()))
                 while buffers:
                     first: BytesLike = buffers[0]
-                    if len(buffers) > 1 and len(first) < JOINED:
+                    if len(buffers) > 1 and len(first) < JOINED_SIZE:
                         # One system call for several buffers, and one record of TLS.
-                        first = first_bytes(buffers, JOINED)
+                        first = first_bytes(buffers, JOINED_SIZE)
                     count = stream.send(first)
                     protocol.data_sent(count)
                     if count == len(buffers[0]):
@@ -441,7 +441,7 @@ class Connection(Sending):
         if error is not None and stream is not None:
             self._error = error
             # Bytes that arrived before the error may contain the peer's close frame.
-            rest = REST
+            rest = LAST_READ_LIMIT
             with contextlib.suppress(OSError):
                 while rest > 0 and (data := stream.recv(READ_SIZE)):
                     protocol.receive_data(data)

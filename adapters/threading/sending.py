@@ -34,10 +34,10 @@ from .wakeups import ROOM, TURN, Waiter
 __all__ = ["Sending"]
 
 # Size in bytes from which a message is compressed and masked without the lock.
-LONG = 2**16
+LONG_MESSAGE = 2**16
 
 # Bytes in the send queue at which answers to messages that arrived together are written.
-GATHERED = 2**16
+GATHERED_SIZE = 2**16
 
 # Seconds for which an answer waits for other answers, to be written together with them.
 GATHERING_TIME = 0.01
@@ -108,7 +108,7 @@ class Sending(Waiting):
         try:
             if fragments is not None:
                 self._send_parts(fragments, False, text, compress, until)
-            elif size >= LONG:
+            elif size >= LONG_MESSAGE:
                 self._send_parts([message], True, text, compress, until)
             elif self._queues[TURN] or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)
@@ -131,7 +131,7 @@ class Sending(Waiting):
         if (
             self._gathering_thread == threading.get_ident()
             and not self._unwritten
-            and protocol.queued < GATHERED
+            and protocol.queued < GATHERED_SIZE
             and protocol.writable
         ):
             if not self._gathered_write_scheduled:
@@ -222,7 +222,7 @@ class Sending(Waiting):
 
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
         options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}
-        if payload_size(message) < LONG:
+        if payload_size(message) < LONG_MESSAGE:
             self._locked(functools.partial(self._command, self.protocol.send, message, **options))
             return
         try:

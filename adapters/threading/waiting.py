@@ -31,14 +31,14 @@ __all__ = ["PongWaiter", "Waiting", "deadline"]
 T = TypeVar("T")
 
 # Maximum number of unused waiters that are kept.
-SPARE = 64
+SPARE_WAITERS = 64
 
 # Seconds between two checks whether no thread waits for a connection: the background thread reads the
 # connection from the second check on.
-PERIOD = 0.1
+IDLE_CHECK_PERIOD = 0.1
 
 # Bytes that the background thread reads at once from a connection.
-SHARE = 2**14
+BACKGROUND_READ_SIZE = 2**14
 
 
 class Waiting(Guarded):
@@ -64,8 +64,8 @@ class Waiting(Guarded):
         self._receiver: Waiter | None = None
         self._notified: tuple[State, bool] = (State.CONNECTING, True)
         # For the background thread
-        self._look_scheduled = False  # whether the background thread will check whether no thread waits
-        self._looks = 0  # number of checks since a thread has waited; from 2 on, the background thread reads
+        self._idle_check_scheduled = False  # whether the background thread will check whether no thread waits
+        self._idle_checks = 0  # checks since a thread has waited; from 2 on, the background thread reads
         self._watched = 0  # the events of the socket that the background thread watches
         self._deadline: Entry | None = None
 
@@ -119,7 +119,7 @@ class Waiting(Guarded):
                 except BaseException:
                     self._locked(self._give_up, waiter)
                     raise
-        if len(spare_waiters) < SPARE:
+        if len(spare_waiters) < SPARE_WAITERS:
             spare_waiters.append(waiter)
         return result
 
@@ -145,7 +145,7 @@ class Waiting(Guarded):
         kind = waiter.kind
         if waiter not in self._waiters:
             self._waiters[waiter] = None
-            self._looks = 0
+            self._idle_checks = 0
             self._queues[kind][waiter] = None
             if kind == MESSAGE:
                 self._receiver = waiter
@@ -197,9 +197,9 @@ class Waiting(Guarded):
         if waiter.kind == TURN:
             self._pass_turn_on()
         closed = self.protocol.state is State.CLOSED
-        if not (self._waiters or self._look_scheduled or closed):
-            self._look_scheduled = True
-            self._look_later()
+        if not (self._waiters or self._idle_check_scheduled or closed):
+            self._idle_check_scheduled = True
+            self._check_idle_later()
         if self._watched or self._blocked:
             self._watch()
         if closed and self._fd >= 0:
@@ -287,7 +287,7 @@ class Waiting(Guarded):
 
     def _watch(self) -> None:
         """Let the background thread watch the socket for events that no thread polls."""
-        events = READ if self._looks > 1 and self.protocol.wants_read else 0
+        events = READ if self._idle_checks > 1 and self.protocol.wants_read else 0
         if self._blocked and self._writer is None:
             events |= WRITE
         if events != self._watched:
@@ -300,19 +300,19 @@ class Waiting(Guarded):
         self._watched = 0
         background_reader().forget(self._fd, self._socket_ready)
 
-    def _look_later(self) -> None:
+    def _check_idle_later(self) -> None:
         # A multiple of the period, so that many connections are checked together.
-        self._call_at((time.monotonic() // PERIOD + 1) * PERIOD, self._look)
+        self._call_at((time.monotonic() // IDLE_CHECK_PERIOD + 1) * IDLE_CHECK_PERIOD, self._check_idle)
 
-    def _look(self) -> None:
+    def _check_idle(self) -> None:
         """Check whether no thread waits for the connection."""
-        self._looks += 1
-        if self._looks < 2:
-            self._look_later()
+        self._idle_checks += 1
+        if self._idle_checks < 2:
+            self._check_idle_later()
             return
-        self._look_scheduled = False
+        self._idle_check_scheduled = False
         if self._waiters:
-            self._looks = 0
+            self._idle_checks = 0
         else:
             self._watch()
 
@@ -321,8 +321,8 @@ class Waiting(Guarded):
         return self._locked_or_left(self._use_socket, events)
 
     def _use_socket(self, events: int) -> None:
-        if events & READ and self._looks > 1:
-            self._receive(None, SHARE)
+        if events & READ and self._idle_checks > 1:
+            self._receive(None, BACKGROUND_READ_SIZE)
         if events & WRITE:
             self._react()
 

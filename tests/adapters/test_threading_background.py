@@ -110,14 +110,14 @@ def test_writes_what_does_not_fit() -> None:
 def test_does_not_answer_for_a_thread_that_has_come_back() -> None:
     """It leaves the socket to a thread that waits."""
     with raw_server() as (peer, client):
-        until(lambda: client._looks > 1)
+        until(lambda: client._idle_checks > 1)
         assert client._watched
         receiving = Thread(client.recv)
         until(lambda: not client._watched)
-        assert client._looks < 2
+        assert client._idle_checks < 2
         peer.send(Frame(TEXT, b"a"))
         assert receiving.result() == "a"
-        until(lambda: client._looks > 1)
+        until(lambda: client._idle_checks > 1)
 
 
 def test_forgets_deadlines_of_closed_connections() -> None:

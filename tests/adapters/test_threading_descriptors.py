@@ -201,7 +201,7 @@ def test_socket_is_closed_when_the_signal_handler_has_returned() -> None:
 
 def test_background_thread_forgets_a_socket_before_it_is_closed() -> None:
     with raw_server() as (peer, client):
-        until(lambda: client._looks > 1 and client._watched)
+        until(lambda: client._idle_checks > 1 and client._watched)
         fd = client.transport.fileno()
         assert fd in background_reader()._selector.get_map()
         client.abort()

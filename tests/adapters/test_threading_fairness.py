@@ -14,7 +14,7 @@ import pytest
 import adapters.threading
 from adapters.threading import ClientConnection, connect, serve
 from adapters.threading.connection import WRITTEN_AT_ONCE
-from adapters.threading.waiting import SHARE
+from adapters.threading.waiting import BACKGROUND_READ_SIZE
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
 from wsproto_core.protocol import Protocol
@@ -53,7 +53,7 @@ def test_background_thread_waits_for_no_connection() -> None:
         raw_server(ping_interval=0.2, ping_timeout=None) as (busy_peer, busy),
         raw_server(ping_interval=0.2, ping_timeout=None) as (peer, _),
     ):
-        until(lambda: busy._looks > 1)
+        until(lambda: busy._idle_checks > 1)
         with Busy(busy):
             busy_peer.send(Frame(PING, b"a"))
             peer.send(Frame(PING, b"b"))
@@ -80,9 +80,9 @@ def test_background_thread_takes_over_at_the_second_look(ready: bool) -> None:
     looks: list[tuple[int, bool]] = []
 
     class Recording(ClientConnection):
-        def _look(self) -> None:
-            super()._look()
-            looks.append((self._looks, bool(self._watched)))
+        def _check_idle(self) -> None:
+            super()._check_idle()
+            looks.append((self._idle_checks, bool(self._watched)))
 
     with raw_server(create_protocol=Recording) as (_, client):
         until(lambda: client._watched)
@@ -114,12 +114,12 @@ def test_background_thread_reads_a_bounded_amount_for_each() -> None:
 
         def look() -> list[int]:
             stub = client._stream = Stub()
-            client._looks = 2
+            client._idle_checks = 2
             client._use_socket(1)
             client._stream = client.transport
             return stub.asked
 
-        assert client._locked(look) == [SHARE]
+        assert client._locked(look) == [BACKGROUND_READ_SIZE]
 
 
 def test_writing_is_interrupted_for_others() -> None:
