@@ -137,6 +137,8 @@ async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
             scope.shield = True
             await runtime.checkpoint()
     finally:
+        # A task may have begun to wait meanwhile: it would wait for the number of a descriptor that is free.
+        runtime.notify_closing(sock)
         sock.close()
 
 
