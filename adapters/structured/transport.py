@@ -126,20 +126,20 @@ def addresses(sock: Any) -> tuple[Any, Any]:
 async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
     """Close a socket that a task may wait for.
 
-    Who waits for it, on anyio, gives up the number of its descriptor when they are next at work. Another
-    socket must not have got that number before, or no task would be told when that one can be read.
+    On anyio, a task that waits for the socket gives the descriptor's number up when it runs next. Until then,
+    no other socket may get the number, or no task would be told when that socket can be read. And no task may
+    begin to wait for the number: so the socket has lost it already.
     """
     if sock.fileno() < 0:
         return
     runtime.notify_closing(sock)
+    descriptor = sock.detach()
     try:
         with runtime.open_scope() as scope:
             scope.shield = True
             await runtime.checkpoint()
     finally:
-        # A task may have begun to wait meanwhile: it would wait for the number of a descriptor that is free.
-        runtime.notify_closing(sock)
-        sock.close()
+        socket.close(descriptor)
 
 
 class SocketTransport:

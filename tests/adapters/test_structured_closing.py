@@ -49,3 +49,29 @@ def test_who_waited_for_it_lets_the_next_one_be() -> None:
     anyio.run(replace, ANYIO)
     anyio.run(replace, ANYIO, backend="trio")
     trio.run(replace, TRIO)
+
+
+async def wait_again(runtime: Runtime) -> None:
+    """Close a socket while a task waits for it that would wait again."""
+    sock, peer = socket.socketpair()
+    transport = SocketTransport(runtime, sock)
+    with peer:
+        async with runtime.open_tasks() as tasks:
+
+            async def read() -> None:
+                with pytest.raises(OSError, match="Closed"), os_errors():
+                    await transport.wait_readable()
+                # Without bytes to read, None would tell to wait.
+                with pytest.raises(OSError, match="Bad file descriptor"):
+                    transport.read()
+
+            tasks.start_soon(read)
+            await runtime.sleep_until(runtime.get_clock()() + 0.05)
+            await transport.abort(False)
+        assert peer.recv(10) == b""
+
+
+def test_no_task_begins_to_wait_for_it() -> None:
+    anyio.run(wait_again, ANYIO)
+    anyio.run(wait_again, ANYIO, backend="trio")
+    trio.run(wait_again, TRIO)
