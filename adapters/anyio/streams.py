@@ -127,10 +127,13 @@ class StreamTransport(WaitingTransport):
             raise self._lower.error
 
 
+def _on_asyncio() -> bool:
+    return anyio.get_cancelled_exc_class().__module__.startswith("asyncio")
+
+
 def _get_clock() -> Callable[[], float]:
     # Cancel scopes go by this clock on asyncio; uvloop's own clock is rounded.
-    on_asyncio = anyio.get_cancelled_exc_class().__module__.startswith("asyncio")
-    return time.monotonic if on_asyncio else anyio.current_time
+    return time.monotonic if _on_asyncio() else anyio.current_time
 
 
 def _load_socks() -> Any:
@@ -156,6 +159,7 @@ RUNTIME = Runtime(
     wait_readable=anyio.wait_readable,
     wait_writable=anyio.wait_writable,
     notify_closing=anyio.notify_closing,
+    frees_at_once=lambda: not _on_asyncio(),
     take_socket=lambda stream: stream if isinstance(stream, socket.socket) else None,
     make_transport=StreamTransport,
     make_lower_stream=lambda stream: LowerStream(stream) if isinstance(stream, socket.socket) else stream,

@@ -73,6 +73,8 @@ class Runtime:
     wait_writable: Callable[[socket], Awaitable[object]]
     notify_closing: Callable[[socket], object]
     """A socket is about to be closed: end the waits for it."""
+    frees_at_once: Callable[[], bool]
+    """Whether the waits have given the socket's descriptor up when ``notify_closing`` returns."""
     take_socket: Callable[[Any], socket | None]
     """Return a socket, or the socket of a socket stream, which loses it; ``None`` for other streams."""
     make_transport: Callable[[Any], Any]

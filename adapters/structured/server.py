@@ -164,6 +164,16 @@ class Server(BaseServer[StructuredServerConnection]):
         self._close_called.set()
         if self._accepting is not None:
             self._accepting.cancel()
+        listeners = [listener for listener in self._sockets if listener.fileno() >= 0]
+        if listeners and self._runtime.frees_at_once():
+            # Otherwise each listener is closed when the task that accepts runs next.
+            for listener in listeners:
+                self._close_listener(listener)
+
+    def _close_listener(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._runtime.notify_closing(listener)
+            listener.close()
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
@@ -212,8 +222,7 @@ class Server(BaseServer[StructuredServerConnection]):
                     log_failure(self._logger, "accepting a connection failed; trying again")
                     await runtime.sleep_until(runtime.get_clock()() + _ACCEPT_DELAY)
         finally:
-            runtime.notify_closing(listener)
-            listener.close()
+            self._close_listener(listener)
 
     async def _handle(self, serve: StructuredServe[Any, Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""

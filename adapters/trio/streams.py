@@ -131,6 +131,7 @@ RUNTIME = Runtime(
     wait_readable=trio.lowlevel.wait_readable,
     wait_writable=trio.lowlevel.wait_writable,
     notify_closing=trio.lowlevel.notify_closing,
+    frees_at_once=lambda: True,
     take_socket=_take_socket,
     make_transport=StreamTransport,
     make_lower_stream=LowerStream,

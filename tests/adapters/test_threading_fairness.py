@@ -85,11 +85,11 @@ def test_background_thread_takes_over_at_the_second_look(ready: bool) -> None:
             looks.append((self._idle_checks, bool(self._watched)))
 
     with raw_server(create_protocol=Recording) as (_, client):
-        until(lambda: client._watched)
+        until(lambda: looks[-1:] == [(2, True)])
         assert looks == [(1, False), (2, True)]
         with pytest.raises(TimeoutError):
             client.recv(timeout=0 if ready else 0.2)
-        until(lambda: client._watched)
+        until(lambda: looks[2:][-1:] == [(2, True)])
         assert looks[-2:] == [(1, False), (2, True)]
 
 
