@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -44,6 +45,10 @@ MOVED = {
 
 
 MOVED_NAMES = {
+    "wsproto_core.extensions.base": {
+        name: ("wsproto_core.handshake.negotiation", name)
+        for name in ("accept_offers", "check_accepted", "offer_extensions")
+    },
     "wsproto_core.frames": {
         "Frame": ("adapters.websockets.framing", "Frame"),
         "FrameHeader": ("adapters.websockets.framing", "FrameHeader"),
@@ -54,16 +59,31 @@ MOVED_NAMES = {
         "serialize_close": ("wsproto_core.closing", "serialize_close"),
         "serialize_frame": ("wsproto_core.codec", "encode_frame"),
     },
+    "wsproto_core.handshake": {
+        name: ("wsproto_core.handshake.headers", name)
+        for name in (
+            *("accept_key", "build_request", "build_response", "check_host", "check_origin"),
+            *("check_request", "check_response", "negotiate_subprotocol_response", "override_headers"),
+            *("parse_subprotocol_offers", "select_subprotocol", "to_origin_form"),
+        )
+    }
+    | {name: ("wsproto_core.checks", name) for name in ("check_extra_headers", "own_headers")},
+    "wsproto_core.http": {"HeadLimits": ("wsproto_core.limits", "HeadLimits")}
+    | {
+        name: ("wsproto_core.http.reading", name)
+        for name in ("RequestReader", "ResponseReader", "check_no_body")
+    },
     "wsproto_core.options": {
         name: ("adapters.shared.options", name)
         for name in ("ConnectOptions", "Logger", "ProcessRequest", "ServeOptions")
     },
+    "wsproto_core.types": {"HeadersLike": ("wsproto_core.http.headers", "HeadersLike")},
 }
 """By module, names that it has no more, each with the module and the name that has taken its place."""
 
 
 def moved_name(module: str, name: str) -> object:
-    """Return the object that had a name in a module: for its ``__getattr__``.
+    """Return the object that had a name in a module: the module's ``__getattr__``.
 
     Raises:
         AttributeError: the module never had the name.
@@ -88,3 +108,5 @@ class _Finder(MetaPathFinder, Loader):
 def install() -> None:
     """Make the earlier names importable."""
     sys.meta_path.append(_Finder())
+    for module in MOVED_NAMES:
+        importlib.import_module(module).__getattr__ = partial(moved_name, module)  # type: ignore[method-assign]

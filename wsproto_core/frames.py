@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 
-from ._moved import moved_name
 from .exceptions import ProtocolError
 from .types import BytesLike, Close, CloseCode, Data
 
@@ -159,7 +158,3 @@ def control_payload(kind: str, data: Data | BytesLike) -> bytes:
 def _contiguous_bytes(view: memoryview) -> memoryview:
     # len() of a view counts items, not bytes, and strides are not written by any transport
     return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
-
-
-def __getattr__(name: str) -> object:
-    return moved_name(__name__, name)

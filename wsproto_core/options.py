@@ -21,7 +21,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
-from ._moved import moved_name
 from .checks import check_count, check_extra_headers, check_function, check_seconds, check_text
 from .extensions.base import ClientExtensionFactory, ServerExtensionFactory
 from .http import Headers, Response
@@ -524,7 +523,3 @@ def unknown_option(name: str, known: Collection[str]) -> str:
     else:
         similar = difflib.get_close_matches(name, known, n=1)
     return f"unexpected keyword argument {name!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")
-
-
-def __getattr__(name: str) -> object:
-    return moved_name(__name__, name)
