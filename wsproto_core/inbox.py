@@ -63,7 +63,7 @@ class Inbox:
         stopped: how long ``wants_read`` has been false while the connection was open.
         taken: number of messages that have been taken.
         wants_read: turns false when the queue has reached a high watermark, and true again when it is
-            down to both low ones.
+            down to both low ones and all bytes that were received have been decoded.
     """
 
     __slots__ = (
@@ -287,6 +287,7 @@ class Inbox:
         """Decode the bytes that were kept because the queue had no room, if there is room now."""
         if self._reader.suspended:
             self.receive(b"")
+            self.update()
         if self._end_waits and not self._reader.suspended:
             self._end_waits = False
             self._on_end()
@@ -333,7 +334,7 @@ class Inbox:
                 self.wants_read = False
                 self.stopped.start()
                 self._on_stop()
-        elif count <= self._max_queue.low and size <= self._read_limit.low:
+        elif count <= self._max_queue.low and size <= self._read_limit.low and not self._reader.suspended:
             self.wants_read = True
             self.stopped.stop()
             self._on_resume()

@@ -121,7 +121,7 @@ class Lifecycle:
 
     @property
     def send_queue(self) -> Outbox:
-        """The send queue, for broadcasts: see :mod:`.broadcast`."""
+        """The send queue, for broadcasts (:mod:`.broadcast`) and for streams that are written at once."""
         return self._outbox
 
     @property

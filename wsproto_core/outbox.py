@@ -215,8 +215,14 @@ class Outbox:
         self.set_open(False)
         self.drop()
 
-    def take(self) -> list[bytes]:
-        """Hand out everything, in order."""
+    def take(self, written: bool = False) -> list[bytes]:
+        """Hand out everything, in order.
+
+        Args:
+            written: whether the bytes count as written, for a stream that is written at once. Call
+                :meth:`not_written` for bytes that could not be written. But bytes of which the writing is
+                timed (``writable`` is false, or there is a ping that is timed) count as ``unwritten``.
+        """
         own = self.queued
         if self._pongs:
             pongs, self._pongs = self._pongs, Pongs()
@@ -238,7 +244,8 @@ class Outbox:
         buffers = self._buffers
         if buffers:
             self._buffers = []
-            self.unwritten += self.queued
+            if not written or not self.writable or self._ping_end is not None:
+                self.unwritten += self.queued
             self.bytes_sent += self.queued
             self.queued = 0
         return buffers

@@ -15,6 +15,7 @@ from .helpers import (
     PING,
     PONG,
     TEXT,
+    Clock,
     Frame,
     any_chunking,
     both_sides,
@@ -362,6 +363,38 @@ def test_more_is_written_than_was_handed_out(side: Side) -> None:
     protocol.data_sent(1)
     protocol.data_sent()
     assert protocol.unwritten == 0
+
+
+@both_sides
+def test_what_is_written_at_once(side: Side) -> None:
+    """It counts as written when it is handed out; what could not be written is told."""
+    clock = Clock()
+    protocol = opened(side, clock, write_limit=1000, ping_interval=20, ping_timeout=5)
+    protocol.send(b"x" * 100)
+    (data,) = protocol.send_queue.take(True)
+    assert len(data) >= 100
+    assert protocol.unwritten == 0
+    assert protocol.deadline() == clock.now + 20
+    protocol.send_queue.not_written(60)
+    assert protocol.unwritten == 60
+    assert protocol.deadline() == clock.now + 5
+    protocol.data_sent(60)
+    assert protocol.deadline() == clock.now + 20
+    # Writing is timed: it has to be told that it is done.
+    protocol.send(b"x" * 2000)
+    (data,) = protocol.send_queue.take(True)
+    assert protocol.unwritten == len(data)
+    assert not protocol.writable
+    protocol.data_sent()
+    assert protocol.writable
+    clock.advance(20)
+    protocol.handle_timeout()
+    (data,) = protocol.send_queue.take(True)
+    assert protocol.unwritten == len(data)
+    clock.advance(4)
+    protocol.data_sent()
+    assert protocol.unwritten == 0
+    assert protocol.deadline() == clock.now + 5
 
 
 @both_sides

@@ -857,6 +857,20 @@ def test_the_end_of_the_stream_behind_it(side: Side) -> None:
 
 
 @both_sides
+def test_reading_resumes_when_all_is_decoded(side: Side) -> None:
+    """Not at the low watermark: what has been received waits before what has not."""
+    protocol = receiving(side, max_queue=2)
+    payload = deflated(b"x")
+    protocol.receive_data(from_peer(protocol, *[Frame(BINARY, payload, reserved=RSV1)] * 3))
+    assert not protocol.wants_read
+    for _ in range(2):
+        assert protocol.next_message() == b"x"
+        assert not protocol.wants_read
+    assert protocol.next_message() == b"x"
+    assert protocol.wants_read
+
+
+@both_sides
 def test_closing_while_there_is_no_room(side: Side) -> None:
     """The peer's close frame is reached; what nobody wanted is dropped, with what follows."""
     protocol = suspended(side, Frame(TEXT, b"next"), GOODBYE)
