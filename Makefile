@@ -88,10 +88,12 @@ clean:
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: the package and what it depends on, then the tools of the tests.
+# Stamps: the virtual environment, the package with its extension module, then the tools of the tests.
 
-$(VENV)/.package: pyproject.toml
+$(VENV)/pyvenv.cfg:
 	.ci/venv '$(PYTHON)' $(VENV)
+
+$(VENV)/.package: $(VENV)/pyvenv.cfg pyproject.toml setup.py $(wildcard wsproto_core/_speedups/*.[ch])
 	$(PIP) install --editable .
 	@touch $@
 

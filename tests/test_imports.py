@@ -48,7 +48,17 @@ IO = ("logging", "select", "selectors", "signal", "socket", "ssl", "subprocess",
 """What every adapter may import."""
 
 FOUNDATION = (
-    *("_moved", "version", "types", "limits", "randomness", "checks", "exceptions"),
+    *(
+        "_moved",
+        "_speedups",
+        "_speedups.*",
+        "version",
+        "types",
+        "limits",
+        "randomness",
+        "checks",
+        "exceptions",
+    ),
     *("http", "http.headers", "http.messages", "http.syntax"),
 )
 
@@ -131,9 +141,9 @@ def module_name(path: Path, root: Path) -> str:
 
 
 def read_modules(root: Path) -> dict[str, Path]:
-    """Every module of the project, by its name."""
-    paths = (path for top in ("wsproto_core", "adapters") for path in sorted((root / top).rglob("*.py")))
-    return {module_name(path, root): path for path in paths}
+    """Every module of the project, by its name; of an extension module, its stub."""
+    paths = (path for top in ("wsproto_core", "adapters") for path in sorted((root / top).rglob("*.py*")))
+    return {module_name(path, root): path for path in paths if path.suffix in (".py", ".pyi")}
 
 
 def read_imports(tree: ast.AST, package: list[str]) -> Iterator[Import]:

@@ -5,6 +5,7 @@ Begin with :class:`ServerProtocol` and :class:`ClientProtocol`.
 
 from . import exceptions
 from ._moved import install as _install_earlier_names
+from ._speedups import COMPILED
 from .connect.proxy import Proxy, parse_proxy
 from .connect.reconnect import ReconnectPolicy, exponential_delays, is_fatal
 from .events import Close, Event, Failure, Fragment, Late, Ping, Pong, TimerOverdue
@@ -26,6 +27,7 @@ __version__ = VERSION
 _install_earlier_names()
 
 __all__ = [
+    "COMPILED",
     "OPTIONS",
     "ClientProtocol",
     "Close",

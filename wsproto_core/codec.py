@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from ._speedups import prefer_compiled
 from .types import BytesLike, Data
 
 __all__ = ["MESSAGE_OVERHEAD", "apply_mask", "decode_messages", "encode_frame"]
@@ -51,6 +52,7 @@ _REPEATED = [int.from_bytes(b"\x01\0\0\0" * count, "little") for count in range(
 """A key multiplied by the number at an index is the key repeated that many times."""
 
 
+@prefer_compiled
 def apply_mask(data: BytesLike, key: BytesLike) -> bytes:
     """Mask or unmask ``data`` with the four bytes of ``key`` (RFC 6455 section 5.3).
 

@@ -71,40 +71,16 @@ class MessageReader:
     """
 
     __slots__ = (
-        "_backlog",
-        "_backlog_position",
-        "_buffer",
-        "_control",
-        "_control_payload",
-        "_decoder",
-        "_decoding",
-        "_every_message",
-        "_excerpts",
-        "_extensions",
-        "_first",
-        "_fragments",
-        "_head",
-        "_key",
-        "_lost",
-        "_max_fragment_size",
-        "_max_fragments",
-        "_max_size",
-        "_remaining",
-        "_reserved_bits",
-        "_sizes_after",
-        "_wire_size",
-        "between_messages",
-        "bounded",
-        "buffered",
-        "building",
-        "closed",
-        "frames",
-        "is_full",
-        "masked",
-        "max_frame",
-        "messages",
-        "pending",
-        "suspended",
+        *("messages", "pending", "frames", "building", "bounded", "buffered", "closed"),
+        *("is_full", "suspended", "between_messages", "masked", "max_frame"),
+        *("_control", "_max_size", "_max_fragment_size", "_max_fragments"),
+        *("_extensions", "_every_message", "_reserved_bits", "_excerpts"),
+        # the frame that is being received
+        *("_head", "_remaining", "_first", "_key", "_control_payload"),
+        # the message that is being received
+        *("_decoder", "_buffer", "_lost", "_wire_size", "_fragments", "_sizes_after"),
+        # what extensions have not decoded yet
+        *("_decoding", "_backlog", "_backlog_position"),
     )
 
     def __init__(
