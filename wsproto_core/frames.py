@@ -11,14 +11,7 @@ import enum
 from .exceptions import ProtocolError
 from .types import BytesLike, Close, CloseCode, Data
 
-__all__ = [
-    "Close",
-    "CloseCode",
-    "Opcode",
-    "encode_data",
-    "parse_length",
-    "prepare_data",
-]
+__all__ = ["Close", "CloseCode", "Opcode", "encode_data", "parse_length", "prepare_data"]
 
 FIN = 0x80
 RSV1 = 0x40

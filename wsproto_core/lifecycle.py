@@ -19,7 +19,7 @@ from .frames import Opcode
 from .http import Request, Response
 from .inbox import Inbox
 from .keepalive import Idleness, Keepalive, Pings
-from .observing import NOBODY
+from .observing import NOBODY, Observer
 from .opening import End, Handshake
 from .options import CommonSettings
 from .outbox import Outbox
@@ -30,6 +30,13 @@ from .timers import Timer, Timers
 from .types import Close, CloseCode, Side, State, Subprotocol
 
 __all__ = ["Lifecycle"]
+
+_SLOTS = """
+    state receiving has_input has_events wants_read writable stream_action side good_codes extensions
+    subprotocol request response handshake_error _phase _handshake _settings _inbox _outbox _timers
+    _closing _keepalive _idleness _observer _clock _random _id _bytes_received _messages_sent
+    _taken_by_events __weakref__
+"""
 
 
 class Lifecycle:
@@ -59,8 +66,7 @@ class Lifecycle:
             1000, 1001 and 1005, unless others are set.
     """
 
-    good_codes: Collection[int] = GOOD_CODES
-    _observer = NOBODY
+    __slots__ = _SLOTS.split()
 
     def __init__(
         self,
@@ -77,6 +83,8 @@ class Lifecycle:
             handshake: the opening handshake, or ``None``.
         """
         self.side = side
+        self.good_codes: Collection[int] = GOOD_CODES
+        self._observer: Observer = NOBODY
         self._handshake = handshake
         self.subprotocol: Subprotocol | None = None
         self.extensions: Sequence[Extension] = ()

@@ -71,6 +71,8 @@ class Protocol(Lifecycle):
     :class:`~.handshake.server.ServerProtocol` begin with the opening handshake.
     """
 
+    __slots__ = ()
+
     def __init__(
         self,
         side: Side,

@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from adapters.websockets.framing import Frame, parse_frame
+from tests.patching import replace_method
 from wsproto_core import (
     ClientProtocol,
     Close,
@@ -423,7 +424,7 @@ def test_servers_of_the_guide(program: str) -> None:
     loop.selector.close()
 
 
-def test_digest_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digest_server() -> None:
     """A message is hashed in pieces: what it is made of is never there as a whole."""
     loop = selectors_program.Loop()
     left, right = tcp_pair()
@@ -445,7 +446,7 @@ def test_digest_server(monkeypatch: pytest.MonkeyPatch) -> None:
             sizes.append(len(fragment.data))
         return fragment
 
-    monkeypatch.setattr(connection.protocol, "next_fragment", recording)
+    replace_method(connection.protocol, "next_fragment", recording)
     message = b"\0" * 5 * 2**20
     client.send(message)
     loop.drive(other)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.patching import replace_method
 from wsproto_core import (
     Close,
     Event,
@@ -42,7 +43,7 @@ def read_sizes(end: End) -> list[int]:
         sizes.append(len(data))
         receive_data(data)
 
-    end.protocol.receive_data = receive  # type: ignore[method-assign, assignment]
+    replace_method(end.protocol, "receive_data", receive)
     return sizes
 
 
@@ -98,7 +99,7 @@ def test_deadlines_are_met_while_something_is_under_way() -> None:
         times.append(link.clock.now)
         on_time()
 
-    link.server.handle_timeout = handle_timeout  # type: ignore[method-assign]
+    replace_method(link.server, "handle_timeout", handle_timeout)
     link.client.send("hello")
     link.run()
     assert times == [24]  # the keepalive's ping: the connection was opened at 4

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.patching import replace_method
 from wsproto_core import (
     ClientProtocol,
     Close,
@@ -66,7 +67,7 @@ def check_batches(protocol: Protocol) -> None:
         assert len(kept) <= MAX_QUEUE + READ_SIZE // 2
         return batch
 
-    protocol.events = check  # type: ignore[method-assign]
+    replace_method(protocol, "events", check)
 
 
 class Conversation(RuleBasedStateMachine):

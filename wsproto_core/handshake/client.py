@@ -39,6 +39,8 @@ class ClientProtocol(Protocol):
             are kept, and the connection waits for them for at most a second.
     """
 
+    __slots__ = ("uri",)
+
     uri: WebSocketURI
     request: Request
     _settings: ClientSettings

@@ -39,6 +39,8 @@ class ServerProtocol(Protocol):
         response: the answer that was given.
     """
 
+    __slots__ = ()
+
     _settings: ServerSettings
 
     _handshake: ServerHandshake | None

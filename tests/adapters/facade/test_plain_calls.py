@@ -24,6 +24,7 @@ from tests.adapters.event_loop import shrink_buffers, turns
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import QUIET
 from tests.core.helpers import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_payload
+from tests.patching import replace_method
 
 from .peers import connected, serving
 
@@ -110,7 +111,7 @@ async def test_answers_in_plain_calls_share_writes(runtime: Runtime) -> None:
             writes += bool(buffers)
             return buffers
 
-        websocket.protocol.data_to_send = data_to_send
+        replace_method(websocket.protocol, "data_to_send", data_to_send)
         await client.send(*[Frame(TEXT, b"x")] * 32)
         for _ in range(32):
             await client.read_frame()
@@ -200,7 +201,7 @@ async def test_other_threads() -> None:
             where.append(threading.current_thread())
             send(*args, **options)
 
-        client.protocol.send = watched
+        replace_method(client.protocol, "send", watched)
 
         def other_thread() -> None:
             asyncio.run_coroutine_threadsafe(client.send("x"), loop).result()
