@@ -1,0 +1,17 @@
+"""This library on asyncio."""
+
+from __future__ import annotations
+
+import argparse
+
+from adapters.asyncio import connect
+from clients.common import async_workload, parse_arguments, run
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    async with connect(arguments.uri, compression=arguments.compression, max_size=None) as websocket:
+        await async_workload(websocket.send, websocket.recv, arguments)
+
+
+if __name__ == "__main__":
+    run(main, parse_arguments())

@@ -1,0 +1,11 @@
+"""This library on threads."""
+
+from __future__ import annotations
+
+from adapters.threading import connect
+from clients.common import blocking_workload, parse_arguments
+
+if __name__ == "__main__":
+    arguments = parse_arguments()
+    with connect(arguments.uri, compression=arguments.compression, max_size=None) as websocket:
+        blocking_workload(websocket.send, websocket.recv, arguments)

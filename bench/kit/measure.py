@@ -1,0 +1,205 @@
+"""Measurements: a peer and a workload in, a record out.
+
+A record is a dictionary of JSON values. `peer`, `limit`, `workload` and `part` say what was measured; `us` is
+the CPU time a message in microseconds, which is the primary figure; `error` says why there is no figure.
+`others` is how much other processes of the machine worked meanwhile, in processors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .peers import ClientPeer, ServerPeer
+from .processes import (
+    CLIENT_CPU,
+    HOST,
+    SERVER_CPU,
+    WSECHO,
+    WSLOAD,
+    Disturbance,
+    Server,
+    StartError,
+    children_cpu_seconds,
+    free_port,
+    pinned,
+    wait_until_quiet,
+)
+from .workloads import LOAD_MODES, ClientWorkload, Workload
+
+Record = dict[str, Any]
+
+WARM_UP = 0.2
+DISTURBED = 0.2
+"""Processors that others use, from which on a measurement may be repeated."""
+TIMEOUT = 90
+IDLE_CONNECTIONS = 5000
+HANDSHAKES_AT_ONCE = 32
+
+
+def load(server: Server, workload: Workload, seconds: float, *flags: str) -> Record:
+    """Run the load tool against a server."""
+    numbers = [workload.connections, workload.size, workload.depth, seconds]
+    command = [WSLOAD, HOST, str(server.port), "/", *map(str, numbers), "text" if workload.text else "binary"]
+    command += ["--warm-up", str(WARM_UP), "--server", str(server.pid), *LOAD_MODES[workload.mode], *flags]
+    command += ["--deflate"] * workload.compressed + ["--tls"] * workload.tls
+    disturbance = Disturbance(server.cpu_seconds() + children_cpu_seconds())
+    process = pinned(command, SERVER_CPU if workload.one_cpu else CLIENT_CPU)
+    try:
+        output, errors = process.communicate(timeout=seconds + TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return {"error": "the load tool did not end"}
+    disturbance.end(server.cpu_seconds() + children_cpu_seconds())
+    try:
+        record: Record = json.loads(output)
+    except ValueError:
+        return {
+            "error": (output + errors)[-200:].strip() or f"the load tool exited with {process.returncode}"
+        }
+    if "error" not in record:
+        record["others"] = disturbance.processors
+        if not record["clean"]:
+            record["error"] = f"not every message was answered: {server.log()}"
+    return record
+
+
+def undisturbed(measure: Callable[[], Record], attempts: int) -> Record:
+    """Repeat a measurement while others disturb it; return the least disturbed one."""
+    best = measure()
+    for _ in range(attempts - 1):
+        if "error" in best or best.get("others", 0) <= DISTURBED:
+            break
+        wait_until_quiet()
+        again = measure()
+        if "error" not in again and again["others"] < best["others"]:
+            best = again
+    return best
+
+
+def described(peer: ServerPeer | ClientPeer, workload: str, part: str, record: Record) -> Record:
+    return {"part": part, "peer": peer.name, "limit": peer.limit, "workload": workload, **record}
+
+
+def flags_of(peer: ServerPeer) -> tuple[str, ...]:
+    return ("--raw",) if peer.raw else ()
+
+
+def can_run(peer: ServerPeer, workload: Workload) -> bool:
+    if peer.raw and workload.compressed:
+        return False
+    return (
+        workload.mode in peer.modes
+        and (peer.compression or not workload.compressed)
+        and (peer.tls or not workload.tls)
+    )
+
+
+@contextlib.contextmanager
+def started(peer: ServerPeer, mode: str, compressed: bool = False, tls: bool = False) -> Iterator[Server]:
+    port = free_port()
+    with Server(peer.command(port, mode, compressed, tls), port, env=peer.variables) as server:
+        yield server
+
+
+def measure_server(
+    peer: ServerPeer, workloads: list[Workload], seconds: float, attempts: int
+) -> Iterator[Record]:
+    """Measure a server by several workloads; those that share the server's options share the process."""
+    groups: dict[tuple[str, bool, bool], list[Workload]] = {}
+    for workload in workloads:
+        if can_run(peer, workload):
+            groups.setdefault((workload.mode, workload.compressed, workload.tls), []).append(workload)
+    for options, group in groups.items():
+        try:
+            with started(peer, *options) as server:
+                for workload in group:
+                    record = undisturbed(
+                        lambda server=server, workload=workload: load(  # type: ignore[misc]
+                            server, workload, seconds, *flags_of(peer)
+                        ),
+                        attempts,
+                    )
+                    yield described(peer, workload.name, workload.part, record)
+        except StartError as error:
+            for workload in group:
+                yield described(peer, workload.name, workload.part, {"error": f"did not start: {error}"})
+
+
+def measure_client(
+    peer: ClientPeer, workloads: list[ClientWorkload], seconds: float, attempts: int
+) -> Iterator[Record]:
+    """Measure a client by several workloads, with the server ``wsecho``."""
+    port = free_port()
+    with Server([WSECHO, str(port), *(["--raw"] if peer.raw else [])], port, CLIENT_CPU) as server:
+        for workload in workloads:
+            if (peer.raw and (workload.mode != "echo" or workload.compressed)) or (
+                workload.compressed and not peer.compression
+            ):
+                continue
+            server.move_to(SERVER_CPU if workload.one_cpu else CLIENT_CPU)
+            record = undisturbed(
+                lambda workload=workload: run_client(peer, workload, server, seconds),  # type: ignore[misc]
+                attempts,
+            )
+            yield described(peer, workload.name, "clients", record)
+
+
+def run_client(peer: ClientPeer, workload: ClientWorkload, server: Server, seconds: float) -> Record:
+    flags = ["--text", "--compressed"] if workload.compressed else []
+    command = peer.command(server.port, workload.mode, workload.size, workload.depth, seconds, flags)
+    disturbance = Disturbance(server.cpu_seconds() + children_cpu_seconds())
+    process = pinned(command, SERVER_CPU, peer.variables)
+    try:
+        output, errors = process.communicate(timeout=seconds + TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return {"error": "the client did not end"}
+    disturbance.end(server.cpu_seconds() + children_cpu_seconds())
+    if process.returncode:
+        return {"error": errors[-300:].strip()}
+    record: Record = json.loads(output)
+    return {"us": record["cpu_us"], "rate": record["rate"], "others": disturbance.processors}
+
+
+def measure_handshakes(peer: ServerPeer, seconds: float, attempts: int) -> Record:
+    """Measure the server's CPU time an opening handshake, with the closing of the connection."""
+    workload = Workload("handshakes", connections=HANDSHAKES_AT_ONCE, size=1)
+    try:
+        with started(peer, "echo") as server:
+            record = undisturbed(lambda: load(server, workload, seconds, "--handshakes"), attempts)
+    except StartError as error:
+        record = {"error": f"did not start: {error}"}
+    return described(peer, workload.name, "handshakes", record)
+
+
+def measure_memory(peer: ServerPeer, compressed: bool, connections: int = IDLE_CONNECTIONS) -> Record:
+    """Measure how much the resident memory grows for each idle connection."""
+    name = "idle connection, compression" if compressed else "idle connection"
+    flags = flags_of(peer) + (("--deflate",) if compressed else ())
+    try:
+        with started(peer, "echo", compressed) as server:
+            # Imports and caches are no memory of the connections.
+            load(server, Workload("warm-up", connections=20), 0.2, *flags)
+            time.sleep(0.3)
+            before = server.resident()
+            arguments = [HOST, str(server.port), "/", str(connections), "1", "1", "3", "binary", "--idle"]
+            process = pinned([WSLOAD, *arguments, *flags], CLIENT_CPU)
+            assert process.stdout is not None
+            line: Record = json.loads(process.stdout.readline() or '{"error": "no connections"}')
+            time.sleep(1)
+            after = server.resident()
+            process.communicate()
+    except StartError as error:
+        line = {"error": f"did not start: {error}"}
+    if "error" in line:
+        return described(peer, name, "memory", line)
+    if compressed and not line["deflate"]:
+        return described(peer, name, "memory", {"error": "compression was not negotiated"})
+    return described(peer, name, "memory", {"bytes": (after - before) / connections})
