@@ -88,14 +88,12 @@ def decode_messages(
     """
     total = 0
     end = len(data)
-    header = 6 if masked else 2
+    mask_bit, header = (_MASKED, 6) if masked else (0, 2)
     while position + header <= end:
         first = data[position]
-        length = data[position + 1]
-        if (first != _TEXT and first != _BINARY) or (length >= _MASKED) is not masked:
+        length = data[position + 1] - mask_bit
+        if (first != _TEXT and first != _BINARY) or not 0 <= length < _MASKED:
             break
-        if masked:
-            length -= _MASKED
         start = position + header
         if length == 126:
             start += 2
