@@ -91,7 +91,9 @@ def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: i
         raise ProtocolError(f"reserved bit set that no extension uses: 0x{unexpected:02X}")
     if bool(second & MASKED) != masked:
         # sections 5.1 and 5.3: a client masks all its frames, a server none
-        raise ProtocolError(f"frame from a {'client is not' if masked else 'server is'} masked")
+        raise ProtocolError(
+            "frame from a client is not masked" if masked else "frame from a server is masked"
+        )
     if opcode >= Opcode.CLOSE:
         if not first & FIN:
             raise ProtocolError("fragmented control frame")

@@ -11,13 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from .extensions.base import Extension
+from .options import CommonSettings
 from .timers import Timer, Timers
 
-__all__ = ["Idleness", "Keepalive", "Pings"]
+__all__ = ["Keepalive"]
 
 
-class Pings:
-    """The pings that wait for their pong, in order (RFC 6455 section 5.5.3); their number is limited.
+class Keepalive:
+    """When to send a ping, how long to wait for a sign of life after it, and when a connection is idle.
+
+    It has the pings that wait for their pong, in order (RFC 6455 section 5.5.3); their number is limited.
 
     Attributes:
         latency: seconds from the last ping that was answered to its pong; 0.0 before there was one.
@@ -25,26 +28,53 @@ class Pings:
         shortest: the fewest of them.
     """
 
-    __slots__ = ("_limit", "_random", "_sent", "latency", "shortest", "smoothed")
+    __slots__ = (
+        "_count", "_extensions", "_heard", "_idle_period", "_random", "_sent", "_settings", "_timers",
+        "latency", "shortest", "smoothed",
+    )  # fmt: skip
 
-    def __init__(self, random: Callable[[int], bytes], limit: int | None) -> None:
+    def __init__(self, timers: Timers, settings: CommonSettings, random: Callable[[int], bytes]) -> None:
         """
         Args:
+            timers: where the deadlines are set.
+            settings: the options: the interval between pings, and the limits on time and number.
             random: a source of bytes for payloads, given their number.
-            limit: the number of pings that may wait; ``None`` for any number.
         """
         self.latency = 0.0
         self.smoothed: float | None = None
         self.shortest: float | None = None
+        self._timers = timers
+        self._settings = settings
         self._random = random
-        self._limit = limit
-        # The oldest is taken first, which takes longer and longer with a dict.
-        self._sent: OrderedDict[bytes, float] = OrderedDict()
+        # The oldest is taken first, which takes longer and longer with a dict. Most connections are closed,
+        # or idle, before there is a ping.
+        self._sent: OrderedDict[bytes, float] | None = None
+        # Bytes that had been received when a ping was written, until there is a sign of life.
+        self._heard: int | None = None
+        self._extensions: Sequence[Extension] = ()
+        self._idle_period: float | None = None
+        self._count = 0
+
+    def open(self, extensions: Sequence[Extension], now: float) -> None:
+        """Begin: the connection is open.
+
+        Args:
+            extensions: those that were negotiated.
+            now: the time.
+        """
+        self._extensions = extensions
+        periods = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
+        self._idle_period = min(periods, default=None)
+        self._timers.start(Timer.IDLE, now, self._idle_period)
+        self.start(now)
+
+    # Pings that wait for their pong
 
     @property
     def full(self) -> bool:
         """Whether no more pings may be sent."""
-        return self._limit is not None and len(self._sent) >= self._limit
+        limit = self._settings.max_pings
+        return limit is not None and self._sent is not None and len(self._sent) >= limit
 
     def add(self, payload: bytes | None, now: float) -> bytes:
         """Add a ping.
@@ -61,7 +91,9 @@ class Pings:
             ValueError: a ping with this payload waits already: their pongs would look the same.
         """
         if self.full:
-            raise RuntimeError(f"{self._limit} pings wait for their pong already")
+            raise RuntimeError(f"{self._settings.max_pings} pings wait for their pong already")
+        if self._sent is None:
+            self._sent = OrderedDict()
         if payload is None:
             payload = self._random(4)
             while payload in self._sent:
@@ -84,7 +116,7 @@ class Pings:
         Returns:
             The payloads of these pings, oldest first, with their latencies in seconds.
         """
-        if payload not in self._sent:
+        if self._sent is None or payload not in self._sent:
             return ()
         answered: list[tuple[bytes, float]] = []
         while not answered or answered[-1][0] != payload:
@@ -102,34 +134,11 @@ class Pings:
             self.smoothed += (latency - self.smoothed) / 8
             self.shortest = min(self.shortest, latency)
 
-
-class Keepalive:
-    """When to send a ping, and how long to wait for a sign of life after it.
-
-    Attributes:
-        pings: the pings that wait for their pong.
-    """
-
-    __slots__ = ("_heard", "_interval", "_timeout", "_timers", "pings")
-
-    def __init__(self, pings: Pings, timers: Timers, interval: float | None, timeout: float | None) -> None:
-        """
-        Args:
-            pings: the pings that wait for their pong.
-            timers: where the deadlines for pings and pongs are set.
-            interval: seconds between pings; ``None`` for none.
-            timeout: seconds without a sign of life; ``None`` for any number.
-        """
-        self.pings = pings
-        self._timers = timers
-        self._interval = interval
-        self._timeout = timeout
-        # Bytes that had been received when a ping was written, until there is a sign of life.
-        self._heard: int | None = None
+    # Liveness
 
     def start(self, now: float) -> None:
         """Begin, or begin the next interval: a ping is due when it is over."""
-        self._timers.start(Timer.PING, now, self._interval)
+        self._timers.start(Timer.PING, now, self._settings.ping_interval)
 
     def next_ping(self, now: float) -> bytes | None:
         """Make the ping that is due.
@@ -138,7 +147,7 @@ class Keepalive:
             Its payload; ``None`` if there are too many pings already: any of those that are unanswered asks
             for a sign of life as well.
         """
-        return None if self.pings.full else self.pings.add(None, now)
+        return None if self.full else self.add(None, now)
 
     def ping_written(self, now: float, heard: int, *, reading: bool) -> None:
         """Start the deadline for a pong: the ping has been written, and the peer can answer it.
@@ -151,7 +160,7 @@ class Keepalive:
         if heard != self._heard:
             self._heard = heard
             if reading:
-                self._timers.start(Timer.PONG, now, self._timeout)
+                self._timers.start(Timer.PONG, now, self._settings.ping_timeout)
 
     def peer_is_alive(self, heard: int) -> bool:
         """Return whether there was a sign of life before the deadline for a pong; if so, end the deadline.
@@ -172,44 +181,16 @@ class Keepalive:
     def resume(self, now: float) -> None:
         """Reading goes on: the deadline for a pong starts anew, in full."""
         if self._heard is not None:
-            self._timers.start(Timer.PONG, now, self._timeout)
+            self._timers.start(Timer.PONG, now, self._settings.ping_timeout)
 
-
-class Idleness:
-    """Tells extensions to release memory when no message has passed for a while."""
-
-    __slots__ = ("_count", "_extensions", "_period", "_timers")
-
-    def __init__(self, timers: Timers) -> None:
-        """
-        Args:
-            timers: where the deadline is set.
-        """
-        self._timers = timers
-        self._extensions: Sequence[Extension] = ()
-        self._period: float | None = None
-        self._count = 0
-
-    def start(self, extensions: Sequence[Extension], now: float) -> None:
-        """Begin: the connection is open.
-
-        Args:
-            extensions: those that were negotiated.
-            now: the time.
-        """
-        periods = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
-        self._extensions = extensions
-        self._period = min(periods, default=None)
-        self._timers.start(Timer.IDLE, now, self._period)
-
-    def expire(self, now: float, count: int) -> None:
-        """A period is over: release memory if no message has passed in it.
+    def release_idle(self, now: float, count: int) -> None:
+        """An idle period is over: extensions release memory if no message has passed in it.
 
         Args:
             now: the time.
             count: messages that have passed so far.
         """
-        self._timers.start(Timer.IDLE, now, self._period)
+        self._timers.start(Timer.IDLE, now, self._idle_period)
         if count == self._count:
             for extension in self._extensions:
                 extension.release()

@@ -18,7 +18,7 @@ from .extensions.base import Extension
 from .frames import Opcode
 from .http import Request, Response
 from .inbox import Inbox
-from .keepalive import Idleness, Keepalive, Pings
+from .keepalive import Keepalive
 from .observing import NOBODY, Observer
 from .opening import End, Handshake
 from .options import CommonSettings
@@ -34,7 +34,7 @@ __all__ = ["Lifecycle"]
 _SLOTS = """
     state receiving has_input has_events wants_read writable stream_action side good_codes extensions
     subprotocol request response handshake_error _phase _handshake _settings _inbox _outbox _timers
-    _closing _keepalive _idleness _observer _clock _random _id _bytes_received _messages_sent
+    _closing _keepalive _observer _clock _random _id _bytes_received _messages_sent
     _taken_by_events __weakref__
 """
 
@@ -103,8 +103,7 @@ class Lifecycle:
         self._messages_sent = 0
         keys = self._random if side is Side.CLIENT else None
         self._outbox = Outbox(keys, settings.write_limit, clock)
-        pings = Pings(self._random, settings.max_pings)
-        self._keepalive = Keepalive(pings, self._timers, settings.ping_interval, settings.ping_timeout)
+        self._keepalive = Keepalive(self._timers, settings, self._random)
         self._inbox = Inbox(
             max_size=settings.max_size,
             max_fragments=settings.max_fragments,
@@ -121,7 +120,6 @@ class Lifecycle:
         self._outbox.on_ping_written = self._ping_written
         self._outbox.on_writable = self._set_writable
         self._taken_by_events = False
-        self._idleness = Idleness(self._timers)
         self._closing = Closing()
         self._enter(Phase.CONNECTING)
 
@@ -135,7 +133,7 @@ class Lifecycle:
     @property
     def latency(self) -> float:
         """Seconds from the last ping that was answered to its pong; 0.0 before there was one."""
-        return self._keepalive.pings.latency
+        return self._keepalive.latency
 
     @property
     def id(self) -> uuid.UUID:
@@ -188,7 +186,7 @@ class Lifecycle:
         return collect(
             self._inbox,
             self._outbox,
-            self._keepalive.pings,
+            self._keepalive,
             self.extensions,
             self._messages_sent,
             self._bytes_received,
@@ -208,8 +206,7 @@ class Lifecycle:
             self._use_extensions(extensions)
         self._step(Input.ACCEPTED)
         now = self._clock()
-        self._keepalive.start(now)
-        self._idleness.start(self.extensions, now)
+        self._keepalive.open(self.extensions, now)
         handshake, self._handshake = self._handshake, None
         if handshake is not None:
             # Frames may follow the opening handshake in the same segment.
@@ -234,7 +231,7 @@ class Lifecycle:
         self.state = rules.state
         self.receiving = rules.received is not Bytes.DROPPED
         self.stream_action = stream.action
-        self._timers.allow({*rules.timers, Timer.CLOSING})
+        self._timers.allow(rules.timers)
         self._outbox.set_open(rules.state is State.OPEN and rules.received is Bytes.PARSED)
         if stream.reading is not Reading.BACKPRESSURE:
             self._inbox.read_to_end(stream.reading is Reading.TO_END)
@@ -359,7 +356,7 @@ class Lifecycle:
             self._outbox.time_ping()
 
     def _release_idle(self, now: float) -> None:
-        self._idleness.expire(now, self._messages_sent + self._inbox.taken + self.undelivered)
+        self._keepalive.release_idle(now, self._messages_sent + self._inbox.taken + self.undelivered)
 
     def _ping_written(self) -> None:
         self._keepalive.ping_written(self._clock(), self._bytes_received, reading=self.wants_read)
@@ -409,7 +406,7 @@ class Lifecycle:
             self._outbox.answer_ping(payload, self._bytes_received)
             self._notify(Ping(payload))
         elif opcode == Opcode.PONG:
-            self._notify(Pong(payload, self._keepalive.pings.answer(payload, self._clock())))
+            self._notify(Pong(payload, self._keepalive.answer(payload, self._clock())))
         else:
             self._receive_close(parse_close_frame(payload))
 

@@ -248,9 +248,10 @@ class MessageReader:
             raise ProtocolError("new message before the end of a fragmented one")
 
     def _check_size(self, length: int) -> None:
-        limit = self._max_fragment_size
-        if limit is not None and length > limit:
-            raise PayloadTooBig(f"frame of {length} bytes exceeds the limit of {limit} bytes")
+        if self._max_fragment_size is not None and length > self._max_fragment_size:
+            raise PayloadTooBig(
+                f"frame of {length} bytes exceeds the limit of {self._max_fragment_size} bytes"
+            )
         size = self._wire_size + length
         if self._max_size is not None and size > self._max_size:
             raise PayloadTooBig(f"message of {size} bytes exceeds the limit of {self._max_size} bytes")

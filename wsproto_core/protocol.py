@@ -259,7 +259,7 @@ class Protocol(Lifecycle):
         """
         self._check_open()
         wanted = None if data is None else control_payload("ping", data)
-        payload = self._keepalive.pings.add(wanted, self._clock())
+        payload = self._keepalive.add(wanted, self._clock())
         self._outbox.add_control(Opcode.PING, payload)
         return payload
 

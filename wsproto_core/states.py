@@ -38,6 +38,8 @@ __all__ = [
 class Phase(enum.Enum):
     """Where a connection is in its life."""
 
+    __hash__ = object.__hash__  # Enum's own method is written in Python
+
     CONNECTING = "connecting"
     """The opening handshake is under way."""
     REFUSED = "refused"
@@ -65,6 +67,8 @@ class Phase(enum.Enum):
 
 class Input(enum.Enum):
     """What moves a connection to another phase."""
+
+    __hash__ = object.__hash__  # Enum's own method is written in Python
 
     ACCEPTED = "opening handshake done"
     REFUSED = "opening handshake failed"

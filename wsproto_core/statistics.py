@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .extensions.base import CompressionExtension, Extension
 from .inbox import Inbox
-from .keepalive import Pings
+from .keepalive import Keepalive
 from .outbox import Outbox
 
 __all__ = ["Statistics", "collect"]
@@ -70,7 +70,7 @@ def _ratio(before: int, after: int) -> float | None:
 def collect(
     inbox: Inbox,
     outbox: Outbox,
-    pings: Pings,
+    pings: Keepalive,
     extensions: Sequence[Extension],
     messages_sent: int,
     bytes_received: int,

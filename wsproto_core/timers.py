@@ -23,6 +23,8 @@ class Timer(enum.Enum):
 
     position: int
 
+    __hash__ = object.__hash__  # Enum's own method is written in Python
+
     def __new__(cls, value: str) -> Timer:
         timer = object.__new__(cls)
         timer._value_ = value
@@ -37,6 +39,9 @@ class Timer(enum.Enum):
     IDLE = "idle"
 
 
+_TIMERS = tuple(Timer)
+
+
 class Timers:
     """The deadlines of one connection, in seconds of its clock.
 
@@ -48,27 +53,29 @@ class Timers:
 
     __slots__ = ("_allowed", "next", "running")
 
-    def __init__(self, allowed: Collection[Timer] = tuple(Timer)) -> None:
+    def __init__(self, allowed: Collection[Timer] = _TIMERS) -> None:
         """
         Args:
             allowed: see :meth:`allow`.
         """
         # A list takes less memory than a dictionary, which grows when its keys change often.
-        self.running: list[tuple[float, float, bool] | None] = [None] * len(Timer)
+        self.running: list[tuple[float, float, bool] | None] = [None] * len(_TIMERS)
         self._allowed = allowed
         self.next: float | None = None
 
     def allow(self, timers: Collection[Timer]) -> None:
-        """Stop all timers but these; :meth:`start` will start no others."""
+        """Stop all timers but these and the closing one; :meth:`start` will start no others."""
         self._allowed = timers
-        for timer in Timer:
-            if timer not in timers:
+        if self.next is None:
+            return
+        for timer in _TIMERS:
+            if timer not in timers and timer is not Timer.CLOSING:
                 self.running[timer.position] = None
         self._update()
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
-        if period is None or timer not in self._allowed:
+        if period is None or not (timer in self._allowed or timer is Timer.CLOSING):
             self.stop(timer)
             return
         self.running[timer.position] = now + period, period, False
@@ -100,7 +107,7 @@ class Timers:
         """The timers whose deadline has come, in the order in which to handle them."""
         return [
             timer
-            for timer, running in zip(Timer, self.running, strict=True)
+            for timer, running in zip(_TIMERS, self.running, strict=True)
             if running is not None and running[0] <= now
         ]
 

@@ -108,6 +108,9 @@ class CloseCode(enum.IntEnum):
     TLS_HANDSHAKE = 1015
 
 
+_CODE_NAMES = {int(code): code.name.lower().replace("_", " ") for code in CloseCode}
+
+
 @dataclass(frozen=True, slots=True)
 class Close:
     """A close frame (RFC 6455 section 5.5.1).
@@ -124,8 +127,5 @@ class Close:
         elif 4000 <= self.code < 5000:
             name = "private use"
         else:
-            try:
-                name = CloseCode(self.code).name.lower().replace("_", " ")
-            except ValueError:
-                name = "unknown"
+            name = _CODE_NAMES.get(self.code, "unknown")
         return f"{self.code} ({name})" + (f" {self.reason!r}" if self.reason else "")

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from http import HTTPStatus
 from itertools import pairwise
+from typing import Any
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsproto_core.exceptions import InvalidHandshake, InvalidMessage, InvalidState, SecurityError
+from wsproto_core.exceptions import (
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidState,
+    InvalidStatusCode,
+    SecurityError,
+)
 from wsproto_core.http import Headers, MultipleValuesError, Request, Response, fields, make_response
 from wsproto_core.http.reading import RequestReader, ResponseReader
 from wsproto_core.limits import HeadLimits
+from wsproto_core.testing import connect
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -572,6 +583,53 @@ def test_what_is_serialized_is_read_as_a_response(
     response = Response(made.status, made.headers, made.body, reason or "x")
     outcome = read_response([response.serialize()])
     assert outcome == (status, reason or "x", list(made.headers.raw_items()), made.body, b"")
+
+
+odd_texts = st.text(st.sampled_from("x: \t\r\n\x00\x7f\udce9\ud800é-"), max_size=5)
+odd_names = st.sampled_from(["Content-Length", "transfer-encoding", "Upgrade", "a-b"]) | odd_texts
+
+
+@given(st.lists(st.tuples(odd_names, odd_texts | st.sampled_from(["0", "7", "chunked"])), max_size=3))
+def test_what_is_serialized_without_h11_is_what_h11_serializes(pairs: list[tuple[str, str]]) -> None:
+    outcomes = []
+    for serialize in (lambda: Response(101, Headers(pairs)).serialize(), lambda: by_h11(pairs)):
+        try:
+            outcomes.append(serialize())
+        except ValueError:
+            outcomes.append(b"refused")
+    assert outcomes[0] == outcomes[1]
+
+
+def by_h11(pairs: list[tuple[str, str]]) -> bytes:
+    if any(re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text) for pair in pairs for text in pair):
+        raise ValueError("h11 accepts control characters")
+    encoded = [(name.encode("ascii"), value.encode("ascii", "surrogateescape")) for name, value in pairs]
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    connection.next_event()
+    try:
+        return connection.send(
+            h11.InformationalResponse(status_code=101, headers=encoded, reason=b"Switching Protocols")
+        )
+    except h11.LocalProtocolError as error:
+        raise ValueError(str(error)) from error
+
+
+@pytest.mark.parametrize("origins", [None, ["https://example.com"]])
+def test_an_opening_handshake_makes_one_h11_connection_a_side(
+    origins: list[str | None] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    class Counted(h11.Connection):
+        def __init__(self, role: Any, *arguments: Any, **more: Any) -> None:
+            super().__init__(role, *arguments, **more)
+            made.append(str(role))
+
+    monkeypatch.setattr(h11, "Connection", Counted)
+    with nullcontext() if origins is None else pytest.raises(InvalidStatusCode, match="403"):
+        connect(server_options={"origins": origins})
+    assert sorted(made) == ["CLIENT", "SERVER"]
 
 
 class TestResponseReader:

@@ -123,15 +123,8 @@ class _Inflation:
     """
 
     __slots__ = (
-        "_bits",
-        "_empty",
-        "_final_blocks",
-        "_inflater",
-        "_input",
-        "_position",
-        "_window",
-        "has_more",
-    )
+        "_bits", "_empty", "_final_blocks", "_inflater", "_input", "_position", "_window", "has_more",
+    )  # fmt: skip
 
     def __init__(self, bits: int, history: bytes) -> None:
         """
@@ -209,20 +202,10 @@ class PerMessageDeflate(CompressionExtension):
     """permessage-deflate on one connection, with the parameters negotiated."""
 
     __slots__ = (
-        "_compressing",
-        "_compressor",
-        "_history",
-        "_inflation",
-        "_made_anew",
-        "_recent",
-        "compress_settings",
-        "local_max_window_bits",
-        "local_no_context_takeover",
-        "remote_max_window_bits",
-        "remote_no_context_takeover",
-        "threshold",
-        "used_window_bits",
-    )
+        "_compressing", "_compressor", "_history", "_inflation", "_made_anew", "_recent",
+        "compress_settings", "local_max_window_bits", "local_no_context_takeover", "remote_max_window_bits",
+        "remote_no_context_takeover", "threshold", "used_window_bits",
+    )  # fmt: skip
 
     name = NAME
     reserved_bits = RSV1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from ..exceptions import (
     NegotiationError,
     SecurityError,
 )
+from ..extensions.base import ServerExtensionFactory
 from ..extensions.permessage_deflate import DEFAULT_SERVER, NAME
 from ..http import Headers, Request, Response, make_response
 from ..http.headers import HeadersLike
@@ -78,9 +80,12 @@ class ServerHandshake(Handshake):
     def use(self, settings: ServerSettings) -> None:
         """Use these options from now on."""
         self._settings = settings
-        self._factories = list(settings.extensions or ())
-        if settings.compression and not any(factory.name == NAME for factory in self._factories):
-            self._factories.append(DEFAULT_SERVER)
+
+    def _factories(self) -> list[ServerExtensionFactory]:
+        factories = list(self._settings.extensions or ())
+        if self._settings.compression and not any(factory.name == NAME for factory in factories):
+            factories.append(DEFAULT_SERVER)
+        return factories
 
     # Inputs
 
@@ -201,7 +206,7 @@ class ServerHandshake(Handshake):
             check_origin(request.headers, self._settings.origins)
             offered = parse_subprotocol_offers(request.headers)
             offers = request.headers.get_all("Sec-WebSocket-Extensions")
-            extension_header, extensions = accept_offers(offers, self._factories)
+            extension_header, extensions = accept_offers(offers, self._factories() if offers else ())
         except InvalidUpgrade as error:
             return self._refusing(error, HTTPStatus.UPGRADE_REQUIRED)
         except InvalidOrigin as error:
@@ -222,7 +227,8 @@ class ServerHandshake(Handshake):
             headers["Sec-WebSocket-Protocol"] = subprotocol
         extra = Headers(self._extra_headers(request))
         extra.update(extra_headers)
-        check_extra_headers(extra)
+        if extra:
+            check_extra_headers(extra)
         response = Response(101, self._complete(headers, extra))
         data = response.serialize()
         try:
@@ -315,11 +321,18 @@ class ServerHandshake(Handshake):
     def _complete(self, headers: Headers, extra: Headers) -> Headers:
         """Add to a response's headers those that every response has."""
         if self._date is not None:
-            headers["Date"] = formatdate(self._date(), usegmt=True)
+            headers["Date"] = _format_date(int(self._date()))
         if self._settings.server_header is not None:
             headers["Server"] = self._settings.server_header
-        override_headers(headers, extra)
+        if extra:
+            override_headers(headers, extra)
         return headers
+
+
+@functools.lru_cache(1)
+def _format_date(seconds: int) -> str:
+    """Format the value of a ``Date`` header, once for all responses of a second."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _unexpected_method(method: str) -> InvalidMessage:

@@ -10,7 +10,7 @@ A second header where there must be one is an error and never ignored.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import dataclasses
 import hashlib
 import os
@@ -54,7 +54,8 @@ _ABSOLUTE_FORM = re.compile(r"(?:http|ws)s?+://(?P<authority>[^/?]*+)(?P<resourc
 
 def accept_key(key: str) -> str:
     """Return the ``Sec-WebSocket-Accept`` value for a ``Sec-WebSocket-Key`` (RFC 6455 section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1((key + _GUID).encode("ascii")).digest()).decode("ascii")
+    digest = hashlib.sha1((key + _GUID).encode("ascii")).digest()
+    return binascii.b2a_base64(digest, newline=False).decode("ascii")
 
 
 def build_request(headers: Headers, *, random: Callable[[int], bytes] = os.urandom) -> str:
@@ -67,10 +68,8 @@ def build_request(headers: Headers, *, random: Callable[[int], bytes] = os.urand
     Returns:
         The key, to be given to :func:`check_response`.
     """
-    key = base64.b64encode(random(16)).decode("ascii")
-    headers["Upgrade"] = "websocket"
-    headers["Connection"] = "Upgrade"
-    headers["Sec-WebSocket-Key"] = key
+    key = binascii.b2a_base64(random(16), newline=False).decode("ascii")
+    headers.update((("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Key", key)))
     headers["Sec-WebSocket-Version"] = _VERSION
     return key
 
@@ -93,11 +92,11 @@ def check_request(headers: Headers) -> str:
     """
     _check_connection(headers)
     upgrade = _combine(headers, "Upgrade")
-    if upgrade is None or "websocket" not in map(str.lower, parse_upgrade(upgrade)):
+    if not _lists(upgrade, "websocket", parse_upgrade):
         raise InvalidUpgrade("Upgrade", upgrade)
     key = _require_single(headers, "Sec-WebSocket-Key")
     try:
-        nonce = base64.b64decode(key, validate=True)
+        nonce = binascii.a2b_base64(key, strict_mode=True)
     except ValueError:
         nonce = b""
     if len(nonce) != 16:
@@ -115,9 +114,9 @@ def build_response(headers: Headers, key: str) -> None:
         headers: response headers; changed in place.
         key: what :func:`check_request` returned.
     """
-    headers["Upgrade"] = "websocket"
-    headers["Connection"] = "Upgrade"
-    headers["Sec-WebSocket-Accept"] = accept_key(key)
+    headers.update(
+        (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key)))
+    )
 
 
 def check_response(headers: Headers, key: str) -> None:
@@ -239,13 +238,11 @@ def select_subprotocol(
     Returns:
         The subprotocol, or ``None`` if no subprotocol is in both lists.
     """
-    return min(
-        (subprotocol for subprotocol in server_subprotocols if subprotocol in client_subprotocols),
-        key=lambda subprotocol: (
-            client_subprotocols.index(subprotocol) + server_subprotocols.index(subprotocol)
-        ),
-        default=None,
-    )
+    known_to_both = [name for name in server_subprotocols if name in client_subprotocols]
+    ranks = {
+        name: client_subprotocols.index(name) + server_subprotocols.index(name) for name in known_to_both
+    }
+    return min(ranks, key=ranks.__getitem__, default=None)
 
 
 def negotiate_subprotocol_response(headers: Headers, offered: Sequence[str]) -> Subprotocol | None:
@@ -284,7 +281,8 @@ def override_headers(headers: Headers, extra: Headers) -> None:
 
 def _combine(headers: Headers, name: str) -> str | None:
     """Return all headers of this name as one (RFC 9110 section 5.3), or ``None``."""
-    return ", ".join(headers.get_all(name)) if name in headers else None
+    values = headers.get_all(name)
+    return ", ".join(values) if values else None
 
 
 def _require_single(headers: Headers, name: str) -> str:
@@ -299,5 +297,10 @@ def _require_single(headers: Headers, name: str) -> str:
 
 def _check_connection(headers: Headers) -> None:
     connection = _combine(headers, "Connection")
-    if connection is None or "upgrade" not in map(str.lower, parse_connection(connection)):
+    if not _lists(connection, "upgrade", parse_connection):
         raise InvalidUpgrade("Connection", connection)
+
+
+def _lists(header: str | None, name: str, parse: Callable[[str], Iterable[str]]) -> bool:
+    """Whether a header has a name in its list, in any case. Most have it alone, which needs no parser."""
+    return header is not None and (header.lower() == name or name in map(str.lower, parse(header)))

@@ -57,9 +57,10 @@ class MultipleValuesError(LookupError):
 class Headers(MutableMapping[str, str]):
     """HTTP headers: a mapping from names to values that can hold a name several times.
 
-    A ``dict`` neither ignores the case of names nor holds two values for one. This class holds the pairs
-    in their order. There are few pairs, which are looked up a few times and stay in memory as long as
-    the connection: an index would take more memory than the headers.
+    A ``dict`` neither ignores the case of names nor holds two values for one. This class holds names and
+    values in their order, in one list. There are few of them, which are looked up a few times and stay in
+    memory as long as the connection: an index, or an object for each pair, would take more memory than the
+    headers.
 
     - ``headers[name]`` raises :exc:`KeyError` if there is no value, returns it if there is one, and
       raises :exc:`MultipleValuesError` if there are several. ``get``, ``pop``, ``setdefault`` and
@@ -76,22 +77,22 @@ class Headers(MutableMapping[str, str]):
         values: more names and values, as ``dict`` takes them.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_items",)
 
-    _pairs: list[tuple[str, str]]
+    _items: list[str]  # the first name, its value, the second name, ...
 
     def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
-        self.clear()
+        self._items = []
         self.update(headers, **values)
 
     def __repr__(self) -> str:
         """Return the pairs, without credentials, since a log may show this."""
-        shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self._pairs]
+        shown = [(name, "***" if name.lower() in _CREDENTIALS else value) for name, value in self.raw_items()]
         return f"{type(self).__name__}({shown!r})"
 
     def __str__(self) -> str:
         """Return the header block as HTTP writes it, for display; it is not validated."""
-        return "".join(f"{name}: {value}\r\n" for name, value in self._pairs) + "\r\n"
+        return "".join(f"{name}: {value}\r\n" for name, value in self.raw_items()) + "\r\n"
 
     def __copy__(self) -> Headers:
         return self.copy()
@@ -100,11 +101,14 @@ class Headers(MutableMapping[str, str]):
         return isinstance(name, str) and bool(self.get_all(name))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.lower() for name, _ in self._pairs))
+        return iter(dict.fromkeys(name.lower() for name in self._items[::2]))
 
     def __len__(self) -> int:
         """Return the number of different names."""
-        return len({name.lower() for name, _ in self._pairs})
+        return len({name.lower() for name in self._items[::2]})
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
 
     def __getitem__(self, name: str) -> str:
         values = self.get_all(name)
@@ -115,16 +119,14 @@ class Headers(MutableMapping[str, str]):
         return values[0]
 
     def __setitem__(self, name: str, value: str) -> None:
-        if name.lower() in _ALIKE:
-            value = _share(value)
-        self._pairs.append((_share(name), value))
+        self._items += (_share(name), _share(value) if name.lower() in _ALIKE else value)
 
     def __delitem__(self, name: str) -> None:
         key = name.lower()
-        pairs = [pair for pair in self._pairs if pair[0].lower() != key]
-        if len(pairs) == len(self._pairs):
+        items = [item for pair in self.raw_items() if pair[0].lower() != key for item in pair]
+        if len(items) == len(self._items):
             raise KeyError(key)
-        self._pairs = pairs
+        self._items = items
 
     def __eq__(self, other: object) -> bool:
         """Return whether both have the same values, for each name in the same order."""
@@ -134,7 +136,7 @@ class Headers(MutableMapping[str, str]):
 
     def clear(self) -> None:
         """Remove all headers."""
-        self._pairs = []
+        self._items = []
 
     def copy(self) -> Headers:
         """Return an independent copy."""
@@ -142,22 +144,19 @@ class Headers(MutableMapping[str, str]):
 
     def update(self, headers: HeadersLike = (), /, **values: str) -> None:  # type: ignore[override]
         """Add all the given values; the arguments are those of the constructor."""
-        pairs: Iterable[tuple[str, str]]
         if isinstance(headers, Headers):
-            pairs = list(headers.raw_items())
-        elif isinstance(headers, Mapping):
-            pairs = headers.items()
-        else:
-            pairs = headers
-        for name, value in pairs:
-            self[name] = value
-        for name, value in values.items():
+            self._items += headers._items
+            headers = ()
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        for name, value in (*pairs, *values.items()):
             self[name] = value
 
     def get_all(self, key: str) -> list[str]:
         """Return the values of a name in their order; an empty list if there are none."""
-        return [value for each, value in self._pairs if each.lower() == key.lower()]
+        key = key.lower()
+        return [value for name, value in self.raw_items() if name.lower() == key]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Return an iterator of all pairs ``(name, value)``, in their order and case."""
-        return iter(self._pairs)
+        items = iter(self._items)
+        return zip(items, items, strict=True)

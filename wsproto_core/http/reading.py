@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from math import inf
+from typing import ClassVar
 
 import h11
 
@@ -25,18 +27,28 @@ from ..exceptions import InvalidMessage, InvalidState, SecurityError
 from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
 from ..types import BytesLike
 from .headers import Headers
-from .messages import UPGRADE, Request, Response
+from .messages import Request, Response
 from .syntax import TOKEN
 
 __all__ = ["RequestReader", "ResponseReader", "check_no_body"]
 
 _CONTROL_IN_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 
+_TEXT = rb"[^\x00-\x08\x0a-\x1f\x7f]"
 # RFC 9112 sections 3 and 4; the target and the reason phrase are left to h11.
-_REQUEST_LINE = re.compile(rb"(?P<method>%b) [\x21-\x7e]++ HTTP/(?P<version>[0-9]\.[0-9])" % TOKEN.encode())
-_STATUS_LINE = re.compile(rb"HTTP/(?P<version>[0-9]\.[0-9]) (?P<status>[0-9]{3})(?: .*+)?+")
-_REQUEST_START = re.compile(rb"%b(?: .*+)?+" % TOKEN.encode())
-_RESPONSE_START = re.compile(rb"HTTP/.*+")
+_REQUEST_LINE = rb"(?P<method>%b) [\x21-\x7e]++ HTTP/(?P<version>[0-9]\.[0-9])" % TOKEN.encode()
+_STATUS_LINE = rb"HTTP/(?P<version>[0-9]\.[0-9]) (?P<status>[0-9]{3})(?: %b*+)?+" % _TEXT
+
+_LINES = rb"\r\n(?:%b++\r\n)*+\r\n" % _TEXT
+
+# h11 frames a response for the request that it answers.
+_REQUEST = h11.Request(
+    method="GET",
+    target="/",
+    headers=[("Host", "localhost"), ("Connection", "Upgrade"), ("Upgrade", "websocket")],
+)
+
+_FRAMING = ("Content-Length", "Transfer-Encoding")
 
 _FIRST_BYTES = 16
 """Bytes of an incomplete first line that are checked."""
@@ -54,7 +66,7 @@ _MAX_INFORMATIONAL = 64
 _MAX_CHUNK_HEADER = 512
 
 
-class _HeadScanner:
+class _HeadReader(ABC):
     """Finds the end of a head, and enforces the limits meanwhile.
 
     Every byte is searched once, and the errors depend on the bytes only, not on the size of the chunks.
@@ -62,54 +74,50 @@ class _HeadScanner:
     (RFC 9112 section 2.2).
     """
 
-    def __init__(
-        self,
-        limits: HeadLimits,
-        kind: str,
-        *,
-        start: re.Pattern[bytes],
-        first_line: re.Pattern[bytes],
-        example: str,
-        check: Callable[[re.Match[bytes]], None],
-        empty_lines: int = 0,
-    ) -> None:
+    _kind: ClassVar[str]
+    """ "request" or "response", for error messages."""
+    _start: ClassVar[re.Pattern[bytes]]
+    """The first bytes of a head."""
+    _first_line: ClassVar[re.Pattern[bytes]]
+    """The first line."""
+    _head: ClassVar[re.Pattern[bytes]]
+    """A whole head of the form that nearly all have, with the groups of the first line."""
+    _example: ClassVar[str]
+    """A first line, for error messages."""
+    _empty_lines = 0
+    """Number of empty lines before a head that are still skipped (RFC 9112 section 2.2)."""
+
+    def __init__(self, limits: HeadLimits) -> None:
         """
         Args:
             limits: limits on a head.
-            kind: "request" or "response", for error messages.
-            start: pattern of the first bytes of a head.
-            first_line: pattern of the first line.
-            example: a first line, for error messages.
-            check: called with the match of the first line; raises :exc:`InvalidMessage` for versions that
-                are not supported.
-            empty_lines: number of empty lines before a head that are skipped (RFC 9112 section 2.2).
         """
-        self._kind = kind
-        self._start = start
-        self._first_line = first_line
-        self._example = example
-        self._check_match = check
-        self._empty_lines = empty_lines
         self._max_headers = inf if limits.max_headers is None else limits.max_headers
         self._max_line = inf if limits.max_header_line is None else limits.max_header_line
         self._max_bytes = inf if limits.max_header_bytes is None else limits.max_header_bytes
-        self.data = bytearray()
-        self._restart()
+        self._data = bytearray()
+        self._searched = self._line_start = self._lines = 0
 
-    def _restart(self) -> None:
-        self._searched = 0
-        self._line_start = 0
-        self._lines = 0
+    @abstractmethod
+    def _check_version(self, line: re.Match[bytes]) -> None:
+        """Raise :exc:`InvalidMessage` for a first line with a version that is not supported."""
 
-    def next_head(self) -> bytes | None:
-        """Take the next head from :attr:`data` and return it, or ``None`` if it is not complete.
+    def _next_head(self) -> bytes | None:
+        """Take the next head from the received bytes and return it, or ``None`` if it is not complete.
 
         Raises:
             SecurityError: a limit is exceeded.
             InvalidMessage: the first bytes or the first line can't begin a head, or there is a control
                 character in it.
         """
-        data = self.data
+        data = self._data
+        match = None if self._searched else self._head.match(data)
+        if match is not None and match.end() <= min(self._max_line, self._max_bytes):
+            head = match.group()
+            if head.count(b"\n") <= self._max_headers + 2:
+                self._check_version(match)
+                del data[: len(head)]
+                return head
         if not self._lines and not self._has_begun():
             return None
         while True:
@@ -129,7 +137,7 @@ class _HeadScanner:
             self._line_start = end
         head = bytes(data[:end])
         del data[:end]
-        self._restart()
+        self._searched = self._line_start = self._lines = 0
         self._check_controls(head)
         return head
 
@@ -139,7 +147,7 @@ class _HeadScanner:
         Returns:
             Whether there are bytes of a head after the empty lines, which are skipped.
         """
-        data = self.data
+        data = self._data
         while self._empty_lines and data.startswith((b"\n", b"\r\n")):
             del data[: data.index(b"\n") + 1]
             self._empty_lines -= 1
@@ -162,7 +170,7 @@ class _HeadScanner:
         match = self._first_line.fullmatch(line)
         if match is None:
             raise self._malformed(line)
-        self._check_match(match)
+        self._check_version(match)
 
     def _malformed(self, line: bytes) -> InvalidMessage:
         what = f"expected a line like {self._example!r}, got {line[:_SHOWN]!r}"
@@ -183,8 +191,15 @@ class _HeadScanner:
             raise SecurityError(f"HTTP {self._kind} has a line over {self._max_line} bytes", 431)
         raise SecurityError(f"head of HTTP {self._kind} is over {self._max_bytes} bytes", 431)
 
+    def _parse(self, connection: h11.Connection, head: bytes) -> object:
+        connection.receive_data(head)
+        try:
+            return connection.next_event()
+        except h11.RemoteProtocolError as error:
+            raise InvalidMessage(f"malformed HTTP {self._kind}: {error}") from error
 
-class RequestReader:
+
+class RequestReader(_HeadReader):
     """The reader of the head of one request, in chunks of any size.
 
     A few empty lines before the request are skipped.
@@ -200,25 +215,24 @@ class RequestReader:
         body: whether a body is allowed; the bytes received of it are in :attr:`trailing_data`.
     """
 
+    _kind = "request"
+    _start = re.compile(rb"%b(?: .*+)?+" % TOKEN.encode())
+    _first_line = re.compile(_REQUEST_LINE)
+    _head = re.compile(_REQUEST_LINE + _LINES)
+    _example = "GET / HTTP/1.1"
+    _empty_lines = _MAX_EMPTY_LINES
+
     def __init__(self, limits: HeadLimits = DEFAULT_HEAD_LIMITS, *, body: bool = False) -> None:
+        super().__init__(limits)
         self.request: Request | None = None
         self.method: str | None = None
         self.version: str | None = None
         self._body = body
-        self._scanner = _HeadScanner(
-            limits,
-            "request",
-            start=_REQUEST_START,
-            first_line=_REQUEST_LINE,
-            example="GET / HTTP/1.1",
-            check=self._check_version,
-            empty_lines=_MAX_EMPTY_LINES,
-        )
 
     @property
     def trailing_data(self) -> bytes:
         """The bytes received after the head."""
-        return bytes(self._scanner.data) if self.request is not None else b""
+        return bytes(self._data) if self.request is not None else b""
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the client.
@@ -230,11 +244,11 @@ class RequestReader:
         """
         if self.request is not None:
             raise InvalidState("the request is complete")
-        self._scanner.data += data
-        head = self._scanner.next_head()
+        self._data += data
+        head = self._next_head()
         if head is None:
             return
-        event = _parse_head(h11.Connection(h11.SERVER), head, "request")
+        event = self._parse(h11.Connection(h11.SERVER), head)
         assert isinstance(event, h11.Request)
         headers = _decode_headers(event.headers.raw_items())
         if not self._body:
@@ -256,7 +270,7 @@ class RequestReader:
             raise EOFError("stream ended before the end of the HTTP request's head")
 
 
-class ResponseReader:
+class ResponseReader(_HeadReader):
     """The reader of the response to an opening handshake, in chunks of any size.
 
     Responses with a status from 100 to 199 other than 101 are skipped, up to a limit. A response with
@@ -274,37 +288,35 @@ class ResponseReader:
             its head, regardless of its headers (RFC 9110 section 9.3.6).
     """
 
+    _kind = "response"
+    _start = re.compile(rb"HTTP/.*+")
+    _first_line = re.compile(_STATUS_LINE)
+    _head = re.compile(_STATUS_LINE + _LINES)
+    _example = "HTTP/1.1 200 OK"
+
     def __init__(
         self, limits: HeadLimits = DEFAULT_HEAD_LIMITS, max_body: int = 65536, *, tunnel: bool = False
     ) -> None:
+        super().__init__(limits)
         self.head: Response | None = None
         self.response: Response | None = None
         self._max_body = max_body
         self._tunnel = tunnel
         self._body = bytearray()
         self._informational = 0
-        self._scanner = _HeadScanner(
-            limits,
-            "response",
-            start=_RESPONSE_START,
-            first_line=_STATUS_LINE,
-            example="HTTP/1.1 200 OK",
-            check=self._check_version,
-        )
-        # h11 frames a response for the request that it answers.
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_CHUNK_HEADER)
-        self._connection.send(h11.Request(method="GET", target="/", headers=list(UPGRADE)))
+        self._connection.send(_REQUEST)
         self._connection.send(h11.EndOfMessage())
 
     @property
     def incomplete_head(self) -> bytes:
         """The first bytes received of an incomplete head, for error messages."""
-        return bytes(self._scanner.data[:_SHOWN]) if self.head is None else b""
+        return bytes(self._data[:_SHOWN]) if self.head is None else b""
 
     @property
     def trailing_data(self) -> bytes:
         """The bytes received after a response that ends with its head; empty for other responses."""
-        return bytes(self._scanner.data) if self.response is not None else b""
+        return bytes(self._data) if self.response is not None else b""
 
     def receive_data(self, data: BytesLike) -> None:
         """Take bytes from the server.
@@ -341,19 +353,19 @@ class ResponseReader:
 
     def _read_heads(self, data: BytesLike) -> bytes:
         """Take bytes while the head is not complete; return those that belong to the body."""
-        self._scanner.data += data
+        self._data += data
         while self.head is None:
-            head = self._scanner.next_head()
+            head = self._next_head()
             if head is None:
                 return b""
-            event = _parse_head(self._connection, head, "response")
+            event = self._parse(self._connection, head)
             assert isinstance(event, h11.InformationalResponse | h11.Response)
             headers = _decode_headers(event.headers.raw_items())
             response = Response(event.status_code, headers, reason=_decode(event.reason))
             if response.status == 101:
                 # Its head ends it "regardless of the header fields present" (RFC 9112 section 6.3), and
                 # some servers add Transfer-Encoding to all that they send.
-                _check_no_body(headers, "Content-Length", "response with status 101")
+                check_no_body(headers, ("Content-Length",), "response with status 101")
             if response.status == 101 or (self._tunnel and 200 <= response.status < 300):
                 self.head = self.response = response
                 return b""
@@ -363,8 +375,8 @@ class ResponseReader:
                 self._read_body()
             else:
                 self._skip_informational()
-        body = bytes(self._scanner.data)
-        self._scanner.data.clear()
+        body = bytes(self._data)
+        self._data.clear()
         return body
 
     def _check_version(self, line: re.Match[bytes]) -> None:
@@ -399,32 +411,22 @@ class ResponseReader:
             self.response = dataclasses.replace(self.head, body=bytes(self._body[: self._max_body]))
 
 
-def _parse_head(connection: h11.Connection, head: bytes, kind: str) -> object:
-    connection.receive_data(head)
-    try:
-        return connection.next_event()
-    except h11.RemoteProtocolError as error:
-        raise InvalidMessage(f"malformed HTTP {kind}: {error}") from error
-
-
-def check_no_body(headers: Headers) -> None:
-    """Refuse a request that has a body, or may have one (RFC 9112 section 6.3).
+def check_no_body(headers: Headers, names: Iterable[str] = _FRAMING, kind: str = "request") -> None:
+    """Refuse a message that has a body, or may have one (RFC 9112 section 6.3).
 
     Args:
-        headers: the headers of a request that a :class:`RequestReader` has read.
+        headers: its headers, which h11 has parsed.
+        names: the headers that count.
+        kind: what it is, for the error message.
 
     Raises:
-        InvalidMessage: the request has a body, or may have one.
+        InvalidMessage: it has a body, or may have one.
     """
-    _check_no_body(headers, "Content-Length", "request")
-    _check_no_body(headers, "Transfer-Encoding", "request")
-
-
-def _check_no_body(headers: Headers, name: str, kind: str) -> None:
-    for value in headers.get_all(name):
-        # h11 accepts at most one Content-Length, of digits only.
-        if name == "Transfer-Encoding" or int(value) != 0:
-            raise InvalidMessage(f"expected no body in HTTP {kind}, got {name}: {value!r}")
+    for name in names:
+        for value in headers.get_all(name):
+            # h11 accepts at most one Content-Length, of digits only.
+            if name == "Transfer-Encoding" or int(value) != 0:
+                raise InvalidMessage(f"expected no body in HTTP {kind}, got {name}: {value!r}")
 
 
 def _decode(data: bytes) -> str:
