@@ -10,8 +10,12 @@
 #   make features    run the tests of the adapters' contract and write docs/features.md by their results
 #   make peers       install what of other languages the tests talk to, where there is npm and Go; tests
 #                    of what is missing are skipped
-#   make bench       run the benchmarks, each with few connections; each prints tables. By themselves,
-#                    as bench/NAME.py, most take a number of connections: see their first lines
+#   make bench       compare servers, clients and cores of several libraries, in an environment of their own
+#                    (.venv-bench), and write docs/benchmarks.md: about ten minutes on two idle processors;
+#                    FULL=1 measures everything: some hours; needs gcc
+#   make bench-verify  check that all of these servers and clients do their work
+#   make bench-counts  run the benchmarks of this library alone, each with few connections; each prints
+#                    tables. As bench/NAME.py, most take a number of connections: see their first lines
 #   make soak        peers that leave while messages are streamed, and interrupted threads, ten thousand
 #                    times each; then what all adapters have in common, 100 times on each runtime, half of
 #                    them on busy processors; up to the first failure: five hours, on two of them;
@@ -30,11 +34,17 @@ RUNS ?= 100
 SOAKED = $(if $(RUNTIMES),--runtimes '$(RUNTIMES)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+BENCH_VENV := .venv-bench
+BENCH_RUN = $(BENCH_VENV)/bin/python bench/run.py
+BENCH_RESULTS := bench/results/results.jsonl
+BENCH_SHORT := --seconds 0.4
+BENCH_FULL := --full --seconds 1 --rounds 3 --attempts 3
+
 REPORT = -rfEs --durations=15 --durations-min=2
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
-.PHONY: demo test test-quick test-all lint features peers bench soak clean
+.PHONY: demo test test-quick test-all lint features peers bench bench-verify bench-counts soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -67,7 +77,16 @@ features: $(VENV)/.tools
 peers: $(VENV)/.tools
 	.ci/peers $(PEERS)
 
-bench: $(VENV)/.tools
+bench: $(BENCH_VENV)/.peers
+	rm -f $(BENCH_RESULTS)
+	$(BENCH_RUN) all $(if $(FULL),$(BENCH_FULL),$(BENCH_SHORT)) --output $(BENCH_RESULTS) $(ARGS)
+	$(BENCH_RUN) report --output $(BENCH_RESULTS) --page docs/benchmarks.md
+	$(TELL_TIME)
+
+bench-verify: $(BENCH_VENV)/.peers
+	$(BENCH_RUN) verify $(ARGS)
+
+bench-counts: $(VENV)/.tools
 	$(BIN)/python bench/bomb.py
 	$(BIN)/python bench/broadcast.py
 	$(BIN)/python bench/structured_round_trip.py
@@ -84,7 +103,7 @@ soak: $(VENV)/.tools
 	$(BIN)/python -m tests.adapters.contract.soak --runs $(RUNS) $(SOAKED) $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venvs build dist *.egg-info htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) .venvs bench/load/bin bench/results build dist *.egg-info htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -99,4 +118,12 @@ $(VENV)/.package: $(VENV)/pyvenv.cfg pyproject.toml setup.py $(wildcard wsproto_
 
 $(VENV)/.tools: $(VENV)/.package tests/requirements.txt
 	$(PIP) install --requirement tests/requirements.txt
+	@touch $@
+
+# The environment of the benchmarks: the package, and what it is compared with.
+
+$(BENCH_VENV)/.peers: pyproject.toml bench/requirements.txt
+	[ -x $(BENCH_VENV)/bin/python ] || .ci/venv '$(PYTHON)' $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --editable . \
+		--requirement bench/requirements.txt
 	@touch $@

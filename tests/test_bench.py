@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "bench"
 TIMEOUT = 500
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 LITTLE = {
     "bomb": ["128"],
@@ -43,8 +46,7 @@ def test_all_are_tried_and_run_by_make() -> None:
     scripts = {path.stem for path in BENCH.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
     scripts.remove("run")
     assert scripts == set(LITTLE)
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert set(re.findall(r"python bench/(\w+)\.py", makefile)) == scripts
+    assert set(re.findall(r"python bench/(\w+)\.py", MAKEFILE)) == {*scripts, "run"}
 
 
 def run(name: str, *options: str, more: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
@@ -132,3 +134,127 @@ def test_limits_that_are_not_kept_are_noticed(code: str, said: str) -> None:
     )
     assert done.returncode == 1
     assert re.search(said, done.stderr)
+
+
+# The comparison with other libraries
+
+
+@pytest.fixture
+def kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests import what bench/run.py imports."""
+    monkeypatch.syspath_prepend(str(BENCH))
+
+
+def run_kit(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, BENCH / "run.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+needs_compiler = pytest.mark.skipif(
+    not (shutil.which("cc") and shutil.which("make")), reason="the load tools need a C compiler and make"
+)
+
+
+def has_header(name: str) -> bool:
+    command = ["cc", "-E", "-include", name, "-x", "c", "/dev/null"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@needs_compiler
+def test_peers_do_their_work() -> None:
+    done = run_kit("verify", "--peers", "asyncio,raw")
+    if has_header("openssl/ssl.h"):
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert re.findall(r"^(\w+) (.*): ok$", done.stdout, re.MULTILINE)[-2:] == [
+        ("client", "raw protocol/asyncio"),
+        ("client", "adapters.asyncio/asyncio"),
+    ]
+
+
+@needs_compiler
+def test_figures_become_a_page(tmp_path: Path) -> None:
+    records, page = tmp_path / "records.jsonl", tmp_path / "page.md"
+    measured = [
+        ("servers", "asyncio,raw", "pingpong-256,send-256"),
+        ("clients", "asyncio,raw", "pingpong-256"),
+        ("handshakes", "asyncio", ""),
+        ("core", "wsproto_core,wsproto_core pure,websockets", "decode-256"),
+    ]
+    for part, peers, workloads in measured:
+        options = ["--peers", peers, "--seconds", "0.05", "--output", records]
+        done = run_kit(part, *options, *(["--workloads", workloads] if workloads else []))
+        assert done.returncode == 0, done.stdout + done.stderr
+    figures = [json.loads(line) for line in records.read_text().splitlines()]
+    assert all(figure["us"] > 0 for figure in figures if "peer" in figure)
+    done = run_kit("report", "--output", records, "--page", page)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert re.search(
+        r"^\| adapters.asyncio/asyncio \| pingpong-256 \| raw protocol/asyncio \| 1.15 \| [\d.]+ \| ",
+        text,
+        re.M,
+    )
+    assert re.search(r"^\| \*\*adapters.asyncio/asyncio\*\* \| ~?[\d.]+ \([\d.]+ x\)", text, re.M)
+    assert re.search(
+        r"^\| core, wsproto_core pure \| decode-256 \| websockets \| 0.6 \| [\d.]+ \| ", text, re.M
+    )
+
+
+def test_unknown_peers_and_workloads_are_told() -> None:
+    done = run_kit("servers", "--peers", "nobody")
+    assert done.returncode == 2
+    assert "no peer 'nobody'; there are: asyncio, " in done.stderr
+    done = run_kit("servers", "--workloads", "pingpong-1")
+    assert done.returncode == 2
+    assert "no workload 'pingpong-1'; there are: pingpong-256, " in done.stderr
+
+
+@pytest.mark.usefixtures("kit")
+def test_targets_are_about_what_is_measured() -> None:
+    from kit.codecs import CODECS
+    from kit.core import SHORT_CASES
+    from kit.measure import COPY
+    from kit.peers import CLIENTS, SERVERS
+    from kit.targets import targets
+    from kit.workloads import CLIENT_WORKLOADS, WORKLOADS
+
+    places = {
+        "clients": (CLIENTS, CLIENT_WORKLOADS),
+        "core": ({*CODECS, COPY}, SHORT_CASES),
+        "handshakes": (SERVERS, {"handshakes"}),
+        "memory": (SERVERS, {"idle connection", "idle connection, compression"}),
+    }
+    found = list(targets())
+    assert len(found) > 100
+    assert len(set(found)) == len(found)
+    for target in found:
+        peers, workloads = places.get(target.part, (SERVERS, WORKLOADS))
+        assert target.workload in workloads
+        assert {target.peer, *target.others} <= set(peers)
+        if target.part not in places:
+            assert WORKLOADS[target.workload].part == target.part
+
+
+@pytest.mark.usefixtures("kit")
+def test_ratios_are_those_of_one_round() -> None:
+    from kit.tables import Results
+    from kit.targets import Target, outcome
+
+    def record(peer: str, number: int, cost: float, others: float = 0.0) -> dict[str, object]:
+        figures = {"us": cost, "others": others, "round": number}
+        return {"part": "servers", "peer": peer, "limit": "raw", "workload": "w", **figures}
+
+    costs = {"own": (10, 22, 30), "raw": (10, 20, 20), "other": (50, 50, 50)}
+    results = Results(record(peer, i, cost) for peer in costs for i, cost in enumerate(costs[peer]))
+    target = Target("servers", "w", "own", ("other", "raw"), 1.1)
+    found = outcome(target, results)
+    assert found is not None
+    assert (found.other, round(found.figure, 3), found.is_met) == ("raw", 1.1, True)
+    # Records that others have disturbed do not count if there are two that they have not.
+    results = Results([record("own", 0, 99, others=1), record("own", 1, 4), record("own", 2, 6)])
+    assert results.figure("servers", "own", "w") == 5
+    assert outcome(target, results) is None

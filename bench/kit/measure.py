@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .peers import ClientPeer, ServerPeer
+from .peers import PURE, ClientPeer, ServerPeer
 from .processes import (
     CLIENT_CPU,
     HOST,
+    LIMITS,
     SERVER_CPU,
     WSECHO,
     WSLOAD,
@@ -29,7 +31,7 @@ from .processes import (
     pinned,
     wait_until_quiet,
 )
-from .workloads import LOAD_MODES, ClientWorkload, Workload
+from .workloads import LOAD_MODES, SIZES, ClientWorkload, Workload
 
 Record = dict[str, Any]
 
@@ -39,6 +41,8 @@ DISTURBED = 0.2
 TIMEOUT = 90
 IDLE_CONNECTIONS = 5000
 HANDSHAKES_AT_ONCE = 32
+COPY = "memcpy"
+"""The limit of a core: to copy the payload once."""
 
 
 def load(server: Server, workload: Workload, seconds: float, *flags: str) -> Record:
@@ -189,12 +193,23 @@ def measure_memory(peer: ServerPeer, compressed: bool, connections: int = IDLE_C
             load(server, Workload("warm-up", connections=20), 0.2, *flags)
             time.sleep(0.3)
             before = server.resident()
-            arguments = [HOST, str(server.port), "/", str(connections), "1", "1", "3", "binary", "--idle"]
+            arguments = [
+                HOST,
+                str(server.port),
+                "/",
+                str(connections),
+                "1",
+                "1",
+                str(TIMEOUT),
+                "binary",
+                "--idle",
+            ]
             process = pinned([WSLOAD, *arguments, *flags], CLIENT_CPU)
             assert process.stdout is not None
             line: Record = json.loads(process.stdout.readline() or '{"error": "no connections"}')
             time.sleep(1)
             after = server.resident()
+            process.kill()
             process.communicate()
     except StartError as error:
         line = {"error": f"did not start: {error}"}
@@ -203,3 +218,44 @@ def measure_memory(peer: ServerPeer, compressed: bool, connections: int = IDLE_C
     if compressed and not line["deflate"]:
         return described(peer, name, "memory", {"error": "compression was not negotiated"})
     return described(peer, name, "memory", {"bytes": (after - before) / connections})
+
+
+def measure_core(peer: str, cases: list[str], seconds: float) -> Iterator[Record]:
+    """Measure a protocol core without I/O, in a process of its own."""
+    variables = PURE if peer.endswith(" pure") else None
+    command = [sys.executable, "-m", "kit.core", peer, str(seconds), *cases]
+    process = pinned(command, SERVER_CPU, variables)
+    output, errors = process.communicate()
+    for line in output.splitlines():
+        yield {"part": "core", "limit": COPY, **json.loads(line)}
+    if process.returncode:
+        yield {"part": "core", "peer": peer, "limit": COPY, "workload": "core", "error": errors[-300:]}
+
+
+def measure_copy() -> Iterator[Record]:
+    """Measure what memory and zlib allow; the copy of a message is the limit of decoding it."""
+    output, errors = pinned([LIMITS, *map(str, SIZES.values())], SERVER_CPU).communicate()
+    if errors or not output:
+        yield {
+            "part": "core",
+            "peer": COPY,
+            "limit": COPY,
+            "workload": "limits",
+            "error": errors or "no output",
+        }
+    for size, line in zip(SIZES, output.splitlines(), strict=False):
+        limits: dict[str, float] = json.loads(line)
+        bytes_in_message = limits.pop("size")
+        for name, megabytes in limits.items():
+            record: Record = {"part": "limits", "peer": name, "limit": COPY, "workload": f"limits-{size}"}
+            yield {**record, "us": bytes_in_message / megabytes, "megabytes": megabytes}
+        for case in (f"decode-{size}", f"decode-{size}-ascii", f"decode-{size}-utf8"):
+            cost = bytes_in_message / limits["memcpy"]
+            yield {
+                "part": "core",
+                "peer": COPY,
+                "limit": COPY,
+                "workload": case,
+                "us": cost,
+                "rate": 1e6 / cost,
+            }

@@ -8,24 +8,61 @@ without WebSocket, and that its ratios refer to.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 
-from .processes import WSECHO
+from .codecs import CODECS
+from .processes import BENCH, ROOT, WSECHO
+from .workloads import ClientWorkload, Workload
 
 LOOPS = ("asyncio", "uvloop")
 PURE = {"WSPROTO_CORE_PURE": "1"}
 """The environment in which this library uses no compiled code."""
 
+WITHOUT_ZLIB_NG = {"PYTHONPATH": os.pathsep.join(map(str, (BENCH / "without_zlib_ng", ROOT, BENCH)))}
+"""The environment in which this library compresses with zlib."""
+
 FULL_MODES = frozenset(("echo", "sink", "flood"))
 BROADCAST_MODES = FULL_MODES | {"broadcast"}
 ECHO = frozenset(("echo",))
 
+# Patterns of workloads.
+EVERYTHING = ("*",)
+PLAIN = ("pingpong-*", "inflight32-*", "connections100-*", "receive-*", "send-*", "tls-*")
+BASIC = ("pingpong-256", "inflight32-256", "connections100-256", "pingpong-100k")
+ROUND_TRIPS = ("pingpong-256", "inflight32-256")
+MINOR = (
+    *BASIC,
+    "receive-256",
+    "send-256",
+    "compressed-inflight32-256",
+    "compressed-pingpong-100k",
+    "echo-ws-*",
+)
+BASIC_CLIENT = ("pingpong-256", "inflight32-256", "pingpong-100k", "receive-256", "send-256")
+
+
+class Selection:
+    """Which workloads measure a peer if the command line names none.
+
+    Attributes:
+        short: patterns of workloads in a short run.
+        full: patterns of workloads in a full run.
+    """
+
+    short: tuple[str, ...]
+    full: tuple[str, ...]
+
+    def is_measured_by(self, workload: Workload | ClientWorkload, full: bool) -> bool:
+        patterns = self.full if full else self.short
+        return (full or workload.main) and any(fnmatch(workload.name, pattern) for pattern in patterns)
+
 
 @dataclass(frozen=True)
-class ServerPeer:
+class ServerPeer(Selection):
     """A server.
 
     Attributes:
@@ -37,11 +74,11 @@ class ServerPeer:
         raw: no WebSocket, but a stream of bytes.
         compression: it can negotiate permessage-deflate.
         tls: it can serve on TLS.
-        main: it is measured by all workloads, not by a few.
         requires: modules that must be installed.
         variables: more environment variables.
         command_line: what is run instead of a Python program.
-        memory: its memory is measured.
+        connections: its handshakes and the memory of its idle connections are measured: `always`, in a `full`
+            run, or `never`.
     """
 
     name: str
@@ -52,11 +89,12 @@ class ServerPeer:
     raw: bool = False
     compression: bool = True
     tls: bool = False
-    main: bool = True
     requires: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
     command_line: tuple[str, ...] = ()
-    memory: bool = True
+    connections: str = "never"
+    short: tuple[str, ...] = EVERYTHING
+    full: tuple[str, ...] = EVERYTHING
 
     def command(self, port: int, mode: str, compressed: bool = False, tls: bool = False) -> list[str]:
         if self.command_line:
@@ -66,7 +104,7 @@ class ServerPeer:
 
 
 @dataclass(frozen=True)
-class ClientPeer:
+class ClientPeer(Selection):
     """A client; the attributes are those of :class:`ServerPeer`."""
 
     name: str
@@ -77,6 +115,8 @@ class ClientPeer:
     compression: bool = True
     requires: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
+    short: tuple[str, ...] = BASIC_CLIENT
+    full: tuple[str, ...] = EVERYTHING
 
     def command(
         self, port: int, mode: str, size: int, depth: int, seconds: float, flags: Sequence[str] = ()
@@ -96,28 +136,43 @@ def needs(loop: str, *modules: str) -> tuple[str, ...]:
 def asyncio_servers(loop: str) -> Iterator[ServerPeer]:
     on = on_loop(loop)
     limit = f"raw protocol/{loop}"
-    fast = (*on, "--transport", "aiofastnet")
     uvloop = needs(loop)
-    everything = BROADCAST_MODES
-    yield ServerPeer(limit, limit, "raw_asyncio", on, everything, raw=True, tls=True, requires=uvloop)
+    modes = BROADCAST_MODES
+    connections = "always" if loop == "asyncio" else "full"
+    short = EVERYTHING if loop == "asyncio" else PLAIN
+    yield ServerPeer(
+        limit, limit, "raw_asyncio", on, modes, raw=True, tls=True, requires=uvloop, short=short,
+        connections=connections,
+    )  # fmt: skip
     for kind in ("buffered", "awaited"):
         yield ServerPeer(
-            f"raw {kind}/{loop}", limit, "raw_asyncio", (*on, "--kind", kind), ECHO, raw=True, main=False,
-            requires=uvloop,
+            f"raw {kind}/{loop}", limit, "raw_asyncio", (*on, "--kind", kind), ECHO, raw=True,
+            requires=uvloop, short=(), full=BASIC,
         )  # fmt: skip
     yield ServerPeer(
-        f"adapters.asyncio/{loop}", limit, "own_asyncio", on, everything, tls=True, requires=uvloop
-    )
+        f"adapters.asyncio/{loop}", limit, "own_asyncio", on, modes, tls=True, requires=uvloop, short=short,
+        connections=connections,
+    )  # fmt: skip
     yield ServerPeer(
-        f"adapters.asyncio callback/{loop}", limit, "own_asyncio", (*on, "--callback"), ECHO, requires=uvloop
-    )
+        f"adapters.asyncio callback/{loop}", limit, "own_asyncio", (*on, "--callback"), ECHO, requires=uvloop,
+        short=ROUND_TRIPS,
+    )  # fmt: skip
     yield ServerPeer(
-        f"adapters.asyncio pure/{loop}", limit, "own_asyncio", on, everything, variables=PURE, requires=uvloop
-    )
-    yield ServerPeer(f"adapters.anyio/{loop}", limit, "own_anyio", on, requires=needs(loop, "anyio"))
+        f"adapters.asyncio pure/{loop}", limit, "own_asyncio", on, modes, variables=PURE, requires=uvloop,
+        short=("inflight32-256",), connections="full",
+    )  # fmt: skip
     yield ServerPeer(
-        f"picows core/{loop}", limit, "picows_core", on, everything, compression=False, tls=True,
-        requires=needs(loop, "picows"),
+        f"adapters.asyncio zlib/{loop}", limit, "own_asyncio", on, ECHO, variables=WITHOUT_ZLIB_NG,
+        requires=needs(loop, "zlib_ng"), short=("compressed-*",) if loop == "asyncio" else (),
+        full=("compressed-*",),
+    )  # fmt: skip
+    yield ServerPeer(
+        f"adapters.anyio/{loop}", limit, "own_anyio", on, requires=needs(loop, "anyio"), short=ROUND_TRIPS,
+        connections="full",
+    )  # fmt: skip
+    yield ServerPeer(
+        f"picows core/{loop}", limit, "picows_core", on, modes, compression=False, tls=True,
+        requires=needs(loop, "picows"), short=short, connections=connections,
     )  # fmt: skip
     for name, module, package in (
         ("picows.websockets", "picows_websockets", "picows"),
@@ -125,77 +180,115 @@ def asyncio_servers(loop: str) -> Iterator[ServerPeer]:
         ("websockets", "websockets_asyncio", "websockets"),
     ):
         yield ServerPeer(
-            f"{name}/{loop}", limit, module, on, everything, tls=True, requires=needs(loop, package)
-        )
+            f"{name}/{loop}", limit, module, on, modes, tls=True, requires=needs(loop, package), short=short,
+            connections=connections,
+        )  # fmt: skip
     yield ServerPeer(
-        f"tornado/{loop}", limit, "tornado_server", on, main=False, requires=needs(loop, "tornado")
-    )
+        f"tornado/{loop}", limit, "tornado_server", on, requires=needs(loop, "tornado"), short=(), full=MINOR,
+        connections="full",
+    )  # fmt: skip
     for implementation, package in (("websockets-sansio", "websockets"), ("wsproto", "wsproto")):
         yield ServerPeer(
             f"uvicorn {implementation}/{loop}", limit, "uvicorn_server",
-            (*on, "--implementation", implementation), main=False, requires=needs(loop, "uvicorn", package),
+            (*on, "--implementation", implementation), requires=needs(loop, "uvicorn", package), short=(),
+            full=MINOR, connections="full",
         )  # fmt: skip
-    # The same libraries on the transports of aiofastnet.
-    fast_limit = f"raw protocol+aiofastnet/{loop}"
+    yield from aiofastnet_servers(loop)
+
+
+def aiofastnet_servers(loop: str) -> Iterator[ServerPeer]:
+    """Yield some of the same servers on the transports of aiofastnet."""
+    arguments = (*on_loop(loop), "--transport", "aiofastnet")
+    limit = f"raw protocol+aiofastnet/{loop}"
     for name, module, package, raw, compression in (
         ("raw protocol", "raw_asyncio", "aiofastnet", True, True),
         ("adapters.asyncio", "own_asyncio", "aiofastnet", False, True),
         ("picows core", "picows_core", "picows", False, False),
         ("picows.websockets", "picows_websockets", "picows", False, True),
         ("aiohttp", "aiohttp_server", "aiohttp", False, True),
+        ("websockets", "websockets_asyncio", "websockets", False, True),
     ):
         yield ServerPeer(
-            f"{name}+aiofastnet/{loop}", fast_limit, module, fast, raw=raw, compression=compression, tls=True,
-            main=False, requires=needs(loop, "aiofastnet", package), memory=False,
+            f"{name}+aiofastnet/{loop}", limit, module, arguments, raw=raw, compression=compression, tls=True,
+            requires=needs(loop, "aiofastnet", package), short=("tls-*",), full=(*BASIC, "send-256", "tls-*"),
         )  # fmt: skip
 
 
 def servers() -> Iterator[ServerPeer]:
     for loop in LOOPS:
         yield from asyncio_servers(loop)
-    trio = "raw trio"
-    needs_trio = ("trio",)
-    yield ServerPeer(trio, trio, "raw_trio", (), ECHO, raw=True, requires=needs_trio)
-    yield ServerPeer("adapters.trio", trio, "own_trio", requires=needs_trio)
+    trio, needs_trio = "raw trio", ("trio",)
+    yield ServerPeer(trio, trio, "raw_trio", (), ECHO, raw=True, requires=needs_trio, short=BASIC)
+    yield ServerPeer("adapters.trio", trio, "own_trio", requires=needs_trio, short=BASIC, connections="full")
     yield ServerPeer(
-        "adapters.anyio/trio", trio, "own_anyio", ("--backend", "trio"), requires=("anyio", "trio")
-    )
-    yield ServerPeer("websockets trio", trio, "websockets_trio", requires=("trio", "websockets"))
+        "adapters.anyio/trio", trio, "own_anyio", ("--backend", "trio"), requires=("anyio", "trio"),
+        short=ROUND_TRIPS, connections="full",
+    )  # fmt: skip
     yield ServerPeer(
-        "trio-websocket", trio, "trio_websocket_server", compression=False, requires=("trio_websocket",)
-    )
+        "websockets trio", trio, "websockets_trio", requires=("trio", "websockets"), short=BASIC,
+        connections="full",
+    )  # fmt: skip
+    yield ServerPeer(
+        "trio-websocket", trio, "trio_websocket_server", compression=False, requires=("trio_websocket",),
+        short=BASIC, full=MINOR, connections="full",
+    )  # fmt: skip
     threads = "raw threads"
-    yield ServerPeer(threads, threads, "raw_threads", (), ECHO, raw=True, memory=False)
-    yield ServerPeer("adapters.threading", threads, "own_threading", memory=False)
+    threaded = (*BASIC, "inflight32-*", "pingpong-*", "receive-*", "send-*", "compressed-*")
+    yield ServerPeer(threads, threads, "raw_threads", (), ECHO, raw=True, short=BASIC, full=threaded)
+    yield ServerPeer("adapters.threading", threads, "own_threading", short=BASIC, full=threaded)
     yield ServerPeer(
-        "websockets threading", threads, "websockets_threading", requires=("websockets",), memory=False
-    )
+        "websockets threading", threads, "websockets_threading", requires=("websockets",), short=BASIC,
+        full=threaded,
+    )  # fmt: skip
     # What C does with the same work of the kernel: one read and one write for each batch of frames.
     c = "C raw echo"
-    yield ServerPeer(c, c, modes=ECHO, raw=True, command_line=(WSECHO, "--raw"))
-    yield ServerPeer("C wsecho", c, modes=ECHO, compression=False, command_line=(WSECHO,))
+    yield ServerPeer(c, c, modes=ECHO, raw=True, command_line=(WSECHO, "--raw"), short=())
+    yield ServerPeer("C wsecho", c, modes=ECHO, compression=False, command_line=(WSECHO,), short=())
 
 
 def clients() -> Iterator[ClientPeer]:
     for loop in LOOPS:
         on = on_loop(loop)
         limit = f"raw protocol/{loop}"
-        yield ClientPeer(limit, limit, "raw_asyncio", on, raw=True, requires=needs(loop))
-        yield ClientPeer(f"adapters.asyncio/{loop}", limit, "own_asyncio", on, requires=needs(loop))
-        yield ClientPeer(f"adapters.anyio/{loop}", limit, "own_anyio", on, requires=needs(loop, "anyio"))
+        short = EVERYTHING if loop == "asyncio" else BASIC_CLIENT
+        yield ClientPeer(limit, limit, "raw_asyncio", on, raw=True, requires=needs(loop), short=short)
         yield ClientPeer(
-            f"picows core/{loop}", limit, "picows_core", on, compression=False, requires=needs(loop, "picows")
+            f"adapters.asyncio/{loop}", limit, "own_asyncio", on, requires=needs(loop), short=short
         )
         yield ClientPeer(
-            f"picows.websockets/{loop}", limit, "picows_websockets", on, requires=needs(loop, "picows")
+            f"adapters.anyio/{loop}", limit, "own_anyio", on, requires=needs(loop, "anyio"), short=short
         )
-        yield ClientPeer(f"aiohttp/{loop}", limit, "aiohttp_client", on, requires=needs(loop, "aiohttp"))
         yield ClientPeer(
-            f"websockets/{loop}", limit, "websockets_asyncio", on, requires=needs(loop, "websockets")
+            f"picows core/{loop}",
+            limit,
+            "picows_core",
+            on,
+            compression=False,
+            requires=needs(loop, "picows"),
+            short=short,
+        )
+        yield ClientPeer(
+            f"picows.websockets/{loop}",
+            limit,
+            "picows_websockets",
+            on,
+            requires=needs(loop, "picows"),
+            short=short,
+        )
+        yield ClientPeer(
+            f"aiohttp/{loop}", limit, "aiohttp_client", on, requires=needs(loop, "aiohttp"), short=short
+        )
+        yield ClientPeer(
+            f"websockets/{loop}",
+            limit,
+            "websockets_asyncio",
+            on,
+            requires=needs(loop, "websockets"),
+            short=short,
         )
         yield ClientPeer(
             f"websocket-rs/{loop}", limit, "websocket_rs_asyncio", on, compression=False,
-            requires=needs(loop, "websocket_rs"),
+            requires=needs(loop, "websocket_rs"), short=short,
         )  # fmt: skip
     trio = "raw trio"
     yield ClientPeer(trio, trio, "raw_trio", raw=True, requires=("trio",))
@@ -238,28 +331,29 @@ def missing_modules(peer: ServerPeer | ClientPeer) -> list[str]:
     return [module for module in peer.requires if importlib.util.find_spec(module) is None]
 
 
-def choose(names: Sequence[str], peers: Iterable[ServerPeer] | Iterable[ClientPeer]) -> list[str]:
+def choose(words: Sequence[str], limits: Mapping[str, str]) -> list[str]:
     """Return the names of the peers that the words of a command line mean, in the order of the table.
 
     Args:
-        names: short names, names, patterns like ``picows*``, and `raw`; no words mean all peers.
-        peers: all peers.
+        words: short names, names, patterns like ``picows*``, and `raw`; no words mean all peers.
+        limits: by name of a peer, the name of its limit.
+    """
+    if not words:
+        return list(limits)
+    patterns = [SHORT_NAMES.get(word, word) for word in words]
+    chosen = {name for name in limits if any(fnmatch(name, pattern) for pattern in patterns)}
+    if "raw" in words:
+        chosen |= {limits[name] for name in chosen} or {name for name in limits if name.startswith("raw")}
+    return [name for name in limits if name in chosen]
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Check the words of a command line.
 
     Raises:
         ValueError: a word means no peer.
     """
-    limits = {peer.name: peer.limit for peer in peers}
-    if not names:
-        return list(limits)
-    chosen: set[str] = set()
-    for word in names:
-        if word == "raw":
-            continue
-        pattern = SHORT_NAMES.get(word, word)
-        found = {name for name in limits if fnmatch(name, pattern)}
-        if not found:
-            raise ValueError(f"no peer {word!r}; there are: {', '.join([*SHORT_NAMES, *limits])}")
-        chosen |= found
-    if "raw" in names:
-        chosen |= {limits[name] for name in chosen} or {name for name in limits if name.startswith("raw")}
-    return [name for name in limits if name in chosen]
+    names = list(dict.fromkeys([*SERVERS, *CLIENTS, *CODECS]))
+    for word in words:
+        if word != "raw" and not any(fnmatch(name, SHORT_NAMES.get(word, word)) for name in names):
+            raise ValueError(f"no peer {word!r}; there are: {', '.join([*SHORT_NAMES, *names])}")

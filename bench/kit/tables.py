@@ -60,7 +60,7 @@ class Results:
 
     def figure(self, part: str, peer: str, workload: str, key: str = "us") -> float | None:
         """Return the median, if there are records."""
-        figures = [record[key] for record in self.records(part, peer, workload)]
+        figures = [record[key] for record in self.records(part, peer, workload) if key in record]
         return statistics.median(figures) if figures else None
 
     def ratio(self, part: str, peer: str, other: str, workload: str, key: str = "us") -> float | None:
@@ -78,8 +78,8 @@ class Results:
 
     def spread(self, part: str, peer: str, workload: str, key: str = "us") -> float:
         """Return half of the range, as a share of the median."""
-        figures = [record[key] for record in self.records(part, peer, workload)]
-        median = statistics.median(figures)
+        figures = [record[key] for record in self.records(part, peer, workload) if key in record]
+        median = statistics.median(figures) if figures else 0
         return (max(figures) - min(figures)) / 2 / median if median else 0
 
     def is_disturbed(self, part: str, peer: str, workload: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -127,13 +127,18 @@ WORKLOADS = {workload.name: workload for workload in workloads()}
 CLIENT_WORKLOADS = {workload.name: workload for workload in client_workloads()}
 
 
-def choose_workloads(words: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the names that the words of a command line mean.
+def choose_workloads(words: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Return the names that the words of a command line, names or patterns, mean."""
+    return [name for name in names if any(fnmatch(name, word) for word in words)]
+
+
+def check_workloads(words: Sequence[str], names: Iterable[str]) -> None:
+    """Check the words of a command line.
 
     Raises:
         ValueError: a word means no workload.
     """
+    known = list(dict.fromkeys(names))
     for word in words:
-        if not any(fnmatch(name, word) for name in names):
-            raise ValueError(f"no workload {word!r}; there are: {', '.join(names)}")
-    return [name for name in names if any(fnmatch(name, word) for word in words)]
+        if not choose_workloads([word], known):
+            raise ValueError(f"no workload {word!r}; there are: {', '.join(known)}")

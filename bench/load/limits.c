@@ -31,8 +31,8 @@
 
 static const uint32_t KEY = 0x3d21fa37;
 
-enum { RUNS = 5, BATCH = 16, ALIGNMENT = 64 };
-#define RUN_NS 100000000ull
+enum { RUNS = 3, BATCH = 16, ALIGNMENT = 64 };
+#define RUN_NS 50000000ull
 
 /* What the measured functions work on. */
 struct work {
