@@ -103,16 +103,19 @@ soak: $(VENV)/.tools
 	$(BIN)/python -m tests.adapters.contract.soak --runs $(RUNS) $(SOAKED) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .venvs bench/load/bin bench/results build dist *.egg-info htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH_VENV) .venvs bench/load/bin bench/results build dist
+	rm -rf *.egg-info htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: the virtual environment, the package with its extension module, then the tools of the tests.
 
+PACKAGE := pyproject.toml setup.py $(wildcard wsproto_core/_speedups/*.[ch])
+
 $(VENV)/pyvenv.cfg:
 	.ci/venv '$(PYTHON)' $(VENV)
 
-$(VENV)/.package: $(VENV)/pyvenv.cfg pyproject.toml setup.py $(wildcard wsproto_core/_speedups/*.[ch])
+$(VENV)/.package: $(VENV)/pyvenv.cfg $(PACKAGE)
 	$(PIP) install --editable .
 	@touch $@
 
@@ -122,8 +125,10 @@ $(VENV)/.tools: $(VENV)/.package tests/requirements.txt
 
 # The environment of the benchmarks: the package, and what it is compared with.
 
-$(BENCH_VENV)/.peers: pyproject.toml bench/requirements.txt
-	[ -x $(BENCH_VENV)/bin/python ] || .ci/venv '$(PYTHON)' $(BENCH_VENV)
+$(BENCH_VENV)/pyvenv.cfg:
+	.ci/venv '$(PYTHON)' $(BENCH_VENV)
+
+$(BENCH_VENV)/.peers: $(BENCH_VENV)/pyvenv.cfg $(PACKAGE) bench/requirements.txt
 	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --editable . \
 		--requirement bench/requirements.txt
 	@touch $@

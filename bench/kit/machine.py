@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import importlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import wsproto_core
 
 PACKAGES = (
     "picows",
@@ -48,9 +49,8 @@ def describe_machine(seconds: float, rounds: int) -> dict[str, Any]:
 
 
 def own_version() -> str:
-    """Return this library's version, and what it is made of."""
-    core = importlib.import_module("wsproto_core")
-    return str(core.__version__)
+    """Return this library's version, and whether its extension module is in use."""
+    return f"{wsproto_core.__version__} ({'compiled' if wsproto_core.COMPILED else 'not compiled'})"
 
 
 def processor() -> str:

@@ -94,12 +94,14 @@ def flags_of(peer: ServerPeer) -> tuple[str, ...]:
     return ("--raw",) if peer.raw else ()
 
 
+def compresses(peer: ServerPeer | ClientPeer) -> bool:
+    return peer.compression and not peer.raw
+
+
 def can_run(peer: ServerPeer, workload: Workload) -> bool:
-    if peer.raw and workload.compressed:
-        return False
     return (
         workload.mode in peer.modes
-        and (peer.compression or not workload.compressed)
+        and (compresses(peer) or not workload.compressed)
         and (peer.tls or not workload.tls)
     )
 
@@ -142,9 +144,7 @@ def measure_client(
     port = free_port()
     with Server([WSECHO, str(port), *(["--raw"] if peer.raw else [])], port, CLIENT_CPU) as server:
         for workload in workloads:
-            if (peer.raw and (workload.mode != "echo" or workload.compressed)) or (
-                workload.compressed and not peer.compression
-            ):
+            if workload.mode not in peer.modes or (workload.compressed and not compresses(peer)):
                 continue
             server.move_to(SERVER_CPU if workload.one_cpu else CLIENT_CPU)
             record = undisturbed(

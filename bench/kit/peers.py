@@ -28,6 +28,7 @@ WITHOUT_ZLIB_NG = {"PYTHONPATH": os.pathsep.join(map(str, (BENCH / "without_zlib
 FULL_MODES = frozenset(("echo", "sink", "flood"))
 BROADCAST_MODES = FULL_MODES | {"broadcast"}
 ECHO = frozenset(("echo",))
+CLIENT_MODES = frozenset(("echo", "recv", "send"))
 
 # Patterns of workloads.
 EVERYTHING = ("*",)
@@ -111,6 +112,7 @@ class ClientPeer(Selection):
     limit: str
     module: str
     arguments: tuple[str, ...] = ()
+    modes: frozenset[str] = CLIENT_MODES
     raw: bool = False
     compression: bool = True
     requires: tuple[str, ...] = ()
@@ -251,10 +253,14 @@ def clients() -> Iterator[ClientPeer]:
         on = on_loop(loop)
         limit = f"raw protocol/{loop}"
         short = EVERYTHING if loop == "asyncio" else BASIC_CLIENT
-        yield ClientPeer(limit, limit, "raw_asyncio", on, raw=True, requires=needs(loop), short=short)
+        yield ClientPeer(limit, limit, "raw_asyncio", on, ECHO, raw=True, requires=needs(loop), short=short)
         yield ClientPeer(
             f"adapters.asyncio/{loop}", limit, "own_asyncio", on, requires=needs(loop), short=short
         )
+        yield ClientPeer(
+            f"adapters.asyncio callback/{loop}", limit, "own_callback", on, frozenset(("echo", "recv")),
+            requires=needs(loop), short=("pingpong-256", "inflight32-256", "receive-256"),
+        )  # fmt: skip
         yield ClientPeer(
             f"adapters.anyio/{loop}", limit, "own_anyio", on, requires=needs(loop, "anyio"), short=short
         )
@@ -291,14 +297,14 @@ def clients() -> Iterator[ClientPeer]:
             requires=needs(loop, "websocket_rs"), short=short,
         )  # fmt: skip
     trio = "raw trio"
-    yield ClientPeer(trio, trio, "raw_trio", raw=True, requires=("trio",))
+    yield ClientPeer(trio, trio, "raw_trio", modes=ECHO, raw=True, requires=("trio",))
     yield ClientPeer("adapters.trio", trio, "own_trio", requires=("trio",))
     yield ClientPeer("websockets trio", trio, "websockets_trio", requires=("trio", "websockets"))
     yield ClientPeer(
         "trio-websocket", trio, "trio_websocket_client", compression=False, requires=("trio_websocket",)
     )
     threads = "raw threads"
-    yield ClientPeer(threads, threads, "raw_threads", raw=True)
+    yield ClientPeer(threads, threads, "raw_threads", modes=ECHO, raw=True)
     yield ClientPeer("adapters.threading", threads, "own_threading")
     yield ClientPeer("websockets threading", threads, "websockets_threading", requires=("websockets",))
     yield ClientPeer(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .measure import Record
+from .measure import COPY, Record
 from .plots import plot
 from .tables import Results, markdown, number, of_limit
 from .targets import Outcome, outcome, targets
@@ -222,7 +222,7 @@ def workload_groups(results: Results, part: str, peers: Sequence[str]) -> Iterat
     measured = [
         workload
         for workload in results.workloads(part)
-        if any(results.records(part, peer, workload) for peer in peers)
+        if any(results.records(part, peer, workload) for peer in peers if peer != COPY or part != "core")
     ]
     for start in range(0, len(measured), WIDTH):
         yield measured[start : start + WIDTH]

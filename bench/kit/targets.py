@@ -134,6 +134,10 @@ def client_targets() -> Iterator[Target]:
     }
     rivals_of["adapters.trio"] = ("websockets trio", "trio-websocket")
     rivals_of["adapters.threading"] = ("websockets threading", "websocket-client", "websocket-rs threading")
+    for loop in ("asyncio", "uvloop"):
+        for workload in ("pingpong-256", "inflight32-256", "receive-256"):
+            callback = f"adapters.asyncio callback/{loop}"
+            yield Target("clients", workload, callback, (f"picows core/{loop}",), 0.80)
     for own, others in rivals_of.items():
         for workload in CLIENT_TARGETS:
             yield Target("clients", workload, own, others, 0.80, "the best peer")

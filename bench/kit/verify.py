@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .measure import flags_of, load, run_client, started
+from .measure import compresses, flags_of, load, run_client, started
 from .peers import ClientPeer, ServerPeer
 from .processes import CLIENT_CPU, SERVER_CPU, WSECHO, Server, StartError, free_port
 from .workloads import ClientWorkload, Workload
@@ -30,7 +30,7 @@ def server_runs(peer: ServerPeer) -> Iterator[tuple[str, bool, bool]]:
     """Yield the modes of a server, with and without compression, and TLS."""
     for mode in sorted(peer.modes):
         yield mode, False, False
-    if peer.compression and not peer.raw:
+    if compresses(peer):
         yield "echo", True, False
     if peer.tls:
         yield "echo", False, True
@@ -64,11 +64,9 @@ def verify_client(peer: ClientPeer) -> Iterator[str]:
     port = free_port()
     with Server([WSECHO, str(port), *(["--raw"] if peer.raw else [])], port, CLIENT_CPU) as server:
         server.move_to(SERVER_CPU)
-        for mode in ("echo",) if peer.raw else ("echo", "recv", "send"):
+        for mode in sorted(peer.modes):
             for size in CLIENT_SIZES:
-                for compressed in (False, True):
-                    if compressed and (peer.raw or not peer.compression or mode != "echo"):
-                        continue
+                for compressed in (False, True) if mode == "echo" and compresses(peer) else (False,):
                     workload = ClientWorkload(mode, mode, size, depth=4, compressed=compressed)
                     record = run_client(peer, workload, server, SECONDS)
                     if "error" in record:
