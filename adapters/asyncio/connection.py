@@ -39,6 +39,8 @@ GATHERED = 2**16
 class Connection(AsyncConnection, asyncio.BufferedProtocol):
     __doc__ = AsyncConnection.__doc__
 
+    __slots__ = ("__dict__", "transport")
+
     transport: asyncio.Transport
     """The byte stream. The attribute does not exist before there is a stream."""
 

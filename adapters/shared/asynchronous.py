@@ -93,6 +93,8 @@ class AsyncConnection(BaseConnection, ABC):
     cancelled.
     """
 
+    __slots__ = ("_senders", "_sends_left", "_takes_left", "_waiters")
+
     _check_cancelled: Callable[[], Awaitable[object]] | None = None
     """Raise the runtime's exception if the caller has been cancelled, where calls that do not wait do so."""
 

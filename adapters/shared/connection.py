@@ -75,24 +75,36 @@ class BaseConnection:
 
     Attributes:
         protocol: the state machine.
-        logger: the connection's logger; see :class:`.ConnectionLogger` for the attributes of its records.
         local_address: the address of this end: ``(host, port)`` on IPv4, ``(host, port, flow, scope)`` on
             IPv6, a path on a Unix socket; ``None`` before there is a stream.
         remote_address: the address of the peer, in the same form.
     """
 
+    # Subclasses have dictionaries as well, but those with more than about 20 names take much memory.
+    __slots__ = (
+        "_base_logger",
+        "_failure_logged",
+        "_pings",
+        "_receiving",
+        "_send_queue",
+        "local_address",
+        "protocol",
+        "remote_address",
+    )
+
     protocol: Protocol
-    local_address: Any = None
-    remote_address: Any = None
+    local_address: Any
+    remote_address: Any
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         self.protocol = protocol
+        self.local_address = self.remote_address = None
         self._send_queue = protocol.send_queue  # one memory access less for a broadcast
-        self.logger = ConnectionLogger(logger or default_logger(protocol.side), self._log_attributes)
+        self._base_logger = logger = logger or default_logger(protocol.side)
         self._failure_logged = False
         self._receiving = False
         self._pings: dict[bytes, PongResult] = {}
-        if self.logger.isEnabledFor(logging.DEBUG):
+        if logger.isEnabledFor(logging.DEBUG):
             self.log_frames()
 
     @abstractmethod
@@ -106,6 +118,12 @@ class BaseConnection:
         address = "" if self.remote_address is None else f" {show_address(self.remote_address)}"
         path = "" if self.path is None else f" {shown(self.path)}"
         return f"<{type(self).__name__} {self.protocol.id} {self.state.name}{address}{path}>"
+
+    @property
+    def logger(self) -> ConnectionLogger:
+        """The connection's logger; see :class:`.ConnectionLogger` for the attributes of its records."""
+        # It is made when it is used: most connections log nothing while they are open.
+        return ConnectionLogger(self._base_logger, self._log_attributes)
 
     @property
     def state(self) -> State:
@@ -198,7 +216,7 @@ class BaseConnection:
         Raises:
             InvalidState: frames have been received or sent already.
         """
-        own = self.logger if logger is None else ConnectionLogger(logger, self._log_attributes)
+        own = ConnectionLogger(logger or self._base_logger, self._log_attributes)
         self.protocol.observe(FrameLog(own))
 
     def _check_not_receiving(self) -> None:
@@ -226,25 +244,24 @@ class BaseConnection:
 
     def _log_event(self, event: Event) -> None:
         """Log an event: openings, failures, overdue timers. Control characters from the peer are escaped."""
-        logger = self.logger
         match event:
             case Response():
                 self._log_open()
-            case Pong():
+            case Pong() if self._base_logger.isEnabledFor(logging.DEBUG):
                 for _, latency in event.answered:
-                    logger.debug("ping answered after %.6f seconds", latency)
-            case Close():
-                logger.debug("connection closing: received %s", shown(event))
+                    self.logger.debug("ping answered after %.6f seconds", latency)
+            case Close() if self._base_logger.isEnabledFor(logging.DEBUG):
+                self.logger.debug("connection closing: received %s", shown(event))
             case Failure() if self.protocol.handshake_error is None:
-                logger.debug("connection failed: %s", describe(event.error))
+                self.logger.debug("connection failed: %s", describe(event.error))
             case Failure() if event.remote:
                 self._failure_logged = True
-                logger.info("opening handshake failed: %s", describe(event.error))
+                self.logger.info("opening handshake failed: %s", describe(event.error))
             case Failure():
                 self._failure_logged = True
-                logger.error("opening handshake failed", exc_info=event.error)
+                self.logger.error("opening handshake failed", exc_info=event.error)
             case TimerOverdue() if event.seconds >= LATE:
-                logger.warning(
+                self.logger.warning(
                     "the %s deadline was handled %.1f seconds too late: something blocks this program",
                     event.timer.value,
                     event.seconds,
@@ -252,13 +269,17 @@ class BaseConnection:
 
     def _log_open(self) -> None:
         """Log that the opening handshake is done."""
+        if not self._base_logger.isEnabledFor(logging.INFO):
+            return
         self.logger.info("connection open")
-        if self.logger.isEnabledFor(logging.DEBUG):
+        if self._base_logger.isEnabledFor(logging.DEBUG):
             self.logger.debug("%s", negotiated(self.extensions, self.subprotocol))
 
     def _log_closed(self) -> None:
         """Log that the stream is closed, after a connection or a refused opening handshake."""
         error = self.protocol.handshake_error
+        if not self._base_logger.isEnabledFor(logging.INFO):
+            return
         if error is None:
             self.logger.info("connection closed: %s", describe_end(self.protocol.close_exception()))
         elif not self._failure_logged:

@@ -6,6 +6,7 @@ Text from a peer is escaped: lines are ASCII without control characters, and the
 from __future__ import annotations
 
 import codecs
+import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
@@ -49,6 +50,7 @@ OPCODE_NAMES = {
 FLAGS = ((FIN, ", FIN"), (RSV1, ", RSV1"), (RSV2, ", RSV2"), (RSV3, ", RSV3"))
 
 
+@functools.cache
 def default_logger(side: Side) -> logging.Logger:
     """Return the logger of one side: ``wsproto_core.client`` or ``wsproto_core.server``."""
     return logging.getLogger(f"wsproto_core.{side.value}")

@@ -253,7 +253,8 @@ class BaseServerConnection(BaseConnection, ABC):
     """
 
     protocol: ServerProtocol
-    _has_place = False  # whether it counts against max_connections
+    _has_place: bool  # whether it counts against max_connections
+    _hooks_done: bool  # whether the application has answered the request
     route: Route | None = None
 
     def __init__(
@@ -276,6 +277,7 @@ class BaseServerConnection(BaseConnection, ABC):
         super().__init__(ServerProtocol(clock=clock, date=date, settings=settings), settings.logger)
         self.handler = handler
         self.server = server
+        self._has_place = self._hooks_done = False
         self._process_request = settings.process_request
         self._max_connections = settings.max_connections
 
@@ -402,8 +404,6 @@ class BaseServerConnection(BaseConnection, ABC):
 class AsyncServerConnection(BaseServerConnection, AsyncConnection):
     """A server's connection on an asynchronous adapter."""
 
-    _hooks_done = False
-
     @abstractmethod
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
         """Await something, and cancel it as soon as a condition is true.
@@ -423,7 +423,10 @@ class AsyncServerConnection(BaseServerConnection, AsyncConnection):
             self.protocol.refuse_connection()
             self._react()
         elif not self._is_answered():
-            await self._give_up_when(self._hooks_are_late, self._answer(request))
+            if self._hooks_may_wait():
+                await self._give_up_when(self._hooks_are_late, self._answer(request))
+            else:
+                await self._answer(request)
             if self.protocol.state is State.OPEN:
                 code = CloseCode.NORMAL_CLOSURE
                 try:
@@ -432,6 +435,11 @@ class AsyncServerConnection(BaseServerConnection, AsyncConnection):
                     code = self._judge(error)
                 await self.close(code)
         await self.wait_closed()
+
+    def _hooks_may_wait(self) -> bool:
+        """Whether the application has a hook that may be a coroutine function."""
+        overridden = type(self).process_request is not BaseServerConnection.process_request
+        return overridden or self._process_request is not None
 
     def _hooks_are_late(self) -> bool:
         """Whether the request was answered, or the client has left, while the application's hooks run."""
@@ -442,7 +450,7 @@ class AsyncServerConnection(BaseServerConnection, AsyncConnection):
         result: Any
         try:
             result = self.process_request(request.path, request.headers)
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 result = await result
             if result is None:
                 result = self._find_route(request)
