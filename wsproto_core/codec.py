@@ -8,9 +8,9 @@ They contain no rare case. What :func:`decode_messages` does not understand (a f
 a frame that is incomplete, that is too long or that breaks a rule) it leaves to :mod:`.messages`, which
 decides about every frame and finds every error. So these functions keep no state and raise no errors.
 
-A compiled implementation can replace the three functions here, and only here. These are its
-specification: a property test compares the messages that :func:`decode_messages` finds with those that
-:mod:`.messages` finds frame by frame.
+Where the extension module was built, the functions in C take the place of these, which are their
+specification: property tests compare the two, and the messages that :func:`decode_messages` finds with those
+that :mod:`.messages` finds frame by frame.
 
 Masking dominates the cost of a frame in pure Python, so :func:`apply_mask` has two ways. Up to
 about 1 KiB the payload is one big integer, XORed at once. Beyond, integers lose: CPython converts
@@ -29,8 +29,8 @@ __all__ = ["MESSAGE_OVERHEAD", "apply_mask", "decode_messages", "encode_frame"]
 MESSAGE_OVERHEAD = 64
 """Bytes that a message in the receive queue counts for beyond its own."""
 
+# Bytes below which header and payload are joined: a copy is cheaper than a second buffer to write.
 COPY_BELOW = 16384
-"""Bytes below which header and payload are joined: a copy is cheaper than a second buffer to write."""
 
 # The first byte of a frame that is a whole message: FIN, no reserved bit, and the opcode (section 5.2).
 _TEXT = 0x81
@@ -39,21 +39,17 @@ _BINARY = 0x82
 _MASKED = 0x80
 
 
-def _translation_tables() -> list[bytes]:
-    identity = int.from_bytes(bytes(range(256)), "little")
-    ones = int.from_bytes(b"\x01" * 256, "little")
-    return [(identity ^ ones * byte).to_bytes(256, "little") for byte in range(256)]
-
-
-_TABLES = _translation_tables()
+_IDENTITY = int.from_bytes(bytes(range(256)), "little")
+_ONES = int.from_bytes(b"\x01" * 256, "little")
+_TABLES = [(_IDENTITY ^ _ONES * byte).to_bytes(256, "little") for byte in range(256)]
 _STRIDED_FROM = 1024
 
+# A key multiplied by the number at an index is the key repeated that many times.
 _REPEATED = [int.from_bytes(b"\x01\0\0\0" * count, "little") for count in range(_STRIDED_FROM // 4 + 1)]
-"""A key multiplied by the number at an index is the key repeated that many times."""
 
 
 @prefer_compiled
-def apply_mask(data: BytesLike, key: BytesLike) -> bytes:
+def apply_mask(data: BytesLike, key: BytesLike, /) -> bytes:
     """Mask or unmask ``data`` with the four bytes of ``key`` (RFC 6455 section 5.3).
 
     Costs about 1 ns a byte from 1 KiB up, and 0.2 to 2.3 us below.
@@ -70,14 +66,14 @@ def apply_mask(data: BytesLike, key: BytesLike) -> bytes:
     return bytes(output)
 
 
+@prefer_compiled
 def decode_messages(
-    data: bytes, position: int, masked: bool, max_length: int, messages: deque[tuple[Data, int]]
+    data: bytes, position: int, masked: bool, max_length: int, messages: deque[tuple[Data, int]], /
 ) -> tuple[int, int]:
     """Decode the messages that ``data`` has from ``position`` on, as long as each is one whole frame.
 
     Stops before the first frame that is incomplete, not a whole message, too long, masked against the
-    rules (section 5.1), longer than 64 KiB or not UTF-8 (section 8.1), and before one with a reserved
-    bit or an invalid length.
+    rules (section 5.1) or not UTF-8 (section 8.1), and before one with a reserved bit or an invalid length.
 
     Args:
         data: bytes that were received.
@@ -92,22 +88,25 @@ def decode_messages(
     """
     total = 0
     end = len(data)
-    header = 6 if masked else 2
+    mask_bit, header = (_MASKED, 6) if masked else (0, 2)
     while position + header <= end:
         first = data[position]
-        length = data[position + 1]
-        if (first != _TEXT and first != _BINARY) or (length >= _MASKED) is not masked:
+        length = data[position + 1] - mask_bit
+        if (first != _TEXT and first != _BINARY) or not 0 <= length < _MASKED:
             break
-        if masked:
-            length -= _MASKED
         start = position + header
-        if length > 125:
+        if length == 126:
             start += 2
-            if length == 127 or start > end:
+            if start > end:
                 break
             length = data[position + 2] << 8 | data[position + 3]
             if length < 126:
                 # "the minimal number of bytes MUST be used to encode the length" (section 5.2)
+                break
+        elif length == 127:
+            start += 8
+            length = int.from_bytes(data[position + 2 : position + 10], "big")
+            if start > end or length < 65536:
                 break
         stop = start + length
         if stop > end or length > max_length:
@@ -134,7 +133,8 @@ def decode_messages(
     return position, total
 
 
-def encode_frame(first: int, payload: str | BytesLike, key: BytesLike = b"") -> list[bytes]:
+@prefer_compiled
+def encode_frame(first: int, payload: str | BytesLike, key: BytesLike = b"", /) -> list[bytes]:
     """Encode a frame (RFC 6455 section 5.2).
 
     Args:

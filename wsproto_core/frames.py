@@ -20,11 +20,11 @@ RSV3 = 0x10
 RESERVED_BITS = RSV1 | RSV2 | RSV3
 MASKED = 0x80
 
+# Bytes in a control frame's payload (RFC 6455 section 5.5).
 MAX_CONTROL_PAYLOAD = 125
-"""Bytes in a control frame's payload (RFC 6455 section 5.5)."""
 
-MAX_FRAME_HEADER = 14
-"""Bytes in a frame's header: two, an eight-byte length and a masking key."""
+# Bytes in a frame's header: two, an eight-byte length and a masking key.
+MAX_HEADER = 14
 
 
 class Opcode(enum.IntEnum):
@@ -91,9 +91,7 @@ def check_first_bytes(first: int, second: int, *, masked: bool, reserved_bits: i
         raise ProtocolError(f"reserved bit set that no extension uses: 0x{unexpected:02X}")
     if bool(second & MASKED) != masked:
         # sections 5.1 and 5.3: a client masks all its frames, a server none
-        raise ProtocolError(
-            "frame from a client is not masked" if masked else "frame from a server is masked"
-        )
+        raise ProtocolError(f"frame from a {'client is not' if masked else 'server is'} masked")
     if opcode >= Opcode.CLOSE:
         if not first & FIN:
             raise ProtocolError("fragmented control frame")

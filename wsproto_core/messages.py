@@ -16,36 +16,31 @@ the message under construction and are passed on as they come.
 from __future__ import annotations
 
 import functools
-import io
 import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+from .assembly import PayloadBuffer
 from .codec import MESSAGE_OVERHEAD, apply_mask, decode_messages, encode_frame
 from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import CompressionExtension, Extension
-from .frames import (
-    FIN,
-    MAX_FRAME_HEADER,
-    RESERVED_BITS,
-    Opcode,
-    check_first_bytes,
-    parse_length,
-    prepare_data,
-)
+from .frames import FIN, MAX_HEADER, RESERVED_BITS, Opcode, check_first_bytes, parse_length, prepare_data
 from .observing import NOBODY, Observer, ReceivedExcerpts, excerpt_of
-from .prepared import Message, PreparedMessage, SharedFrame, encoding_key
+from .prepared import Message, PreparedMessage, encoding_key
 from .types import BytesLike, Data
 from .utf8 import Utf8Decoder
 
 __all__ = ["MessageReader", "MessageWriter"]
 
+# Bytes of payload for each of which a message may have one fragment more than ``max_fragments``.
 BYTES_PER_FRAGMENT = 64
-"""Bytes of payload for each of which a message may have one fragment more than ``max_fragments``."""
 
+# Bytes that an extension is asked for at once.
 DECODED_AT_ONCE = 2**16
-"""Bytes that an extension is asked for at once."""
+
+# While no message is under construction.
+_NO_PAYLOAD = PayloadBuffer(False)
 
 
 class MessageReader:
@@ -78,7 +73,7 @@ class MessageReader:
         # the frame that is being received
         *("_head", "_remaining", "_first", "_key", "_control_payload"),
         # the message that is being received
-        *("_decoder", "_buffer", "_lost", "_wire_size", "_fragments", "_sizes_after"),
+        *("_payload", "_wire_size", "_fragments", "_sizes_after"),
         # what extensions have not decoded yet
         *("_decoding", "_backlog", "_backlog_position"),
     )
@@ -125,10 +120,8 @@ class MessageReader:
         self._control_payload = b""
         # the message that is being received
         self.building = 0  # its opcode, 0 for none
-        self.buffered = 0  # its bytes in the buffer
-        self._lost = False  # whether it will not be delivered
-        self._decoder = Utf8Decoder()
-        self._buffer: io.StringIO | io.BytesIO | None = None
+        self.buffered = 0
+        self._payload = _NO_PAYLOAD
         self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
         # The bytes received since extensions stopped, and how many of the first piece have been parsed.
         self._backlog: deque[bytes] = deque()
@@ -218,7 +211,7 @@ class MessageReader:
         first = data[position]
         opcode = first & 0x0F
         # An incomplete header is shorter than the longest one.
-        length, size = parse_length(data, position) or (0, MAX_FRAME_HEADER)
+        length, size = parse_length(data, position) or (0, MAX_HEADER)
         if opcode < Opcode.CLOSE:
             # before the masking key is there
             self._check_size(length)
@@ -248,10 +241,9 @@ class MessageReader:
             raise ProtocolError("new message before the end of a fragmented one")
 
     def _check_size(self, length: int) -> None:
-        if self._max_fragment_size is not None and length > self._max_fragment_size:
-            raise PayloadTooBig(
-                f"frame of {length} bytes exceeds the limit of {self._max_fragment_size} bytes"
-            )
+        limit = self._max_fragment_size
+        if limit is not None and length > limit:
+            raise PayloadTooBig(f"frame of {length} bytes exceeds the limit of {limit} bytes")
         size = self._wire_size + length
         if self._max_size is not None and size > self._max_size:
             raise PayloadTooBig(f"message of {size} bytes exceeds the limit of {self._max_size} bytes")
@@ -266,6 +258,7 @@ class MessageReader:
         self._wire_size += self._remaining
         if opcode:
             self.building = opcode
+            self._payload = PayloadBuffer(opcode == Opcode.TEXT)
             if self._excerpts is not None:
                 self._excerpts.begin_message(self._every_message or first & RESERVED_BITS != 0)
             for extension in self._extensions:
@@ -273,20 +266,27 @@ class MessageReader:
 
     def _receive_payload(self, data: bytes, position: int) -> int:
         """Use the bytes of the current frame's payload that are there."""
-        chunk = data[position : position + self._remaining]
-        used = len(chunk)
+        stop = min(position + self._remaining, len(data))
+        used = stop - position
         self._remaining -= used
-        if self._key and used:
-            chunk = apply_mask(chunk, self._key)
-            turn = used % 4
-            self._key = self._key[turn:] + self._key[:turn]
         complete = not self._remaining
         self.frames += complete
+        opcode, key = self._first & 0x0F, self._key
+        self._key = key[used % 4 :] + key[: used % 4]
+        final = complete and self._first & FIN != 0
+        if opcode < Opcode.CLOSE and not self._extensions and self._excerpts is None:
+            self._add_payload(data, position, stop, key, final)
+            return stop
+        chunk = data[position:stop]
+        if key:
+            chunk = apply_mask(chunk, key)
         if self._excerpts is not None:
             self._excerpts.add_payload(self._first, chunk, complete)
-        opcode = self._first & 0x0F
-        if opcode < Opcode.CLOSE:
-            self._receive_data(chunk, complete)
+        if opcode < Opcode.CLOSE and not self._extensions:
+            self._add_payload(chunk, 0, used, b"", final)
+        elif opcode < Opcode.CLOSE:
+            self._decoding = self._apply_extensions(0, chunk, complete, final)
+            self._decode()
         else:
             self._control_payload += chunk
             if complete:
@@ -294,16 +294,7 @@ class MessageReader:
                 self._control_payload = b""
                 self.closed = opcode == Opcode.CLOSE
                 self._control(opcode, payload)
-        return position + used
-
-    def _receive_data(self, chunk: bytes, complete: bool) -> None:
-        """Pass a piece of payload to the message under construction."""
-        final = complete and self._first & FIN != 0
-        if not self._extensions:
-            self._add_payload(chunk, final)
-        else:
-            self._decoding = self._apply_extensions(0, chunk, complete, final)
-            self._decode()
+        return stop
 
     def _apply_extensions(
         self, index: int, data: bytes, frame_end: bool, final: bool
@@ -331,7 +322,9 @@ class MessageReader:
         """Take what extensions return, until they have no more or there is no more room."""
         assert self._decoding is not None
         for payload, final in self._decoding:
-            self._add_payload(payload, final)
+            if self._excerpts is not None:
+                self._excerpts.add_decoded(payload, final)
+            self._add_payload(payload, 0, len(payload), b"", final)
             if self.is_full():
                 self.suspended = True
                 if final:
@@ -339,43 +332,26 @@ class MessageReader:
                 return
         self._decoding = None
 
-    def _add_payload(self, payload: bytes, final: bool) -> None:
+    def _add_payload(self, data: bytes, start: int, stop: int, key: bytes, final: bool) -> None:
         """Add a piece of payload to the message under construction."""
-        if self._excerpts is not None:
-            self._excerpts.add_decoded(payload, final)
-        piece: Data = payload
-        if self.building == Opcode.TEXT:
-            try:
-                piece = self._decoder.decode(payload, final)
-            except UnicodeDecodeError as error:
-                # section 8.1: the connection fails at once
-                raise InvalidPayload("text message is not UTF-8") from error
-        if final:
-            self._end_message(piece, len(payload))
-        elif piece and not self._lost:
-            self._add(piece)
-            self.buffered += len(payload)
-
-    def _add(self, piece: Data) -> None:
-        if self._buffer is None:
-            # One of the two kinds of buffer that grow in place: the memory of a message in a
-            # thousand pieces is that of its bytes.
-            self._buffer = io.StringIO(newline="") if isinstance(piece, str) else io.BytesIO()
-        self._buffer.write(piece)  # type: ignore[arg-type]
-
-    def _end_message(self, piece: Data, size: int) -> None:
-        if self._buffer is not None:
-            self._add(piece)
-            piece = self._buffer.getvalue()
-        if not self._lost:
-            size += self.buffered + MESSAGE_OVERHEAD
-            self.messages.append((piece, size))
+        payload = self._payload
+        try:
+            payload.add(data, start, stop, key)
+            self.buffered = payload.size
+            if not final:
+                return
+            message = payload.finish()
+        except UnicodeDecodeError as error:
+            # section 8.1: the connection fails at once
+            raise InvalidPayload("text message is not UTF-8") from error
+        if not payload.dropped:
+            size = self.buffered + MESSAGE_OVERHEAD
+            self.messages.append((message, size))
             self.pending += size
         self._forget_message()
 
     def _forget_message(self) -> None:
-        self._buffer = None
-        self._lost = False
+        self._payload = _NO_PAYLOAD
         self.building = 0
         self.buffered = 0
         self._wire_size = 0
@@ -384,12 +360,8 @@ class MessageReader:
 
     def take_piece(self) -> Data | None:
         """Take what has arrived of the message under construction; ``None`` if that is nothing."""
-        if self._buffer is None:
-            return None
-        piece = self._buffer.getvalue()
-        self._buffer = None
         self.buffered = 0
-        return piece
+        return self._payload.take()
 
     def drop_last(self) -> None:
         """Drop the latest message; there must be one."""
@@ -397,8 +369,8 @@ class MessageReader:
 
     def drop_building(self) -> None:
         """Drop the message under construction: the rest of it is only checked."""
-        self.take_piece()
-        self._lost = True
+        self._payload.drop()
+        self.buffered = 0
 
     def drop_all_but_messages(self) -> None:
         """Drop whatever is not a complete message; bytes that are received from now on are dropped, too."""
@@ -434,16 +406,8 @@ class MessageWriter:
     """
 
     __slots__ = (
-        "_decoder",
-        "_extensions",
-        "_observer",
-        "_random",
-        "building",
-        "context_is_stale",
-        "encoding_key",
-        "frames",
-        "plain",
-        "text",
+        *("building", "text", "frames", "plain", "encoding_key", "context_is_stale"),
+        *("_decoder", "_extensions", "_observer", "_random"),
     )
 
     def __init__(
@@ -504,7 +468,10 @@ class MessageWriter:
             if self.building:
                 raise InvalidState("a prepared message cannot be sent among the fragments of another one")
             if self.encoding_key is not None:
-                return self._shared_frame(message.frame_for(self.encoding_key))
+                frame = message.frame_for(self.encoding_key)
+                self.frames += 1
+                self.context_is_stale = self.context_is_stale or frame.transformed
+                return frame.buffers
             text, compress, message = message.text, message.compress, message.message
         opcode, payload = prepare_data(message)
         if text is not None:
@@ -515,18 +482,15 @@ class MessageWriter:
         elif self.text != (opcode == Opcode.TEXT):
             raise TypeError("fragments of a message must be all text or all binary, not both")
         if text and not isinstance(message, str):
-            self._check_utf8(payload, first, fin)
+            if first:
+                self._decoder.reset()
+            self._decoder.decode(bytes(payload), fin)
         reserved_bits, encoded = 0, payload
         if self._extensions:
             reserved_bits, encoded = self._apply_extensions(bytes(payload), first, fin, compress)
         self.building = not fin
         byte = fin << 7 | (opcode | reserved_bits if first else Opcode.CONTINUATION)
         return self.frame(byte, encoded, payload)
-
-    def _shared_frame(self, frame: SharedFrame) -> list[bytes]:
-        self.frames += 1
-        self.context_is_stale = self.context_is_stale or frame.transformed
-        return frame.buffers
 
     def _apply_extensions(
         self, payload: bytes, first: bool, fin: bool, compress: bool | None
@@ -551,11 +515,6 @@ class MessageWriter:
                 extension.cancel_encoding()
             raise
         return reserved_bits, payload
-
-    def _check_utf8(self, payload: BytesLike, first: bool, fin: bool) -> None:
-        if first:
-            self._decoder.reset()
-        self._decoder.decode(bytes(payload), fin)
 
     def frame(self, first: int, payload: BytesLike, original: BytesLike | None = None) -> list[bytes]:
         """Return a frame.

@@ -60,8 +60,8 @@ class SharedFrame(NamedTuple):
     transformed: bool
 
 
+# A frame of no connection.
 _NO_FRAME = SharedFrame(_Plain(), [], 0, False)
-"""A frame of no connection."""
 
 
 class PreparedMessage:

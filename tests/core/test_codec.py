@@ -28,7 +28,17 @@ def decode(
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_whole_messages(masked: bool) -> None:
-    messages: list[Data] = ["", b"", "é", b"\xff", "x" * 125, b"x" * 126, "x" * 1024, b"x" * 65535]
+    messages: list[Data] = [
+        "",
+        b"",
+        "é",
+        b"\xff",
+        "x" * 125,
+        b"x" * 126,
+        "x" * 1024,
+        b"x" * 65535,
+        "x" * 65536,
+    ]
     data = b"before"
     for message in messages:
         data += b"".join(encode_frame(0x81 if isinstance(message, str) else 0x82, message, KEY * masked))
@@ -36,12 +46,12 @@ def test_whole_messages(masked: bool) -> None:
     assert decode(data + data[6:7], 6, masked=masked) == (len(data), messages)
 
 
-@pytest.mark.parametrize("length", [0, 5, 125, 126, 1024])
+@pytest.mark.parametrize("length", [0, 5, 125, 126, 1024, 65536])
 @pytest.mark.parametrize("key", [b"", KEY])
 def test_stops_before_an_incomplete_frame(length: int, key: bytes) -> None:
     frame = b"".join(encode_frame(0x82, b"x" * length, key))
     whole = b"".join(encode_frame(0x81, b"a", key))
-    for end in range(len(frame)):
+    for end in [*range(min(1100, len(frame))), len(frame) - 1]:
         assert decode(whole + frame[:end], masked=bool(key)) == (len(whole), ["a"])
 
 
@@ -56,7 +66,8 @@ def test_stops_before_an_incomplete_frame(length: int, key: bytes) -> None:
         b"\x83\x01a",  # a reserved opcode
         b"\x82\x81" + KEY + b"a",  # masked
         b"\x82\x7e\x00\x7d" + bytes(125),  # a length that is not in its shortest form
-        b"\x82\x7f\0\0\0\0\0\x01\0\0" + bytes(65536),  # a 64-bit length
+        b"\x82\x7f\0\0\0\0\0\0\xff\xff" + bytes(65535),  # the same of a 64-bit length
+        b"\x82\x7f\x80\0\0\0\0\x01\0\0" + bytes(65536),  # a 64-bit length with its top bit set
         b"\x81\x01\xff",  # not UTF-8
         b"\x81\x02\xed\xa0",  # the beginning of a surrogate
     ],

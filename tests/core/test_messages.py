@@ -210,7 +210,7 @@ def test_pieces() -> None:
     assert reader.take_piece() is None
     assert reader.buffered == 0
     reader.receive(b"\x00\x01\xa9\x80\x03bc")
-    assert reader.buffered == 3
+    assert reader.buffered == 4
     assert reader.take_piece() == "ébc"
     assert reader.all(b"d\x82\x01e") == ["d", b"e"]
     reader.receive(b"\x02\x01a")

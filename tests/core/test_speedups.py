@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -63,3 +65,32 @@ def test_masks_are_equal(length: int) -> None:
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_masks_of_bytes_like_objects(kind: type) -> None:
     assert codec.apply_mask(kind(b"Hello"), kind(KEY)) == bytes.fromhex("7f9f4d5158")
+
+
+# Errors of the caller
+
+
+@pytest.mark.parametrize("half", [codec, pure_module("codec")])
+@pytest.mark.parametrize("first", [-1, 256, 2**70])
+def test_first_byte_that_is_no_byte(half: Any, first: int) -> None:
+    with pytest.raises((ValueError, OverflowError)):
+        half.encode_frame(first, b"")
+
+
+@pytest.mark.parametrize("half", [codec, pure_module("codec")])
+def test_wrong_types(half: Any) -> None:
+    for arguments in [(), (0x82,), (0x82, 5), (0x82, None), (0x82, b"", KEY, 4), ("x", b"")]:
+        with pytest.raises(TypeError):
+            half.encode_frame(*arguments)
+    for arguments in [(), (b"",), ("x", KEY), (5, KEY), (b"x", 5), (b"x", KEY, KEY)]:
+        with pytest.raises(TypeError):
+            half.apply_mask(*arguments)
+    for arguments in [(), (b"",), (5, 0, True, 5, deque()), (b"\x82\x00", 0, False, "x", deque())]:
+        with pytest.raises(TypeError):
+            half.decode_messages(*arguments)
+
+
+@pytest.mark.parametrize("half", [codec, pure_module("codec")])
+def test_surrogates_are_no_text(half: Any) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        half.encode_frame(0x81, "\ud800")

@@ -8,6 +8,7 @@ a module that defines a function or a class of which there may be a compiled ver
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from types import ModuleType
 from typing import TypeVar
 
@@ -16,18 +17,11 @@ __all__ = ["COMPILED", "prefer_compiled"]
 T = TypeVar("T")
 
 
-def _import_extension() -> ModuleType | None:
-    if os.environ.get("WSPROTO_CORE_PURE", "") not in ("", "0"):
-        return None
-    try:
-        from . import _compiled
-    except ImportError:
-        # There was no compiler when the package was installed.
-        return None
-    return _compiled
-
-
-_extension = _import_extension()
+_extension: ModuleType | None = None
+# Without a compiler, the package is installed without the extension module.
+with suppress(ImportError):
+    if os.environ.get("WSPROTO_CORE_PURE", "") in ("", "0"):
+        from . import _compiled as _extension
 
 COMPILED = _extension is not None
 """Whether the hot path of the core is compiled. It is not if the environment variable ``WSPROTO_CORE_PURE``

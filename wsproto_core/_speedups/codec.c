@@ -1,65 +1,263 @@
 /* The functions of wsproto_core/codec.py, which documents them and is their specification. */
 
+#include "codec.h"
+
+#include "arguments.h"
 #include "frame.h"
 #include "mask.h"
-#include "state.h"
+#include "text.h"
 
 #include <string.h>
 
-/* Read a masking key; -1 with an exception set if it has not four bytes. */
-static int
-read_key(PyObject *object, uint32_t *key)
-{
-    Py_buffer view;
-    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    int result = 0;
-    if (view.len == 4) {
-        memcpy(key, view.buf, 4);
-    } else {
-        PyErr_Format(PyExc_ValueError, "a masking key has 4 bytes, not %zd", view.len);
-        result = -1;
-    }
-    PyBuffer_Release(&view);
-    return result;
-}
-
 static PyObject *
-apply_mask(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+mask_to_bytes(const uint8_t *data, size_t length, uint32_t key)
 {
-    uint32_t key;
-    if (count != 2) {
-        return PyErr_Format(PyExc_TypeError, "apply_mask takes 2 arguments, not %zd", count);
-    }
-    if (read_key(arguments[1], &key) < 0) {
-        return NULL;
-    }
-    Py_buffer data;
-    if (PyObject_GetBuffer(arguments[0], &data, PyBUF_SIMPLE) < 0) {
-        return NULL;
-    }
-    PyObject *masked = PyBytes_FromStringAndSize(NULL, data.len);
+    PyObject *masked = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)length);
     if (masked != NULL) {
-        mask_copy((uint8_t *)PyBytes_AS_STRING(masked), data.buf, (size_t)data.len, key);
+        mask_copy((uint8_t *)PyBytes_AS_STRING(masked), data, length, key);
     }
-    PyBuffer_Release(&data);
     return masked;
 }
 
+/* apply_mask */
+
+static PyObject *
+py_apply_mask(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    uint32_t key;
+    struct bytes_argument data;
+    if (!check_count("apply_mask", count, 2, 2)) {
+        return NULL;
+    }
+    if (read_key(arguments[1], &key) < 0 || get_bytes(arguments[0], &data) < 0) {
+        return NULL;
+    }
+    PyObject *masked = mask_to_bytes(data.data, data.length, key);
+    release_bytes(&data);
+    return masked;
+}
+
+/* decode_messages */
+
+/* Unmask a text; NULL without an exception if it is not UTF-8.
+
+   Nearly every text is ASCII: it is unmasked into what becomes the str, and only decoded if that turns out
+   wrong. */
+static PyObject *
+decode_text(const uint8_t *data, size_t length, uint32_t key)
+{
+    PyObject *text = PyUnicode_New((Py_ssize_t)length, 127);
+    if (text == NULL) {
+        return NULL;
+    }
+    uint8_t *unmasked = PyUnicode_1BYTE_DATA(text);
+    if (!mask_copy(unmasked, data, length, key)) {
+        return text;
+    }
+    PyObject *decoded = text_from_utf8(unmasked, length);
+    Py_DECREF(text);
+    return decoded;
+}
+
+/* Append a message with its size to the queue; takes the reference to the message. */
+static int
+append_message(struct module_state *state, PyObject *messages, PyObject *message, uint64_t size)
+{
+    PyObject *item = PyTuple_New(2);
+    PyObject *size_object = PyLong_FromUnsignedLongLong(size);
+    if (item == NULL || size_object == NULL) {
+        Py_DECREF(message);
+        Py_XDECREF(item);
+        Py_XDECREF(size_object);
+        return -1;
+    }
+    PyTuple_SET_ITEM(item, 0, message);
+    PyTuple_SET_ITEM(item, 1, size_object);
+    PyObject *arguments[] = {messages, item};
+    PyObject *none = PyObject_Vectorcall(state->deque_append, arguments, 2, NULL);
+    Py_DECREF(item);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+int
+decode_messages(struct module_state *state, const uint8_t *data, size_t length, bool masked,
+                uint64_t max_length, PyObject *messages, struct decoded *decoded)
+{
+    const uint8_t text = FRAME_FIN | OPCODE_TEXT, binary = FRAME_FIN | OPCODE_BINARY;
+    while (decoded->position < length) {
+        const uint8_t *frame = data + decoded->position;
+        size_t available = length - decoded->position;
+        struct frame_header header;
+        if (frame[0] != text && frame[0] != binary) {
+            break;
+        }
+        if (parse_header(frame, available, &header) != HEADER_COMPLETE || header.masked != masked
+            || header.length > available - header.size || header.length > max_length) {
+            break;
+        }
+        const uint8_t *payload = frame + header.size;
+        size_t payload_length = (size_t)header.length;
+        PyObject *message = frame[0] == text ? decode_text(payload, payload_length, header.key)
+                                             : mask_to_bytes(payload, payload_length, header.key);
+        if (message == NULL) {
+            return PyErr_Occurred() ? -1 : 0;
+        }
+        if (append_message(state, messages, message, header.length + MESSAGE_OVERHEAD) < 0) {
+            return -1;
+        }
+        decoded->size += header.length + MESSAGE_OVERHEAD;
+        decoded->count += 1;
+        decoded->position += header.size + payload_length;
+    }
+    return 0;
+}
+
+static PyObject *
+py_decode_messages(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!check_count("decode_messages", count, 5, 5)) {
+        return NULL;
+    }
+    PyObject *data = arguments[0];
+    if (!PyBytes_Check(data)) {
+        return PyErr_Format(PyExc_TypeError, "data must be bytes, not %.100s", Py_TYPE(data)->tp_name);
+    }
+    Py_ssize_t position = PyLong_AsSsize_t(arguments[1]);
+    if (position < 0) {
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "the position is negative");
+    }
+    int masked = PyObject_IsTrue(arguments[2]);
+    uint64_t max_length = masked < 0 ? 0 : read_limit(arguments[3]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    struct decoded decoded = {.position = (size_t)position};
+    if (decode_messages(PyModule_GetState(module), (const uint8_t *)PyBytes_AS_STRING(data),
+                        (size_t)PyBytes_GET_SIZE(data), masked, max_length, arguments[4], &decoded)
+        < 0) {
+        return NULL;
+    }
+    return Py_BuildValue("nK", (Py_ssize_t)decoded.position, (unsigned long long)decoded.size);
+}
+
+/* encode_frame */
+
+PyObject *
+join_frame(uint8_t first, const uint8_t *payload, size_t length, bool masked, uint32_t key)
+{
+    uint8_t header[FRAME_HEADER_MAX];
+    size_t header_size = encode_header(header, first, length, masked, key);
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(header_size + length));
+    if (frame == NULL) {
+        return NULL;
+    }
+    uint8_t *out = (uint8_t *)PyBytes_AS_STRING(frame);
+    memcpy(out, header, header_size);
+    if (masked) {
+        mask_copy(out + header_size, payload, length, key);
+    } else {
+        memcpy(out + header_size, payload, length);
+    }
+    return frame;
+}
+
+/* Return the payload of a frame as a buffer of its own: a copy only if it has to be one. */
+static PyObject *
+payload_to_bytes(const struct bytes_argument *payload, bool masked, uint32_t key)
+{
+    if (masked) {
+        return mask_to_bytes(payload->data, payload->length, key);
+    }
+    if (payload->bytes != NULL) {
+        return Py_NewRef(payload->bytes);
+    }
+    return PyBytes_FromStringAndSize((const char *)payload->data, (Py_ssize_t)payload->length);
+}
+
+static PyObject *
+encode_payload(uint8_t first, const struct bytes_argument *payload, bool masked, uint32_t key)
+{
+    bool joined = payload->length < COPY_BELOW;
+    PyObject *buffers = PyList_New(joined ? 1 : 2);
+    if (buffers == NULL) {
+        return NULL;
+    }
+    PyObject *start;
+    if (joined) {
+        start = join_frame(first, payload->data, payload->length, masked, key);
+    } else {
+        uint8_t header[FRAME_HEADER_MAX];
+        size_t size = encode_header(header, first, payload->length, masked, key);
+        start = PyBytes_FromStringAndSize((const char *)header, (Py_ssize_t)size);
+        PyObject *rest = payload_to_bytes(payload, masked, key);
+        if (rest == NULL) {
+            Py_CLEAR(start);
+        }
+        PyList_SET_ITEM(buffers, 1, rest);
+    }
+    PyList_SET_ITEM(buffers, 0, start);
+    if (start == NULL) {
+        Py_CLEAR(buffers);
+    }
+    return buffers;
+}
+
+static PyObject *
+py_encode_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    if (!check_count("encode_frame", count, 2, 3)) {
+        return NULL;
+    }
+    long first = PyLong_AsLong(arguments[0]);
+    if (first == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (first < 0 || first > 255) {
+        return PyErr_Format(PyExc_ValueError, "the first byte must be in range(0, 256)");
+    }
+    uint32_t key = 0;
+    int masked = count == 3 ? PyObject_IsTrue(arguments[2]) : 0;
+    if (masked < 0 || (masked && read_key(arguments[2], &key) < 0)) {
+        return NULL;
+    }
+    struct bytes_argument payload;
+    if (get_text_or_bytes(arguments[1], &payload) < 0) {
+        return NULL;
+    }
+    PyObject *buffers = encode_payload((uint8_t)first, &payload, masked, key);
+    release_bytes(&payload);
+    return buffers;
+}
+
+/* The module */
+
+#define FUNCTION(name, signature, summary)                                                                \
+    {                                                                                                     \
+        #name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, #name signature "\n--\n\n" summary \
+    }
+
 static PyMethodDef functions[] = {
-    {
-        "apply_mask",
-        (PyCFunction)(void (*)(void))apply_mask,
-        METH_FASTCALL,
-        "apply_mask($module, data, key, /)\n--\n\n"
-        "Mask or unmask ``data`` with the four bytes of ``key`` (RFC 6455 section 5.3).",
-    },
+    FUNCTION(apply_mask, "($module, data, key, /)",
+             "Mask or unmask ``data`` with the four bytes of ``key`` (RFC 6455 section 5.3)."),
+    FUNCTION(decode_messages, "($module, data, position, masked, max_length, messages, /)",
+             "Decode the messages that ``data`` has from ``position`` on."),
+    FUNCTION(encode_frame, "($module, first, payload, key=b'', /)",
+             "Encode a frame (RFC 6455 section 5.2)."),
     {NULL, NULL, 0, NULL},
 };
 
 int
 add_codec(PyObject *module)
 {
+    PyObject *collections = PyImport_ImportModule("collections");
+    PyObject *deque = collections == NULL ? NULL : PyObject_GetAttrString(collections, "deque");
+    struct module_state *state = PyModule_GetState(module);
+    state->deque_append = deque == NULL ? NULL : PyObject_GetAttrString(deque, "append");
+    Py_XDECREF(collections);
+    Py_XDECREF(deque);
+    if (state->deque_append == NULL) {
+        return -1;
+    }
     return PyModule_AddFunctions(module, functions);
 }

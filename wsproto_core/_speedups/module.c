@@ -7,6 +7,7 @@
 
 static int (*const PARTS[])(PyObject *module) = {
     add_codec,
+    add_payload_buffer,
 };
 
 static int
