@@ -60,10 +60,11 @@ class Inbox:
     Attributes:
         collecting: whether :meth:`events` is taking messages that its caller has not seen yet.
         messages: the messages that have not been taken, each with its size; to be read only.
+        reader: parses the bytes that are received; to be read only.
         stopped: how long ``wants_read`` has been false while the connection was open.
         taken: number of messages that have been taken.
         wants_read: turns false when the queue has reached a high watermark, and true again when it is
-            down to both low ones and all bytes that were received have been decoded.
+            down to both low ones.
     """
 
     __slots__ = (
@@ -77,10 +78,10 @@ class Inbox:
         "_on_stop",
         "_overflow",
         "_read_limit",
-        "_reader",
         "_streaming",
         "collecting",
         "messages",
+        "reader",
         "stopped",
         "taken",
         "wants_read",
@@ -129,38 +130,38 @@ class Inbox:
         self._overflow = _PAUSE
         self._streaming = False
         self._end_waits = False
-        self._reader = MessageReader(
+        self.reader = MessageReader(
             masked=masked,
             control=control,
             max_size=max_size.message,
             max_fragment_size=max_size.fragment,
             max_fragments=max_fragments,
         )
-        self._reader.is_full = self._is_full
-        self.messages = self._reader.messages
+        self.reader.is_full = self._is_full
+        self.messages = self.reader.messages
 
     def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
         """Decode by extensions, and tell an observer: see :meth:`.MessageReader.use_extensions`."""
-        self._reader.use_extensions(extensions, observer)
+        self.reader.use_extensions(extensions, observer)
 
     @property
     def has_piece(self) -> bool:
-        """Whether a piece of the message under construction was asked for and is here."""
-        return self._demand is _FRAGMENT and self._reader.buffered > 0
+        """Whether a piece of the message under construction was asked for and is here, or may be decoded."""
+        return self.reader.suspended or self._demand is _FRAGMENT and self.reader.buffered > 0
 
     @property
     def incomplete(self) -> bool:
         """Whether a frame or a message has begun and is not complete."""
-        return self._reader.incomplete
+        return self.reader.incomplete
 
     @property
     def frames(self) -> int:
         """Number of frames received."""
-        return self._reader.frames
+        return self.reader.frames
 
     def drop_all_but_messages(self) -> None:
         """Drop whatever is not a complete message; bytes that are received from now on are dropped, too."""
-        self._reader.drop_all_but_messages()
+        self.reader.drop_all_but_messages()
 
     def notify(self, event: Event) -> None:
         """Add a notice, after the messages that are in the queue."""
@@ -181,7 +182,7 @@ class Inbox:
         events = self._events()
         self.collecting = True
         try:
-            while self._reader.suspended:
+            while self.reader.suspended:
                 self.resume()
                 events += self._events()
         finally:
@@ -211,12 +212,12 @@ class Inbox:
             self._demand = _MESSAGE
             if not self.wants_read:
                 self.update()
-            if self._reader.suspended:
+            if self.reader.suspended:
                 self.resume()
             if not self.messages:
                 return None
         message, size = self.messages.popleft()
-        self._reader.pending -= size
+        self.reader.pending -= size
         self.taken += 1
         self._demand = _NOTHING
         if not self.wants_read:
@@ -226,7 +227,7 @@ class Inbox:
     def next_fragment(self) -> Fragment | None:
         """Take the bytes that have been received of the next message, or ask for them."""
         fragment = self._take_fragment()
-        if self._reader.suspended:
+        if self.reader.suspended:
             self.resume()
             fragment = fragment or self._take_fragment()
         return fragment
@@ -235,7 +236,7 @@ class Inbox:
         if self.messages:
             self._streaming = False
             return Fragment(self.next_message(), True)  # type: ignore[arg-type]
-        piece = self._reader.take_piece()
+        piece = self.reader.take_piece()
         self._ask(_FRAGMENT)
         if piece is None:
             return None
@@ -254,7 +255,7 @@ class Inbox:
 
     def receive(self, data: bytes) -> None:
         """Parse bytes that have been received."""
-        reader = self._reader
+        reader = self.reader
         queued = len(self.messages)
         overflow = self._overflow
         if len(self._notices) > KEPT_NOTICES:
@@ -285,10 +286,9 @@ class Inbox:
 
     def resume(self) -> None:
         """Decode the bytes that were kept because the queue had no room, if there is room now."""
-        if self._reader.suspended:
+        if self.reader.suspended:
             self.receive(b"")
-            self.update()
-        if self._end_waits and not self._reader.suspended:
+        if self._end_waits and not self.reader.suspended:
             self._end_waits = False
             self._on_end()
 
@@ -301,7 +301,7 @@ class Inbox:
         Returns:
             Whether all bytes before the end have been parsed and taken effect; if not, the end waits.
         """
-        self._end_waits = waits or self._reader.suspended
+        self._end_waits = waits or self.reader.suspended
         return not self._end_waits
 
     def read_to_end(self, wants_read: bool) -> None:
@@ -319,9 +319,9 @@ class Inbox:
 
     def end(self) -> None:
         """No more messages will be received, nor the rest of one that has been taken in part."""
-        if self._reader.suspended:
-            self._reader.drop_all_but_messages()
-        if not self._reader.messages:
+        if self.reader.suspended:
+            self.reader.drop_all_but_messages()
+        if not self.reader.messages:
             self._streaming = False
 
     def update(self) -> None:
@@ -334,25 +334,25 @@ class Inbox:
                 self.wants_read = False
                 self.stopped.start()
                 self._on_stop()
-        elif count <= self._max_queue.low and size <= self._read_limit.low and not self._reader.suspended:
+        elif count <= self._max_queue.low and size <= self._read_limit.low:
             self.wants_read = True
             self.stopped.stop()
             self._on_resume()
 
     def _size(self) -> int:
         """Bytes that count against ``read_limit``."""
-        reader = self._reader
+        reader = self.reader
         return reader.pending + reader.buffered if self._limits_building() else reader.pending
 
     def _limits_building(self) -> bool:
         """Whether the message under construction counts, as the application does not ask for all of it."""
         if self._demand is _NOTHING:
-            return not self._reader.bounded
+            return not self.reader.bounded
         return self._demand is _FRAGMENT
 
     def _is_full(self) -> bool:
         """Whether decoding by extensions has to stop, because there is no room for more."""
-        reader, limit = self._reader, self._read_limit.high
+        reader, limit = self.reader, self._read_limit.high
         too_large = self._limits_building() and reader.buffered >= limit
         if self._overflow is _PAUSE:
             return too_large or reader.pending >= limit or len(self.messages) >= self._max_queue.high
@@ -369,15 +369,15 @@ class Inbox:
             or len(messages) > self._max_queue.high
             or self._size() > self._read_limit.high
         ):
-            self._reader.drop_last()
+            self.reader.drop_last()
             dropped = True
         if dropped:
             self._overflow = _DROP_ALL
-        if self._reader.building and (self._overflow is _DROP_ALL or self._size() > self._read_limit.high):
+        if self.reader.building and (self._overflow is _DROP_ALL or self._size() > self._read_limit.high):
             self._drop_building()
 
     def _drop_building(self) -> None:
-        self._reader.drop_building()
+        self.reader.drop_building()
         self._overflow = _DROP_ALL
 
 

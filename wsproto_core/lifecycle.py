@@ -48,8 +48,9 @@ class Lifecycle:
             stream is closed, too.
         receiving: whether messages may still arrive.
         has_input: whether the application can receive something: a message, a piece of one if
-            :meth:`~.protocol.Protocol.next_fragment` was asked last, or the end (``not receiving``).
-            While it is false, the application waits.
+            :meth:`~.protocol.Protocol.next_fragment` was asked last, or the end (``not receiving``); or
+            whether bytes are left to be decoded, which may give that. While it is false, the application
+            waits.
         has_events: whether there are events beside messages.
         wants_read: read backpressure: whether to read from the stream. While it is false, the
             application has to receive messages first, or a server to answer the request.

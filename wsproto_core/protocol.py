@@ -389,7 +389,7 @@ class Protocol(Lifecycle):
         message = inbox.next_message()
         if message is None and self._closing.deferred is not None:
             self._conclude()
-        self.has_input = bool(inbox.messages) or not self.receiving
+        self.has_input = bool(inbox.messages) or not self.receiving or inbox.reader.suspended
         return message
 
     def next_fragment(self) -> Fragment | None:

@@ -786,7 +786,7 @@ def test_pieces_in_bounded_memory(side: Side, max_size: int | None) -> None:
     while not (fragment := protocol.next_fragment()).final:  # type: ignore[union-attr]
         assert fragment is not None
         assert len(fragment.data) < 100_000 + 65536
-        assert protocol._inbox._reader.buffered < 100_000 + 65536
+        assert protocol._inbox.reader.buffered < 100_000 + 65536
         total += len(fragment.data)
     assert fragment is not None
     assert total + len(fragment.data) == size
@@ -805,7 +805,7 @@ def suspended(side: Side, *frames: Frame, size: int = 10_000_000) -> Protocol:
     protocol = receiving(side, max_size=None, read_limit=50_000)
     large = Frame(BINARY, deflated(bytes(size)), reserved=RSV1)
     protocol.receive_data(from_peer(protocol, large, *frames))
-    assert protocol._inbox._reader.suspended
+    assert protocol._inbox.reader.suspended
     assert not protocol.wants_read
     assert protocol.events(messages=False) == []
     return protocol
@@ -817,7 +817,7 @@ GOODBYE = Frame(CLOSE, b"\x03\xe8bye")
 @both_sides
 def test_a_message_that_nobody_asks_for(side: Side) -> None:
     protocol = suspended(side, Frame(TEXT, b"next"), GOODBYE)
-    assert protocol._inbox._reader.buffered < 50_000 + 65536
+    assert protocol._inbox.reader.buffered < 50_000 + 65536
     # What comes nevertheless waits with the rest.
     protocol.receive_data(b"ignored behind the close frame")
     assert protocol.next_message() == bytes(10_000_000)
@@ -857,17 +857,16 @@ def test_the_end_of_the_stream_behind_it(side: Side) -> None:
 
 
 @both_sides
-def test_reading_resumes_when_all_is_decoded(side: Side) -> None:
-    """Not at the low watermark: what has been received waits before what has not."""
+def test_there_is_input_while_something_is_left_to_be_decoded(side: Side) -> None:
     protocol = receiving(side, max_queue=2)
     payload = deflated(b"x")
     protocol.receive_data(from_peer(protocol, *[Frame(BINARY, payload, reserved=RSV1)] * 3))
     assert not protocol.wants_read
-    for _ in range(2):
+    for _ in range(3):
+        assert protocol.has_input
         assert protocol.next_message() == b"x"
-        assert not protocol.wants_read
-    assert protocol.next_message() == b"x"
-    assert protocol.wants_read
+        assert protocol.wants_read is (protocol.undelivered < 2)
+    assert not protocol.has_input
 
 
 @both_sides
@@ -921,7 +920,7 @@ def test_a_stall_while_there_is_no_room(side: Side) -> None:
     clock: Any = protocol._clock
     reach_deadline(protocol, clock)
     assert protocol.stream_action.name == "ABORT"
-    assert not protocol._inbox._reader.suspended
+    assert not protocol._inbox.reader.suspended
     assert protocol.next_fragment() is None
 
 
