@@ -34,7 +34,7 @@ import adapters.threading
 LIMITS = {
     "asyncio": 28,
     "uvloop": 28,
-    "threading": 30,
+    "threading": 16,
     "trio": 40,
     "anyio-asyncio": 40,
     "anyio-trio": 40,

@@ -20,9 +20,7 @@ import contextlib
 import functools
 import socket
 import ssl
-import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
 
@@ -35,20 +33,17 @@ from adapters.shared.tls import TLSInfo
 from wsproto_core.broadcast import not_written
 from wsproto_core.closing import serialize_close
 from wsproto_core.events import Fragment
-from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
+from wsproto_core.exceptions import ConnectionClosedOK
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
 from .locking import interrupts_a_change
 from .sending import Sending
 from .streams import Stream, TLSStream
-from .waiting import PongWaiter, deadline
-from .wakeups import MESSAGE, Waiter
+from .waiting import READ_SIZE, PongWaiter, deadline
+from .wakeups import MESSAGE
 
 __all__ = ["Connection", "PongWaiter"]
-
-# Bytes read at once.
-READ_SIZE = 2**16
 
 # Bytes up to which several buffers are copied into one, which is cheaper than writing each.
 JOINED_SIZE = 2**15
@@ -61,10 +56,6 @@ WRITTEN_AT_ONCE = 2**20
 LAST_READ_LIMIT = 2**23
 
 NOTHING_RECEIVED = "nothing received in time"
-SECOND_RECEIVER = (
-    "another thread is receiving from this connection already: only one at a time may do so; let one thread "
-    "receive, and hand the messages to the others by a queue.Queue"
-)
 
 
 class Connection(Sending):
@@ -83,14 +74,9 @@ class Connection(Sending):
         transport: the socket, once there is one. It is non-blocking; do not read from it or write to it.
     """
 
-    transport: socket.socket
-
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
-        self._stream: Stream | None = None
-        self._tls: TLSStream | None = None
         self._error: OSError | None = None  # the error by which the stream was lost
-        self._returned: deque[Data] = deque()  # messages that were taken and not returned to the caller
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         return time.monotonic, time.time
@@ -133,48 +119,16 @@ class Connection(Sending):
         """
         if decode is not None:
             check_decode(decode)
-        ask = self.protocol.next_message
-        taken: list[Data] = []
-        try:
-            if self.protocol.has_input or self._returned:
-                self._locked(self._take, ask, taken)
-            if not taken:
-                until = None if timeout is None else deadline(timeout)
-                self._until(functools.partial(self._take, ask, taken), MESSAGE, until, NOTHING_RECEIVED)
-            return taken[0] if decode is None else convert_message(taken[0], decode)
-        except UnicodeDecodeError:
-            raise
-        except BaseException:
-            if taken:
-                # An interruption came after the message was taken and before it was returned.
-                self._returned.append(taken[0])
-            raise
+        until = None if timeout is None else deadline(timeout)
+        ask: Callable[[], Data | None] = self.protocol.next_message
+        if decode is not None:
+            ask = functools.partial(self._next_converted, decode)
+        message: Data = self._until(ask, MESSAGE, until, NOTHING_RECEIVED)
+        return message
 
-    def _take(
-        self, ask: Callable[[], Data | Fragment | None], taken: list[Any], waiter: Waiter | None = None
-    ) -> bool | None:
-        """Put the result of ``ask`` into a list; return ``None`` if there is no message yet."""
-        if self._receiver is not None and self._receiver is not waiter:
-            raise ConcurrencyError(SECOND_RECEIVER)
-        protocol = self.protocol
-        paused = not protocol.wants_read
-        item = self._returned.popleft() if self._returned else ask()
-        if isinstance(item, Fragment) or (paused and (item is None or protocol.wants_read)):
-            # The receive queue may have room now, and bytes may have been decoded that had waited for it.
-            self._react()
-            if item is None:
-                item = ask()
-        if item is not None:
-            # A TLS record costs much: answers to messages that arrived together share records.
-            if self._tls is not None:
-                self._gathering_thread = threading.get_ident() if protocol.undelivered else 0
-            taken.append(item)
-            return True
-        if self._gathering_thread:
-            self._write_gathered()
-        if not protocol.receiving:
-            raise protocol.close_exception()
-        return None
+    def _next_converted(self, decode: bool) -> Data | None:
+        message = self.protocol.next_message()
+        return None if message is None else convert_message(message, decode)
 
     @overload
     def recv_streaming(self, decode: Literal[True], *, timeout: float | None = None) -> Iterator[str]: ...
@@ -211,19 +165,19 @@ class Connection(Sending):
         converter = PieceConverter(decode)
         final = False
         while not final:
-            taken: list[Data | Fragment] = []
-            take = functools.partial(self._take, self.protocol.next_fragment, taken)
+            # A message that an interrupted call has taken comes first.
+            taken: Data | Fragment = self._until(
+                self.protocol.next_fragment, MESSAGE, deadline(timeout), NOTHING_RECEIVED
+            )
+            fragment = taken if isinstance(taken, Fragment) else Fragment(taken, True)
+            final = fragment.final
             try:
-                self._until(take, MESSAGE, deadline(timeout), NOTHING_RECEIVED)
-                fragment = taken[0] if isinstance(taken[0], Fragment) else Fragment(taken[0], True)
-                final = fragment.final
                 piece = converter.convert(fragment.data, final)
             except UnicodeDecodeError:
                 raise
             except BaseException:
-                if taken:
-                    # An interruption came, and a piece is lost: no other piece may follow.
-                    self.abort()
+                # A piece is lost: no other piece may follow.
+                self.abort()
                 raise
             if piece:
                 yield piece
@@ -233,9 +187,10 @@ class Connection(Sending):
 
     def __next__(self) -> Data:
         try:
-            return self.recv()
+            message: Data = self._until(self.protocol.next_message, MESSAGE)
         except ConnectionClosedOK:
             raise StopIteration from None
+        return message
 
     # Closing
 
@@ -315,47 +270,6 @@ class Connection(Sending):
             self.remote_address = sock.getpeername()
         self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
         self._react()
-
-    def _receive(self, waiter: Waiter | None = None, size: int = READ_SIZE) -> None:
-        """Read the available bytes, and react to them.
-
-        Args:
-            waiter: the waiter of the calling thread; ``None`` if the thread does not wait.
-            size: the greatest number of bytes.
-        """
-        protocol = self.protocol
-        stream = self._stream
-        if stream is None or not self.protocol.wants_read:
-            return
-        tls = self._tls
-        try:
-            data = stream.recv(size)
-            if data and tls is not None and tls.ended:
-                # The end of TLS has arrived with the data, and does not make the socket readable again.
-                protocol.receive_data(data)
-                data = stream.recv(size)
-            if data:
-                protocol.receive_data(data)
-            else:
-                protocol.receive_eof()
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._fail_stream(error)
-        if (
-            protocol.has_events
-            or not protocol.wants_read
-            # The head of a refusal brings a nearer deadline for its body.
-            or protocol.state is State.CONNECTING
-            # The bytes may have completed TLS's handshake, before which nothing can be written.
-            or (tls is not None and tls.unsent)
-            or (self._unwritten and not self._blocked)
-        ):
-            self._react()
-        # Other threads may wait for these bytes.
-        for other in (self._receiver, self._reader):
-            if other is not None and other is not waiter:
-                other.wake()
 
     def _react(self) -> None:
         """React to a change of the state machine: events, bytes to write, deadlines, threads to wake."""
@@ -472,7 +386,7 @@ class Connection(Sending):
         """Close the socket; while threads poll it, the last of them closes it."""
         if self._fd < 0:
             return
-        if any(waiter.asleep and waiter.events for waiter in self._waiters):
+        if any(waiter.asleep and waiter.polls for waiter in self._waiters):
             with contextlib.suppress(OSError):
                 self.transport.shutdown(socket.SHUT_RDWR)
         elif self.transport.fileno() >= 0:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import ssl
 import threading
 import time
 from abc import abstractmethod
@@ -51,10 +52,8 @@ class Sending(Waiting):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._unwritten: deque[memoryview] = deque()
         # The arguments of calls of send by signal handlers that interrupted a message of their own thread
         self._sent_by_handlers: deque[tuple[Any, ...]] = deque()
-        self._gathering_thread = 0  # the thread that has more messages to answer, so that its answers wait
         self._gathered_write_scheduled = False  # whether the background thread is to write these answers
 
     @abstractmethod
@@ -110,7 +109,7 @@ class Sending(Waiting):
                 self._send_parts(fragments, False, text, compress, until)
             elif size >= LONG_MESSAGE:
                 self._send_parts([message], True, text, compress, until)
-            elif self._queues[TURN] or not self._locked(self._send_now, message, text, compress):
+            elif self._turns or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)
                 self._until(send, TURN, until, NO_TURN)
         except Interrupted:
@@ -128,20 +127,45 @@ class Sending(Waiting):
                 raise Interrupted
             return None
         protocol.send(message, text=text, compress=compress)
+        if self._unwritten:
+            self._flush()
+            self._update()
+            return True
+        queue = self._send_queue
         if (
             self._gathering_thread == threading.get_ident()
-            and not self._unwritten
-            and protocol.queued < GATHERED_SIZE
-            and protocol.writable
+            and queue.queued < GATHERED_SIZE
+            and queue.writable
         ):
             if not self._gathered_write_scheduled:
                 self._gathered_write_scheduled = True
                 self._call_at(time.monotonic() + GATHERING_TIME, self._write_later)
             return True
-        self._flush()
-        if self._unwritten or self._watched:
-            self._update()
+        # Nearly always, the socket takes everything at once: this is _flush without calls.
+        buffers = queue.take(True)
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+        count = 0
+        try:
+            count = self._stream.send(data)  # type: ignore[union-attr]
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        except OSError as error:
+            self._fail_stream(error)
+            return True
+        if count < len(data) or queue.unwritten:
+            self._written_in_part(data, count)
         return True
+
+    def _written_in_part(self, data: bytes, count: int) -> None:
+        """Of bytes that were to be written at once, ``count`` have been written, and the rest has to wait."""
+        queue = self._send_queue
+        if not queue.unwritten:
+            queue.not_written(len(data))
+        self.protocol.data_sent(count)
+        if count < len(data):
+            self._unwritten.append(memoryview(data)[count:])
+            self._blocked = True
+        self._update()
 
     def _write_later(self) -> None:
         self._gathered_write_scheduled = False
@@ -150,7 +174,7 @@ class Sending(Waiting):
     def _write_gathered(self) -> None:
         """Write the answers that have waited for other answers."""
         self._gathering_thread = 0
-        if self.protocol.queued:
+        if self._send_queue.queued:
             self._flush()
             self._update()
 
@@ -248,7 +272,7 @@ class Sending(Waiting):
                 self._until(self._has_room, ROOM, until, NO_ROOM)
 
     def _has_room(self, waiter: Waiter) -> bool | None:
-        if self.protocol.writable or (waiter in self._waiters and waiter not in self._queues[ROOM]):
+        if self.protocol.writable or (waiter in self._waiters and waiter not in self._rooms):
             return True
         if not self.protocol.receiving:
             raise self.protocol.close_exception()

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 if not hasattr(select, "poll"):
     raise ImportError(
@@ -22,20 +23,9 @@ if not hasattr(select, "poll"):
         "use adapters.asyncio, adapters.trio or adapters.anyio"
     )
 
-__all__ = [
-    "MESSAGE",
-    "OTHER",
-    "POLLIN",
-    "POLLOUT",
-    "ROOM",
-    "TURN",
-    "Waiter",
-    "Wakeup",
-    "shared_wakeup",
-    "spare_waiters",
-]
+__all__ = ["MESSAGE", "OTHER", "POLLIN", "ROOM", "TURN", "Waiter", "Wakeup", "shared_wakeup"]
 
-POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
+POLLIN = select.POLLIN
 
 # The conditions of waiting threads: a message; the turn to send; room in the send queue; any other.
 MESSAGE, TURN, ROOM, OTHER = range(4)
@@ -46,11 +36,11 @@ WAKEUPS = 32
 # Seconds for which a thread that was woken in the place of another thread leaves the descriptor to it.
 SHARED_PAUSE = 0.001
 
-# Seconds for which the main thread, and other threads, sleep at most before they check their conditions.
+# Milliseconds for which the main thread, and other threads, sleep at most before they check their conditions.
 #
 # A signal just before the main thread falls asleep does not wake it. For other threads, the limit is that of
 # ``poll``.
-SECOND, DAY = 1.0, 86400.0
+SECOND, DAY = 1e3, 86400e3
 
 
 class Wakeup:
@@ -94,7 +84,7 @@ class Wakeup:
         """Note that a waiter is awake. The descriptor stays readable for other waiters that were called."""
         self.called.discard(waiter)
         for other in tuple(self.called):
-            if other.gone:
+            if not other.asleep:
                 self.called.discard(other)
         self.clear()
         if self.called:
@@ -128,54 +118,60 @@ def shared_wakeup() -> Wakeup:
 
 
 class Waiter:
-    """A waiting thread. All methods except :meth:`sleep` are called with the connection's lock.
+    """A waiting thread. Its methods are called with the connection's lock, but for ``sleep`` and ``look``.
 
     Attributes:
         kind: MESSAGE, TURN, ROOM or OTHER.
         thread: the thread's identifier.
-        events: the events of the socket to wait for: POLLIN, POLLOUT, both, or 0 to sleep on a lock.
-        asleep: whether the thread is in :meth:`sleep`, or about to call it.
+        polls: whether the thread polls the socket for bytes to read; otherwise it sleeps on a lock.
+        asleep: whether the thread sleeps, or is about to.
         woken: whether the thread has been woken since it fell asleep.
-        gone: whether the thread has stopped to wait.
+        result: the result of the wait; ``None`` before there is one.
+        poll: wait, at most a number of milliseconds, if :attr:`polls`.
+        limit: the most milliseconds to sleep before the thread checks its condition.
+        readable: the result of :attr:`poll` if the socket is readable, and nothing else is so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: int = OTHER) -> None:
         self._wakeup = shared_wakeup()
         self._poll = select.poll()
         self._poll.register(self._wakeup.fd, POLLIN)
+        self.poll = self._poll.poll
         self._gate = threading.Lock()
         self._gate.acquire()
-        self._fd = self._registered = 0
-        self.kind = OTHER
+        self._fd = -1
+        self.kind = kind
         self.thread = threading.get_ident()
-        self.events = 0
-        self.asleep = self.woken = self.gone = False
+        self.limit = SECOND if self.thread == _main_thread else DAY
+        self.polls = self.asleep = self.woken = False
+        self.result: Any = None
+        self.readable: list[tuple[int, int]] = []
 
-    def sleep(self, fd: int, until: float | None) -> int:
-        """Wait until woken.
-
-        Args:
-            fd: the socket's descriptor; without ``events``, it is not polled.
-            until: the time in seconds at which to give up; ``None`` for no limit.
-
-        Returns:
-            The events of the socket, or 0.
-        """
-        timeout = SECOND if self.thread == _main_thread else DAY
-        if until is not None:
-            timeout = max(0.0, min(until - time.monotonic(), timeout))
-        if not self.events:
-            self._gate.acquire(timeout=timeout)
-            return 0
-        if fd != self._fd or self.events != self._registered:
-            # Mostly, descriptor and events are the same as the last time.
-            if self._registered:
+    def watch(self, fd: int) -> None:
+        """Poll a socket from now on; -1 for none."""
+        self.polls = fd >= 0
+        if self.polls and fd != self._fd:
+            if self._fd >= 0:
                 self._poll.unregister(self._fd)
-            self._poll.register(fd, self.events)
-            self._fd, self._registered = fd, self.events
-        for ready, happened in self._poll.poll(timeout * 1000):
-            if ready == fd:
-                return happened
+            self._poll.register(fd, POLLIN)
+            self._fd = fd
+            self.readable = [(fd, POLLIN)]
+
+    def sleep(self, until: float | None) -> int:
+        """Wait until woken, at most until a time in seconds; return the events of the socket, or 0."""
+        limit = self.limit
+        if until is not None:
+            limit = max(0.0, min((until - time.monotonic()) * 1000, limit))
+        if self.polls:
+            return self.look(self.poll(limit))
+        self._gate.acquire(timeout=limit / 1000)
+        return 0
+
+    def look(self, happened: list[tuple[int, int]]) -> int:
+        """Return the events of the socket in a result of :attr:`poll`, or 0."""
+        for ready, events in happened:
+            if ready == self._fd:
+                return events
             if not self.woken:
                 self._wakeup.answer(self)
                 if self._wakeup.called:
@@ -186,7 +182,7 @@ class Waiter:
         """End the sleep of the thread."""
         # ``woken`` is set last: an interruption before it only causes a second call.
         if self.asleep and not self.woken:
-            if self.events:
+            if self.polls:
                 self._wakeup.call(self)
             elif self._gate.locked():
                 self._gate.release()
@@ -196,15 +192,12 @@ class Waiter:
         """Note that the thread is awake, or stops to wait."""
         self.asleep = False
         if self.woken:
-            if self.events:
+            if self.polls:
                 self._wakeup.answer(self)
             else:
                 self._gate.acquire(blocking=False)
             self.woken = False
 
-
-# Waiters that no thread uses.
-spare_waiters: list[Waiter] = []
 
 _main_thread = threading.main_thread().ident
 
@@ -214,7 +207,6 @@ def _forget() -> None:
     _main_thread = threading.get_ident()
     # A child process shares the descriptors, and would be woken in the place of its parent.
     _wakeups.clear()
-    spare_waiters.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

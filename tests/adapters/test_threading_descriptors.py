@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-import adapters.threading.waiting
 import adapters.threading.wakeups
 from adapters.threading import connect, serve
 from adapters.threading.background import background_reader
@@ -56,7 +55,6 @@ def test_a_connection_has_one() -> None:
 def test_waiters_that_share_a_wakeup_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is woken when it is meant; others that are woken with it go on waiting."""
     monkeypatch.setattr(adapters.threading.wakeups, "_wakeups", [Wakeup()])
-    monkeypatch.setattr(adapters.threading.waiting, "spare_waiters", [])
     monkeypatch.setattr(adapters.threading.wakeups, "WAKEUPS", 1)
     with contextlib.ExitStack() as stack:
         pairs = [stack.enter_context(raw_server()) for _ in range(10)]
@@ -85,14 +83,15 @@ def test_wakeup_does_not_wait_for_a_thread_that_is_gone() -> None:
         waiter._poll.unregister(waiter._wakeup.fd)
         waiter._poll.register(wakeup.fd, POLLIN)
         waiter._wakeup = wakeup
-        waiter.events, waiter.asleep = POLLIN, True
+        waiter.watch(ours.fileno())
+        waiter.asleep = True
     waiters[0].wake()
-    waiters[0].gone = True
+    waiters[0].asleep = False
     with ours, theirs:
-        assert waiters[1].sleep(ours.fileno(), None) == 0
+        assert waiters[1].sleep(None) == 0
         assert not wakeup.called
         theirs.send(b"a")
-        assert waiters[1].sleep(ours.fileno(), None) == POLLIN
+        assert waiters[1].sleep(None) == POLLIN
 
 
 def test_without_any_left_connections_are_well() -> None:
@@ -216,7 +215,6 @@ def no_wakeup(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "eventfd", fail, raising=False)
     monkeypatch.setattr(os, "pipe", fail)
-    monkeypatch.setattr(adapters.threading.waiting, "spare_waiters", [])
 
 
 @pytest.mark.usefixtures("no_wakeup")

@@ -51,7 +51,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Counter:
     """Counts how often a waiter is looked at or woken, or looks itself."""
     counter = Counter(monkeypatch)
     counter.watch(Waiter, "wake")
-    counter.watch(Waiting, "_again")
+    counter.watch(Waiting, "_step")
     return counter
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from adapters.threading import ClientConnection, connect
 from adapters.threading.connection import PongWaiter
-from adapters.threading.wakeups import POLLIN, Waiter
+from adapters.threading.wakeups import Waiter
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 from tests.interrupting import Interruption, interrupt
 from wsproto_core import ConnectionClosed
@@ -207,7 +207,7 @@ def check_released(client: ClientConnection) -> None:
         client._lock.release()
 
     Thread(check).result()
-    until(lambda: not client._waiters)
+    until(lambda: not any(waiter.asleep for waiter in client._waiters))
     assert not client._sending
     until(lambda: not client._deferred)
     assert not client._contenders
@@ -359,13 +359,14 @@ def test_exception_within_tls_comes_out() -> None:
         assert number > 5
 
 
-@pytest.mark.parametrize("events", [0, POLLIN])
-def test_signal_that_comes_just_before_the_main_thread_sleeps(events: int) -> None:
+@pytest.mark.parametrize("polls", [False, True])
+def test_signal_that_comes_just_before_the_main_thread_sleeps(polls: bool) -> None:
     """It does not wake the thread, whose handlers run when it looks: that is now and then."""
     assert threading.current_thread() is threading.main_thread()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         waiter = Waiter()
-        waiter.events, waiter.asleep = events, True
+        waiter.watch(ours.fileno() if polls else -1)
+        waiter.asleep = True
         # Without a timeout, and nobody wakes it.
-        assert waiter.sleep(ours.fileno(), None) == 0
+        assert waiter.sleep(None) == 0
