@@ -147,7 +147,7 @@ class Inbox:
     @property
     def has_piece(self) -> bool:
         """Whether a piece of the message under construction was asked for and is here, or may be decoded."""
-        return self.reader.suspended or self._demand is _FRAGMENT and self.reader.buffered > 0
+        return self.reader.suspended or (self._demand is _FRAGMENT and self.reader.buffered > 0)
 
     @property
     def incomplete(self) -> bool:
