@@ -68,7 +68,9 @@ def load(server: Server, workload: Workload, seconds: float, *flags: str) -> Rec
         }
     if "error" not in record:
         record["others"] = disturbance.processors
-        if not record["clean"]:
+        if not record["messages"]:
+            record["error"] = "there was no message in the measured time"
+        elif not record["clean"]:
             record["error"] = f"not every message was answered: {server.log()}"
     return record
 

@@ -40,6 +40,13 @@ PLOTS: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("servers", "Servers", "uvloop", BASIC),
     ("servers", "Servers", "trio", ROUND_TRIPS),
     ("servers", "Servers", "threads", ROUND_TRIPS),
+    ("tls", "Servers on TLS", "asyncio", ("tls-pingpong-256", "tls-pingpong-100k")),
+    (
+        "compressed",
+        "Servers with compression",
+        "asyncio",
+        ("compressed-inflight32-256", "compressed-pingpong-100k"),
+    ),
     ("clients", "Clients", "asyncio", (*ROUND_TRIPS, "receive-256", "send-256")),
     ("core", "Cores without I/O", "", ("decode-256", "decode-64k", "encode-256-server", "encode-256-client")),
 ]
@@ -94,7 +101,8 @@ CHAPTERS = [
         "handshakes",
         "Opening handshakes",
         "us",
-        "CPU time of the server an opening handshake and the closing of the connection, in microseconds.",
+        "CPU time of the server an opening handshake and the closing of the connection, in microseconds; "
+        "and the rate, with 32 connections at a time.",
     ),
     Chapter(
         "memory",
@@ -204,6 +212,9 @@ def plots_chapter(results: Results, page: Path) -> Iterator[str]:
 def tables(results: Results, chapter: Chapter) -> Iterator[str]:
     """Yield a table for each runtime, and one for each group of workloads if they are many."""
     part = chapter.part
+    if part == "handshakes":
+        yield handshakes(results)
+        return
     peers = results.peers(part)
     runtimes = list(dict.fromkeys(map(runtime_of, peers))) if part in ("servers", "clients", "tls") else [""]
     for runtime in runtimes:
@@ -212,6 +223,19 @@ def tables(results: Results, chapter: Chapter) -> Iterator[str]:
             yield f"### {runtime}\n"
         for group in workload_groups(results, part, chosen):
             yield table(results, part, chosen, group, chapter.unit)
+
+
+def handshakes(results: Results) -> str:
+    rows = []
+    for peer in results.peers("handshakes"):
+        place = "handshakes", peer, "handshakes"
+        rows.append([emphasized(peer), *(number(results.figure(*place, key)) for key in ("us", "rate"))])
+    return markdown(["", "CPU time", "handshakes a second"], rows)
+
+
+def emphasized(peer: str) -> str:
+    """Return the name for a table; this library's is bold."""
+    return f"**{peer}**" if peer.startswith(("adapters.", "wsproto_core")) else peer
 
 
 WIDTH = 9
@@ -234,8 +258,7 @@ def table(results: Results, part: str, peers: Sequence[str], workloads: Sequence
     for peer in peers:
         figures = [cell(peer, workload) for workload in workloads]
         if any(figures):
-            name = f"**{peer}**" if peer.startswith(("adapters.", "wsproto_core")) else peer
-            rows.append([name, *figures])
+            rows.append([emphasized(peer), *figures])
     return markdown(["", *workloads], rows)
 
 

@@ -786,12 +786,22 @@ static void stay_idle(void) {
     run_for(seconds);
 }
 
+/* Many connections take longer than the warm-up to get their first answers. */
+static void wait_for_first_answers(void) {
+    uint64_t deadline = now_ns() + 10 * SECOND;
+    uint64_t expected = (uint64_t)connection_count * depth;
+    while (mode == ECHO && completed < expected && now_ns() < deadline)
+        poll_once(20);
+}
+
 static void measure(void) {
     if (mode != HANDSHAKES)
         begin();
     /* The server's count at the end is one of all messages. */
-    if (mode != RECEIVE_ONLY)
+    if (mode != RECEIVE_ONLY) {
         run_for(warm_up);
+        wait_for_first_answers();
+    }
     memset(&latencies, 0, sizeof latencies);
     completed = 0;
     struct measurement measurement = start_measurement();
