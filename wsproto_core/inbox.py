@@ -314,8 +314,8 @@ class Inbox:
         """
         if self._overflow is _PAUSE:
             self._overflow = _DROP
+            self.stopped.finish()
         self.wants_read = wants_read
-        self.stopped.finish()
 
     def end(self) -> None:
         """No more messages will be received, nor the rest of one that has been taken in part."""

@@ -58,27 +58,10 @@ class Outbox:
     """
 
     __slots__ = (
-        "_buffers",
-        "_close",
-        "_close_taken",
-        "_opening",
-        "_ping_end",
-        "_ping_queued",
-        "_pongs",
-        "_random",
-        "_watermarks",
-        "_writer",
-        "accepts_broadcasts",
-        "blocked",
-        "bytes_sent",
-        "context_is_stale",
-        "on_ping_written",
-        "on_writable",
-        "queued",
-        "ready",
-        "shared",
-        "unwritten",
-        "writable",
+        *("_buffers", "_close", "_close_taken", "_opening", "_ping_end", "_ping_queued", "_pongs"),
+        *("_random", "_watermarks", "_writer", "accepts_broadcasts", "blocked", "bytes_sent"),
+        *("context_is_stale", "on_ping_written", "on_writable", "queued", "ready", "shared"),
+        *("unwritten", "writable"),
     )
 
     def __init__(

@@ -66,20 +66,22 @@ class Timers:
     def allow(self, timers: Collection[Timer]) -> None:
         """Stop all timers but these and the closing one; :meth:`start` will start no others."""
         self._allowed = timers
-        if self.next is None:
-            return
-        for timer in _TIMERS:
-            if timer not in timers and timer is not Timer.CLOSING:
-                self.running[timer.position] = None
-        self._update()
+        if self.next is not None:
+            for timer in _TIMERS:
+                if timer not in timers and timer is not Timer.CLOSING:
+                    self.running[timer.position] = None
+            self._update()
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
         if period is None or not (timer in self._allowed or timer is Timer.CLOSING):
             self.stop(timer)
             return
-        self.running[timer.position] = now + period, period, False
-        self._update()
+        before, self.running[timer.position] = self.running[timer.position], (now + period, period, False)
+        if before is not None:
+            self._update()
+        else:
+            self.next = now + period if self.next is None else min(self.next, now + period)
 
     def shorten(self, timer: Timer, now: float, period: float) -> None:
         """Set a deadline ``period`` seconds from ``now``, unless there is an earlier one."""
@@ -153,13 +155,15 @@ class Stopwatch:
 
     def stop(self) -> None:
         """The condition does not hold any more; it may not have held before."""
-        self._seconds = self.seconds
-        self._since = None
+        if self._since is not None:
+            self._seconds = self.seconds
+            self._since = None
 
     def finish(self) -> None:
         """Stop for good."""
-        self.stop()
-        self._finished = True
+        if not self._finished:
+            self._finished = True
+            self.stop()
 
     @property
     def seconds(self) -> float:

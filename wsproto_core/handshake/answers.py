@@ -321,9 +321,9 @@ class ServerHandshake(Handshake):
     def _complete(self, headers: Headers, extra: Headers) -> Headers:
         """Add to a response's headers those that every response has."""
         if self._date is not None:
-            headers["Date"] = _format_date(int(self._date()))
+            headers.extend("Date", _format_date(int(self._date())))
         if self._settings.server_header is not None:
-            headers["Server"] = self._settings.server_header
+            headers.extend("Server", self._settings.server_header)
         if extra:
             override_headers(headers, extra)
         return headers

@@ -69,8 +69,8 @@ def build_request(headers: Headers, *, random: Callable[[int], bytes] = os.urand
         The key, to be given to :func:`check_response`.
     """
     key = binascii.b2a_base64(random(16), newline=False).decode("ascii")
-    headers.update((("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Key", key)))
-    headers["Sec-WebSocket-Version"] = _VERSION
+    headers.extend("Upgrade", "websocket", "Connection", "Upgrade")
+    headers.extend("Sec-WebSocket-Key", key, "Sec-WebSocket-Version", _VERSION)
     return key
 
 
@@ -114,9 +114,7 @@ def build_response(headers: Headers, key: str) -> None:
         headers: response headers; changed in place.
         key: what :func:`check_request` returned.
     """
-    headers.update(
-        (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key)))
-    )
+    headers.extend("Upgrade", "websocket", "Connection", "Upgrade", "Sec-WebSocket-Accept", accept_key(key))
 
 
 def check_response(headers: Headers, key: str) -> None:

@@ -50,6 +50,13 @@ def _share(text: str) -> str:
     return _first_equal(text) if type(text) is str and len(text) <= _MAX_SHARED else text
 
 
+@functools.lru_cache(_MAX_SHARED)
+def _decode_name(name: bytes) -> tuple[str, bool]:
+    """Return a header's name as a text, and whether its value is the same on many connections."""
+    text = name.decode("ascii", "surrogateescape")
+    return _share(text), text.lower() in _ALIKE
+
+
 class MultipleValuesError(LookupError):
     """:class:`Headers` has more than one value for a name."""
 
@@ -84,6 +91,20 @@ class Headers(MutableMapping[str, str]):
     def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
         self._items = []
         self.update(headers, **values)
+
+    @classmethod
+    def decode(cls, fields: Iterable[tuple[bytes, bytes]]) -> Headers:
+        """Make headers of the names and values that h11 has parsed."""
+        headers = cls()
+        for name, value in fields:
+            known, alike = _decode_name(name) if len(name) <= _MAX_SHARED else (name.decode("ascii"), False)
+            text = value.decode("ascii", "surrogateescape")
+            headers._items += (known, _share(text) if alike else text)
+        return headers
+
+    def extend(self, *items: str) -> None:
+        """Add names, each before its value, which are shared already, such as constants."""
+        self._items += items
 
     def __repr__(self) -> str:
         """Return the pairs, without credentials, since a log may show this."""
@@ -146,15 +167,19 @@ class Headers(MutableMapping[str, str]):
         """Add all the given values; the arguments are those of the constructor."""
         if isinstance(headers, Headers):
             self._items += headers._items
-            headers = ()
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        for name, value in (*pairs, *values.items()):
+        elif headers:
+            for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+                self[name] = value
+        for name, value in values.items():
             self[name] = value
 
     def get_all(self, key: str) -> list[str]:
         """Return the values of a name in their order; an empty list if there are none."""
         key = key.lower()
-        return [value for name, value in self.raw_items() if name.lower() == key]
+        names = list(map(str.lower, self._items[::2]))
+        if key not in names:
+            return []
+        return [value for name, value in zip(names, self._items[1::2], strict=True) if name == key]
 
     def raw_items(self) -> Iterator[tuple[str, str]]:
         """Return an iterator of all pairs ``(name, value)``, in their order and case."""

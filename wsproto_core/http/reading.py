@@ -250,7 +250,7 @@ class RequestReader(_HeadReader):
             return
         event = self._parse(h11.Connection(h11.SERVER), head)
         assert isinstance(event, h11.Request)
-        headers = _decode_headers(event.headers.raw_items())
+        headers = Headers.decode(event.headers.raw_items())
         if not self._body:
             check_no_body(headers)
         self.request = Request(_decode(event.target), headers, _decode(event.method))
@@ -360,7 +360,7 @@ class ResponseReader(_HeadReader):
                 return b""
             event = self._parse(self._connection, head)
             assert isinstance(event, h11.InformationalResponse | h11.Response)
-            headers = _decode_headers(event.headers.raw_items())
+            headers = Headers.decode(event.headers.raw_items())
             response = Response(event.status_code, headers, reason=_decode(event.reason))
             if response.status == 101:
                 # Its head ends it "regardless of the header fields present" (RFC 9112 section 6.3), and
@@ -431,7 +431,3 @@ def check_no_body(headers: Headers, names: Iterable[str] = _FRAMING, kind: str =
 
 def _decode(data: bytes) -> str:
     return data.decode("ascii", "surrogateescape")
-
-
-def _decode_headers(items: Iterable[tuple[bytes, bytes]]) -> Headers:
-    return Headers((_decode(name), _decode(value)) for name, value in items)
