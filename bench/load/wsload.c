@@ -786,11 +786,10 @@ static void stay_idle(void) {
     run_for(seconds);
 }
 
-/* Many connections take longer than the warm-up to get their first answers. */
-static void wait_for_first_answers(void) {
+/* Goes on until so many messages have been answered, or for too long. */
+static void run_until_completed(uint64_t count) {
     uint64_t deadline = now_ns() + 10 * SECOND;
-    uint64_t expected = (uint64_t)connection_count * depth;
-    while (mode == ECHO && completed < expected && now_ns() < deadline)
+    while (completed < count && now_ns() < deadline)
         poll_once(20);
 }
 
@@ -800,12 +799,16 @@ static void measure(void) {
     /* The server's count at the end is one of all messages. */
     if (mode != RECEIVE_ONLY) {
         run_for(warm_up);
-        wait_for_first_answers();
+        /* Many connections take longer than the warm-up to get their first answers. */
+        if (mode == ECHO)
+            run_until_completed((uint64_t)connection_count * depth);
     }
     memset(&latencies, 0, sizeof latencies);
     completed = 0;
     struct measurement measurement = start_measurement();
     run_for(seconds);
+    if (mode != RECEIVE_ONLY)
+        run_until_completed(1);
     bool clean = true;
     running = false;
     if (mode == RECEIVE_ONLY) {
