@@ -32,6 +32,11 @@ machine. In parentheses is the ratio to the limit: the same work without WebSock
 same with a stream of trio and with a blocking socket.
 """
 
+BUSY = """
+**The machine was busy**: {share:.0%} of the figures were measured while other processes used it. Take them as
+a first look.
+"""
+
 BASIC = ("pingpong-256", "inflight32-256", "connections100-256", "pingpong-100k")
 ROUND_TRIPS = ("pingpong-256", "inflight32-256")
 
@@ -117,7 +122,7 @@ CHAPTERS = [
         "CPU time a message, in microseconds. `memcpy` copies the payload once, in C; "
         "the others make objects of Python, too.",
     ),
-    Chapter("limits", "What memory and zlib allow", "megabytes", "Megabytes a second, in C."),
+    Chapter("limits", "What memory and zlib allow", "megabytes", "Megabytes a second of CPU time, in C."),
 ]
 
 
@@ -134,7 +139,11 @@ def write_report(records_path: Path, page: Path) -> None:
     records = [json.loads(line) for line in records_path.read_text().splitlines()]
     machine = [record for record in records if "machine" in record][-1]
     results = Results(record for record in records if "peer" in record)
-    chapters = [introduction(machine), targets_chapter(results), *plots_chapter(results, page)]
+    chapters = [
+        introduction(machine, results.disturbed_share()),
+        targets_chapter(results),
+        *plots_chapter(results, page),
+    ]
     for chapter in CHAPTERS:
         if results.workloads(chapter.part):
             chapters += [f"## {chapter.title}\n", f"{chapter.text}\n", *tables(results, chapter)]
@@ -143,7 +152,7 @@ def write_report(records_path: Path, page: Path) -> None:
     page.write_text("\n".join(chapters).rstrip() + "\n", encoding="utf-8")
 
 
-def introduction(machine: dict[str, Any]) -> str:
+def introduction(machine: dict[str, Any], disturbed_share: float) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     rounds = machine["rounds"]
     shown = {
@@ -152,7 +161,8 @@ def introduction(machine: dict[str, Any]) -> str:
         "command": "`make bench`" if rounds == 1 else "`make bench FULL=1`",
         "rounds": "One round" if rounds == 1 else f"{rounds} rounds",
     }
-    return INTRODUCTION.format(**shown)
+    busy = BUSY.format(share=disturbed_share) if disturbed_share > 0.2 else ""
+    return INTRODUCTION.format(**shown) + busy
 
 
 def describe_error(record: Record) -> str:

@@ -85,6 +85,11 @@ class Results:
     def is_disturbed(self, part: str, peer: str, workload: str) -> bool:
         return any(record.get("others", 0) > QUIET for record in self.records(part, peer, workload))
 
+    def disturbed_share(self) -> float:
+        """Return the share of the figures that were measured while others used the machine."""
+        disturbed = [self.is_disturbed(*place) for place in self._records]
+        return sum(disturbed) / len(disturbed) if disturbed else 0
+
     def limit(self, part: str, peer: str, workload: str) -> str:
         return str(self.records(part, peer, workload)[0]["limit"])
 

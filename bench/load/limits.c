@@ -1,7 +1,7 @@
 /*
  * limits: what memory and zlib allow on one processor. Usage: limits SIZE ...
  *
- * Prints one line of JSON for each size, with megabytes a second:
+ * Prints one line of JSON for each size, with megabytes a second of CPU time:
  *
  *   memcpy          Copy.
  *   mask_copy       Mask while copying.
@@ -31,8 +31,9 @@
 
 static const uint32_t KEY = 0x3d21fa37;
 
-enum { RUNS = 3, BATCH = 16, ALIGNMENT = 64 };
-#define RUN_NS 50000000ull
+/* A batch is long enough that to read the clock costs nothing beside it. */
+enum { RUNS = 3, BATCH_BYTES = 1 << 20, ALIGNMENT = 64 };
+#define RUN_SECONDS 0.05
 
 /* What the measured functions work on. */
 struct work {
@@ -141,20 +142,22 @@ static const struct {
     {"inflate", run_inflate},
 };
 
-/* Megabytes a second, of the best of several runs. */
+/* Megabytes a second of CPU time, of the best of several runs. */
 static double measure(struct work *work, void (*run)(struct work *work)) {
+    size_t batch = BATCH_BYTES / work->size + 1;
     double best = 0;
     for (int i = 0; i < RUNS; i++) {
-        uint64_t start = now_ns(), elapsed, count = 0;
+        double start = cpu_seconds(), elapsed;
+        size_t count = 0;
         do {
-            for (int k = 0; k < BATCH; k++) {
+            for (size_t k = 0; k < batch; k++) {
                 run(work);
                 __asm__ volatile("" ::: "memory"); /* nothing is optimized away */
             }
-            count += BATCH;
-            elapsed = now_ns() - start;
-        } while (elapsed < RUN_NS);
-        double rate = (double)count * (double)work->size / (double)elapsed * 1e3;
+            count += batch;
+            elapsed = cpu_seconds() - start;
+        } while (elapsed < RUN_SECONDS);
+        double rate = (double)count * (double)work->size / elapsed / 1e6;
         if (rate > best)
             best = rate;
     }
