@@ -27,7 +27,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from measuring import print_head, print_row
-from peers import HOST, OPTIONS, frame, open_peer, port_of, run, serving
+from runtimes import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 
 import adapters.threading
 

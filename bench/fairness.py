@@ -27,7 +27,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 from measuring import print_head, print_row
-from peers import ADAPTERS, HOST, OPTIONS, at_work, cut, drain, frame, open_peer, port_of, run, serving
+from runtimes import ADAPTERS, HOST, OPTIONS, at_work, cut, drain, frame, open_peer, port_of, run, serving
 
 from adapters.threading import serve as serve_threads
 from wsproto_core import ConnectionClosed

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import anyio
 import anyio.lowlevel
 from measuring import print_head, print_row
-from peers import (
+from runtimes import (
     ADAPTERS,
     HOST,
     OPTIONS,
