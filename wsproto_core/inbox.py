@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
+from typing import Protocol as Interface
 
 from .codec import decode_messages
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
-from .limits import MessageLimits, Watermarks
 from .messages import MessageReader
 from .observing import NOBODY, Observer
+from .options import CommonSettings
 from .timers import Stopwatch
 from .types import Data
 
@@ -54,6 +55,25 @@ _NOTHING, _MESSAGE, _FRAGMENT = _Demand
 _PAUSE, _DROP, _DROP_ALL = _Overflow
 
 
+class Owner(Interface):
+    """The connection, which is told of what is received: one reference, not a method for each."""
+
+    def _receive_control(self, opcode: int, payload: bytes) -> None:
+        """A control frame has been received."""
+
+    def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
+        """The peer has broken a rule or exceeded a limit."""
+
+    def _receive_eof(self) -> None:
+        """The end of the stream is reached, which had to wait."""
+
+    def _stop_reading(self) -> None:
+        """``wants_read`` has turned false."""
+
+    def _resume_reading(self) -> None:
+        """``wants_read`` has turned true."""
+
+
 class Inbox:
     """The receive queue.
 
@@ -72,11 +92,8 @@ class Inbox:
         "_end_waits",
         "_max_queue",
         "_notices",
-        "_on_end",
-        "_on_error",
-        "_on_resume",
-        "_on_stop",
         "_overflow",
+        "_owner",
         "_read_limit",
         "_streaming",
         "collecting",
@@ -88,54 +105,33 @@ class Inbox:
     )
 
     def __init__(
-        self,
-        *,
-        max_size: MessageLimits,
-        max_fragments: int | None,
-        max_queue: Watermarks,
-        read_limit: Watermarks,
-        masked: bool,
-        control: Callable[[int, bytes], None],
-        on_error: Callable[[ProtocolError | PayloadTooBig], None],
-        on_end: Callable[[], None],
-        on_stop: Callable[[], None],
-        on_resume: Callable[[], None],
-        clock: Callable[[], float],
+        self, owner: Owner, settings: CommonSettings, *, masked: bool, clock: Callable[[], float]
     ) -> None:
         """
         Args:
-            max_size: bytes in a message, and in a fragment.
-            max_fragments: fragments in a message: see :class:`~.messages.MessageReader`.
-            max_queue: watermarks of the number of messages.
-            read_limit: watermarks of their size in bytes.
+            owner: is told of what is received.
+            settings: the options: the limits on messages, and the watermarks.
             masked: whether frames must be masked, i.e. whether a client sends them.
-            control: called with the opcode and the payload of each control frame, in order.
-            on_error: called when the peer has broken a rule or exceeded a limit.
-            on_end: called when the end of the stream is reached, if it had to wait.
-            on_stop, on_resume: called when ``wants_read`` has changed.
             clock: returns the time in seconds.
         """
         self.collecting = False
         self.taken = 0
         self.wants_read = True
-        self._max_queue = max_queue
-        self._read_limit = read_limit
-        self._on_error = on_error
-        self._on_end = on_end
-        self._on_stop = on_stop
-        self._on_resume = on_resume
+        self._owner = owner
+        self._max_queue = settings.max_queue
+        self._read_limit = settings.read_limit
         self.stopped = Stopwatch(clock)
-        self._notices: list[tuple[int, Event]] = []
+        self._notices: list[tuple[int, Event]] | None = None
         self._demand = _NOTHING
         self._overflow = _PAUSE
         self._streaming = False
         self._end_waits = False
         self.reader = MessageReader(
             masked=masked,
-            control=control,
-            max_size=max_size.message,
-            max_fragment_size=max_size.fragment,
-            max_fragments=max_fragments,
+            control=owner._receive_control,
+            max_size=settings.max_size.message,
+            max_fragment_size=settings.max_size.fragment,
+            max_fragments=settings.max_fragments,
         )
         self.reader.is_full = self._is_full
         self.messages = self.reader.messages
@@ -165,17 +161,15 @@ class Inbox:
 
     def notify(self, event: Event) -> None:
         """Add a notice, after the messages that are in the queue."""
+        self._notices = self._notices or []
         self._notices.append((self.taken + len(self.messages), event))
 
     # Taking
 
     def notices(self) -> list[Event]:
         """Take the notices."""
-        if not self._notices:
-            return []
-        events = [event for _, event in self._notices]
-        self._notices.clear()
-        return events
+        notices, self._notices = self._notices, None
+        return [event for _, event in notices] if notices else []
 
     def events(self) -> list[Event]:
         """Take everything, in order."""
@@ -192,7 +186,7 @@ class Inbox:
     def _events(self) -> list[Event]:
         if self._streaming:
             raise _streaming()
-        notices, self._notices = self._notices, []
+        notices, self._notices = self._notices or (), None
         events: list[Event] = []
         for position, event in notices:
             events += self._take_up_to(position - self.taken)
@@ -258,7 +252,7 @@ class Inbox:
         reader = self.reader
         queued = len(self.messages)
         overflow = self._overflow
-        if len(self._notices) > KEPT_NOTICES:
+        if self._notices and len(self._notices) > KEPT_NOTICES:
             del self._notices[:-KEPT_NOTICES]
         try:
             try:
@@ -282,7 +276,7 @@ class Inbox:
                 ):
                     self.update()
         except (ProtocolError, PayloadTooBig) as error:
-            self._on_error(error)
+            self._owner._receive_error(error)
 
     def resume(self) -> None:
         """Decode the bytes that were kept because the queue had no room, if there is room now."""
@@ -290,7 +284,7 @@ class Inbox:
             self.receive(b"")
         if self._end_waits and not self.reader.suspended:
             self._end_waits = False
-            self._on_end()
+            self._owner._receive_eof()
 
     def end_of_stream(self, *, waits: bool) -> bool:
         """The stream has ended.
@@ -333,11 +327,11 @@ class Inbox:
             if count >= self._max_queue.high or size >= self._read_limit.high:
                 self.wants_read = False
                 self.stopped.start()
-                self._on_stop()
+                self._owner._stop_reading()
         elif count <= self._max_queue.low and size <= self._read_limit.low:
             self.wants_read = True
             self.stopped.stop()
-            self._on_resume()
+            self._owner._resume_reading()
 
     def _size(self) -> int:
         """Bytes that count against ``read_limit``."""

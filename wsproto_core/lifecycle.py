@@ -103,23 +103,9 @@ class Lifecycle:
         self._bytes_received = 0
         self._messages_sent = 0
         keys = self._random if side is Side.CLIENT else None
-        self._outbox = Outbox(keys, settings.write_limit, clock)
+        self._outbox = Outbox(self, keys, settings.write_limit, clock)
         self._keepalive = Keepalive(self._timers, settings, self._random)
-        self._inbox = Inbox(
-            max_size=settings.max_size,
-            max_fragments=settings.max_fragments,
-            max_queue=settings.max_queue,
-            read_limit=settings.read_limit,
-            masked=side is Side.SERVER,
-            control=self._receive_control,
-            on_error=self._receive_error,
-            on_end=self._receive_eof,
-            on_stop=self._stop_reading,
-            on_resume=self._resume_reading,
-            clock=clock,
-        )
-        self._outbox.on_ping_written = self._ping_written
-        self._outbox.on_writable = self._set_writable
+        self._inbox = Inbox(self, settings, masked=side is Side.SERVER, clock=clock)
         self._taken_by_events = False
         self._closing = Closing()
         self._enter(Phase.CONNECTING)
@@ -386,9 +372,6 @@ class Lifecycle:
     def _resume_reading(self) -> None:
         self.wants_read = True
         self._keepalive.resume(self._clock())
-
-    def _set_writable(self, writable: bool) -> None:
-        self.writable = writable
 
     def _receive_eof(self) -> None:
         """Take the end of the stream; if received bytes wait to be parsed, it takes effect after them."""

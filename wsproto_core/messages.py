@@ -43,6 +43,10 @@ DECODED_AT_ONCE = 2**16
 _NO_PAYLOAD = PayloadBuffer(False)
 
 
+# An empty deque takes 760 bytes: it is there only while extensions are suspended.
+_NO_BACKLOG: deque[bytes] = deque()
+
+
 class MessageReader:
     """Turns the bytes that a peer sends into messages and control frames.
 
@@ -124,7 +128,7 @@ class MessageReader:
         self._payload = _NO_PAYLOAD
         self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
         # The bytes received since extensions stopped, and how many of the first piece have been parsed.
-        self._backlog: deque[bytes] = deque()
+        self._backlog = _NO_BACKLOG
         self._backlog_position = 0
         self.is_full: Callable[[], bool] = bool
         self.suspended = False
@@ -178,6 +182,7 @@ class MessageReader:
         self._set_between_messages()
         if self.suspended and position < end:
             # It is not copied, so that to stop and go on many times within a long input costs nothing.
+            self._backlog = self._backlog or deque()
             self._backlog.appendleft(data)
             self._backlog_position = position
 
@@ -192,6 +197,7 @@ class MessageReader:
             ProtocolError, PayloadTooBig: see :meth:`receive`.
         """
         if data:
+            self._backlog = self._backlog or deque()
             self._backlog.append(data)
         if self.is_full():
             return

@@ -15,6 +15,7 @@ for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol as Interface
 
 from .codec import encode_frame
 from .extensions.base import EncodingKey, Extension
@@ -32,6 +33,19 @@ __all__ = ["Outbox"]
 _TEXT = FIN | Opcode.TEXT
 _BINARY = FIN | Opcode.BINARY
 
+# They are never changed: most connections have nothing else.
+_NO_BUFFERS: list[bytes] = []
+_NO_PONGS = Pongs()
+
+
+class Owner(Interface):
+    """The connection, which is told of what is written."""
+
+    writable: bool
+
+    def _ping_written(self) -> None:
+        """The ping that :meth:`Outbox.time_ping` has marked has been written."""
+
 
 class Outbox:
     """The send queue.
@@ -43,8 +57,6 @@ class Outbox:
         writable: turns false when more bytes than the high watermark wait to be written, and true
             again when they are down to the low one.
         blocked: how long ``writable`` has been false.
-        on_ping_written: called when the ping that :meth:`time_ping` has marked has been written.
-        on_writable: called with :attr:`writable` when it has changed.
         accepts_broadcasts: whether the connection is open and no close frame of the peer waits.
 
     Broadcasts, which send one frame on thousands of connections, look at as little memory of each
@@ -60,19 +72,25 @@ class Outbox:
     __slots__ = (
         *("_buffers", "_close", "_close_taken", "_opening", "_ping_end", "_ping_queued", "_pongs"),
         *("_random", "_watermarks", "_writer", "accepts_broadcasts", "blocked", "bytes_sent"),
-        *("context_is_stale", "on_ping_written", "on_writable", "queued", "ready", "shared"),
+        *("context_is_stale", "_owner", "queued", "ready", "shared"),
         *("unwritten", "writable"),
     )
 
     def __init__(
-        self, random: Callable[[int], bytes] | None, watermarks: Watermarks, clock: Callable[[], float]
+        self,
+        owner: Owner,
+        random: Callable[[int], bytes] | None,
+        watermarks: Watermarks,
+        clock: Callable[[], float],
     ) -> None:
         """
         Args:
+            owner: is told of what is written.
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
             watermarks: of the bytes that wait to be written.
             clock: returns the time in seconds.
         """
+        self._owner = owner
         self._random = random
         self.blocked = Stopwatch(clock)
         self.queued = 0
@@ -84,14 +102,12 @@ class Outbox:
         self.context_is_stale = False
         self.shared = 0
         self._watermarks = watermarks
-        self._opening: list[bytes] = []
+        self._opening = _NO_BUFFERS
         self._buffers: list[bytes] = []
-        self._pongs = Pongs()
+        self._pongs = _NO_PONGS
         # Where the ping that is timed ends: in what is queued, and in all that has been handed out.
         self._ping_queued: int | None = None
         self._ping_end: int | None = None
-        self.on_ping_written: Callable[[], object] = bool
-        self.on_writable: Callable[[bool], object] = bool
         self._close: bytes | None = None
         self._close_taken = False
         self._writer = MessageWriter(random=random)
@@ -122,7 +138,7 @@ class Outbox:
 
     def open(self, data: bytes) -> None:
         """Add bytes of the opening handshake: they go before all frames, and are never dropped."""
-        self._opening.append(data)
+        self._opening = [*self._opening, data]
         self.queued += len(data)
 
     def encode(self, message: Message, text: bool | None, fin: bool, compress: bool | None) -> list[bytes]:
@@ -172,13 +188,14 @@ class Outbox:
         return self._ping_queued is not None or self._ping_end is not None
 
     def time_ping(self) -> None:
-        """Call :attr:`on_ping_written` when all that has been added so far has been written."""
+        """Call :meth:`.Owner._ping_written` when all that has been added so far has been written."""
         self._ping_queued = self.queued
 
     def answer_ping(self, payload: bytes, received: int) -> None:
         """Add the pong that is due for a ping: see :meth:`.Pongs.answer`."""
         if not self._close_taken:
             self.ready = None
+            self._pongs = self._pongs or Pongs()
             self._pongs.answer(payload, received, blocked=self.unwritten > 0)
 
     def close(self, payload: bytes) -> None:
@@ -189,12 +206,12 @@ class Outbox:
         """Drop all that has not been handed out, except for the opening handshake and the close frame."""
         self._buffers = []
         self.queued = sum(map(len, self._opening))
-        self._pongs.clear()
+        self._pongs = _NO_PONGS
         self._ping_queued = None
 
     def drop_all(self) -> None:
         """Drop all that has not been handed out: the connection is closed."""
-        self._opening, self._close = [], None
+        self._opening, self._close = _NO_BUFFERS, None
         self.set_open(False)
         self.drop()
 
@@ -208,7 +225,7 @@ class Outbox:
         """
         own = self.queued
         if self._pongs:
-            pongs, self._pongs = self._pongs, Pongs()
+            pongs, self._pongs = self._pongs, _NO_PONGS
             frames = [
                 buffer for payload in pongs for buffer in self._writer.frame(FIN | Opcode.PONG, payload)
             ]
@@ -219,7 +236,7 @@ class Outbox:
             self._ping_queued = None
         if self._opening:
             self._buffers[:0] = self._opening
-            self._opening = []
+            self._opening = _NO_BUFFERS
         if self._close is not None:
             payload, self._close = self._close, None
             self._close_taken = True
@@ -261,15 +278,15 @@ class Outbox:
         if self.writable:
             self.writable = False
             self.blocked.start()
-            self.on_writable(False)
+            self._owner.writable = False
 
     def written(self, count: int | None) -> None:
         """Of the bytes that were handed out, ``count`` have been written; ``None``: all."""
         self.unwritten = 0 if count is None or count >= self.unwritten else self.unwritten - count
         if self._ping_end is not None and self.bytes_sent - self.unwritten >= self._ping_end:
             self._ping_end = None
-            self.on_ping_written()
+            self._owner._ping_written()
         if not self.writable and self.queued + self.unwritten <= self._watermarks.low:
             self.writable = True
             self.blocked.stop()
-            self.on_writable(True)
+            self._owner.writable = True

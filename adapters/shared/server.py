@@ -433,7 +433,8 @@ class AsyncServerConnection(BaseServerConnection, AsyncConnection):
                     await self._call_handler()
                 except Exception as error:
                     code = self._judge(error)
-                await self.close(code)
+                if self.protocol.state is State.OPEN:
+                    await self.close(code)
         await self.wait_closed()
 
     def _hooks_may_wait(self) -> bool:
