@@ -103,7 +103,7 @@ soak: $(VENV)/.tools
 	$(BIN)/python -m tests.adapters.contract.soak --runs $(RUNS) $(SOAKED) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) .venvs bench/load/bin bench/results build dist
+	rm -rf $(VENV) .venv-bench* .venvs bench/load/bin bench/results build dist
 	rm -rf *.egg-info htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
