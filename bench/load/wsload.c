@@ -675,9 +675,10 @@ static void open_all(void) {
         if (now > deadline)
             fail("no more than %d connections could be opened", open_connections);
     }
-    /* Without a handshake, the server may not have accepted all of them. */
-    if (raw)
-        run_for(0.1);
+    /* Without a handshake, the server may not have accepted all of them; and their handlers, which a broadcast
+     * needs, may not have begun. */
+    if (raw || mode == BROADCAST)
+        run_for(0.3);
 }
 
 static bool is_answered(const struct connection *connection) {
