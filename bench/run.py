@@ -112,11 +112,13 @@ def measure_all_memory(arguments: argparse.Namespace) -> Iterator[Record]:
 
 
 def measure_cores(arguments: argparse.Namespace) -> Iterator[Record]:
-    if not arguments.peers or "raw" in arguments.peers:
-        yield from measure_copy()
     cases = core.all_cases() if arguments.full else core.SHORT_CASES
     if arguments.workloads:
         cases = choose_workloads(arguments.workloads, core.all_cases())
+    if not arguments.peers or "raw" in arguments.peers:
+        for record in measure_copy():
+            if record["workload"] in cases or not arguments.workloads:
+                yield record
     for peer in choose(arguments.peers, dict.fromkeys(codecs.CODECS, "")):
         if codecs.is_installed(peer):
             yield from measure_core(peer, cases, arguments.seconds)

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from .peers import PURE, ClientPeer, ServerPeer
@@ -127,12 +129,8 @@ def measure_server(
         try:
             with started(peer, *options) as server:
                 for workload in group:
-                    record = undisturbed(
-                        lambda server=server, workload=workload: load(  # type: ignore[misc]
-                            server, workload, seconds, *flags_of(peer)
-                        ),
-                        attempts,
-                    )
+                    measure = partial(load, server, workload, seconds, *flags_of(peer))
+                    record = undisturbed(measure, attempts)
                     yield described(peer, workload.name, workload.part, record)
         except StartError as error:
             for workload in group:
@@ -149,10 +147,7 @@ def measure_client(
             if workload.mode not in peer.modes or (workload.compressed and not compresses(peer)):
                 continue
             server.move_to(SERVER_CPU if workload.one_cpu else CLIENT_CPU)
-            record = undisturbed(
-                lambda workload=workload: run_client(peer, workload, server, seconds),  # type: ignore[misc]
-                attempts,
-            )
+            record = undisturbed(partial(run_client, peer, workload, server, seconds), attempts)
             yield described(peer, workload.name, "clients", record)
 
 
@@ -179,7 +174,8 @@ def measure_handshakes(peer: ServerPeer, seconds: float, attempts: int) -> Recor
     workload = Workload("handshakes", connections=HANDSHAKES_AT_ONCE, size=1)
     try:
         with started(peer, "echo") as server:
-            record = undisturbed(lambda: load(server, workload, seconds, "--handshakes"), attempts)
+            measure = partial(load, server, workload, seconds, "--handshakes")
+            record = undisturbed(measure, attempts)
     except StartError as error:
         record = {"error": f"did not start: {error}"}
     return described(peer, workload.name, "handshakes", record)
@@ -195,17 +191,8 @@ def measure_memory(peer: ServerPeer, compressed: bool, connections: int = IDLE_C
             load(server, Workload("warm-up", connections=20), 0.2, *flags)
             time.sleep(0.3)
             before = server.resident()
-            arguments = [
-                HOST,
-                str(server.port),
-                "/",
-                str(connections),
-                "1",
-                "1",
-                str(TIMEOUT),
-                "binary",
-                "--idle",
-            ]
+            numbers = [connections, 1, 1, TIMEOUT]
+            arguments = [HOST, str(server.port), "/", *map(str, numbers), "binary", "--idle"]
             process = pinned([WSLOAD, *arguments, *flags], CLIENT_CPU)
             assert process.stdout is not None
             line: Record = json.loads(process.stdout.readline() or '{"error": "no connections"}')
@@ -226,38 +213,35 @@ def measure_core(peer: str, cases: list[str], seconds: float) -> Iterator[Record
     """Measure a protocol core without I/O, in a process of its own."""
     variables = PURE if peer.endswith(" pure") else None
     command = [sys.executable, "-m", "kit.core", peer, str(seconds), *cases]
+    disturbance = Disturbance(children_cpu_seconds())
     process = pinned(command, SERVER_CPU, variables)
     output, errors = process.communicate()
+    disturbance.end(children_cpu_seconds())
     for line in output.splitlines():
-        yield {"part": "core", "limit": COPY, **json.loads(line)}
+        yield {"part": "core", "limit": COPY, **json.loads(line), "others": disturbance.processors}
     if process.returncode:
-        yield {"part": "core", "peer": peer, "limit": COPY, "workload": "core", "error": errors[-300:]}
+        yield failed_core(peer, errors[-300:])
+
+
+def failed_core(peer: str, error: str) -> Record:
+    return {"part": "core", "peer": peer, "limit": COPY, "workload": "core", "error": error}
 
 
 def measure_copy() -> Iterator[Record]:
     """Measure what memory and zlib allow; the copy of a message is the limit of decoding it."""
+    if not Path(LIMITS).exists():
+        yield failed_core(COPY, "not built: there is no header of zlib")
+        return
     output, errors = pinned([LIMITS, *map(str, SIZES.values())], SERVER_CPU).communicate()
-    if errors or not output:
-        yield {
-            "part": "core",
-            "peer": COPY,
-            "limit": COPY,
-            "workload": "limits",
-            "error": errors or "no output",
-        }
+    if errors:
+        yield failed_core(COPY, errors)
     for size, line in zip(SIZES, output.splitlines(), strict=False):
-        limits: dict[str, float] = json.loads(line)
-        bytes_in_message = limits.pop("size")
-        for name, megabytes in limits.items():
-            record: Record = {"part": "limits", "peer": name, "limit": COPY, "workload": f"limits-{size}"}
-            yield {**record, "us": bytes_in_message / megabytes, "megabytes": megabytes}
+        rates: dict[str, float] = json.loads(line)
+        message = rates.pop("size")
+        for name, rate in rates.items():
+            place = {"part": "limits", "peer": name, "limit": COPY, "workload": f"limits-{size}"}
+            yield {**place, "us": message / rate, "megabytes": rate}
+        cost = message / rates["memcpy"]
         for case in (f"decode-{size}", f"decode-{size}-ascii", f"decode-{size}-utf8"):
-            cost = bytes_in_message / limits["memcpy"]
-            yield {
-                "part": "core",
-                "peer": COPY,
-                "limit": COPY,
-                "workload": case,
-                "us": cost,
-                "rate": 1e6 / cost,
-            }
+            place = {"part": "core", "peer": COPY, "limit": COPY, "workload": case}
+            yield {**place, "us": cost, "rate": 1e6 / cost}
