@@ -6,7 +6,8 @@ size_t write_header(unsigned char *out, unsigned first_byte, bool masked, uint64
     unsigned mask_bit = masked ? MASKED : 0;
     unsigned length_bytes = length < 126 ? 0 : length < 65536 ? 2 : 8;
     out[0] = (unsigned char)first_byte;
-    out[1] = (unsigned char)(mask_bit | (length_bytes == 0 ? (unsigned)length : length_bytes == 2 ? 126u : 127u));
+    unsigned length_code = length_bytes == 0 ? (unsigned)length : length_bytes == 2 ? 126 : 127;
+    out[1] = (unsigned char)(mask_bit | length_code);
     for (unsigned i = 0; i < length_bytes; i++)
         out[2 + i] = (unsigned char)(length >> 8 * (length_bytes - 1 - i));
     return 2 + length_bytes;
@@ -39,7 +40,8 @@ uint64_t payload_length(const unsigned char *header) {
     return extended;
 }
 
-__attribute__((optimize("O3"))) void apply_mask(unsigned char *payload, size_t length, const unsigned char key[4]) {
+__attribute__((optimize("O3"))) void apply_mask(unsigned char *payload, size_t length,
+                                                const unsigned char key[4]) {
     uint32_t key4;
     memcpy(&key4, key, sizeof key4);
     uint64_t key8 = (uint64_t)key4 << 32 | key4;

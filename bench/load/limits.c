@@ -9,7 +9,7 @@
  *   deflate         Compress text like JSON, level 6.
  *   inflate         Decompress it.
  *
- * and for what happens to the payload of a message between the kernel's copy into a read buffer and the new object:
+ * and for what happens to a message, from the kernel's copy into a read buffer to the new object:
  *
  *   receive_streaming  Mask in place with non-temporal stores, then copy.
  *   receive_in_place   Mask in place with ordinary stores, then copy.
@@ -46,8 +46,8 @@ struct work {
     z_stream deflater, inflater;
 };
 
-__attribute__((noinline)) static void mask_copy(unsigned char *restrict to, const unsigned char *restrict from,
-                                                size_t size) {
+__attribute__((noinline)) static void mask_copy(unsigned char *restrict to,
+                                                const unsigned char *restrict from, size_t size) {
     size_t i = 0;
     for (; i + 4 <= size; i += 4) {
         uint32_t word;

@@ -10,9 +10,9 @@ unsigned char *make_text(size_t size);
 /* The most bytes that deflate_text writes. */
 size_t deflate_bound(size_t length);
 
-/* Compresses a message for permessage-deflate (RFC 7692 section 7.2.1) without using an earlier message, which is
- * valid in any context. Back references reach less than 4,096 bytes, so a window of 12 bits is enough. Returns the
- * length. */
+/* Compresses a message for permessage-deflate (RFC 7692 section 7.2.1) without an earlier message, which is
+ * valid in any context. Back references reach less than 4,096 bytes, so a window of 12 bits is enough.
+ * Returns the length. */
 size_t deflate_text(const unsigned char *text, size_t length, unsigned char *out);
 
 #endif

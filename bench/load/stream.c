@@ -13,10 +13,9 @@ bool stream_connect(struct stream *stream, const struct sockaddr_in *address, bo
     if (stream->socket < 0)
         return false;
     setsockopt(stream->socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-    if (connect(stream->socket, (const struct sockaddr *)address, sizeof *address) < 0 && errno != EINPROGRESS)
-        return false;
     stream->tls = tls ? stream : NULL; /* replaced by the first stream_handshake */
-    return true;
+    int result = connect(stream->socket, (const struct sockaddr *)address, sizeof *address);
+    return result == 0 || errno == EINPROGRESS;
 }
 
 #ifdef WITH_TLS
@@ -84,7 +83,9 @@ ssize_t stream_write(struct stream *stream, const void *data, size_t size) {
     return send(stream->socket, data, size, MSG_NOSIGNAL);
 }
 
-bool stream_has_pending(const struct stream *stream) { return stream->tls != NULL && SSL_pending(stream->tls) > 0; }
+bool stream_has_pending(const struct stream *stream) {
+    return stream->tls != NULL && SSL_pending(stream->tls) > 0;
+}
 
 static void free_tls(struct stream *stream) {
     if (stream->tls != NULL && stream->tls != stream)

@@ -5,13 +5,13 @@
  *
  * The path of the request says what a connection does:
  *
- *   /flood  The text message "COUNT SIZE" is answered with COUNT binary messages of SIZE bytes, "COUNT SIZE t" with
- *           text messages.
+ *   /flood  The text message "COUNT SIZE" is answered with COUNT binary messages of SIZE bytes,
+ *           "COUNT SIZE t" with text messages.
  *   /sink   Messages are counted; the text message "fin" is answered with the count.
  *   others  Every message comes back.
  *
- * For an echo, permessage-deflate is accepted if it is offered, with the same window in both directions. Payloads
- * are not decompressed: both directions carry the same stream, so that it fits the peer's window.
+ * For an echo, permessage-deflate is accepted if it is offered, with the same window in both directions.
+ * Payloads are not decompressed: both directions carry the same stream, so that it fits the peer's window.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -81,7 +81,7 @@ static void append(struct buffer *buffer, const void *data, size_t length) {
     buffer->end += length;
 }
 
-/* -------------------------------------------------------------------------------------------------- output */
+/* ---------------------------------------------------------------------------------------------- output */
 
 static void watch_output(struct connection *connection, bool output) {
     if (output == connection->watches_output)
@@ -91,7 +91,8 @@ static void watch_output(struct connection *connection, bool output) {
     connection->watches_output = output;
 }
 
-static void queue_frame(struct connection *connection, unsigned first_byte, const void *payload, size_t length) {
+static void queue_frame(struct connection *connection, unsigned first_byte, const void *payload,
+                        size_t length) {
     struct buffer *output = &connection->output;
     reserve(output, length + MAX_HEADER);
     output->end += write_header(output->bytes + output->end, first_byte, false, length);
@@ -124,7 +125,8 @@ static ssize_t send_some(struct connection *connection) {
     struct buffer *output = &connection->output;
     ssize_t sent;
     if (output->start < output->end) {
-        sent = send(connection->socket, output->bytes + output->start, output->end - output->start, MSG_NOSIGNAL);
+        size_t queued = output->end - output->start;
+        sent = send(connection->socket, output->bytes + output->start, queued, MSG_NOSIGNAL);
         if (sent > 0)
             output->start += (size_t)sent;
         return sent;
@@ -152,7 +154,7 @@ static bool flush(struct connection *connection) {
     return !connection->closing;
 }
 
-/* ------------------------------------------------------------------------------------------------ handshake */
+/* ------------------------------------------------------------------------------------------- handshake */
 
 static int window_bits(const char *head, const char *parameter) {
     const char *found = strcasestr(head, parameter);
@@ -210,7 +212,7 @@ static bool do_opening_handshake(struct connection *connection) {
     return true;
 }
 
-/* --------------------------------------------------------------------------------------------------- input */
+/* ----------------------------------------------------------------------------------------------- input */
 
 static void message_received(struct connection *connection, unsigned first_byte, const unsigned char *payload,
                              size_t length) {
@@ -295,7 +297,7 @@ static bool on_readable(struct connection *connection) {
     return flush(connection);
 }
 
-/* ---------------------------------------------------------------------------------------------------- loop */
+/* ------------------------------------------------------------------------------------------------ loop */
 
 static void accept_connection(int listener) {
     int yes = 1;

@@ -3,30 +3,30 @@
  *
  *   wsload HOST PORT PATH CONNECTIONS SIZE DEPTH SECONDS text|binary [OPTION ...]
  *
- * What it does, if not told otherwise, is to keep DEPTH messages of SIZE bytes in flight on each connection of an
- * echo server. Other modes, seen from the server:
+ * By default, it keeps DEPTH messages of SIZE bytes in flight on each connection of an echo server. Other
+ * modes, seen from the server:
  *
- *   --receive-only  Messages are sent without a pause; then the text message "fin", which the server answers with
- *                   the number of messages that it has counted.
- *   --send-only     The text message "COUNT SIZE" is sent, which the server answers with COUNT messages of SIZE
- *                   bytes; again and again.
+ *   --receive-only  Messages are sent without a pause; then the text message "fin", which the server answers
+ *                   with the number of messages that it has counted.
+ *   --send-only     The text message "COUNT SIZE" is sent, which the server answers with COUNT messages of
+ *                   SIZE bytes; again and again.
  *   --broadcast     The same on one of the connections, and the answers come on all of them.
  *   --idle          The connections are opened and kept; a line is printed when all are open.
  *   --handshakes    Connections are opened and closed, CONNECTIONS at a time.
  *
  * Options:
  *
- *   --raw           No WebSocket: SIZE bytes out, SIZE bytes back. Instead of "fin", the client ends its half of
- *                   the stream; the count is one of bytes.
+ *   --raw           No WebSocket: SIZE bytes out, SIZE bytes back. Instead of "fin", the client ends its half
+ *                   of the stream; the count is one of bytes.
  *   --tls           On TLS; the certificate is not verified.
  *   --deflate       Offers permessage-deflate. If the server accepts it, messages are sent compressed.
  *   --verify        Compares each payload that comes back; not possible with compression.
  *   --warm-up S     Seconds that do not count (0.2).
  *   --server PID    Measures the CPU time of the server's process in the same time.
  *
- * The frames of a connection are copies of one that was made before, so that the client spends its time in the
- * kernel and reads nothing but headers. After the measured time it stops sending, waits for each answer that is
- * due, and prints one line of JSON. There, "clean" tells whether each message was answered.
+ * The frames of a connection are copies of one that was made before, so that the client spends its time in
+ * the kernel and reads nothing but headers. After the measured time it stops sending, waits for each answer
+ * that is due, and prints one line of JSON. There, "clean" tells whether each message was answered.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -63,7 +63,8 @@ enum {
 #define SECOND 1000000000ull
 
 enum mode { ECHO, RECEIVE_ONLY, SEND_ONLY, BROADCAST, IDLE, HANDSHAKES };
-static const char *const MODE_NAMES[] = {"echo", "receive-only", "send-only", "broadcast", "idle", "handshakes"};
+static const char *const MODE_NAMES[] = {"echo",      "receive-only", "send-only",
+                                         "broadcast", "idle",         "handshakes"};
 
 enum state { CLOSED, CONNECTING, TLS_HANDSHAKE, OPENING_HANDSHAKE, OPEN, CLOSING };
 
@@ -151,7 +152,7 @@ static void *allocate(size_t bytes) {
     return memory;
 }
 
-/* ------------------------------------------------------------------------------------------------- template */
+/* -------------------------------------------------------------------------------------------- template */
 
 static size_t make_frame(unsigned char *out) {
     if (raw) {
@@ -183,7 +184,7 @@ static void make_template(void) {
     free(frame);
 }
 
-/* --------------------------------------------------------------------------------------------- connections */
+/* ----------------------------------------------------------------------------------------- connections */
 
 static void watch(struct connection *connection, int operation, bool output) {
     struct epoll_event event = {.events = EPOLLIN | (output ? EPOLLOUT : 0), .data.ptr = connection};
@@ -225,7 +226,7 @@ static void drop(struct connection *connection) {
     connection->state = CLOSED;
 }
 
-/* -------------------------------------------------------------------------------------------------- output */
+/* ---------------------------------------------------------------------------------------------- output */
 
 static bool control_pending(const struct connection *connection) {
     return connection->control_start < connection->control_end;
@@ -342,7 +343,7 @@ static void begin(void) {
     }
 }
 
-/* --------------------------------------------------------------------------------------------------- input */
+/* ----------------------------------------------------------------------------------------------- input */
 
 static void echo_received(struct connection *connection) {
     if (connection->answered == connection->sent)
@@ -632,7 +633,7 @@ static void on_readable(struct connection *connection) {
         flush(connection);
 }
 
-/* --------------------------------------------------------------------------------------------------- loop */
+/* ------------------------------------------------------------------------------------------------ loop */
 
 static void on_event(struct connection *connection, uint32_t events) {
     if (connection->state == CONNECTING)
@@ -675,8 +676,8 @@ static void open_all(void) {
         if (now > deadline)
             fail("no more than %d connections could be opened", open_connections);
     }
-    /* Without a handshake, the server may not have accepted all of them; and their handlers, which a broadcast
-     * needs, may not have begun. */
+    /* Without a handshake, the server may not have accepted all of them; and their handlers, which a
+     * broadcast needs, may not have begun. */
     if (raw || mode == BROADCAST)
         run_for(0.3);
 }
@@ -747,7 +748,7 @@ static void close_all(void) {
         poll_once(20);
 }
 
-/* -------------------------------------------------------------------------------------------------- report */
+/* ---------------------------------------------------------------------------------------------- report */
 
 struct measurement {
     uint64_t start;
@@ -829,7 +830,7 @@ static void measure(void) {
     print_report(&measurement, messages, clean);
 }
 
-/* ------------------------------------------------------------------------------------------------- options */
+/* --------------------------------------------------------------------------------------------- options */
 
 static void parse_option(const char *option, const char *value, int *index) {
     if (strcmp(option, "--raw") == 0) {
@@ -859,7 +860,8 @@ static void parse_option(const char *option, const char *value, int *index) {
 
 static void parse_arguments(int argc, char **argv) {
     if (argc < 9) {
-        fprintf(stderr, "usage: wsload HOST PORT PATH CONNECTIONS SIZE DEPTH SECONDS text|binary [OPTION ...]\n"
+        fprintf(stderr, "usage: wsload HOST PORT PATH CONNECTIONS SIZE DEPTH SECONDS text|binary "
+                        "[OPTION ...]\n"
                         "The beginning of wsload.c describes the options.\n");
         exit(2);
     }
