@@ -122,9 +122,9 @@ hand_over(struct payload_buffer *buffer)
 /* UTF-8 */
 
 /* Raise the exception of Python's decoder for text of which the bytes in `before` are the beginning of a
-   character, and in which `data` follows. */
+   character, and in which `data` follows, or the end. */
 static void
-raise_not_utf8(const struct utf8_state *before, const uint8_t *data, size_t length)
+raise_not_utf8(const struct utf8_state *before, const uint8_t *data, size_t length, bool end)
 {
     size_t size = before->seen + length;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
@@ -133,9 +133,11 @@ raise_not_utf8(const struct utf8_state *before, const uint8_t *data, size_t leng
     }
     char *start = PyBytes_AS_STRING(bytes);
     memcpy(start, before->bytes, before->seen);
-    memcpy(start + before->seen, data, length);
+    if (length > 0) {
+        memcpy(start + before->seen, data, length);
+    }
     Py_ssize_t consumed;
-    PyObject *text = PyUnicode_DecodeUTF8Stateful(start, (Py_ssize_t)size, NULL, &consumed);
+    PyObject *text = PyUnicode_DecodeUTF8Stateful(start, (Py_ssize_t)size, NULL, end ? NULL : &consumed);
     if (text != NULL) {
         /* Python's decoder waits for the third byte of a surrogate, in case that surrogates are let pass. */
         PyObject *error = PyUnicodeDecodeError_Create("utf-8", start + consumed, (Py_ssize_t)size - consumed, 0,
@@ -163,7 +165,7 @@ accept(struct payload_buffer *buffer, size_t length, bool top_bit)
         const struct utf8_state before = buffer->utf8;
         const uint8_t *data = bytes_of(buffer) + buffer->used;
         if (!utf8_check(&buffer->utf8, data, length)) {
-            raise_not_utf8(&before, data, length);
+            raise_not_utf8(&before, data, length, false);
             return -1;
         }
     }
@@ -224,7 +226,7 @@ PyObject *
 payload_finish(struct payload_buffer *buffer)
 {
     if (buffer->utf8.expected != 0) {
-        raise_not_utf8(&buffer->utf8, NULL, 0);
+        raise_not_utf8(&buffer->utf8, NULL, 0, true);
         return NULL;
     }
     if (buffer->ascii == buffer->text || buffer->object == NULL) {

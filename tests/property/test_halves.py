@@ -1,0 +1,254 @@
+"""The compiled half of the core and the one in pure Python: the same events, errors and output.
+
+Where the extension module was not built, or is turned off, this compares pure Python with itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import zlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.halves import PURE, pure_module
+from wsproto_core.codec import encode_frame
+
+from .test_frames import LENGTHS, payloads
+from .test_messages import ALMOST_TEXT, KEY, cut, frames, streams
+
+pure_module("codec")
+
+
+class Half(NamedTuple):
+    """A copy of the core."""
+
+    package: str
+
+    def module(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package}.{name}")
+
+
+HALVES = [Half("wsproto_core"), Half(PURE)]
+
+CUTS = st.lists(st.integers(0, 400), max_size=6)
+MANY_CUTS = st.lists(st.integers(0, 70_000), max_size=20)
+
+TEXTS = st.one_of(
+    st.text(max_size=200),
+    st.tuples(st.sampled_from("aéß漢😀\u0800\uffff\U0010ffff"), st.integers(0, 30_000)).map(
+        lambda x: x[0] * x[1]
+    ),
+    st.lists(st.sampled_from(["a", "é", "漢", "😀", "hello, world ", "привет "]), max_size=40).map("".join),
+)
+
+
+def outcome(function: Callable[..., Any], *arguments: object) -> Any:
+    """What a call returns, or the exception that it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return repr(error)
+
+
+# The functions
+
+
+@settings(max_examples=300)
+@given(st.booleans(), st.data(), st.integers(0, 10), st.none() | st.integers(0, 200))
+def test_messages_of_any_stream(masked: bool, data: st.DataObject, position: int, limit: int | None) -> None:
+    stream = data.draw(streams(masked))
+
+    def decode(half: Half) -> object:
+        messages: deque[Any] = deque()
+        max_length = 1 << 70 if limit is None else limit
+        result = half.module("codec").decode_messages(stream, position, masked, max_length, messages)
+        return result, messages
+
+    compiled, pure = map(decode, HALVES)
+    assert compiled == pure
+
+
+@given(st.integers(0, 255), TEXTS | payloads(), st.sampled_from([b"", KEY, bytes(4)]))
+def test_frames(first: int, payload: Any, key: bytes) -> None:
+    compiled, pure = (half.module("codec").encode_frame(first, payload, key) for half in HALVES)
+    assert compiled == pure
+    for kind in (bytearray, memoryview):
+        if isinstance(payload, bytes):
+            assert HALVES[0].module("codec").encode_frame(first, kind(payload), key) == pure
+
+
+# Assembly
+
+
+@settings(max_examples=300)
+@given(
+    TEXTS.map(str.encode) | ALMOST_TEXT | payloads(),
+    st.booleans(),
+    MANY_CUTS | CUTS,
+    st.randoms(use_true_random=False),
+)
+@example(b"a" * 200_000 + "é".encode() * 70_000, True, [10, 150_000, 200_001], random.Random(0))
+def test_pieces_of_payload(payload: bytes, text: bool, positions: list[int], source: random.Random) -> None:
+    """Add, receive into reserved memory, take, drop, finish: in any order."""
+    pieces = cut(payload, positions)
+    steps = [
+        source.choice(["add", "commit", "commit", "take", "drop" if not source.randrange(8) else "add"])
+        for _ in pieces
+    ]
+    key = source.choice([b"", KEY])
+
+    def assemble(half: Half) -> list[object]:
+        buffer = half.module("assembly").PayloadBuffer(text)
+        seen: list[object] = []
+        for piece, step in zip(pieces, steps, strict=True):
+            masked = half.module("codec").apply_mask(piece, key) if key else piece
+            if step == "drop":
+                buffer.drop()
+            if step == "commit" and piece:
+                used = 0
+                while used < len(masked):
+                    window = buffer.reserve(len(masked) - used)
+                    count = min(len(window), len(masked) - used)
+                    window[:count] = masked[used : used + count]
+                    turn = used % 4
+                    seen.append(outcome(buffer.commit, count, key[turn:] + key[:turn]))
+                    used += count
+                    if seen[-1] is not None:
+                        return seen
+            else:
+                seen.append(outcome(buffer.add, b"__" + masked + b"__", 2, 2 + len(masked), key))
+                if seen[-1] is not None:
+                    return seen
+            seen.append((buffer.size, buffer.dropped))
+            if step == "take":
+                seen.append(buffer.take())
+        return [*seen, outcome(buffer.finish)]
+
+    compiled, pure = map(assemble, HALVES)
+    assert compiled == pure
+
+
+# Connections
+
+
+def deflated(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+@st.composite
+def compressed_frames(draw: st.DrawFn, masked: bool) -> bytes:
+    payload = deflated(draw(TEXTS.map(str.encode) | st.binary(max_size=300)))
+    return b"".join(encode_frame(draw(st.sampled_from([0xC1, 0xC2])), payload, KEY if masked else b""))
+
+
+@st.composite
+def long_frames(draw: st.DrawFn, masked: bool) -> bytes:
+    payload = draw(TEXTS.map(str.encode) | LENGTHS.map(bytes))
+    return b"".join(encode_frame(draw(st.sampled_from([0x81, 0x82])), payload, KEY if masked else b""))
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> dict[str, Any]:
+    server = draw(st.booleans())
+    parts = [streams(server), frames(server), long_frames(server), compressed_frames(server)]
+    data = b"".join(draw(st.lists(st.one_of(parts), max_size=5)))
+    options = st.fixed_dictionaries(
+        {},
+        optional={
+            "max_size": st.integers(1, 70_000) | st.tuples(st.none(), st.integers(1, 70_000)),
+            "max_fragments": st.integers(1, 4),
+            "read_limit": st.integers(64, 2000),
+            "max_queue": st.integers(1, 4),
+        },
+    )
+    return {
+        "side": "server" if server else "client",
+        "pieces": cut(data, draw(MANY_CUTS | CUTS)),
+        "options": draw(options),
+        "deflate": draw(st.booleans()),
+        "take": draw(st.sampled_from(["events", "next_message", "next_fragment"])),
+        "takes": draw(st.lists(st.booleans(), min_size=30, max_size=30)),
+        "sends": draw(st.lists(st.none() | TEXTS | st.binary(max_size=300), min_size=30, max_size=30)),
+        "eof": draw(st.booleans()),
+    }
+
+
+def converse(half: Half, case: dict[str, Any]) -> list[object]:
+    """Let a connection receive and send; return all that it does, in order."""
+    extensions = []
+    if case["deflate"]:
+        deflate = half.module("extensions.permessage_deflate").PerMessageDeflate
+        extensions.append(deflate(remote_no_context_takeover=True, local_no_context_takeover=True))
+    connection = half.module("protocol").Protocol(
+        half.module("types").Side(case["side"]),
+        clock=lambda: 0.0,
+        random=random.Random(0).randbytes,
+        extensions=extensions,
+        ping_interval=None,
+        **case["options"],
+    )
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.append(b"".join(connection.data_to_send()))
+        connection.data_sent()
+        seen.append((connection.state.value, connection.wants_read, connection.has_input))
+
+    take = getattr(connection, case["take"])
+
+    def take_all() -> None:
+        events = []
+        while True:
+            result = outcome(take)
+            events.append(repr(result))
+            if result is None or isinstance(result, list) or case["take"] == "events" or len(events) > 500:
+                break
+            if isinstance(result, str) and "Error" in result:
+                break
+        seen.append(events)
+
+    for piece, takes, message in zip(case["pieces"], case["takes"], case["sends"], strict=False):
+        connection.receive_data(piece)
+        if takes:
+            take_all()
+        if message is not None:
+            seen.append(outcome(connection.send, message))
+        look()
+    if case["eof"]:
+        connection.receive_eof()
+    take_all()
+    look()
+    return seen
+
+
+@settings(max_examples=400)
+@given(conversations())
+def test_connections(case: dict[str, Any]) -> None:
+    compiled, pure = (converse(half, case) for half in HALVES)
+    assert compiled == pure
+
+
+@pytest.mark.parametrize("half", HALVES, ids=["compiled", "pure"])
+def test_the_differential_test_sees_differences(half: Half) -> None:
+    """The outcome of a conversation has messages, errors and output in it."""
+    case = {
+        "side": "server",
+        "pieces": [b"".join(encode_frame(0x81, "Hello", KEY)), b"\x81\x00"],
+        "options": {},
+        "deflate": False,
+        "take": "events",
+        "takes": [True, True],
+        "sends": ["x", None],
+        "eof": True,
+    }
+    seen = repr(converse(half, case))
+    assert "Hello" in seen
+    assert "frame from a client is not masked" in seen
+    assert repr(b"\x81\x01x") in seen
