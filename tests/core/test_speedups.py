@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
+import tracemalloc
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -14,8 +19,10 @@ import wsproto_core
 from tests.halves import import_copy, is_built, pure_module
 from wsproto_core import codec
 from wsproto_core._speedups import prefer_compiled
+from wsproto_core.assembly import PayloadBuffer
 
 KEY = b"\x37\xfa\x21\x3d"
+LIMIT = 1 << 63
 NUMBERS = count()
 
 needs_extension = pytest.mark.skipif(not is_built(), reason="needs a C compiler")
@@ -94,3 +101,159 @@ def test_wrong_types(half: Any) -> None:
 def test_surrogates_are_no_text(half: Any) -> None:
     with pytest.raises(UnicodeEncodeError):
         half.encode_frame(0x81, "\ud800")
+
+
+# References
+
+
+def frames_of_all_kinds() -> None:
+    messages: deque[Any] = deque()
+    for payload in ("x", "é" * 100, b"\xff" * 300, "x" * 70_000, "漢" * 30_000, "😀" * 1000):
+        for key in (b"", KEY):
+            data = b"".join(codec.encode_frame(0x81 + isinstance(payload, bytes), payload, key))
+            codec.decode_messages(data, 0, bool(key), LIMIT, messages)
+            codec.decode_messages(data[:-1], 0, bool(key), LIMIT, messages)
+            codec.decode_messages(data, 0, not key, LIMIT, messages)
+            codec.apply_mask(memoryview(data), KEY)
+            codec.encode_frame(0x82, bytearray(data), key)
+    codec.decode_messages(b"\x81\x01\xff", 0, False, LIMIT, messages)
+
+
+def mistakes() -> None:
+    calls: list[tuple[Any, tuple[Any, ...]]] = [
+        (codec.encode_frame, (300, b"")),
+        (codec.encode_frame, (0x81, "\ud800")),
+        (codec.encode_frame, (0x81, 5)),
+        (codec.encode_frame, (0x81, "x", "")),
+        (codec.encode_frame, (0x81, b"x", b"key")),
+        (codec.apply_mask, ("x", KEY)),
+        (codec.apply_mask, (b"x", 5)),
+        (codec.decode_messages, ("x", 0, True, LIMIT, deque())),
+        (codec.decode_messages, (b"\x81\x01x", 0, False, LIMIT, [])),
+        (codec.decode_messages, (b"\x81\x01x", 0, False, "x", deque())),
+        (PayloadBuffer, ()),
+        (PayloadBuffer(True).add, (b"\xff", 0, 1)),
+        (PayloadBuffer(True).add, (b"\xed\xa0", 0, 2)),
+        (PayloadBuffer(False).add, (5, 0, 1)),
+        (PayloadBuffer(False).add, (b"x", 0, "x")),
+        (PayloadBuffer(False).commit, ("x",)),
+    ]
+    for function, arguments in calls:
+        with suppress(TypeError, ValueError, OverflowError, AttributeError):
+            function(*arguments)
+
+
+def payload_in_pieces() -> None:
+    for text in (True, False):
+        for payload in (b"x" * 1000, "é".encode() * 1000):
+            buffer = PayloadBuffer(text)
+            buffer.add(payload, 0, 999, b"")
+            buffer.take()
+            buffer.add(payload, 999, len(payload), b"")
+            view = buffer.reserve(200_000)
+            view[:4] = b"abcd"
+            buffer.commit(4)
+            buffer.reserve(10)
+            buffer.finish()
+            buffer = PayloadBuffer(text)
+            buffer.add(payload, 0, len(payload), KEY if not text else b"")
+            buffer.reserve(5)
+            buffer.drop()
+            buffer.add(payload, 0, len(payload), b"")
+            buffer.finish()
+    buffer = PayloadBuffer(True)
+    buffer.add(b"\xc3", 0, 1)
+    with suppress(UnicodeDecodeError):
+        buffer.finish()
+
+
+@pytest.mark.parametrize("work", [frames_of_all_kinds, mistakes, payload_in_pieces])
+def test_no_reference_is_lost(work: Callable[[], None]) -> None:
+    """Objects that are not freed would be counted; and so would ones that are freed once too often."""
+    constants = (None, True, False, KEY, "", b"")
+
+    def counts() -> list[int]:
+        gc.collect()
+        return [sys.getallocatedblocks(), *map(sys.getrefcount, constants)]
+
+    for _ in range(10):
+        work()
+    before = counts()
+    for _ in range(100):
+        work()
+    assert all(abs(now - then) < 50 for now, then in zip(counts(), before, strict=True))
+
+
+# Memory that is received into
+
+
+def test_memory_grows_with_what_has_arrived() -> None:
+    buffer = PayloadBuffer(False)
+    sizes = []
+    for _ in range(5):
+        view = buffer.reserve(2**62)
+        sizes.append(len(view))
+        view[:] = bytes(len(view))
+        buffer.commit(len(view))
+    assert sizes == [131072, 131072, 262144, 524288, 1048576]
+    assert buffer.size == sum(sizes)
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_view_of_reserved_memory_outlives_the_message(text: bool) -> None:
+    """A reader may keep it; then the memory cannot be moved, and the message is what was committed."""
+    buffer = PayloadBuffer(text)
+    views = []
+    for _ in range(3):
+        views.append(buffer.reserve(200_000))
+        views[-1][:5] = b"Hello"
+        buffer.commit(5)
+    message = buffer.finish()
+    assert message == ("HelloHelloHello" if text else b"HelloHelloHello")
+    del buffer, message
+    for view in views:
+        view[:] = bytes(len(view))
+
+
+@pytest.fixture
+def compiled_buffer() -> Any:
+    """The class in C, even where pure Python is in use."""
+    return importlib.import_module("wsproto_core._speedups._compiled").PayloadBuffer
+
+
+@needs_extension
+@pytest.mark.parametrize("text", [False, True])
+def test_a_message_that_was_received_in_place_is_not_copied(compiled_buffer: Any, text: bool) -> None:
+    buffer = compiled_buffer(text)
+    view = buffer.reserve(100_000)
+    view[:] = b"x" * 100_000
+    buffer.commit(100_000)
+    tracemalloc.start()
+    try:
+        message = buffer.finish()
+        assert tracemalloc.get_traced_memory()[1] < 1000
+    finally:
+        tracemalloc.stop()
+    assert len(message) == 100_000
+
+
+@needs_extension
+def test_memory_that_is_not_there_is_not_touched(compiled_buffer: Any) -> None:
+    """Mistakes of the caller that would read or write somewhere."""
+    buffer = compiled_buffer(False)
+    for wrong in (-1, 1):
+        with pytest.raises(ValueError, match="reserved"):
+            buffer.commit(wrong)
+    buffer.reserve(10)
+    for wrong in (-1, 11):
+        with pytest.raises(ValueError, match="10 bytes were reserved"):
+            buffer.commit(wrong)
+    buffer.add(b"x", 0, 1)
+    with pytest.raises(ValueError, match="reserved"):
+        buffer.commit(1)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match="positive"):
+            buffer.reserve(size)
+    for start, stop in ((0, 2), (-1, 1), (1, 0)):
+        with pytest.raises(ValueError, match="no bytes"):
+            buffer.add(b"x", start, stop)
