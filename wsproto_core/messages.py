@@ -45,6 +45,7 @@ _NO_PAYLOAD = PayloadBuffer(False)
 
 # An empty deque takes 760 bytes: it is there only while extensions are suspended.
 _NO_BACKLOG: deque[bytes] = deque()
+_NO_SIZES: list[int] = []
 
 
 class MessageReader:
@@ -144,7 +145,7 @@ class MessageReader:
             observer: is told of each frame.
         """
         self._extensions = tuple(reversed(extensions))
-        self._sizes_after = [0] * len(extensions)
+        self._sizes_after = [0] * len(extensions) if extensions else _NO_SIZES
         # whether even messages without reserved bits are the extensions' business
         self._every_message = not all(extension.marks_messages for extension in extensions)
         self._reserved_bits = functools.reduce(operator.or_, (each.reserved_bits for each in extensions), 0)

@@ -47,7 +47,8 @@ def loop_call(name: str) -> Callable[..., Any]:
 def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     """Return a clock that shows the time of the loop's timers and is precise enough for latencies."""
     # uvloop's clock has milliseconds, and stands still while callbacks run. It shows the same time.
-    return loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+    own = isinstance(loop, asyncio.BaseEventLoop) and type(loop).time is not asyncio.BaseEventLoop.time
+    return loop.time if own else time.monotonic
 
 
 def read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:

@@ -415,7 +415,7 @@ class AsyncConnection(BaseConnection, ABC):
     def _begin_ping(self, data: Data | BytesLike | None) -> AwaitablePong:
         payload = self.protocol.ping(data)
         waiter = self._make_pong_waiter()
-        self._pings[payload] = waiter
+        self._expect_pong(payload, waiter)
         return waiter
 
     async def pong(self, data: Data | BytesLike = b"") -> None:

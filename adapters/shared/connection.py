@@ -70,6 +70,10 @@ class PongResult(Interface):
         """There will be none."""
 
 
+# It is never changed: most connections send no pings but those of the keepalive.
+_NO_PINGS: dict[bytes, PongResult] = {}
+
+
 class BaseConnection:
     """A connection's properties, which are read-only.
 
@@ -103,7 +107,7 @@ class BaseConnection:
         self._base_logger = logger = logger or default_logger(protocol.side)
         self._failure_logged = False
         self._receiving = False
-        self._pings: dict[bytes, PongResult] = {}
+        self._pings = _NO_PINGS
         if logger.isEnabledFor(logging.DEBUG):
             self.log_frames()
 
@@ -234,6 +238,11 @@ class BaseConnection:
                 if waiter is not None and not waiter.done():
                     waiter.set_result(latency)
         self._log_event(event)
+
+    def _expect_pong(self, payload: bytes, result: PongResult) -> None:
+        """Complete the result of a ping when its pong comes."""
+        self._pings = self._pings or {}
+        self._pings[payload] = result
 
     def _fail_pings(self) -> None:
         """Fail the pings that are unanswered: the connection has ended."""

@@ -304,7 +304,7 @@ class Sending(Waiting):
         return ping
 
     def _send_ping(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
-        self._pings[self.protocol.ping(data)] = ping
+        self._expect_pong(self.protocol.ping(data), ping)
 
     def _send_ping_later(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
         try:

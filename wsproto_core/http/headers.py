@@ -95,11 +95,13 @@ class Headers(MutableMapping[str, str]):
     @classmethod
     def decode(cls, fields: Iterable[tuple[bytes, bytes]]) -> Headers:
         """Make headers of the names and values that h11 has parsed."""
-        headers = cls()
+        items: list[str] = []
         for name, value in fields:
             known, alike = _decode_name(name) if len(name) <= _MAX_SHARED else (name.decode("ascii"), False)
             text = value.decode("ascii", "surrogateescape")
-            headers._items += (known, _share(text) if alike else text)
+            items += (known, _share(text) if alike else text)
+        headers = cls()
+        headers._items = items[:]  # a list that grew has room for more
         return headers
 
     def extend(self, *items: str) -> None:
