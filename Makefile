@@ -96,6 +96,8 @@ bench-counts: $(VENV)/.tools
 	$(BIN)/python bench/fairness.py 1024
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/calls.py
+	$(BIN)/python bench/opening_calls.py
+	$(BIN)/python bench/idle_objects.py
 
 soak: $(VENV)/.tools
 	$(BIN)/python -m tests.soak.streaming --runs $(RUNS)00 $(SOAKED)

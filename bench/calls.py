@@ -156,6 +156,12 @@ def count(adapter: str) -> Counter[tuple[str, str]]:
         return count_with_threads(counter) if adapter == "threading" else count_with_tasks(adapter, counter)
 
 
+def print_calls(calls: Counter[tuple[str, str]], times: int) -> None:
+    """Print each function, and how often it was called for one of so many times."""
+    for (path, name), number in calls.most_common():
+        print(f"{number / times:8.2f}  {Path(path).relative_to(ROOT)}: {name}")
+
+
 def main(names: list[str], tell_functions: bool) -> None:
     missed = []
     print_head("adapter", "calls for an echo", "limit")
@@ -166,8 +172,7 @@ def main(names: list[str], tell_functions: bool) -> None:
         if total > LIMITS[adapter]:
             missed.append(f"{adapter}: {total}")
         if tell_functions:
-            for (path, name), number in calls.most_common():
-                print(f"{number / MESSAGES:8.2f}  {Path(path).relative_to(ROOT)}: {name}")
+            print_calls(calls, MESSAGES)
     if missed:
         sys.exit(f"more calls than the limit: {'; '.join(missed)}")
 

@@ -30,7 +30,7 @@ OPTIONS: dict[str, Any] = {"compression": None, "max_size": None, "max_fragments
 
 HEAD = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
 )
 
 SMALL = 2**12
@@ -83,7 +83,7 @@ def frame(first: int, payload: bytes = b"") -> bytes:
     return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
 
 
-def open_peer(port: int, tls: bool = False, small: bool = False) -> socket.socket:
+def open_peer(port: int, tls: bool = False, small: bool = False, headers: bytes = b"") -> socket.socket:
     """A client that has done the opening handshake, perhaps one with a small buffer."""
     sock = socket.socket()
     if small:
@@ -92,7 +92,7 @@ def open_peer(port: int, tls: bool = False, small: bool = False) -> socket.socke
     if tls:
         context = ssl.create_default_context(cafile=CERTIFICATES / "localhost.pem")
         sock = context.wrap_socket(sock, server_hostname=HOST)
-    sock.sendall(HEAD)
+    sock.sendall(HEAD + headers + b"\r\n")
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += sock.recv(1)

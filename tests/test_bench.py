@@ -26,17 +26,19 @@ LITTLE = {
     "fairness": ["1024"],
     "growth": [],
     "idle_connections": ["3", "256"],
+    "idle_objects": [],
+    "opening_calls": [],
     "structured_round_trip": ["10"],
     "threading_round_trip": ["10"],
 }
 """By script, its arguments."""
 
-LIMITED = ("calls", "fairness", "growth")
+LIMITED = ("calls", "fairness", "growth", "opening_calls")
 """Those that measure each adapter and have limits."""
 
 ADAPTERS = ("asyncio", "uvloop", "trio", "threading", "anyio-asyncio", "anyio-trio")
 
-MARKDOWN = ("bomb", "broadcast", "compression_settings", "idle_connections")
+MARKDOWN = ("bomb", "broadcast", "compression_settings", "idle_connections", "idle_objects")
 """Those that print tables for the documentation."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by means of Linux")
@@ -84,9 +86,10 @@ def test_others_get_their_turn(adapter: str) -> None:
     assert done.stdout.count(f"\n| {adapter} ") >= 5
 
 
+@pytest.mark.parametrize("name", ["calls", "opening_calls"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_calls_of_an_echo(adapter: str) -> None:
-    done = run("calls", more=[adapter])
+def test_calls(adapter: str, name: str) -> None:
+    done = run(name, more=[adapter])
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(rf"^\| {adapter} \| \d+ \| \d+ \|$", done.stdout, re.MULTILINE)
 
@@ -108,6 +111,14 @@ def test_work_is_in_proportion(place: str) -> None:
         (
             "import calls; calls.LIMITS['asyncio'] = 5; calls.main(['asyncio'], False)",
             r"more calls than the limit: asyncio: \d+",
+        ),
+        (
+            "import opening_calls; opening_calls.LIMITS['trio'] = 9; opening_calls.main(['trio'], False)",
+            r"more calls than the limit: trio: \d+",
+        ),
+        (
+            "import idle_objects; idle_objects.LIMITS['with compression'] = 1; idle_objects.main(50)",
+            r"more memory than the limit: .*with compression: [\d.]+ KiB",
         ),
         (
             "import fairness; fairness.BYTES = 1000; fairness.main(64, 'asyncio')",
