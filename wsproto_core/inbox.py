@@ -58,6 +58,8 @@ _PAUSE, _DROP, _DROP_ALL = _Overflow
 class Owner(Interface):
     """The connection, which is told of what is received: one reference, not a method for each."""
 
+    _clock: Callable[[], float]
+
     def _receive_control(self, opcode: int, payload: bytes) -> None:
         """A control frame has been received."""
 
@@ -81,7 +83,8 @@ class Inbox:
         collecting: whether :meth:`events` is taking messages that its caller has not seen yet.
         messages: the messages that have not been taken, each with its size; to be read only.
         reader: parses the bytes that are received; to be read only.
-        stopped: how long ``wants_read`` has been false while the connection was open.
+        stopped: how long ``wants_read`` has been false while the connection was open; ``None`` if it
+            has not been.
         taken: number of messages that have been taken.
         wants_read: turns false when the queue has reached a high watermark, and true again when it is
             down to both low ones.
@@ -104,15 +107,12 @@ class Inbox:
         "wants_read",
     )
 
-    def __init__(
-        self, owner: Owner, settings: CommonSettings, *, masked: bool, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, owner: Owner, settings: CommonSettings, *, masked: bool) -> None:
         """
         Args:
             owner: is told of what is received.
             settings: the options: the limits on messages, and the watermarks.
             masked: whether frames must be masked, i.e. whether a client sends them.
-            clock: returns the time in seconds.
         """
         self.collecting = False
         self.taken = 0
@@ -120,7 +120,7 @@ class Inbox:
         self._owner = owner
         self._max_queue = settings.max_queue
         self._read_limit = settings.read_limit
-        self.stopped = Stopwatch(clock)
+        self.stopped: Stopwatch | None = None
         self._notices: list[tuple[int, Event]] | None = None
         self._demand = _NOTHING
         self._overflow = _PAUSE
@@ -308,7 +308,8 @@ class Inbox:
         """
         if self._overflow is _PAUSE:
             self._overflow = _DROP
-            self.stopped.finish()
+            if self.stopped is not None:
+                self.stopped.stop()
         self.wants_read = wants_read
 
     def end(self) -> None:
@@ -326,10 +327,12 @@ class Inbox:
         if self.wants_read:
             if count >= self._max_queue.high or size >= self._read_limit.high:
                 self.wants_read = False
+                self.stopped = self.stopped or Stopwatch(self._owner._clock)
                 self.stopped.start()
                 self._owner._stop_reading()
         elif count <= self._max_queue.low and size <= self._read_limit.low:
             self.wants_read = True
+            assert self.stopped is not None
             self.stopped.stop()
             self._owner._resume_reading()
 

@@ -103,9 +103,9 @@ class Lifecycle:
         self._bytes_received = 0
         self._messages_sent = 0
         keys = self._random if side is Side.CLIENT else None
-        self._outbox = Outbox(self, keys, settings.write_limit, clock)
+        self._outbox = Outbox(self, keys, settings.write_limit)
         self._keepalive = Keepalive(self._timers, settings, self._random)
-        self._inbox = Inbox(self, settings, masked=side is Side.SERVER, clock=clock)
+        self._inbox = Inbox(self, settings, masked=side is Side.SERVER)
         self._taken_by_events = False
         self._closing = Closing()
         self._enter(Phase.CONNECTING)
@@ -208,7 +208,7 @@ class Lifecycle:
         self._enter(phase)
         if self.state is not State.OPEN:
             # Backpressure of a connection that is closing does not count.
-            self._outbox.blocked.finish()
+            self._outbox.finish_measuring()
 
     def _enter(self, phase: Phase) -> None:
         """Set the phase, and do everything that the tables say about it."""

@@ -42,6 +42,7 @@ class Owner(Interface):
     """The connection, which is told of what is written."""
 
     writable: bool
+    _clock: Callable[[], float]
 
     def _ping_written(self) -> None:
         """The ping that :meth:`Outbox.time_ping` has marked has been written."""
@@ -56,7 +57,8 @@ class Outbox:
         bytes_sent: bytes that have been handed out so far.
         writable: turns false when more bytes than the high watermark wait to be written, and true
             again when they are down to the low one.
-        blocked: how long ``writable`` has been false.
+        blocked: how long ``writable`` has been false while the connection was open; ``None`` if it has
+            not been.
         accepts_broadcasts: whether the connection is open and no close frame of the peer waits.
 
     Broadcasts, which send one frame on thousands of connections, look at as little memory of each
@@ -73,7 +75,7 @@ class Outbox:
         *("_buffers", "_close", "_close_taken", "_opening", "_ping_end", "_ping_queued", "_pongs"),
         *("_random", "_watermarks", "_writer", "accepts_broadcasts", "blocked", "bytes_sent"),
         *("context_is_stale", "_owner", "queued", "ready", "shared"),
-        *("unwritten", "writable"),
+        *("unwritten", "writable", "_measures"),
     )
 
     def __init__(
@@ -81,18 +83,17 @@ class Outbox:
         owner: Owner,
         random: Callable[[int], bytes] | None,
         watermarks: Watermarks,
-        clock: Callable[[], float],
     ) -> None:
         """
         Args:
             owner: is told of what is written.
             random: source of masking keys, given the number of bytes; ``None`` for unmasked frames.
             watermarks: of the bytes that wait to be written.
-            clock: returns the time in seconds.
         """
         self._owner = owner
         self._random = random
-        self.blocked = Stopwatch(clock)
+        self.blocked: Stopwatch | None = None
+        self._measures = True
         self.queued = 0
         self.unwritten = 0
         self.bytes_sent = 0
@@ -135,6 +136,12 @@ class Outbox:
         """Set the attribute; the phase of the connection has changed."""
         self.accepts_broadcasts = accepts_broadcasts
         self.ready = None
+
+    def finish_measuring(self) -> None:
+        """The connection is closing: that it is not writable does not count any more."""
+        if self._measures and self.blocked is not None:
+            self.blocked.stop()
+        self._measures = False
 
     def open(self, data: bytes) -> None:
         """Add bytes of the opening handshake: they go before all frames, and are never dropped."""
@@ -277,7 +284,9 @@ class Outbox:
     def _block(self) -> None:
         if self.writable:
             self.writable = False
-            self.blocked.start()
+            if self._measures:
+                self.blocked = self.blocked or Stopwatch(self._owner._clock)
+                self.blocked.start()
             self._owner.writable = False
 
     def written(self, count: int | None) -> None:
@@ -288,5 +297,6 @@ class Outbox:
             self._owner._ping_written()
         if not self.writable and self.queued + self.unwritten <= self._watermarks.low:
             self.writable = True
-            self.blocked.stop()
+            if self._measures and self.blocked is not None:
+                self.blocked.stop()
             self._owner.writable = True

@@ -91,6 +91,6 @@ def collect(
         round_trip_time=pings.latency if pings.shortest is not None else None,
         smoothed_round_trip_time=pings.smoothed,
         shortest_round_trip_time=pings.shortest,
-        seconds_not_reading=inbox.stopped.seconds,
-        seconds_not_writable=outbox.blocked.seconds,
+        seconds_not_reading=inbox.stopped.seconds if inbox.stopped else 0.0,
+        seconds_not_writable=outbox.blocked.seconds if outbox.blocked else 0.0,
     )

@@ -136,7 +136,7 @@ class Timers:
 class Stopwatch:
     """How many seconds a condition has held, in all."""
 
-    __slots__ = ("_clock", "_finished", "_seconds", "_since")
+    __slots__ = ("_clock", "_seconds", "_since")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """
@@ -146,24 +146,15 @@ class Stopwatch:
         self._clock = clock
         self._seconds = 0.0
         self._since: float | None = None
-        self._finished = False
 
     def start(self) -> None:
         """The condition holds from now on; it did not hold before."""
-        if not self._finished:
-            self._since = self._clock()
+        self._since = self._clock()
 
     def stop(self) -> None:
         """The condition does not hold any more; it may not have held before."""
-        if self._since is not None:
-            self._seconds = self.seconds
-            self._since = None
-
-    def finish(self) -> None:
-        """Stop for good."""
-        if not self._finished:
-            self._finished = True
-            self.stop()
+        self._seconds = self.seconds
+        self._since = None
 
     @property
     def seconds(self) -> float:

@@ -47,8 +47,11 @@ class Wakeup(asyncio.Future[None]):
     in the task's context, where another one would schedule it for the next turn of the event loop.
     """
 
-    _callback: Callable[[Wakeup], object] | None = None
-    _callback_context: contextvars.Context | None = None
+    # Not set before a task awaits it. A dictionary would take 190 bytes.
+    __slots__ = ("_callback", "_callback_context")
+
+    _callback: Callable[[Wakeup], object] | None
+    _callback_context: contextvars.Context | None
 
     def add_done_callback(
         self, callback: Callable[[Wakeup], object], *, context: contextvars.Context | None = None
@@ -60,10 +63,11 @@ class Wakeup(asyncio.Future[None]):
         if self.done():
             return
         self.set_result(None)
-        callback, context = self._callback, self._callback_context
-        self._callback = None
-        if callback is None or context is None:
+        callback = getattr(self, "_callback", None)
+        if callback is None:
             return
+        context, self._callback = self._callback_context, None
+        assert context is not None
         # A task cannot be resumed while another one runs, nor in a context that is entered already.
         if asyncio.current_task(self.get_loop()) is None:
             try:
@@ -78,7 +82,7 @@ class Wakeup(asyncio.Future[None]):
     def cancel(self, msg: Any = None) -> bool:
         if not super().cancel(msg):
             return False
-        callback, self._callback = self._callback, None
+        callback, self._callback = getattr(self, "_callback", None), None
         if callback is not None:
             self.get_loop().call_soon(callback, self, context=self._callback_context)
         return True
