@@ -58,10 +58,17 @@ class Results:
     def records(self, part: str, peer: str, workload: str) -> list[Record]:
         return self._records.get((part, peer, workload), [])
 
-    def figure(self, part: str, peer: str, workload: str, key: str = "us") -> float | None:
-        """Return the median, if there are records."""
+    def figure(
+        self,
+        part: str,
+        peer: str,
+        workload: str,
+        key: str = "us",
+        of: Callable[[list[float]], float] = statistics.median,
+    ) -> float | None:
+        """Return the median, or what else is asked for, if there are records."""
         figures = [record[key] for record in self.records(part, peer, workload) if key in record]
-        return statistics.median(figures) if figures else None
+        return of(figures) if figures else None
 
     def ratio(self, part: str, peer: str, other: str, workload: str, key: str = "us") -> float | None:
         """Return the median of the ratios, each formed within one round as far as possible."""
@@ -99,6 +106,7 @@ def print_results(records: list[Record]) -> None:
     results = Results(records)
     columns: list[tuple[str, Callable[[Place], str]]] = [
         ("us a message", lambda place: number(results.figure(*place))),
+        ("least", lambda place: number(results.figure(*place, of=min))),
         ("+-%", lambda place: f"{results.spread(*place):.0%}"),
         ("of its limit", lambda place: of_limit(results, *place)),
         ("messages/s", lambda place: number(results.figure(*place, "rate"))),
