@@ -3,6 +3,8 @@
 #   make demo        show the library at work; SERVE=1 keeps the server running
 #   make test        lint, types, tests, coverage: about ten minutes on two processors; at the end, why a
 #                    test was skipped, which tests were slow, and the time; ARGS="-k name -x" goes to pytest
+#                    the core is tested twice: compiled, if there is a compiler, and in pure Python
+#   make sanitize    the tests of the core with the extension module built with AddressSanitizer and UBSan
 #   make test-quick  the core, what adapters share, the rules on imports, and the contract on asyncio and
 #                    threads: under two minutes on two processors; without lint, types and coverage
 #   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
@@ -44,15 +46,22 @@ REPORT = -rfEs --durations=15 --durations-min=2
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
-.PHONY: demo test test-quick test-all lint features peers bench bench-verify bench-counts soak clean
+.PHONY: demo test sanitize test-quick test-all lint features peers bench bench-verify bench-counts soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
 
 test: lint
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) --cov --cov-report= $(ARGS)
+	WSPROTO_CORE_PURE=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) \
+		--cov --cov-append --cov-report= tests/core tests/property $(ARGS)
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
+	$(TELL_TIME)
+
+sanitize: $(VENV)/.tools
+	.ci/sanitize $(BIN)/python -n $(PROCESSES) --dist worksteal $(REPORT) -p no:cacheprovider \
+		--ignore tests/core/test_embedding.py tests/core tests/property $(ARGS)
 	$(TELL_TIME)
 
 test-quick: $(VENV)/.tools
