@@ -29,7 +29,6 @@ from .processes import (
     Server,
     StartError,
     children_cpu_seconds,
-    free_port,
     pinned,
     wait_until_quiet,
 )
@@ -112,9 +111,13 @@ def can_run(peer: ServerPeer, workload: Workload) -> bool:
 
 @contextlib.contextmanager
 def started(peer: ServerPeer, mode: str, compressed: bool = False, tls: bool = False) -> Iterator[Server]:
-    port = free_port()
-    with Server(peer.command(port, mode, compressed, tls), port, env=peer.variables) as server:
+    with Server(lambda port: peer.command(port, mode, compressed, tls), env=peer.variables) as server:
         yield server
+
+
+def echo_server(raw: bool) -> Server:
+    """Return the server for clients."""
+    return Server(lambda port: [WSECHO, str(port), *(["--raw"] if raw else [])], CLIENT_CPU)
 
 
 def measure_server(
@@ -141,8 +144,7 @@ def measure_client(
     peer: ClientPeer, workloads: list[ClientWorkload], seconds: float, attempts: int
 ) -> Iterator[Record]:
     """Measure a client by several workloads, with the server ``wsecho``."""
-    port = free_port()
-    with Server([WSECHO, str(port), *(["--raw"] if peer.raw else [])], port, CLIENT_CPU) as server:
+    with echo_server(peer.raw) as server:
         for workload in workloads:
             if workload.mode not in peer.modes or (workload.compressed and not compresses(peer)):
                 continue

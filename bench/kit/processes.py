@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 BENCH = Path(__file__).parents[1]
@@ -25,6 +25,7 @@ CLIENT_CPU = _PROCESSORS[-1]
 """The processors of the two processes; the same one, if there is only one."""
 
 START_TIMEOUT = 20
+START_ATTEMPTS = 3
 SETTLE = 0.15
 """Seconds between the first connection to a server and its measurement."""
 
@@ -72,17 +73,27 @@ class Server:
     """
 
     def __init__(
-        self, command: Sequence[str], port: int, cpu: int = SERVER_CPU, env: Mapping[str, str] | None = None
+        self,
+        make_command: Callable[[int], Sequence[str]],
+        cpu: int = SERVER_CPU,
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        self.port = port
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop
-        self._process = pinned(command, cpu, env, stdout=self._log.fileno(), stderr=self._log.fileno())
-        self.pid = self._process.pid
-        try:
-            self._wait_until_it_listens()
-        except BaseException:
-            self.stop()
-            raise
+        for attempt in range(START_ATTEMPTS):
+            self.port = free_port()
+            self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop
+            self._process = pinned(make_command(self.port), cpu, env, self._log.fileno(), self._log.fileno())
+            self.pid = self._process.pid
+            try:
+                self._wait_until_it_listens()
+                return
+            except StartError as error:
+                self.stop()
+                # Another process may have taken the port meanwhile.
+                if "in use" not in str(error) or attempt == START_ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
 
     def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT

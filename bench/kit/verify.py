@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .measure import compresses, flags_of, load, run_client, started
+from .measure import compresses, echo_server, flags_of, load, run_client, started
 from .peers import ClientPeer, ServerPeer
-from .processes import CLIENT_CPU, SERVER_CPU, WSECHO, Server, StartError, free_port
+from .processes import SERVER_CPU, StartError
 from .workloads import ClientWorkload, Workload
 
 SECONDS = 0.05
@@ -61,8 +61,7 @@ def describe(workload: Workload) -> str:
 
 def verify_client(peer: ClientPeer) -> Iterator[str]:
     """Yield what a client does wrong; clients check sizes and counts themselves."""
-    port = free_port()
-    with Server([WSECHO, str(port), *(["--raw"] if peer.raw else [])], port, CLIENT_CPU) as server:
+    with echo_server(peer.raw) as server:
         server.move_to(SERVER_CPU)
         for mode in sorted(peer.modes):
             for size in CLIENT_SIZES:
