@@ -7,16 +7,15 @@ threads share its timeout, its ``send`` can block while its ``recv`` waits, and 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, wait
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeAlias, TypeVar
 
 from adapters.shared.addresses import (
     ADDRESS_DELAY,
@@ -34,6 +33,8 @@ from wsproto_core.connect.proxy import Proxy
 from wsproto_core.types import BytesLike
 
 __all__ = ["Stream", "TLSStream", "open_stream"]
+
+T = TypeVar("T")
 
 
 class TLSStream(MemoryTLS):
@@ -121,6 +122,7 @@ def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None
 
     Raises:
         HandshakeTimeout: the deadline has passed.
+        ProxyError: the proxy refuses.
         OSError: the server or the proxy cannot be reached.
     """
     try:
@@ -130,98 +132,89 @@ def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None
             raise
         raise connecting.timed_out() from error
     try:
-        return sock, secure(sock, connecting)
+        proxy = connecting.proxy
+        stream: Stream = sock if proxy is None or proxy.is_socks else open_tunnel(sock, connecting)
+        if connecting.ssl:
+            stream = start_tls(stream, connecting.ssl, connecting.server_hostname)
     except BaseException:
         sock.close()
         raise
+    return sock, stream if isinstance(stream, TLSStream) else None
 
 
-def secure(sock: socket.socket, connecting: Connecting) -> TLSStream | None:
-    """Set up TLS to the proxy, the tunnel and TLS to the server on a socket, as far as they are needed."""
-    stream: Stream = sock
-    proxy = connecting.proxy
-    if proxy is not None and not proxy.is_socks:
-        if proxy.scheme == "https":
-            stream = start_tls(sock, connecting.proxy_ssl, connecting.proxy_server_hostname)
-        open_tunnel(sock, stream, connecting)
-    if connecting.ssl:
-        stream = start_tls(stream, connecting.ssl, connecting.server_hostname)
-    return stream if isinstance(stream, TLSStream) else None
-
-
-def start_tls(stream: Stream, context: Any, server_hostname: str | None) -> TLSStream:
+def start_tls(stream: Any, context: Any, server_hostname: str | None) -> TLSStream:
     return TLSStream(stream, client_context(context), server_hostname=server_hostname)
 
 
-def open_tunnel(sock: socket.socket, stream: Stream, connecting: Connecting) -> None:
-    """Ask an HTTP proxy for a tunnel.
+def open_tunnel(sock: socket.socket, connecting: Connecting) -> Stream:
+    """Ask an HTTP proxy for a tunnel; return the socket, or TLS to the proxy over it.
 
     Raises:
         ProxyError: the proxy refuses.
         HandshakeTimeout: the deadline has passed.
-        OSError: the proxy has closed the stream.
+        OSError: the proxy has closed the stream, or TLS has failed.
     """
-    waiting = WaitingStream(sock, stream, connecting)
+    timed = TimedSocket(sock, connecting)
+    tls: TLSStream | None = None
+    if connecting.proxy is not None and connecting.proxy.scheme == "https":
+        tls = start_tls(timed, connecting.proxy_ssl, connecting.proxy_server_hostname)
+        while not tls.established:
+            try:
+                tls.send(b"")
+            except ssl.SSLWantReadError:
+                tls.receive(timed.recv(RECORDS))
+                if tls.error is not None:
+                    raise tls.error from None
+    stream = tls or timed
     tunnel = connecting.tunnel()
-    waiting.sendall(tunnel.request.serialize())
+    request = tunnel.request.serialize()
+    while request:
+        request = request[stream.send(request) :]
     while not tunnel.open:
-        data = waiting.recv(RECORDS)
+        data = stream.recv(RECORDS)
         if data:
             tunnel.receive_data(data)
         else:
             tunnel.receive_eof()
+    if tls is not None:
+        tls._stream = sock  # which does not block, from now on
+    return tls or sock
 
 
-class WaitingStream:
-    """A stream with calls that block until one deadline: for HTTP proxies and python-socks.
+class TimedSocket:
+    """A socket with calls that block until one deadline: for HTTP proxies and python-socks.
 
     Attributes:
-        socket: the socket, which does not block from now on.
+        socket: the socket.
     """
 
-    def __init__(self, sock: socket.socket, stream: Stream, connecting: Connecting) -> None:
+    def __init__(self, sock: socket.socket, connecting: Connecting) -> None:
         """
         Args:
             sock: the socket.
-            stream: the socket, or TLS over it.
             connecting: the opening of the connection, which has the deadline.
         """
-        sock.setblocking(False)
         self.socket = sock
         self.close = sock.close
-        self._stream = stream
         self._connecting = connecting
-        self._received = b""
 
     def recv(self, size: int) -> bytes:
-        while not self._received:
-            try:
-                return self._stream.recv(size)
-            except BlockingIOError:
-                self._wait(select.POLLIN)
-        data, self._received = self._received, b""
-        return data
+        return self._call(self.socket.recv, size)
 
-    def sendall(self, data: bytes) -> None:
-        while data:
-            try:
-                data = data[self._stream.send(data) :]
-            except ssl.SSLWantReadError:
-                self._shake_hands()
-            except BlockingIOError:
-                self._wait(select.POLLOUT)
+    def send(self, data: BytesLike) -> int:
+        return self._call(self.socket.send, data)
 
-    def _shake_hands(self) -> None:
-        """Wait for bytes from the peer, and continue TLS's handshake with them."""
-        self._wait(select.POLLIN)
-        with contextlib.suppress(BlockingIOError):
-            self._received += self._stream.recv(RECORDS)
+    def sendall(self, data: BytesLike) -> None:
+        self._call(self.socket.sendall, data)
 
-    def _wait(self, events: int) -> None:
-        poller = select.poll()
-        poller.register(self.socket, events)
-        if not poller.poll(_milliseconds(self._connecting.deadline, None)):
-            raise self._connecting.timed_out()
+    def _call(self, function: Callable[[Any], T], argument: Any) -> T:
+        deadline = self._connecting.deadline
+        # A timeout of 0 would not wait, and raise another error.
+        self.socket.settimeout(None if deadline is None else max(1e-6, deadline - time.monotonic()))
+        try:
+            return function(argument)
+        except TimeoutError as error:
+            raise self._connecting.timed_out() from error
 
 
 def load_socks() -> Any:
@@ -234,15 +227,14 @@ def load_socks() -> Any:
 def connect_socks(proxy: Proxy, connecting: Connecting) -> socket.socket:
     """Connect through a SOCKS proxy."""
 
-    def connect(dest_host: str, dest_port: int, **others: Any) -> WaitingStream:
+    def connect(dest_host: str, dest_port: int, **others: Any) -> TimedSocket:
         addresses = look_up(dest_host, dest_port, 0, connecting.deadline)
-        sock = connect_tcp(addresses, None, connecting.deadline)
-        return WaitingStream(sock, sock, connecting)
+        return TimedSocket(connect_tcp(addresses, None, connecting.deadline), connecting)
 
     client = socks_client(load_socks, proxy, connect)
     with socks_errors():
-        waiting: Any = client.connect(connecting.host, connecting.port)
-    return waiting.socket  # type: ignore[no-any-return]
+        timed: TimedSocket = client.connect(connecting.host, connecting.port)
+    return timed.socket
 
 
 def open_socket(connecting: Connecting) -> socket.socket:
@@ -282,10 +274,10 @@ def look_up(host: str, port: int, family: int, deadline: float | None) -> Sequen
     # The thread cannot be ended, but the caller does not have to wait for it: not after the deadline, and not
     # after an interruption.
     threading.Thread(target=run, name=f"name lookup of {host}", daemon=True).start()
-    wait([future], None if deadline is None else max(0.0, deadline - time.monotonic()))
-    if not future.done():
-        raise TimeoutError(f"the name lookup of {host!r} takes too long")
-    return future.result()
+    try:
+        return future.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise TimeoutError(f"the name lookup of {host!r} takes too long") from None
 
 
 def connect_tcp(
@@ -305,24 +297,18 @@ def connect_tcp(
     """
     with AddressRace(addresses, source, delay) as race:
         while True:
-            delay = race.begin_next()
+            waits = race.begin_next()
+            left = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
+            timeout = min(left, math.inf if waits is None else waits)
             poller = select.poll()
             for sock in race.sockets:
                 poller.register(sock, select.POLLOUT)
-            ready = {fd for fd, _ in poller.poll(_milliseconds(deadline, delay))}
+            ready = {fd for fd, _ in poller.poll(None if timeout == math.inf else math.ceil(timeout * 1000))}
             connected = race.finish([sock for sock in race.sockets if sock.fileno() in ready])
             if connected is not None:
                 return connected
-            if deadline is not None and deadline <= time.monotonic():
+            if not left:
                 raise TimeoutError("no address has answered in time")
-
-
-def _milliseconds(deadline: float | None, delay: float | None) -> float | None:
-    """Return the milliseconds until a deadline, at most a delay in seconds; ``None`` without both."""
-    left = [] if deadline is None else [max(0.0, deadline - time.monotonic())]
-    if delay is not None:
-        left.append(delay)
-    return math.ceil(min(left) * 1000) if left else None
 
 
 def connect_unix(path: str, deadline: float | None) -> socket.socket:
