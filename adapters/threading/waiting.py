@@ -226,7 +226,14 @@ class Waiting(Guarded):
             return
         waiter.result = result
         alone = waiter in self._waiters and len(self._waiters) == 1
-        if alone and waiter is self._receiver and waiter is self._reader and not self._send_queue.queued:
+        if (
+            alone
+            and waiter is self._receiver
+            and waiter is self._reader
+            and not self._send_queue.queued
+            # Until its last piece, no other call may receive.
+            and not isinstance(result, Fragment)
+        ):
             self._receiver = self._reader = None
             self._last_receiver = waiter
             if not self._idle_check_scheduled:
@@ -332,8 +339,9 @@ class Waiting(Guarded):
     def _pass_turn_on(self) -> None:
         if (self._turns or self._when_ready) and not self._must_wait_to_send():
             for waiter in self._turns:
+                # Those that come later follow when this thread has sent, or has stopped to wait.
                 waiter.wake()
-                break
+                return
             while self._when_ready:
                 self._when_ready.popleft()(self)
 
