@@ -6,6 +6,7 @@ import gc
 import importlib
 import os
 import sys
+import threading
 import tracemalloc
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from tests.halves import import_copy, is_built, pure_module
 from wsproto_core import codec
 from wsproto_core._speedups import prefer_compiled
 from wsproto_core.assembly import PayloadBuffer
+from wsproto_core.types import Data
 
 KEY = b"\x37\xfa\x21\x3d"
 LIMIT = 1 << 63
@@ -120,7 +122,7 @@ def frames_of_all_kinds() -> None:
 
 
 def mistakes() -> None:
-    calls: list[tuple[Any, tuple[Any, ...]]] = [
+    calls: list[tuple[Any, Any]] = [
         (codec.encode_frame, (300, b"")),
         (codec.encode_frame, (0x81, "\ud800")),
         (codec.encode_frame, (0x81, 5)),
@@ -182,6 +184,33 @@ def test_no_reference_is_lost(work: Callable[[], None]) -> None:
     for _ in range(100):
         work()
     assert all(abs(now - then) < 50 for now, then in zip(counts(), before, strict=True))
+
+
+# Threads
+
+
+def test_threads_share_objects() -> None:
+    """Whatever the threads do to each other's messages, no memory is harmed, and nothing is lost."""
+    data = b"".join(codec.encode_frame(0x81, "Hello", KEY)) * 100
+    messages: deque[tuple[Data, int]] = deque()
+    buffer = PayloadBuffer(False)
+    taken: list[int] = []
+
+    def work() -> None:
+        for _ in range(100):
+            codec.decode_messages(data, 0, True, LIMIT, messages)
+            buffer.add(b"x" * 1000, 0, 1000)
+            taken.append(len(buffer.take() or b""))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(messages) == 40_000
+    assert set(messages) == {("Hello", 69)}
+    if wsproto_core.COMPILED:
+        assert sum(taken) == 400_000
 
 
 # Memory that is received into
