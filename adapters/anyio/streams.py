@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 from adapters.shared.sockets import prepare_socket
+from adapters.shared.tunnels import SocksRuntime
 from adapters.shared.wrong_runtime import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses, close_socket
@@ -165,7 +166,5 @@ RUNTIME = Runtime(
     make_lower_stream=lambda stream: LowerStream(stream) if isinstance(stream, socket.socket) else stream,
     start_tls=_start_tls,
     close_forcefully=anyio.aclose_forcefully,
-    load_socks=_load_socks,
-    to_socks=SocketStream.from_socket,
-    from_socks=lambda stream: stream,
+    socks=SocksRuntime(_load_socks, SocketStream.from_socket),
 )

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Any, Unpack
 
-from adapters.shared.client import BaseClientConnection, Connecting, Target
+from adapters.shared.client import AsyncClientConnection, Connecting, Target
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import StreamConnectOptions, check_names, check_path, check_reconnect
-from wsproto_core.exceptions import InvalidStatusCode
-from wsproto_core.http.uri import parse_uri
 from wsproto_core.types import SocketPath
 
 from .connection import Connection
 from .loops import clock, running_loop
-from .sockets import TCP_OPTIONS, connect_tcp, connect_unix, tcp_options
-from .tls import open_stream
-from .tunnels import connect_by_proxy
+from .streams import SocketStream
+from .tls import TLSTransport
 from .waiting import Opening
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
@@ -39,23 +38,12 @@ class AsyncioConnectOptions(StreamConnectOptions, total=False):
     all_errors: bool
 
 
-class ClientConnection(BaseClientConnection, Connection):
+class ClientConnection(AsyncClientConnection, Connection):
     """A client's connection, which :func:`connect` opens.
 
     ``async for`` iterates over its messages, and ``async with`` closes it at the end of the block: see
     :class:`Connection`.
     """
-
-    async def _wait_opened(self) -> None:
-        """Wait until the opening handshake is done.
-
-        Raises:
-            InvalidHandshake: it failed.
-        """
-        await self._wait_until(self._has_answer)
-        # The first ping may be due before the deadline of the opening handshake.
-        self._update_timer()
-        self._check_opened()
 
 
 class Connect(Opening[ClientConnection]):
@@ -72,45 +60,33 @@ class Connect(Opening[ClientConnection]):
     )
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
-        self.made_for = parse_uri(uri)
         # For the errors of wrong options, before connecting.
-        tcp = () if path is None else TCP_OPTIONS
-        check_names([name for name in AsyncioConnectOptions.__annotations__ if name not in tcp], options)
-        self._target = Target(self.made_for, options, path)
+        check_names(AsyncioConnectOptions.__annotations__, options)
+        self._target = Target(uri, options, path)
+        self.made_for = self._target.uri
         Connecting(self._target, clock=float, environment=os.environ)
 
     async def _open(self) -> ClientConnection:
-        loop = running_loop()
-        connecting = Connecting(self._target, clock=clock(loop), environment=os.environ)
-        with connecting.noting():
-            while True:
-                connection: ClientConnection = connecting.create(ClientConnection)
-                try:
-                    async with asyncio.timeout_at(connecting.deadline) as timeout:
-                        await self._open_stream(connecting, connection)
-                    await connection._wait_opened()
-                except InvalidStatusCode as error:
-                    connection.abort()
-                    connecting.follow(error)
-                except BaseException as error:
-                    connection.abort()
-                    if isinstance(error, TimeoutError) and timeout.expired():
-                        raise connecting.timed_out() from error
-                    raise
-                else:
-                    return connection
+        connecting = Connecting(self._target, clock=clock(running_loop()), environment=os.environ)
+        return await connecting.open(ClientConnection, partial(self._open_stream, connecting))
 
     async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
-        if connecting.proxy is not None:
-            await connect_by_proxy(connecting, connection)
-            return
-        options = connecting.stream_options
-        path, sock = options.get("path"), options.get("sock")
-        if path is not None:
-            sock = await connect_unix(path)
-        elif sock is None:
-            sock = await connect_tcp(connecting.host, connecting.port, **tcp_options(options))
-        await open_stream(connecting, connection, sock)
+        loop = asyncio.get_running_loop()
+        stream = SocketStream(connecting.stream_options.get("ssl_handshake_timeout"))
+        try:
+            async with asyncio.timeout_at(connecting.deadline) as timeout:
+                await stream.open(connecting)
+                connection._tls = None if stream.tls is None else TLSTransport(stream.tls)
+                unix = stream.sock.family == getattr(socket, "AF_UNIX", None)
+                create_connection = loop.create_unix_connection if unix else loop.create_connection
+                await create_connection(lambda: connection, sock=stream.sock)
+                if connection._tls is not None:
+                    # It may have come together with the end of TLS's handshake.
+                    connection.protocol.receive_data(connection._tls.decrypt(None))
+        except TimeoutError as error:
+            if timeout.expired():
+                raise connecting.timed_out() from error
+            raise
 
     async def __aiter__(self) -> AsyncIterator[ClientConnection]:
         async with self.reconnecting() as connections:

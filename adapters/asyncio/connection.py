@@ -21,13 +21,14 @@ from adapters.shared.asynchronous import CALL, TURN, AsyncConnection
 from adapters.shared.logs import describe
 from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket, read_now
-from adapters.shared.tls import TLSInfo, tls_info
+from adapters.shared.tls import TLSInfo
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.protocol import Protocol
-from wsproto_core.types import CloseCode, Data, State, StreamAction
+from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
-from .loops import READ_SIZE, clock, read_buffer, read_in_next_turn, reads_repeatedly
+from .loops import READ_SIZE, clock, read_buffer, reads_repeatedly
+from .tls import TLSTransport
 from .waiting import Wakeup
 
 __all__ = ["Connection"]
@@ -49,9 +50,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     _called_back = False
     _delivering = False
 
-    # Whether _react is scheduled, because messages were taken while reading was paused.
-    _reaction_scheduled = False
-
     # Whether writing has failed: nothing more is written.
     _broken = False
 
@@ -62,13 +60,13 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._loop = loop = asyncio.get_running_loop()
         self._buffer = read_buffer(loop)
         self._dispatching = False
-        self._flush_scheduled = False
+        self._reaction_scheduled = False
         self._reading_paused = False
         self._reads_repeatedly = reads_repeatedly(loop)
+        self._tls: TLSTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup: Wakeup | None = None
-        self._wants_pieces = False
         if type(self).message_received is not Connection.message_received:
             self._called_back = self._receiving = True
 
@@ -98,8 +96,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     @property
     def tls(self) -> TLSInfo | None:
         """The connection's TLS; ``None`` without, and before its handshake is done."""
-        transport = getattr(self, "transport", None)
-        return None if transport is None else tls_info(transport.get_extra_info("ssl_object"))
+        return None if self._tls is None else self._tls.tls.info
 
     # Implementation of the abstract methods
 
@@ -125,7 +122,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if not self._dispatching:
             self._flush()
         self._receiving = True
-        self._wants_pieces = pieces
         self._wakeup = wakeup = Wakeup()
         return wakeup
 
@@ -138,14 +134,14 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             await self._park(ready)
 
     def _taken(self) -> None:
-        if self._reading_paused and not self._reaction_scheduled:
-            # Once for all messages that are taken in this iteration: their answers share one write.
-            self._reaction_scheduled = True
-            self._loop.call_soon(self._react_to_taking)
+        if self._reading_paused:
+            self._react_soon()
 
-    def _react_to_taking(self) -> None:
-        self._reaction_scheduled = False
-        self._react()
+    def _react_soon(self) -> None:
+        """React once to all that is done in this iteration: the answers to several messages share a write."""
+        if not self._reaction_scheduled:
+            self._reaction_scheduled = True
+            self._loop.call_soon(self._react)
 
     def _write_soon(self) -> bool:
         """Write now, or at the end of the read callback.
@@ -161,21 +157,17 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if not self._dispatching:
             if not protocol.has_input:
                 self._flush()
-            elif not self._flush_scheduled:
-                # The answers to several messages share one write.
-                self._flush_scheduled = True
-                self._loop.call_soon(self._flush)
+            else:
+                self._react_soon()
         return protocol.writable and not self._broken
 
     async def _sent(self) -> None:
         self._write_soon()
         if not self.protocol.writable:
             await self._drain()
-        if self._sends_left <= 0:
+        if self._sends_left <= 0 or self._broken:
+            # A task that only sends has to notice that writing has failed.
             await self._let_others_run()
-        if self._broken:
-            # A task that only sends has to notice it.
-            await self._wait_until(lambda: not self.protocol.receiving)
 
     def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -183,8 +175,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self.protocol.close(CloseCode.GOING_AWAY)
             self._react()
         if self._writing_paused:
-            self.transport.abort()
-        else:
+            self.abort()
+        elif hasattr(self, "transport"):
             self.transport.close()
 
     def abort(self) -> None:
@@ -195,7 +187,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     # Methods of asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        transport = cast(asyncio.Transport, transport)
+        self.transport = transport if self._tls is None else self._tls.over(transport)
         self.local_address = transport.get_extra_info("sockname")
         self.remote_address = transport.get_extra_info("peername")
         sock = transport.get_extra_info("socket")
@@ -210,17 +203,22 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         protocol = self.protocol
+        data: BytesLike = self._buffer[:nbytes]
+        if self._tls is not None:
+            data = self._tls.decrypt(data)
+            if self._tls.tls.ended:
+                self._loop.call_soon(self.eof_received)
         self._dispatching = True
         try:
-            protocol.receive_data(self._buffer[:nbytes])
+            protocol.receive_data(data)
             if protocol.has_events:
                 self._handle_events()
             wakeup = self._wakeup
             if wakeup is not None and protocol.has_input:
                 self._wakeup = None
                 wakeup.wake()
-            elif wakeup is not None or self._called_back:
-                self._wake()
+            elif self._called_back:
+                self._deliver()
         finally:
             self._dispatching = False
         if protocol.state is State.OPEN:
@@ -229,11 +227,21 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self._update_reading()
         else:
             self._react()
-        if self._reads_repeatedly and nbytes == READ_SIZE:
-            read_in_next_turn(self._loop, self.transport, lambda: not self._reading_paused)
+        if nbytes == READ_SIZE and self._reads_repeatedly and not self.transport.is_closing():
+            # Other streams have their turn, and this one in the next iteration.
+            self.transport.pause_reading()
+            self._loop.call_soon(self._read_again)
+
+    def _read_again(self) -> None:
+        # Backpressure may have paused reading since.
+        if not self._reading_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        self.protocol.receive_eof()
+        if self._tls is not None:
+            self.protocol.receive_data(self._tls.decrypt(b""))
+        if self._tls is None or self._tls.error is None:
+            self.protocol.receive_eof()
         self._react()
         # asyncio keeps the other half open; the state machine decides when to end it.
         return True
@@ -253,7 +261,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._writing_paused = self._broken = True
         if exc is not None:
             self._read_rest()
-        self.protocol.connection_lost(exc)
+        self.protocol.connection_lost(exc if self._tls is None else self._tls.lost(exc))
         self._react()
         self._log_closed()
 
@@ -261,6 +269,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def _react(self) -> None:
         protocol = self.protocol
+        self._reaction_scheduled = False
         self._handle_events()
         self._flush()
         self._update_reading()
@@ -270,15 +279,11 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if not protocol.receiving:
             self._fail_pings()
 
-    def _handle_events(self) -> None:
-        for event in self.protocol.events(messages=False):
-            self._handle_event(event)
-
     def _wake(self) -> None:
         """Resume the task that waits for input, or call :meth:`message_received`, if there is any."""
         wakeup = self._wakeup
         if wakeup is not None:
-            if self.protocol.has_input or self._wants_pieces:
+            if self.protocol.has_input:
                 self._wakeup = None
                 wakeup.wake()
         elif self._called_back:
@@ -316,7 +321,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _flush(self) -> None:
         """Write, unless writing is paused; then end the stream if the state machine asks for it."""
         protocol = self.protocol
-        self._flush_scheduled = False
         if not self._writing_paused and (buffers := protocol.data_to_send()):
             transport = self.transport
             if len(buffers) == 1:
@@ -350,15 +354,13 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def _read_rest(self) -> None:
         """Read the bytes that were received before the stream broke: a close frame may be among them."""
-        protocol = self.protocol
-        if self.transport.get_extra_info("ssl_object") is not None:
-            # TLSTransport has done so.
-            return
+        protocol, tls = self.protocol, self._tls
         with suppress(OSError):
-            while (
-                protocol.receiving and protocol.wants_read and (data := read_now(self.transport, READ_SIZE))
-            ):
-                protocol.receive_data(data)
+            while protocol.receiving and protocol.wants_read:
+                data = read_now(self.transport, READ_SIZE)
+                if not data:
+                    break
+                protocol.receive_data(data if tls is None else tls.decrypt(data))
 
     def _end_stream(self) -> None:
         action = self.protocol.stream_action

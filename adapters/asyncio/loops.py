@@ -10,15 +10,7 @@ from weakref import WeakKeyDictionary
 
 from adapters.shared.wrong_runtime import check_running
 
-__all__ = [
-    "READ_SIZE",
-    "clock",
-    "loop_call",
-    "read_buffer",
-    "read_in_next_turn",
-    "reads_repeatedly",
-    "running_loop",
-]
+__all__ = ["READ_SIZE", "clock", "loop_call", "read_buffer", "reads_repeatedly", "running_loop"]
 
 READ_SIZE = 2**16
 """Bytes that are read at once."""
@@ -69,21 +61,3 @@ def reads_repeatedly(loop: asyncio.AbstractEventLoop) -> bool:
     of 64 KiB, these are 2 MiB of one stream before any other task or stream.
     """
     return not isinstance(loop, asyncio.BaseEventLoop)
-
-
-def read_in_next_turn(
-    loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, wanted: Callable[[], bool]
-) -> None:
-    """Pause reading until the next iteration of the loop.
-
-    Args:
-        wanted: whether to resume reading then; otherwise backpressure has paused it.
-    """
-
-    def resume() -> None:
-        if wanted() and not transport.is_closing():
-            transport.resume_reading()
-
-    if not transport.is_closing():
-        transport.pause_reading()
-        loop.call_soon(resume)

@@ -7,7 +7,7 @@ import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, Unpack, cast
+from typing import Literal, Self, TypeVar, Unpack, cast
 
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
@@ -26,7 +26,7 @@ from wsproto_core.types import SocketPath
 
 from .connection import Connection
 from .loops import loop_call
-from .tls import TLS_OPTIONS, TLSTransport
+from .tls import TLSTransport
 from .waiting import Opening
 
 __all__ = [
@@ -262,7 +262,9 @@ class Serve(Opening[Server]):
         target, server = self._target, self._server
         options = {"backlog": BACKLOG, **target.options}
         check_call(call, (), options)
-        tls = {name: options.pop(name) for name in TLS_OPTIONS if name in options}
+        # Options of the event loops' own TLS. The peer's closure alert is not waited for.
+        handshake_timeout = options.pop("ssl_handshake_timeout", None)
+        options.pop("ssl_shutdown_timeout", None)
         bound: socket.socket | None = None
         if target.path:
             options["sock"] = bound = bind_unix(target.path)
@@ -275,7 +277,7 @@ class Serve(Opening[Server]):
             found = await look_up_hosts(look_up, target.hosts, target.port, **names)
             options |= {"host": usable_hosts(found), "port": target.port}
         try:
-            server.listener = await call(partial(self._accept, target.ssl, tls), **options)
+            server.listener = await call(partial(self._accept, handshake_timeout), **options)
         except BaseException:
             if bound is not None:
                 bound.close()
@@ -286,15 +288,14 @@ class Serve(Opening[Server]):
             server._log_listening()
         return server
 
-    def _accept(self, context: ssl_module.SSLContext | None, tls: dict[str, Any]) -> asyncio.BaseProtocol:
+    def _accept(self, handshake_timeout: float | None) -> asyncio.BaseProtocol:
         """Return the protocol of an accepted stream."""
-        server = self._server
         # Event loops do not log exceptions here, and some of them pause.
-        connection: ServerConnection | None = server._make(ServerConnection, self._target)
+        connection: ServerConnection | None = self._server._make(ServerConnection, self._target)
         if connection is None:
             return Refusal()
-        if context is not None:
-            return TLSTransport(connection, MemoryTLS(context, server_side=True), **tls)
+        if self._target.ssl is not None:
+            connection._tls = TLSTransport(MemoryTLS(self._target.ssl, server_side=True), handshake_timeout)
         return connection
 
 

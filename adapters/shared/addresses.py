@@ -1,8 +1,8 @@
 """Sockets that connect: the order of a host's addresses, and the error if none of them answers.
 
 Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
-answer, the next one is tried. The adapter waits for the sockets, and :class:`AddressRace` has the rest; but
-on asyncio each attempt is a task: an event loop with a proactor cannot wait until a socket can be written.
+answer, the next one is tried. The adapter waits for the sockets, and :class:`AddressRace` has the rest. On
+asyncio each attempt is a task: an event loop with a proactor cannot wait until a socket can be written.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from typing import Any, Self, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 __all__ = [
     "ADDRESS_DELAY",
     "RETRY_DELAY",
     "Address",
     "AddressRace",
+    "BaseAddressRace",
     "begin_connect",
     "connect_failure",
     "finish_connect",
@@ -40,6 +42,8 @@ _UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 
 Address: TypeAlias = tuple[Any, Any, int, str, Any]
 """An item of the result of :func:`socket.getaddrinfo`."""
+
+AttemptT = TypeVar("AttemptT")
 
 
 def look_up_number(
@@ -142,74 +146,116 @@ def connect_failure(errors: Sequence[OSError]) -> OSError:
     return chosen
 
 
-class AddressRace:
-    """Sockets that connect to the addresses of one host, of which the first to connect is used (RFC 8305).
+class BaseAddressRace(ABC, Generic[AttemptT]):
+    """Attempts to connect to the addresses of one host, of which the first to succeed is used (RFC 8305).
 
-    The adapter calls :meth:`begin_next`, waits until one of the sockets can be written, at most the time that
+    The adapter calls :meth:`begin_next`, waits until one of the attempts has ended, at most the time that
     this method has returned, and calls :meth:`finish`. It repeats this until a socket is connected. As a
-    context manager, the object closes all other sockets.
+    context manager, the object gives up all other attempts.
 
     Attributes:
-        sockets: the sockets that connect now, with their addresses.
+        attempts: the attempts that are under way, with their addresses.
     """
 
     def __init__(
-        self, found: Sequence[Address], local: Any = None, delay: float | None = ADDRESS_DELAY
+        self,
+        found: Sequence[Address],
+        local: Any = None,
+        delay: float | None = ADDRESS_DELAY,
+        interleave: int = 1,
+        all_errors: bool = False,
     ) -> None:
         """
         Args:
             found: the addresses, in the order that the system prefers.
-            local: the address to connect from; ``None`` for any.
+            local: where to connect from; ``None`` for any address.
             delay: seconds until the next address is tried; ``None`` waits until an address has failed.
+            interleave: see :func:`in_order`.
+            all_errors: whether to raise the errors of all addresses, as an :exc:`ExceptionGroup`.
         """
-        self.sockets: dict[socket.socket, Address] = {}
-        self._untried = iter(in_order(found))
+        self.attempts: dict[AttemptT, Address] = {}
+        self._untried = iter(in_order(found, interleave))
         self._local = local
         self._delay = delay
+        self._all_errors = all_errors
         self._errors: list[OSError] = []
+
+    @abstractmethod
+    def _begin(self, address: Address) -> AttemptT:
+        """Begin to connect to an address."""
+
+    @abstractmethod
+    def _finish(self, attempt: AttemptT, address: Address) -> socket.socket:
+        """Return the connected socket of an attempt that has ended, or raise its :exc:`OSError`."""
+
+    @abstractmethod
+    def _give_up(self, attempt: AttemptT) -> None:
+        """Close the socket of an attempt."""
 
     def begin_next(self) -> float | None:
         """Begin to connect to the next address, if there is one.
 
         Returns:
-            Seconds to wait for the sockets, before the next call; ``None`` for no limit.
+            Seconds to wait for the attempts, before the next call; ``None`` for no limit.
 
         Raises:
             OSError: no address can be connected to: see :func:`connect_failure`.
+            ExceptionGroup: the same, if all errors are wanted.
         """
         for address in self._untried:
             try:
-                self.sockets[begin_connect(address, self._local)] = address
+                self.attempts[self._begin(address)] = address
             except OSError as error:
                 self._errors.append(error)
             else:
                 return self._delay
-        if not self.sockets:
+        if not self.attempts:
+            if self._all_errors:
+                raise ExceptionGroup("connecting failed", self._errors)
             raise connect_failure(self._errors)
         return None
 
-    def finish(self, writable: Iterable[socket.socket]) -> socket.socket | None:
+    def finish(self, ended: Iterable[AttemptT]) -> socket.socket | None:
         """Return the first of these sockets that is connected; ``None`` if all of them have failed.
 
         Args:
-            writable: sockets that can be written.
+            ended: attempts that have ended.
         """
-        for sock in writable:
-            address = self.sockets.pop(sock)
+        for attempt in ended:
             try:
-                finish_connect(sock, address)
+                return self._finish(attempt, self.attempts.pop(attempt))
             except OSError as error:
-                sock.close()
                 self._errors.append(error)
-            else:
-                return sock
         return None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        for sock in self.sockets:
-            sock.close()
+        for attempt in self.attempts:
+            self._give_up(attempt)
         # The errors refer to frames that refer to this object.
         self._errors.clear()
+
+
+class AddressRace(BaseAddressRace[socket.socket]):
+    """The same with sockets that do not block: an attempt has ended when its socket can be written."""
+
+    def _begin(self, address: Address) -> socket.socket:
+        return begin_connect(address, self._local)
+
+    def _finish(self, attempt: socket.socket, address: Address) -> socket.socket:
+        try:
+            finish_connect(attempt, address)
+        except OSError:
+            attempt.close()
+            raise
+        return attempt
+
+    def _give_up(self, attempt: socket.socket) -> None:
+        attempt.close()
+
+    @property
+    def sockets(self) -> Mapping[socket.socket, Address]:
+        """The sockets that connect now, with their addresses."""
+        return self.attempts

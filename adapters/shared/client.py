@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar, Unpack
 from typing import Protocol as Interface
@@ -21,12 +21,13 @@ from wsproto_core.http.uri import WebSocketURI, parse_uri, without_zone
 from wsproto_core.options import resolve
 from wsproto_core.types import State
 
+from .asynchronous import AsyncConnection
 from .connection import BaseConnection
 from .options import ConnectOptions, ConnectSettings, make_connection, split_options
 from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
 from .tls import note_trust, without_certificate
 
-__all__ = ["BaseClientConnection", "Connecting", "Target"]
+__all__ = ["AsyncClientConnection", "BaseClientConnection", "Connecting", "Target"]
 
 _BAD_REQUEST = 400
 
@@ -40,7 +41,13 @@ class _Connection(Interface):
     protocol: ClientProtocol
 
 
+class _AsyncConnection(_Connection, Interface):
+    async def _wait_opened(self) -> None: ...
+    def _abandon(self) -> None: ...
+
+
 T = TypeVar("T", bound=_Connection)
+AsyncT = TypeVar("AsyncT", bound=_AsyncConnection)
 
 
 class BaseClientConnection(BaseConnection):
@@ -80,6 +87,21 @@ class BaseClientConnection(BaseConnection):
         """
         if self.protocol.handshake_error is not None:
             raise self.protocol.handshake_error
+
+
+class AsyncClientConnection(BaseClientConnection, AsyncConnection):
+    """A client's connection on an asynchronous adapter."""
+
+    async def _wait_opened(self) -> None:
+        """Wait until the opening handshake is done.
+
+        Raises:
+            InvalidHandshake: it failed.
+        """
+        await self._wait_until(self._has_answer)
+        # The first ping may be due before the deadline of the opening handshake.
+        self._react()
+        self._check_opened()
 
 
 class Target:
@@ -186,6 +208,32 @@ class Connecting:
             # A part of the time may be spent already.
             connection.protocol.open_by(self.deadline)
         return connection
+
+    async def open(
+        self, connection_class: Callable[..., AsyncT], open_stream: Callable[[AsyncT], Awaitable[None]]
+    ) -> AsyncT:
+        """Open a connection on an asynchronous adapter, and follow redirects.
+
+        Args:
+            connection_class: see :meth:`create`.
+            open_stream: opens the stream of a connection.
+
+        Raises:
+            InvalidHandshake: the opening handshake failed.
+            OSError: there is no stream to the server.
+        """
+        with self.noting():
+            while True:
+                connection = self.create(connection_class)
+                try:
+                    await open_stream(connection)
+                    await connection._wait_opened()
+                    return connection
+                except BaseException as error:
+                    connection._abandon()
+                    if not isinstance(error, InvalidStatusCode):
+                        raise
+                    self.follow(error)
 
     @contextmanager
     def noting(self) -> Iterator[None]:

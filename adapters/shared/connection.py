@@ -230,6 +230,11 @@ class BaseConnection:
                 "let one task receive, and hand the messages to the others by a queue"
             )
 
+    def _handle_events(self) -> None:
+        """Handle what has happened, except messages."""
+        for event in self.protocol.events(messages=False):
+            self._handle_event(event)
+
     def _handle_event(self, event: Event) -> None:
         """Log an event, and complete the pings that a pong answers."""
         if isinstance(event, Pong):

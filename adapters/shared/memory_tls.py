@@ -32,14 +32,16 @@ class MemoryTLS:
         unsent: encrypted bytes to be written: take off what was written.
     """
 
-    def __init__(self, context: ssl.SSLContext, **names: Any) -> None:
+    def __init__(self, context: ssl.SSLContext, below: MemoryTLS | None = None, **names: Any) -> None:
         """
         Args:
             context: certificates and settings.
+            below: other TLS, which the encrypted bytes go through; its handshake is done. ``None`` without.
             names: ``server_side`` or ``server_hostname``, as in :meth:`ssl.SSLContext.wrap_bio`.
         """
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, **names)
+        self._below = below
         self.established = False
         self.info: TLSInfo | None = None
         self.ended = False
@@ -51,16 +53,20 @@ class MemoryTLS:
         """The TLS of the standard library, to be asked for certificates and settings."""
         return self._object
 
-    def receive(self, data: BytesLike) -> bytes:
-        """Take bytes from the stream, none at its end; return all that they give when they are decrypted."""
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+    def receive(self, data: BytesLike | None, decrypt: bool = True) -> bytes:
+        """Take bytes from the stream; return all that is decrypted with them.
+
+        Args:
+            data: the bytes; none at the end of the stream; ``None`` if nothing has been received.
+            decrypt: ``False`` only begins or continues TLS's handshake, and leaves the data that follow it to
+                the next call.
+        """
         pieces = [b""]
         try:
+            if data is not None:
+                self._take(data)
             self._shake_hands()
-            while self._incoming.pending or self._incoming.eof:
+            while decrypt and (self._incoming.pending or self._incoming.eof):
                 pieces.append(self._object.read(RECORDS))
                 if not pieces[-1]:
                     self.ended = True
@@ -76,6 +82,18 @@ class MemoryTLS:
         self.unsent += self._outgoing.read()
         return b"".join(pieces)
 
+    def _take(self, data: BytesLike) -> None:
+        """Take encrypted bytes, or the end of the stream."""
+        ended = not data
+        if self._below is not None:
+            data = self._below.receive(data)
+            ended = self._below.ended
+            self.error = self.error or self._below.error
+        if data:
+            self._incoming.write(data)
+        if ended:
+            self._incoming.write_eof()
+
     def encrypt(self, data: BytesLike) -> int:
         """Encrypt the beginning of ``data``; return how many bytes of it that is.
 
@@ -83,15 +101,31 @@ class MemoryTLS:
             ssl.SSLWantReadError: something has to be received first, as in TLS's handshake.
             ssl.SSLError: TLS has failed.
         """
+        count, data = 0, memoryview(data)[:RECORDS]
         try:
             self._shake_hands()
-            count = self._object.write(data[:RECORDS])
+            # A call encrypts one record.
+            while count < len(data):
+                count += self._object.write(data[count:])
         except ssl.SSLError:
             # Not for an interruption, which must come out.
             self.unsent += self._outgoing.read()
-            raise
+            if not count:
+                raise
         self.unsent += self._outgoing.read()
         return count
+
+    def take_unsent(self) -> bytes:
+        """Return the encrypted bytes that are to be written to the stream, for a caller that writes all."""
+        records, self.unsent = self.unsent, b""
+        if self._below is None:
+            return records
+        # It may have to receive first. If it has failed, receiving tells so.
+        with contextlib.suppress(ssl.SSLError):
+            while records:
+                records = records[self._below.encrypt(records) :]
+        self.unsent = records
+        return self._below.take_unsent()
 
     def end(self) -> None:
         """End this half in order, by a closure alert (RFC 8446 section 6.1)."""
@@ -99,6 +133,10 @@ class MemoryTLS:
         with contextlib.suppress(ssl.SSLError):
             self._object.unwrap()
         self.unsent += self._outgoing.read()
+        if self._below is not None:
+            records = self.take_unsent()
+            self._below.end()
+            self._below.unsent = records + self._below.unsent
 
     def _shake_hands(self) -> None:
         if not self.established:

@@ -8,39 +8,65 @@ for each runtime.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from wsproto_core.connect.proxy import Proxy
 from wsproto_core.exceptions import SocksError
 
-__all__ = ["connect_socks", "socks_client", "socks_errors"]
+__all__ = ["SocksRuntime", "connect_socks", "socks_client", "socks_errors"]
+
+
+async def _identity(sock: socket.socket) -> socket.socket:
+    return sock
+
+
+@dataclass(frozen=True)
+class SocksRuntime:
+    """How ``python_socks`` works on an asynchronous runtime."""
+
+    load: Callable[[], Any]
+    """Import the class ``Proxy`` of ``python_socks`` for the runtime, and return it."""
+    wrap: Callable[[socket.socket], Awaitable[Any]] = _identity
+    """Return the object that ``python_socks`` needs in the place of a socket."""
+    unwrap: Callable[[Any], Any] = lambda stream: stream
+    """Return the socket, or a stream of the runtime, for the object that ``python_socks`` returns."""
 
 
 async def connect_socks(
-    load: Callable[[], Any], proxy: Proxy, host: str, port: int, connect: Callable[..., Any]
+    runtime: SocksRuntime,
+    proxy: Proxy,
+    host: str,
+    port: int,
+    connect_tcp: Callable[[str, int], Awaitable[socket.socket]],
 ) -> Any:
     """Connect through a SOCKS proxy, on an asynchronous runtime.
 
     Args:
-        load: imports the class ``Proxy`` of ``python_socks`` for the runtime, and returns it.
+        runtime: the functions of the runtime.
         proxy: the proxy.
         host, port: the destination.
-        connect: see :func:`socks_client`.
+        connect_tcp: connects a socket to a host and a port.
 
     Returns:
-        The stream that ``connect`` returned. Its next byte is the destination's.
+        A socket or a stream of the runtime. Its next byte is the destination's.
 
     Raises:
         ImportError: ``python-socks`` is not installed.
         SocksError: the proxy refuses, or does not speak SOCKS.
         OSError: the proxy cannot be reached.
     """
-    client = socks_client(load, proxy, connect)
+
+    async def connect(dest_host: str, dest_port: int, **others: Any) -> Any:
+        return await runtime.wrap(await connect_tcp(dest_host, dest_port))
+
+    client = socks_client(runtime.load, proxy, connect)
     with socks_errors():
-        return await client.connect(host, port, timeout=math.inf)
+        return runtime.unwrap(await client.connect(host, port, timeout=math.inf))
 
 
 def socks_client(load: Callable[[], Any], proxy: Proxy, connect: Callable[..., Any]) -> Any:
@@ -49,7 +75,7 @@ def socks_client(load: Callable[[], Any], proxy: Proxy, connect: Callable[..., A
     It knows neither ``socks4a`` nor ``socks5h``: these are SOCKS 4 and 5 where the proxy looks up host names.
 
     Args:
-        load: see :func:`connect_socks`.
+        load: see :class:`SocksRuntime`.
         proxy: the proxy.
         connect: opens the stream to the proxy, in the place of ``python_socks``, which tries one address of a
             name and hides the system's error. It is called with ``dest_host``, ``dest_port`` and other

@@ -7,11 +7,10 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
-from adapters.shared.client import BaseClientConnection, Connecting, Target
+from adapters.shared.client import AsyncClientConnection, Connecting, Target
 from adapters.shared.logs import default_logger
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.stream_options import StreamConnectOptions, check_names, check_reconnect, check_tasks
-from wsproto_core.exceptions import InvalidStatusCode
 from wsproto_core.types import Side
 
 from .connection import StructuredConnection
@@ -36,17 +35,8 @@ class StructuredConnectOptions(StreamConnectOptions, Generic[StreamT], total=Fal
     local_address: str | None
 
 
-class StructuredClientConnection(BaseClientConnection, StructuredConnection):
+class StructuredClientConnection(AsyncClientConnection, StructuredConnection):
     """A client's connection."""
-
-    async def _wait_opened(self) -> None:
-        """Wait until the opening handshake is done.
-
-        Raises:
-            InvalidHandshake: it failed.
-        """
-        await self._wait_until(self._has_answer)
-        self._check_opened()
 
 
 T = TypeVar("T", bound=StructuredClientConnection)
@@ -96,15 +86,9 @@ class StructuredConnect(Opening[T], Generic[T]):
         connecting = Connecting(
             self._target, clock=self._runtime.get_clock(), environment=self._runtime.environment
         )
-        with connecting.noting():
-            while True:
-                try:
-                    return await self._open_once(connecting, tasks)
-                except InvalidStatusCode as error:
-                    connecting.follow(error)
+        return await connecting.open(self._create, partial(self._open_stream, connecting, tasks))
 
-    async def _open_once(self, connecting: Connecting, tasks: Tasks) -> T:
-        connection = connecting.create(self._create)
+    async def _open_stream(self, connecting: Connecting, tasks: Tasks, connection: T) -> None:
         transport: Transport | None = None
         with self._runtime.open_scope(
             deadline=math.inf if connecting.deadline is None else connecting.deadline
@@ -113,12 +97,6 @@ class StructuredConnect(Opening[T], Generic[T]):
         if transport is None:
             raise connecting.timed_out()
         await connection._start(tasks, transport)
-        try:
-            await connection._wait_opened()
-        except BaseException:
-            connection._abandon()
-            raise
-        return connection
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._given_tasks is None:

@@ -311,8 +311,7 @@ class StructuredConnection(WritingConnection):
         protocol = self.protocol
         if not self._is_closed():
             self._flush()
-        for event in protocol.events(messages=False):
-            self._handle_event(event)
+        self._handle_events()
         if self._is_closed() or protocol.stream_action is StreamAction.ABORT:
             self._abandon()
         if not protocol.receiving:

@@ -14,6 +14,7 @@ from typing import Protocol as Interface
 from adapters.shared.asynchronous import RuntimeEvent
 from adapters.shared.blocks import AsyncOnce, keep_exception
 from adapters.shared.options import Logger
+from adapters.shared.tunnels import SocksRuntime
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
 
@@ -85,12 +86,8 @@ class Runtime:
     """Do TLS's handshake over a lower stream, given the server's name and whether this is the server."""
     close_forcefully: Callable[[Any], Awaitable[object]]
     """Close a stream of the runtime at once."""
-    load_socks: Callable[[], Any]
-    """Import the argument ``load`` of :func:`.connect_socks`: a class of ``python_socks``."""
-    to_socks: Callable[[socket], Awaitable[Any]]
-    """Return the object that ``python_socks`` needs in the place of a socket."""
-    from_socks: Callable[[Any], Any]
-    """Return a stream of the runtime for the object that ``python_socks`` returns."""
+    socks: SocksRuntime
+    """Functions for ``python_socks``."""
 
     def check_stream(self, stream: object) -> None:
         """Refuse an object that is no stream of this runtime.

@@ -6,20 +6,14 @@ import contextlib
 import math
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from adapters.shared.addresses import (
-    ADDRESS_DELAY,
-    RETRY_DELAY,
-    AddressRace,
-    begin_connect,
-)
+from adapters.shared.addresses import ADDRESS_DELAY, AddressRace
 from adapters.shared.client import Connecting
 from adapters.shared.connection import advance
+from adapters.shared.streams import ClientStream
 from adapters.shared.tls import client_context
-from adapters.shared.tunnels import connect_socks
-from wsproto_core.connect.proxy import Proxy, Tunnel
 
 from .runtime import Runtime
 from .transport import SocketTransport, Transport, os_errors
@@ -29,10 +23,55 @@ __all__ = ["connect_tcp", "make_transport", "open_transport", "start_tls"]
 
 async def open_transport(runtime: Runtime, connecting: Connecting) -> Transport:
     """Connect to the server, through the proxy if there is one, TLS included."""
-    stream = await _open_stream(runtime, connecting)
-    if connecting.ssl:
-        stream = await start_tls(runtime, stream, connecting.ssl, connecting.server_hostname)
-    return make_transport(runtime, stream)
+    opened = StructuredStream(runtime)
+    await opened.open(connecting)
+    return make_transport(runtime, opened.stream)
+
+
+class StructuredStream(ClientStream):
+    """A socket or a stream of the runtime.
+
+    Attributes:
+        stream: the socket or stream; ``None`` before there is one.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.stream: Any = None
+        self._socks = runtime.socks
+
+    def use(self, stream: Any) -> None:
+        self.stream = stream
+
+    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
+        tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
+        return await connect_tcp(self._runtime, host, port, **tcp)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._runtime.sleep_until(self._runtime.get_clock()() + seconds)
+
+    async def start_tls(self, context: Any, server_hostname: str | None) -> None:
+        stream, self.stream = self.stream, None
+        self.stream = await start_tls(self._runtime, stream, context, server_hostname)
+
+    async def send(self, data: bytes) -> None:
+        transport, buffers = make_transport(self._runtime, self.stream), deque([memoryview(data)])
+        while buffers:
+            count = transport.write(buffers)
+            advance(buffers, count)
+            if not count:
+                await transport.wait_writable()
+
+    async def receive(self) -> bytes:
+        transport = make_transport(self._runtime, self.stream)
+        while (data := transport.read()) is None:
+            with os_errors():
+                await transport.wait_readable()
+        return data
+
+    async def close(self) -> None:
+        if self.stream is not None:
+            await make_transport(self._runtime, self.stream).abort(False)
 
 
 def make_transport(runtime: Runtime, stream: Any) -> Transport:
@@ -70,58 +109,6 @@ async def start_tls(
     except BaseException:
         await runtime.close_forcefully(lower)
         raise
-
-
-async def _open_stream(runtime: Runtime, connecting: Connecting) -> Any:
-    """Return a socket or a stream of the runtime, on which the server is reached, without TLS to it."""
-    options = connecting.stream_options
-    for given in ("stream", "sock"):
-        if options.get(given) is not None:
-            return options[given]
-    if options.get("path") is not None:
-        return await _connect_unix(runtime, options["path"])
-    tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
-    proxy = connecting.proxy
-    if proxy is None:
-        return await connect_tcp(runtime, connecting.host, connecting.port, **tcp)
-    if proxy.is_socks:
-        return await _open_socks(runtime, proxy, connecting.host, connecting.port)
-    stream: Any = await connect_tcp(runtime, proxy.host, proxy.port, **tcp)
-    if proxy.scheme == "https":
-        stream = await start_tls(runtime, stream, connecting.proxy_ssl, connecting.proxy_server_hostname)
-    transport = make_transport(runtime, stream)
-    try:
-        await _open_tunnel(transport, connecting.tunnel())
-    except BaseException:
-        await transport.abort(False)
-        raise
-    return stream
-
-
-async def _open_socks(runtime: Runtime, proxy: Proxy, host: str, port: int) -> Any:
-    async def connect(dest_host: str, dest_port: int, **others: Any) -> Any:
-        return await runtime.to_socks(await connect_tcp(runtime, dest_host, dest_port))
-
-    return runtime.from_socks(await connect_socks(runtime.load_socks, proxy, host, port, connect))
-
-
-async def _open_tunnel(transport: Transport, tunnel: Tunnel) -> None:
-    """Ask an HTTP proxy for a tunnel."""
-    request = deque([memoryview(tunnel.request.serialize())])
-    while request:
-        count = transport.write(request)
-        advance(request, count)
-        if not count:
-            await transport.wait_writable()
-    while not tunnel.open:
-        data = transport.read()
-        if data is None:
-            with os_errors():
-                await transport.wait_readable()
-        elif data:
-            tunnel.receive_data(data)
-        else:
-            tunnel.receive_eof()
 
 
 async def connect_tcp(
@@ -180,17 +167,3 @@ async def _wait_writable(
             for sock in sockets:
                 tasks.start_soon(wait, sock)
     return writable
-
-
-async def _connect_unix(runtime: Runtime, path: str) -> socket.socket:
-    """Connect to a Unix socket.
-
-    Raises:
-        OSError: no server listens there.
-    """
-    clock = runtime.get_clock()
-    while True:
-        try:
-            return begin_connect((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path))
-        except BlockingIOError:
-            await runtime.sleep_until(clock() + RETRY_DELAY)

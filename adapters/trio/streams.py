@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import trio
+from adapters.shared.tunnels import SocksRuntime
 from adapters.shared.wrong_runtime import check_running
 from adapters.structured.runtime import Runtime
 from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses
@@ -137,7 +138,5 @@ RUNTIME = Runtime(
     make_lower_stream=LowerStream,
     start_tls=_start_tls,
     close_forcefully=trio.aclose_forcefully,
-    load_socks=_load_socks,
-    to_socks=_to_socks,
-    from_socks=trio.SocketStream,
+    socks=SocksRuntime(_load_socks, _to_socks, trio.SocketStream),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import connect, unix_connect
-from adapters.asyncio.sockets import connect_tcp
+from adapters.asyncio.streams import SocketStream
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, wait_closed
 from tests.ports import free_port
@@ -43,5 +43,5 @@ async def test_they_are_about_tcp() -> None:
 
 async def test_name_that_is_looked_up(runtime: Runtime) -> None:
     async with runtime.serving() as (server, _):
-        with await connect_tcp("localhost", runtime.port_of(server)) as sock:
+        with await SocketStream(None).connect_tcp("localhost", runtime.port_of(server), {}) as sock:
             assert sock.getpeername()[:2] == (HOST, runtime.port_of(server))

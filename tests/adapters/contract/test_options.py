@@ -144,10 +144,10 @@ def loop_lacks(runtime: Runtime, call: str, names: set[str]) -> set[str]:
         return set()
     import asyncio
 
-    from adapters.asyncio.sockets import TCP_OPTIONS
+    from adapters.shared.stream_options import TCP_CLIENT
 
     known = inspect.signature(getattr(asyncio.get_running_loop(), call)).parameters
-    return names - set(OPTIONS) - set(known) - set(TCP_OPTIONS) - {"proxy_ssl", "proxy_server_hostname"}
+    return names - set(OPTIONS) - set(known) - set(TCP_CLIENT) - {"proxy_ssl", "proxy_server_hostname"}
 
 
 async def test_options_that_this_event_loop_has_not_got(runtime: Runtime) -> None:

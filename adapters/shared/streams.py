@@ -1,0 +1,126 @@
+"""A client's stream on asynchronous adapters: the steps from a URI to the server, through proxies and TLS.
+
+The steps are the same on each runtime. An adapter has the functions for each of them.
+"""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from .addresses import RETRY_DELAY, begin_connect
+from .client import Connecting
+from .tunnels import SocksRuntime, connect_socks
+
+__all__ = ["ClientStream"]
+
+
+class ClientStream(ABC):
+    """A client's stream before there is a connection on it. Each method acts on what is open so far."""
+
+    _socks: SocksRuntime
+
+    @abstractmethod
+    def use(self, stream: Any) -> None:
+        """Begin with a stream or a socket that is connected."""
+
+    @abstractmethod
+    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
+        """Connect a socket to one of a host's addresses, as RFC 8305 says.
+
+        Args:
+            host: a name or an address.
+            port: the TCP port.
+            options: options of ``connect``, among them those of TCP.
+
+        Raises:
+            OSError: none of the addresses can be connected to: see :func:`.connect_failure`.
+        """
+
+    @abstractmethod
+    async def sleep(self, seconds: float) -> object:
+        """Wait for a time."""
+
+    @abstractmethod
+    async def start_tls(self, context: Any, server_hostname: str | None) -> None:
+        """Do TLS's handshake.
+
+        Args:
+            context: certificates and settings; ``True`` or ``None`` for the default.
+            server_hostname: the name that the peer's certificate must have.
+
+        Raises:
+            OSError: the handshake failed.
+        """
+
+    @abstractmethod
+    async def send(self, data: bytes) -> object:
+        """Send bytes."""
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """Wait for bytes; return none at the end of the stream."""
+
+    @abstractmethod
+    async def close(self) -> object:
+        """Close what is open, at once; do nothing if nothing is."""
+
+    async def open(self, connecting: Connecting) -> None:
+        """Open the stream to the server, with the server's TLS; close it after an error or a cancellation."""
+        try:
+            await self._reach_server(connecting)
+            if connecting.ssl:
+                await self.start_tls(connecting.ssl, connecting.server_hostname)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _reach_server(self, connecting: Connecting) -> None:
+        options, proxy = connecting.stream_options, connecting.proxy
+        given = next((options[name] for name in ("stream", "sock") if options.get(name) is not None), None)
+        if given is not None:
+            self.use(given)
+        elif options.get("path") is not None:
+            self.use(await connect_unix(options["path"], self.sleep))
+        elif proxy is None:
+            self.use(await self.connect_tcp(connecting.host, connecting.port, options))
+        elif proxy.is_socks:
+            # No option of TCP can be given then.
+            connect = partial(self.connect_tcp, options={})
+            self.use(await connect_socks(self._socks, proxy, connecting.host, connecting.port, connect))
+        else:
+            self.use(await self.connect_tcp(proxy.host, proxy.port, options))
+            if proxy.scheme == "https":
+                await self.start_tls(connecting.proxy_ssl, connecting.proxy_server_hostname)
+            await self._open_tunnel(connecting)
+
+    async def _open_tunnel(self, connecting: Connecting) -> None:
+        """Ask an HTTP proxy for a tunnel."""
+        tunnel = connecting.tunnel()
+        await self.send(tunnel.request.serialize())
+        while not tunnel.open:
+            data = await self.receive()
+            if data:
+                tunnel.receive_data(data)
+            else:
+                tunnel.receive_eof()
+
+
+async def connect_unix(path: str, sleep: Callable[[float], Awaitable[object]]) -> socket.socket:
+    """Connect to a Unix socket.
+
+    Args:
+        path: the path of the socket.
+        sleep: waits so many seconds.
+
+    Raises:
+        OSError: no server listens there.
+    """
+    while True:
+        try:
+            return begin_connect((socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path))
+        except BlockingIOError:
+            await sleep(RETRY_DELAY)
