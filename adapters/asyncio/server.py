@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal, Self, TypeVar, Unpack, cast
+from typing import Any, Literal, Self, TypeVar, Unpack, cast
 
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
-from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
+from adapters.shared.handlers import AsyncHandler, Handler
 from adapters.shared.listening import BACKLOG, bind_unix, look_up_hosts, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeSettings
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.server import AsyncServerConnection, BaseServer, ServeTarget
+from adapters.shared.server import AsyncServerConnection, BaseServe, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import StreamListenOptions, check_call
 from wsproto_core.events import Event, Request
@@ -232,27 +232,19 @@ class Refusal(asyncio.Protocol):
         cast(asyncio.Transport, transport).abort()
 
 
-class Serve(Opening[Server]):
+class Serve(BaseServe, Opening[Server]):
     """The result of :func:`serve`: awaitable, and an asynchronous context manager."""
 
-    made_by = "serve"
     _opens = Server
     _usage = "it is no server yet: use 'async with serve(...) as server:' or 'server = await serve(...)'"
 
-    def __init__(
-        self,
-        handler: Handler,
-        host: str | Sequence[str] | None,
-        port: int | None,
-        path: SocketPath | None,
-        options: AsyncioServeOptions,
-    ) -> None:
-        check_async_handler(handler)
+    def __init__(self, handler: Handler, *target: Any) -> None:
+        super().__init__(handler, *target)
+        self._server = self._make_server(handler)
+
+    def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:
         self._call_name = "create_server" if path is None else "create_unix_server"
         check_call(loop_call(self._call_name), parsed_defaults(ServeSettings), options)
-        self._target = ServeTarget(handler, host, port, path, options)
-        self.made_for = self._target.where
-        self._server = self._make_server(handler)
 
     def _make_server(self, handler: Handler) -> Server:
         return Server(handler, self._target.settings.logger)

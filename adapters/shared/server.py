@@ -24,8 +24,9 @@ from wsproto_core.types import CloseCode, Side, SocketPath, State, Subprotocol
 
 from .addresses import Address
 from .asynchronous import AsyncConnection
+from .blocks import AsyncOnce
 from .connection import BaseConnection
-from .handlers import Handler, takes_path
+from .handlers import Handler, check_async_handler, takes_path
 from .listening import hosts_of, open_listeners
 from .logs import default_logger, describe, log_failure
 from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection, split_options
@@ -33,7 +34,7 @@ from .routing import Route, Router
 from .sockets import show_address
 from .stream_options import check_serve
 
-__all__ = ["AsyncServerConnection", "BaseServer", "BaseServerConnection", "ServeTarget"]
+__all__ = ["AsyncServerConnection", "BaseServe", "BaseServer", "BaseServerConnection", "ServeTarget"]
 
 ConnectionT = TypeVar("ConnectionT", bound="BaseServerConnection")
 
@@ -91,6 +92,41 @@ class ServeTarget:
             found: the addresses of :attr:`hosts`.
         """
         return open_listeners(self.sock, self.path, found, self.options)
+
+
+class BaseServe(AsyncOnce):
+    """The result of ``serve`` on an asynchronous adapter: its arguments, which are checked at once."""
+
+    made_by = "serve"
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        path: SocketPath | None,
+        options: Any,
+    ) -> None:
+        """
+        Args:
+            handler: the coroutine function that is run for each connection.
+            host: where to listen: an address, several, or ``None`` for all interfaces.
+            port: the TCP port, if it is not any free one.
+            path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
+            options: those of ``serve``.
+
+        Raises:
+            TypeError, ValueError: the handler or an option is not allowed.
+        """
+        check_async_handler(handler)
+        self._check_names(path, options)
+        self._target = ServeTarget(handler, host, port, path, options)
+        self.made_for = self._target.where
+        self._logger = self._target.settings.logger or default_logger(Side.SERVER)
+
+    @abstractmethod
+    def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:
+        """Raise :exc:`TypeError` for an option that there is not."""
 
 
 class BaseServer(Generic[ConnectionT]):

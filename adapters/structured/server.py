@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
-from adapters.shared.handlers import AsyncHandler, Handler, check_async_handler
+from adapters.shared.handlers import AsyncHandler, Handler
 from adapters.shared.listening import accept_now, look_up_hosts
-from adapters.shared.logs import default_logger, log_failure
+from adapters.shared.logs import log_failure
 from adapters.shared.options import Logger, ServeOptions
 from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.server import AsyncServerConnection, BaseServer, ServeTarget
+from adapters.shared.server import AsyncServerConnection, BaseServe, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import StreamListenOptions, check_names
-from wsproto_core.types import Side, SocketPath, State
+from wsproto_core.types import SocketPath, State
 
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks
@@ -239,7 +239,7 @@ class Server(BaseServer[StructuredServerConnection]):
             self._leave(connection)
 
 
-class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
+class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
     """What ``serve`` returns: an asynchronous context manager.
 
     The functions ``serve``, ``route`` and their like are class methods, whose types depend on those of the
@@ -249,33 +249,13 @@ class StructuredServe(Opening[Server], Generic[StreamT, StatusT]):
         _create: the default of the option ``create_protocol``.
     """
 
-    made_by = "serve"
     _opens = Server
     _usage = "it is no server yet: use 'async with serve(...) as server:'"
 
     _create: Callable[..., StructuredServerConnection]
 
-    def __init__(
-        self,
-        handler: Handler,
-        host: str | Sequence[str] | None,
-        port: int | None,
-        path: SocketPath | None,
-        options: Any,
-    ) -> None:
-        """
-        Args:
-            handler: the coroutine function that is run for each connection.
-            host: where to listen: an address, several, or ``None`` for all interfaces.
-            port: the TCP port, if it is not any free one.
-            path: where a Unix socket is to be; ``None`` for TCP, "" for the socket that is an option.
-            options: those of ``serve``.
-        """
-        check_async_handler(handler)
+    def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:
         check_names(StructuredServeOptions.__annotations__, options)
-        self._target = ServeTarget(handler, host, port, path, options)
-        self.made_for = self._target.where
-        self._logger = self._target.settings.logger or default_logger(Side.SERVER)
 
     async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""
