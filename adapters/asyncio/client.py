@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any, Unpack
 
+from adapters.shared import stream_options
 from adapters.shared.client import AsyncClientConnection, Connecting, Target
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options
@@ -61,7 +62,8 @@ class Connect(Opening[ClientConnection]):
 
     def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
         # For the errors of wrong options, before connecting.
-        check_names(AsyncioConnectOptions.__annotations__, options)
+        tcp = () if path is None else stream_options.TCP_CLIENT
+        check_names([name for name in AsyncioConnectOptions.__annotations__ if name not in tcp], options)
         self._target = Target(uri, options, path)
         self.made_for = self._target.uri
         Connecting(self._target, clock=float, environment=os.environ)
@@ -80,9 +82,9 @@ class Connect(Opening[ClientConnection]):
                 unix = stream.sock.family == getattr(socket, "AF_UNIX", None)
                 create_connection = loop.create_unix_connection if unix else loop.create_connection
                 await create_connection(lambda: connection, sock=stream.sock)
-                if connection._tls is not None:
-                    # It may have come together with the end of TLS's handshake.
-                    connection.protocol.receive_data(connection._tls.decrypt(None))
+                if connection._tls is not None and (early := connection._tls.decrypt(None)):
+                    # It has come together with the end of TLS's handshake.
+                    connection.protocol.receive_data(early)
         except TimeoutError as error:
             if timeout.expired():
                 raise connecting.timed_out() from error

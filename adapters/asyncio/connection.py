@@ -208,6 +208,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             data = self._tls.decrypt(data)
             if self._tls.tls.ended:
                 self._loop.call_soon(self.eof_received)
+            if not data:
+                return
         self._dispatching = True
         try:
             protocol.receive_data(data)
@@ -238,8 +240,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        if self._tls is not None:
-            self.protocol.receive_data(self._tls.decrypt(b""))
+        if self._tls is not None and (rest := self._tls.decrypt(b"")):
+            self.protocol.receive_data(rest)
         if self._tls is None or self._tls.error is None:
             self.protocol.receive_eof()
         self._react()
@@ -360,7 +362,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 data = read_now(self.transport, READ_SIZE)
                 if not data:
                     break
-                protocol.receive_data(data if tls is None else tls.decrypt(data))
+                if tls is None or (data := tls.decrypt(data)):
+                    protocol.receive_data(data)
 
     def _end_stream(self) -> None:
         action = self.protocol.stream_action
