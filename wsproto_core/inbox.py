@@ -27,8 +27,8 @@ from .types import Data
 
 __all__ = ["Inbox"]
 
+# Notices that are kept for an application that takes messages one by one and never asks for the rest.
 KEPT_NOTICES = 1024
-"""Notices that are kept for an application that takes messages one by one and never asks for the rest."""
 
 
 class _Demand(enum.Enum):
@@ -42,12 +42,12 @@ class _Demand(enum.Enum):
 class _Overflow(enum.Enum):
     """What happens when a high watermark is reached."""
 
+    # Reading stops.
     PAUSE = enum.auto()
-    """Reading stops."""
+    # The connection is closing, and reading goes on to the peer's close frame: messages are dropped.
     DROP = enum.auto()
-    """The connection is closing, and reading goes on to the peer's close frame: messages are dropped."""
+    # One message has been dropped, so all after it are: delivered messages have no gaps.
     DROP_ALL = enum.auto()
-    """One message has been dropped, so all after it are: delivered messages have no gaps."""
 
 
 # They are compared for each message, and looking a member up in its class is slow.
@@ -247,8 +247,8 @@ class Inbox:
 
     # Backpressure
 
-    def receive(self, data: bytes) -> None:
-        """Parse bytes that have been received."""
+    def receive(self, data: bytes, reserved: int = 0) -> None:
+        """Parse bytes that have been received: ``data``, or so many in the reader's reserved memory."""
         reader = self.reader
         queued = len(self.messages)
         overflow = self._overflow
@@ -265,6 +265,8 @@ class Inbox:
                     reader.frames += len(self.messages) - queued
                 if reader.suspended:
                     reader.resume(data)
+                elif reserved:
+                    reader.receive_reserved(reserved)
                 elif position < len(data):
                     reader.receive(data, position)
             finally:

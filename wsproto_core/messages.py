@@ -39,6 +39,9 @@ BYTES_PER_FRAGMENT = 64
 # Bytes that an extension is asked for at once.
 DECODED_AT_ONCE = 2**16
 
+# Bytes that are missing of a frame's payload, at least, to be received in place. Control frames are shorter.
+LEAST_IN_PLACE = 2**16
+
 # While no message is under construction.
 _NO_PAYLOAD = PayloadBuffer(False)
 
@@ -74,7 +77,7 @@ class MessageReader:
         *("messages", "pending", "frames", "building", "bounded", "buffered", "closed"),
         *("is_full", "suspended", "between_messages", "masked", "max_frame"),
         *("_control", "_max_size", "_max_fragment_size", "_max_fragments"),
-        *("_extensions", "_every_message", "_reserved_bits", "_excerpts"),
+        *("_extensions", "_every_message", "_reserved_bits", "_excerpts", "_is_plain"),
         # the frame that is being received
         *("_head", "_remaining", "_first", "_key", "_control_payload"),
         # the message that is being received
@@ -150,6 +153,7 @@ class MessageReader:
         self._every_message = not all(extension.marks_messages for extension in extensions)
         self._reserved_bits = functools.reduce(operator.or_, (each.reserved_bits for each in extensions), 0)
         self._excerpts = None if observer is NOBODY else ReceivedExcerpts(observer)
+        self._is_plain = not self._extensions and self._excerpts is None
         self._set_between_messages()
 
     def receive(self, data: bytes, position: int = 0) -> None:
@@ -166,7 +170,7 @@ class MessageReader:
             data = self._head + data
             self._head = b""
         elif self._remaining:
-            position = self._receive_payload(data, position)
+            position = self._receive_payload(data, position, len(data))
         end = len(data)
         while position < end and not (self.closed or self.suspended):
             if not (self.building or self._every_message):
@@ -186,6 +190,20 @@ class MessageReader:
             self._backlog = self._backlog or deque()
             self._backlog.appendleft(data)
             self._backlog_position = position
+
+    def reserve(self) -> memoryview | None:
+        """Return memory for payload of the current frame, if much is missing and nobody else sees it."""
+        in_place = self._remaining >= LEAST_IN_PLACE and self._is_plain
+        return self._payload.reserve(self._remaining) if in_place else None
+
+    def receive_reserved(self, count: int) -> None:
+        """Take ``count`` bytes that have been written into the memory that was reserved.
+
+        Raises:
+            ProtocolError: the peer broke a rule.
+        """
+        self._receive_payload(None, 0, count)
+        self._set_between_messages()
 
     def _set_between_messages(self) -> None:
         sees_each_frame = self._every_message or self._excerpts is not None
@@ -232,7 +250,7 @@ class MessageReader:
         if opcode < Opcode.CLOSE:
             self._begin_data_frame(first, opcode)
         if start < end or not length:
-            return self._receive_payload(data, start)
+            return self._receive_payload(data, start, end)
         return end
 
     def _check_first_bytes(self, first: int, second: int) -> None:
@@ -271,9 +289,9 @@ class MessageReader:
             for extension in self._extensions:
                 extension.begin_decoding(first & RESERVED_BITS & extension.reserved_bits)
 
-    def _receive_payload(self, data: bytes, position: int) -> int:
-        """Use the bytes of the current frame's payload that are there."""
-        stop = min(position + self._remaining, len(data))
+    def _receive_payload(self, data: bytes | None, position: int, end: int) -> int:
+        """Use the bytes of the current frame's payload that are there: in reserved memory if ``None``."""
+        stop = min(position + self._remaining, end)
         used = stop - position
         self._remaining -= used
         complete = not self._remaining
@@ -281,7 +299,7 @@ class MessageReader:
         opcode, key = self._first & 0x0F, self._key
         self._key = key[used % 4 :] + key[: used % 4]
         final = complete and self._first & FIN != 0
-        if opcode < Opcode.CLOSE and not self._extensions and self._excerpts is None:
+        if data is None or (opcode < Opcode.CLOSE and self._is_plain):
             self._add_payload(data, position, stop, key, final)
             return stop
         chunk = data[position:stop]
@@ -339,11 +357,14 @@ class MessageReader:
                 return
         self._decoding = None
 
-    def _add_payload(self, data: bytes, start: int, stop: int, key: bytes, final: bool) -> None:
+    def _add_payload(self, data: bytes | None, start: int, stop: int, key: bytes, final: bool) -> None:
         """Add a piece of payload to the message under construction."""
         payload = self._payload
         try:
-            payload.add(data, start, stop, key)
+            if data is None:
+                payload.commit(stop, key)
+            else:
+                payload.add(data, start, stop, key)
             self.buffered = payload.size
             if not final:
                 return

@@ -16,8 +16,8 @@ from .types import BytesLike, Data
 
 __all__ = ["NOBODY", "Excerpt", "Observer", "ReceivedExcerpts", "excerpt_of"]
 
+# Bytes of a payload that an observer is shown: all of a control frame's.
 SHOWN = 128
-"""Bytes of a payload that an observer is shown: all of a control frame's."""
 
 
 class Excerpt(NamedTuple):

@@ -36,15 +36,17 @@ _WRITE = Timer.WRITE.position
 class Protocol(Lifecycle):
     """A WebSocket connection without I/O. Its methods are of four kinds.
 
-    *Inputs* tell the connection what has happened: :meth:`receive_data`, :meth:`receive_eof`,
-    :meth:`connection_lost`, :meth:`data_sent`, :meth:`eof_sent`, :meth:`handle_timeout`.
+    *Inputs* tell the connection what has happened: :meth:`receive_data`, :meth:`buffer_updated`,
+    :meth:`receive_eof`, :meth:`connection_lost`, :meth:`data_sent`, :meth:`eof_sent`,
+    :meth:`handle_timeout`.
 
     *Commands* send and close: :meth:`send_text`, :meth:`send_binary`, :meth:`send`,
     :meth:`ping`, :meth:`pong`, :meth:`close`, :meth:`fail`, and a server's ``accept`` and
     ``reject``. They raise :exc:`ConnectionClosed` after the close.
 
     *Outputs* return the results, after any of these: :meth:`events` or :meth:`next_message` and
-    :meth:`next_fragment`; :meth:`data_to_send`; :meth:`deadline`; :attr:`stream_action`.
+    :meth:`next_fragment`; :meth:`data_to_send`; :meth:`get_buffer`; :meth:`deadline`;
+    :attr:`stream_action`.
 
     *Attributes and getters* change nothing: :attr:`state`, :attr:`has_input`, :attr:`wants_read`, ...
 
@@ -142,6 +144,28 @@ class Protocol(Lifecycle):
                 self.has_input = True
             else:
                 self._update_input()
+
+    def get_buffer(self) -> memoryview | None:
+        """Return memory into which bytes from the peer can be received, instead of :meth:`receive_data`.
+
+        It is that of a large message that is being received, so that its bytes need not be copied. Write to
+        its beginning, and call :meth:`buffer_updated` before any other input; or do not use it.
+
+        Returns:
+            The memory; ``None`` if a read that gives ``bytes`` is as good.
+        """
+        return self._inbox.reader.reserve() if self.receiving else None
+
+    def buffer_updated(self, count: int) -> None:
+        """Take the bytes from the peer that have been written into the memory of :meth:`get_buffer`.
+
+        Args:
+            count: their number, at least 1. The memory must not be written to after this.
+        """
+        self._bytes_received += count
+        if self.receiving:
+            self._inbox.receive(b"", count)
+            self._update_input()
 
     def receive_eof(self) -> None:
         """The peer has ended its half of the stream."""

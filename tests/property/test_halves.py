@@ -174,10 +174,20 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
         "options": draw(options),
         "deflate": draw(st.booleans()),
         "take": draw(st.sampled_from(["events", "next_message", "next_fragment"])),
+        "in_place": draw(st.booleans()),
         "takes": draw(st.lists(st.booleans(), min_size=30, max_size=30)),
         "sends": draw(st.lists(st.none() | TEXTS | st.binary(max_size=300), min_size=30, max_size=30)),
         "eof": draw(st.booleans()),
     }
+
+
+def receive(connection: Any, data: bytes, in_place: bool) -> None:
+    while in_place and data and (buffer := connection.get_buffer()) is not None:
+        count = min(len(data), len(buffer))
+        buffer[:count] = data[:count]
+        connection.buffer_updated(count)
+        data = data[count:]
+    connection.receive_data(data)
 
 
 def converse(half: Half, case: dict[str, Any]) -> list[object]:
@@ -215,7 +225,7 @@ def converse(half: Half, case: dict[str, Any]) -> list[object]:
         seen.append(events)
 
     for piece, takes, message in zip(case["pieces"], case["takes"], case["sends"], strict=False):
-        connection.receive_data(piece)
+        receive(connection, piece, case["in_place"])
         if takes:
             take_all()
         if message is not None:
@@ -226,6 +236,31 @@ def converse(half: Half, case: dict[str, Any]) -> list[object]:
     take_all()
     look()
     return seen
+
+
+@given(
+    TEXTS.map(str.encode) | ALMOST_TEXT | payloads(),
+    st.sampled_from([0x81, 0x82, 0x01]),
+    st.booleans(),
+    MANY_CUTS,
+)
+def test_receiving_in_place_makes_no_difference(
+    payload: bytes, first: int, server: bool, positions: list[int]
+) -> None:
+    payload = payload * (100_000 // max(1, len(payload)) + 1)
+    data = b"".join(encode_frame(first, payload, KEY if server else b""))
+    case = {
+        "side": "server" if server else "client",
+        "pieces": cut(data + data, [*positions, 10]),
+        "options": {"max_size": None, "read_limit": None},
+        "deflate": False,
+        "take": "next_fragment",
+        "takes": [True, False] * 20,
+        "sends": [None] * 40,
+        "eof": True,
+    }
+    for half in HALVES:
+        assert converse(half, case | {"in_place": True}) == converse(half, case | {"in_place": False})
 
 
 @settings(max_examples=400)
@@ -244,6 +279,7 @@ def test_the_differential_test_sees_differences(half: Half) -> None:
         "options": {},
         "deflate": False,
         "take": "events",
+        "in_place": False,
         "takes": [True, True],
         "sends": ["x", None],
         "eof": True,

@@ -62,30 +62,30 @@ NAME = ExtensionName("permessage-deflate")
 RSV1 = 0x40
 MAX_BITS = 15
 
+# The default window of a sender. 4 KiB instead of 32 need an eighth of the memory, and compress the messages
+# of most applications nearly as well. A sender may use a smaller window than was negotiated: its peer then
+# keeps more history than is used.
 DEFAULT_BITS = 12
-"""The default window of a sender. 4 KiB instead of 32 need an eighth of the memory, and compress the messages
-of most applications nearly as well. A sender may use a smaller window than was negotiated: its peer then
-keeps more history than is used."""
 
+# The end of an empty stored block: it follows each message and is not sent (section 7.2.1).
 TAIL = b"\x00\x00\xff\xff"
-"""The end of an empty stored block: it follows each message and is not sent (section 7.2.1)."""
 
+# An empty message (section 7.2.3.6): the rest of an empty stored block.
 EMPTY = b"\x00"
-"""An empty message (section 7.2.3.6): the rest of an empty stored block."""
 
+# Bytes that are inflated at once.
 MAX_INPUT = 2**14
-"""Bytes that are inflated at once."""
 
 EMPTY_FINAL_BLOCK = b"\x03\x00"
 
+# Blocks with BFINAL in one message. Each takes two bytes to send, and an inflater to go on behind.
 MAX_FINAL_BLOCKS = 1024
-"""Blocks with BFINAL in one message. Each takes two bytes to send, and an inflater to go on behind."""
 
+# Pieces of the window at which they are joined: many small ones cost more than their bytes.
 MAX_PIECES = 64
-"""Pieces of the window at which they are joined: many small ones cost more than their bytes."""
 
+# Messages in a row that get a compressor each; then it is kept.
 MAX_MADE_ANEW = 16
-"""Messages in a row that get a compressor each; then it is kept."""
 
 DEFAULT_SETTINGS: Mapping[str, Any] = {"memLevel": 5}
 
