@@ -11,6 +11,7 @@ import inspect
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar, Unpack, cast
 
 from wsproto_core.closing import serialize_close
@@ -149,6 +150,8 @@ class BaseServer(Generic[ConnectionT]):
 
     addresses: tuple[Any, ...] = ()
     _sockets: tuple[socket.socket, ...] = ()
+    # Guards the connections, on an adapter with threads.
+    _lock: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
         """
@@ -193,7 +196,8 @@ class BaseServer(Generic[ConnectionT]):
     @property
     def connections(self) -> set[ConnectionT]:
         """The connections in any state, from accepting on: a copy, which does not change."""
-        return set(self._connections)
+        with self._lock:
+            return set(self._connections)
 
     def _make(self, connection_class: Callable[..., Any], target: ServeTarget) -> Any | None:
         """Make the connection for an accepted stream; return ``None`` after a failure, which is logged."""
@@ -210,8 +214,9 @@ class BaseServer(Generic[ConnectionT]):
 
     def _enter(self, connection: ConnectionT) -> None:
         """Add a connection that has been accepted."""
-        self._connections.add(connection)
-        self._admit(connection)
+        with self._lock:
+            self._connections.add(connection)
+            self._admit(connection)
         if self.closing:
             connection._shut_down(None, "")
 
@@ -221,17 +226,19 @@ class BaseServer(Generic[ConnectionT]):
         It is called again when the request has been received: another connection may have ended since.
         """
         limit = connection._max_connections
-        if not connection._has_place and (limit is None or self._places_taken < limit):
-            connection._has_place = True
-            self._places_taken += 1
-        return connection._has_place
+        with self._lock:
+            if not connection._has_place and (limit is None or self._places_taken < limit):
+                connection._has_place = True
+                self._places_taken += 1
+            return connection._has_place
 
     def _leave(self, connection: ConnectionT) -> None:
         """Remove a connection whose stream is closed and whose handler has returned."""
-        self._connections.discard(connection)
-        if connection._has_place:
-            connection._has_place = False
-            self._places_taken -= 1
+        with self._lock:
+            self._connections.discard(connection)
+            if connection._has_place:
+                connection._has_place = False
+                self._places_taken -= 1
 
     def _check_may_wait(self) -> None:
         """Refuse to wait for the end of the server in one of its own handlers, which would never end.

@@ -5,8 +5,8 @@ A connection has no thread of its own, and threads pass bytes to each other only
 1. A thread that waits (for a message, for room to send, for a pong, for the end) reads the socket: it polls
    the socket, reads the available bytes, and passes them to the state machine. The module :mod:`.waiting`
    describes how several threads share this work.
-2. While no thread waits, the background thread (:mod:`.background`) reads. It also meets the deadlines, and
-   wakes threads when their conditions are met.
+2. While no thread waits, the background thread (:mod:`.background`) reads. It also meets the deadlines,
+   writes what the socket did not take at once, and wakes threads when their conditions are met.
 3. One lock guards the connection. The socket does not block, and no thread holds the lock while it waits or
    while it compresses and masks a long message, so that each thread holds the lock for a short time. Threads
    read and write with the lock: therefore any thread may do both at any time, and bytes stay in order.
@@ -222,10 +222,7 @@ class Connection(Sending):
         Raises:
             TimeoutError: it is not closed yet.
         """
-        self._wait_for(self._is_closed, deadline(timeout), "the connection is not closed yet")
-
-    def _is_closed(self) -> bool:
-        return self.protocol.state is State.CLOSED
+        self._wait_for(lambda: self.closed, deadline(timeout), "the connection is not closed yet")
 
     def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -260,7 +257,7 @@ class Connection(Sending):
 
     def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
         """Begin to use a stream."""
-        if self._is_closed():
+        if self.closed:
             sock.close()
             return
         sock.setblocking(False)
@@ -360,14 +357,14 @@ class Connection(Sending):
                 while rest > 0 and (data := stream.recv(READ_SIZE)):
                     protocol.receive_data(data)
                     rest -= len(data)
-        if not self._is_closed():
+        if not self.closed:
             protocol.connection_lost(error)
             self._forget_stream()
             self._react()
             self._log_closed()
 
     def _tear_down(self) -> None:
-        closed = self._is_closed()
+        closed = self.closed
         self._stream = None
         self.protocol.give_up(InterruptedError(f"{self._interruption} came in the middle of a change"))
         self._fail_pings()

@@ -20,7 +20,6 @@ import ssl
 import threading
 import time
 from abc import abstractmethod
-from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
@@ -52,8 +51,6 @@ class Sending(Waiting):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # The arguments of calls of send by signal handlers that interrupted a message of their own thread
-        self._sent_by_handlers: deque[tuple[Any, ...]] = deque()
         self._gathered_write_scheduled = False  # whether the background thread is to write these answers
 
     @abstractmethod
@@ -113,8 +110,8 @@ class Sending(Waiting):
                 send = functools.partial(self._send_now, message, text, compress)
                 self._until(send, TURN, until, NO_TURN)
         except Interrupted:
-            self._sent_by_handlers.append((message if fragments is None else list(fragments), text, compress))
-            self._locked_or_deferred(self._send_deferred)
+            later: Any = message if fragments is None else list(fragments)
+            self._call_when_ready(lambda _: self._send_later(later, text, compress))
         if not self.protocol.writable:
             self._drain(until)
 
@@ -178,19 +175,17 @@ class Sending(Waiting):
             self._flush()
             self._update()
 
-    def _send_deferred(self) -> None:
-        """Send the messages of signal handlers that interrupted a message, unless a message is incomplete."""
-        while self._sent_by_handlers and not self._sending:
-            message, text, compress = self._sent_by_handlers.popleft()
-            try:
-                if isinstance(message, list):
-                    for fragment in message:
-                        self.protocol.send(fragment, text=text, fin=False, compress=compress)
-                    self.protocol.end_message()
-                else:
-                    self.protocol.send(message, text=text, compress=compress)
-            except REFUSALS as error:
-                self.logger.debug("not sent for a signal handler: %s", describe(error))
+    def _send_later(self, message: Any, text: bool | None, compress: bool | None) -> None:
+        """Send the message of a signal handler that interrupted a message of its own thread."""
+        try:
+            if isinstance(message, list):
+                for fragment in message:
+                    self.protocol.send(fragment, text=text, fin=False, compress=compress)
+                self.protocol.end_message()
+            else:
+                self.protocol.send(message, text=text, compress=compress)
+        except REFUSALS as error:
+            self.logger.debug("not sent for a signal handler: %s", describe(error))
         self._flush()
         self._update()
 
@@ -227,9 +222,9 @@ class Sending(Waiting):
                 # No signal is handled before this call. If a signal interrupts it, the second call follows.
                 self._sending = 0
                 try:
-                    self._locked(self._turn_over)
+                    self._locked(self._notify)
                 except BaseException:
-                    self._locked(self._turn_over)
+                    self._locked(self._notify)
                     raise
 
     def _take_turn(self, waiter: Waiter) -> bool | None:
@@ -239,10 +234,6 @@ class Sending(Waiting):
             raise self.protocol.close_exception()
         self._sending = waiter.thread
         return True
-
-    def _turn_over(self) -> None:
-        self._send_deferred()
-        self._notify()
 
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
         options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}

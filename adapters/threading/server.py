@@ -164,21 +164,6 @@ class Server(BaseServer[ServerConnection]):
         self._accepting = threading.Thread(target=self._accept, name="wsproto-core server", daemon=True)
         self._listens_on(listeners)
 
-    @property
-    def connections(self) -> set[ServerConnection]:
-        with self._lock:
-            return super().connections
-
-    connections.__doc__ = BaseServer.connections.__doc__
-
-    def _enter(self, connection: ServerConnection) -> None:
-        with self._lock:
-            super()._enter(connection)
-
-    def _admit(self, connection: BaseServerConnection) -> bool:
-        with self._lock:
-            return super()._admit(connection)
-
     def _leave(self, connection: ServerConnection) -> None:
         with self._lock:
             super()._leave(connection)

@@ -156,7 +156,7 @@ def test_broadcast_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             until(lambda: all(connection._when_ready for connection in accepted))
             for connection in reversed(accepted):
                 connection._sending = 0
-                connection._locked(connection._turn_over)
+                connection._locked(connection._notify)
             thread.result()
             assert not waiting.waiting
             for client in clients:
