@@ -42,6 +42,9 @@ GATHERED_SIZE = 2**16
 # Seconds for which an answer waits for other answers, to be written together with them.
 GATHERING_TIME = 0.01
 
+# A tuple, because a union would be built at each use.
+_PLAIN = (str, bytes)
+
 NO_TURN = "not sent: the peer does not read, or another message goes on"
 NO_ROOM = "not written yet: the peer does not read"
 
@@ -93,7 +96,7 @@ class Sending(Waiting):
         """
         until = None if timeout is None else deadline(timeout)
         fragments: Iterable[Any] | None = None
-        if isinstance(message, str | bytes):
+        if isinstance(message, _PLAIN):
             size = len(message)
         else:
             found = fragments_of(message)

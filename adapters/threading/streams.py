@@ -307,7 +307,7 @@ def connect_tcp(
             connected = race.finish([sock for sock in race.sockets if sock.fileno() in ready])
             if connected is not None:
                 return connected
-            if not left:
+            if deadline is not None and deadline <= time.monotonic():
                 raise TimeoutError("no address has answered in time")
 
 
