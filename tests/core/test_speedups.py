@@ -267,6 +267,20 @@ def test_a_message_that_was_received_in_place_is_not_copied(compiled_buffer: Any
 
 
 @needs_extension
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xed\xa0", b"\xe2\x82x", b"\xf0\x9f\x98x" * 100])
+def test_what_was_valid_stays(compiled_buffer: Any, wrong: bytes) -> None:
+    """After an error, nobody should go on; nothing is cut within a character if somebody does."""
+    buffer = compiled_buffer(True)
+    valid = "漢".encode() * 40
+    buffer.add(valid, 0, len(valid))
+    for _ in range(2):
+        with pytest.raises(UnicodeDecodeError):
+            buffer.add(wrong, 0, len(wrong))
+    assert buffer.size == len(valid)
+    assert buffer.take() == "漢" * 40
+
+
+@needs_extension
 def test_memory_that_is_not_there_is_not_touched(compiled_buffer: Any) -> None:
     """Mistakes of the caller that would read or write somewhere."""
     buffer = compiled_buffer(False)

@@ -166,6 +166,8 @@ accept(struct payload_buffer *buffer, size_t length, bool top_bit)
         const uint8_t *data = bytes_of(buffer) + buffer->used;
         if (!utf8_check(&buffer->utf8, data, length)) {
             raise_not_utf8(&before, data, length, false);
+            /* What is here is what was valid. */
+            buffer->utf8 = before;
             return -1;
         }
     }
