@@ -66,11 +66,9 @@ class Timers:
     def allow(self, timers: Collection[Timer]) -> None:
         """Stop all timers but these and the closing one; :meth:`start` will start no others."""
         self._allowed = timers
-        if self.next is not None:
-            for timer in _TIMERS:
-                if timer not in timers and timer is not Timer.CLOSING:
-                    self.running[timer.position] = None
-            self._update()
+        for timer, running in zip(_TIMERS, self.running, strict=True):
+            if running is not None and timer not in timers and timer is not Timer.CLOSING:
+                self.stop(timer)
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
@@ -130,7 +128,10 @@ class Timers:
         return late
 
     def _update(self) -> None:
-        self.next = min([running[0] for running in self.running if running], default=None)
+        self.next = None
+        for running in self.running:
+            if running is not None and (self.next is None or running[0] < self.next):
+                self.next = running[0]
 
 
 class Stopwatch:

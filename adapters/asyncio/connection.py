@@ -272,13 +272,17 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     def _react(self) -> None:
         protocol = self.protocol
         self._reaction_scheduled = False
-        self._handle_events()
+        if protocol.has_events:
+            self._handle_events()
         self._flush()
-        self._update_reading()
+        if protocol.wants_read is self._reading_paused:
+            self._update_reading()
         self._update_timer()
-        self._wake()
-        self._wake_waiters()
-        if not protocol.receiving:
+        if self._wakeup is not None or self._called_back:
+            self._wake()
+        if self._waiters:
+            self._wake_waiters()
+        if self._pings and not protocol.receiving:
             self._fail_pings()
 
     def _wake(self) -> None:

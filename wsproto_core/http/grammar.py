@@ -56,6 +56,7 @@ _EMPTY_ELEMENTS = re.compile(r"[ \t,]*+")
 _UPGRADE_PROTOCOL = re.compile(rf"{TOKEN}(?:/{TOKEN})?+")
 # RFC 9110 section 7.2 and RFC 3986 section 3.2.2
 _HOST = re.compile(r"\[[0-9A-Fa-f:.]++\]|(?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++")
+_PLAIN_HOST = re.compile(r"([-A-Za-z0-9._~]++)(?::([0-5]?[0-9]{1,4}))?+")
 _PORT = re.compile(r"(?::[0-9]{0,5}+)?+\Z")
 # RFC 9110 section 11.2
 _TOKEN68 = re.compile(r"[-A-Za-z0-9._~+/]++=*+")
@@ -268,6 +269,9 @@ def parse_host(header: str) -> tuple[str, int | None]:
         InvalidHeaderFormat: the header does not match the grammar, or is empty. (RFC 9110 allows an
             empty header for URIs without a host; a WebSocket URI always has one.)
     """
+    plain = _PLAIN_HOST.fullmatch(header)
+    if plain is not None:
+        return plain[1], int(plain[2]) if plain[2] else None
     cursor = _Cursor("Host", header)
     host = cursor.take(_HOST, "a host name or address")
     if host.startswith("["):
