@@ -118,7 +118,9 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             # The demand for a message may have made the state machine read, decode or close.
             self._react()
         if not self.protocol.receiving:
-            return self._refuse()
+            # It counts like a message: a loop that catches the exception lets other tasks run in time.
+            self._takes_left -= CALL
+            raise self.protocol.close_exception()
         if not self._dispatching:
             self._flush()
         self._receiving = True
