@@ -23,12 +23,12 @@ from runtimes import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 import adapters.threading
 
 LIMITS = {
-    "asyncio": 480,
-    "uvloop": 480,
-    "threading": 565,
-    "trio": 585,
-    "anyio-asyncio": 585,
-    "anyio-trio": 585,
+    "asyncio": 425,
+    "uvloop": 425,
+    "threading": 550,
+    "trio": 570,
+    "anyio-asyncio": 570,
+    "anyio-trio": 570,
 }
 """By adapter, the most calls that a connection may cost."""
 

@@ -280,10 +280,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if protocol.wants_read is self._reading_paused:
             self._update_reading()
         self._update_timer()
-        if self._wakeup is not None or self._called_back:
-            self._wake()
-        if self._waiters:
-            self._wake_waiters()
+        self._wake()
+        self._wake_waiters()
         if self._pings and not protocol.receiving:
             self._fail_pings()
 

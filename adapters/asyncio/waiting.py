@@ -51,7 +51,7 @@ class Wakeup(asyncio.Future[None]):
     __slots__ = ("_callback", "_callback_context")
 
     _callback: Callable[[Wakeup], object] | None
-    _callback_context: contextvars.Context | None
+    _callback_context: Any  # a task always gives one
 
     def add_done_callback(
         self, callback: Callable[[Wakeup], object], *, context: contextvars.Context | None = None
@@ -66,18 +66,16 @@ class Wakeup(asyncio.Future[None]):
         callback = getattr(self, "_callback", None)
         if callback is None:
             return
-        context, self._callback = self._callback_context, None
-        assert context is not None
         # A task cannot be resumed while another one runs, nor in a context that is entered already.
         if asyncio.current_task(self.get_loop()) is None:
             try:
-                context.run(callback, self)
+                self._callback_context.run(callback, self)
             except RuntimeError as error:
                 if "is already entered" not in str(error):
                     raise
             else:
                 return
-        self.get_loop().call_soon(callback, self, context=context)
+        self.get_loop().call_soon(callback, self, context=self._callback_context)
 
     def cancel(self, msg: Any = None) -> bool:
         if not super().cancel(msg):
