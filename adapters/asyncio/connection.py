@@ -277,8 +277,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if protocol.has_events:
             self._handle_events()
         self._flush()
-        if protocol.wants_read is self._reading_paused:
-            self._update_reading()
+        self._update_reading()
         self._update_timer()
         self._wake()
         self._wake_waiters()

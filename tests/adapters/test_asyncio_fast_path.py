@@ -273,7 +273,7 @@ async def test_deadline_that_has_come_already(runtime: Runtime) -> None:
     # What uvloop returns for such a timer cannot be asked for its time.
     loop = asyncio.get_running_loop()
     async with runtime.connected() as (client, server):
-        with mock.patch.object(type(client.protocol), "deadline", lambda protocol: loop.time()):
+        with mock.patch.object(type(client.protocol), "deadline", return_value=loop.time()):
             for _ in range(3):
                 client._update_timer()
             await turns()
