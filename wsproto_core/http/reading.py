@@ -253,8 +253,7 @@ class RequestReader(_HeadReader):
         headers = Headers.decode(event.headers.raw_items())
         if not self._body:
             check_no_body(headers)
-        assert self.method is not None  # the request line has been checked
-        self.request = Request(_decode(event.target), headers, self.method)
+        self.request = Request(_decode(event.target), headers, _decode(event.method))
 
     def _check_version(self, line: re.Match[bytes]) -> None:
         self.method, self.version = _decode(line["method"]), _decode(line["version"])
