@@ -230,6 +230,8 @@ class Waiting(Guarded):
             alone
             and waiter is self._receiver
             and waiter is self._reader
+            # It may have slept on its lock, while the receive queue had no room.
+            and waiter.polls
             and not self._send_queue.queued
             # Until its last piece, no other call may receive.
             and not isinstance(result, Fragment)
