@@ -228,8 +228,7 @@ class Waiting(Guarded):
         alone = waiter in self._waiters and len(self._waiters) == 1
         if (
             alone
-            and waiter is self._receiver
-            and waiter is self._reader
+            and self._receiver is self._reader is waiter
             # It may have slept on its lock, while the receive queue had no room.
             and waiter.polls
             and not self._send_queue.queued

@@ -11,6 +11,7 @@ import pytest
 
 from adapters.threading import connect, serve
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
+from tests.core.helpers import frame as build_frame
 from wsproto_core import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, State
 
 from .threads import DEADLINE, HOST, Thread, raw_server, until, waits
@@ -251,6 +252,42 @@ def test_who_receives_reads_in_the_place_of_who_does_not() -> None:
         assert peer.read_frame() == Frame(CLOSE, close_payload(1000))
         peer.socket.close()
         waiting.result()
+
+
+def test_receiver_that_has_slept_on_its_lock_polls_the_next_time() -> None:
+    with raw_server() as (peer, client):
+
+        def set_wants_read(value: bool) -> None:
+            client.protocol.wants_read = value
+            if value:
+                client.protocol.receive_data(build_frame(TEXT, b"a"))
+                client._react()
+
+        client._locked(set_wants_read, False)
+        receiving = Thread(lambda: [client.recv(), client.recv(), client.recv()])
+        until(waits(client))
+        client._locked(set_wants_read, True)
+        for payload in (b"b", b"c"):
+            until(waits(client))
+            peer.send(Frame(TEXT, payload))
+        assert receiving.result() == ["a", "b", "c"]
+
+
+def test_threads_that_receive_in_turn() -> None:
+    """The last receiver has no advantage; what a thread waits for beside it is read for both."""
+    with raw_server() as (peer, client):
+        for number in range(20):
+            receiving = start_receiving(client) if number % 2 else Thread(client.recv)
+            peer.send(Frame(TEXT, b"a"))
+            assert receiving.result() == "a"
+            peer.send(Frame(TEXT, b"b"))
+            assert client.recv() == "b"
+            ping = client.ping(b"%d" % number)
+            assert peer.read_frame() == Frame(PING, b"%d" % number)
+            receiving = start_receiving(client)
+            peer.send(Frame(PONG, b"%d" % number), Frame(TEXT, b"c"))
+            ping.wait(DEADLINE)
+            assert receiving.result() == "c"
 
 
 def test_who_waits_reads_on_when_messages_have_been_taken() -> None:
