@@ -9,6 +9,7 @@ import pytest
 from wsproto_core.codec import MESSAGE_OVERHEAD, apply_mask
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
+from wsproto_core.extensions.permessage_deflate import PerMessageDeflate
 from wsproto_core.messages import MessageReader, MessageWriter
 from wsproto_core.observing import Excerpt, Observer
 from wsproto_core.types import Data, ExtensionName
@@ -516,3 +517,21 @@ def test_sending_with_extensions() -> None:
     data += writer.message(bytearray(b"b"), text=None, fin=True, compress=None)
     data += writer.frame(0x89, b"a")
     assert b"".join(data) == b"\xa1\x04bbcc\x22\x02bb\x80\x02cc\x89\x01a"
+
+
+def test_an_observer_of_a_message_that_no_extension_decodes() -> None:
+    """It is told of the frames, which are the message as it is."""
+    told: list[object] = []
+
+    class Witness(Observer):
+        def frame_received(self, first: int, payload: Excerpt) -> None:
+            told.append((first, payload))
+
+        def message_decoded(self, payload: Excerpt) -> None:
+            told.append(payload)
+
+    deflate = PerMessageDeflate(remote_no_context_takeover=True, local_no_context_takeover=True)
+    reader = Reader(extensions=[deflate], observer=Witness())
+    reader.receive(b"\x01\x01a\x80\x01b")
+    assert [message for message, _ in reader.messages] == ["ab"]
+    assert told == [(0x01, Excerpt(b"a", 1)), (0x80, Excerpt(b"b", 1))]
