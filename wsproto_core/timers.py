@@ -68,7 +68,8 @@ class Timers:
         self._allowed = timers
         for timer, running in zip(_TIMERS, self.running, strict=True):
             if running is not None and timer not in timers and timer is not Timer.CLOSING:
-                self.stop(timer)
+                self.running[timer.position] = None
+        self._update()
 
     def start(self, timer: Timer, now: float, period: float | None) -> None:
         """Set a deadline ``period`` seconds from ``now``; ``None`` stops the timer."""
