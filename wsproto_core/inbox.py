@@ -91,20 +91,8 @@ class Inbox:
     """
 
     __slots__ = (
-        "_demand",
-        "_end_waits",
-        "_max_queue",
-        "_notices",
-        "_overflow",
-        "_owner",
-        "_read_limit",
-        "_streaming",
-        "collecting",
-        "messages",
-        "reader",
-        "stopped",
-        "taken",
-        "wants_read",
+        *("_demand", "_end_waits", "_max_queue", "_notices", "_overflow", "_owner", "_read_limit"),
+        *("_streaming", "collecting", "messages", "reader", "stopped", "taken", "wants_read"),
     )
 
     def __init__(self, owner: Owner, settings: CommonSettings, *, masked: bool) -> None:
