@@ -51,12 +51,14 @@ class PayloadBuffer:
         self._buffer = io.StringIO(newline="") if text else io.BytesIO()
         self._window = memoryview(b"")
 
-    def add(self, data: bytes, start: int, stop: int, key: BytesLike = b"", /) -> None:
+    def add(self, data: bytes, start: int, stop: int, key: BytesLike = b"", rest: int = 0, /) -> None:
         """Add the payload in ``data[start:stop]``.
 
         Args:
             key: the masking key, beginning with the byte for the first of these; ``b""`` if they are not
                 masked.
+            rest: the bytes that follow as the last ones of the message; 0 if that is not known. Memory that
+                is taken for more than what has arrived does not go beyond them.
         """
         piece: Data = apply_mask(data[start:stop], key) if key else data[start:stop]
         size = len(piece)

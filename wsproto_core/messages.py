@@ -364,7 +364,8 @@ class MessageReader:
             if data is None:
                 payload.commit(stop, key)
             else:
-                payload.add(data, start, stop, key)
+                rest = self._remaining if self._is_plain and self._first & FIN else 0
+                payload.add(data, start, stop, key, rest)
             self.buffered = payload.size
             if not final:
                 return

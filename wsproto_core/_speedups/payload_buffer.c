@@ -91,9 +91,10 @@ set_capacity(struct payload_buffer *buffer, size_t capacity)
     return 0;
 }
 
-/* Make room for so many bytes more: twice the room there was, or what is needed. */
+/* Make room for so many bytes more: twice the room there was, or what is needed. If it is known how many bytes
+   follow as the last ones, there is no room beyond them, and nothing to cut off at the end. */
 static int
-make_room(struct payload_buffer *buffer, size_t length)
+make_room(struct payload_buffer *buffer, size_t length, uint64_t rest)
 {
     if (length <= buffer->capacity - buffer->used && buffer->object != NULL) {
         return 0;
@@ -102,8 +103,12 @@ make_room(struct payload_buffer *buffer, size_t length)
         PyErr_NoMemory();
         return -1;
     }
-    size_t capacity = buffer->used + length;
-    return set_capacity(buffer, capacity < 2 * buffer->capacity ? 2 * buffer->capacity : capacity);
+    size_t needed = buffer->used + length;
+    size_t capacity = needed < 2 * buffer->capacity ? 2 * buffer->capacity : needed;
+    if (rest > 0 && capacity - needed > rest) {
+        capacity = needed + (size_t)rest;
+    }
+    return set_capacity(buffer, capacity);
 }
 
 /* Give the object away, cut to what is used. */
@@ -183,13 +188,13 @@ accept(struct payload_buffer *buffer, size_t length, bool top_bit)
 /* What the buffer does */
 
 int
-payload_add(struct payload_buffer *buffer, const uint8_t *data, size_t length, uint32_t key)
+payload_add(struct payload_buffer *buffer, const uint8_t *data, size_t length, uint32_t key, uint64_t rest)
 {
     buffer->reserved = 0;
     if (length == 0) {
         return 0;
     }
-    if (make_room(buffer, length) < 0) {
+    if (make_room(buffer, length, rest) < 0) {
         return -1;
     }
     return accept(buffer, length, mask_copy(bytes_of(buffer) + buffer->used, data, length, key));
@@ -273,12 +278,13 @@ method_add(struct payload_buffer *buffer, PyObject *const *arguments, Py_ssize_t
 {
     struct bytes_argument data;
     uint32_t key = 0;
-    if (!check_count("add", count, 3, 4)) {
+    if (!check_count("add", count, 3, 5)) {
         return NULL;
     }
     Py_ssize_t start = PyLong_AsSsize_t(arguments[1]);
     Py_ssize_t stop = PyLong_AsSsize_t(arguments[2]);
-    int masked = count == 4 ? PyObject_IsTrue(arguments[3]) : 0;
+    int masked = count > 3 ? PyObject_IsTrue(arguments[3]) : 0;
+    uint64_t rest = count > 4 ? read_limit(arguments[4]) : 0;
     if (PyErr_Occurred() || (masked && read_key(arguments[3], &key) < 0) || get_bytes(arguments[0], &data) < 0) {
         return NULL;
     }
@@ -286,7 +292,7 @@ method_add(struct payload_buffer *buffer, PyObject *const *arguments, Py_ssize_t
     if (start < 0 || stop < start || (size_t)stop > data.length) {
         PyErr_Format(PyExc_ValueError, "there are no bytes from %zd to %zd", start, stop);
     } else {
-        result = payload_add(buffer, data.data + start, (size_t)(stop - start), key);
+        result = payload_add(buffer, data.data + start, (size_t)(stop - start), key, rest);
     }
     release_bytes(&data);
     return result < 0 ? NULL : Py_NewRef(Py_None);
@@ -461,7 +467,7 @@ DEFINE_LOCKED(commit)
     }
 
 static PyMethodDef methods[] = {
-    METHOD(add, "add($self, data, start, stop, key=b'', /)\n--\n\nAdd a piece of payload."),
+    METHOD(add, "add($self, data, start, stop, key=b'', rest=0, /)\n--\n\nAdd a piece of payload."),
     METHOD(take, "take($self, /)\n--\n\nTake what is there."),
     METHOD(finish, "finish($self, /)\n--\n\nReturn the message, or what has not been taken of it."),
     METHOD(drop, "drop($self, /)\n--\n\nDrop what is there, and only check what comes."),

@@ -31,8 +31,10 @@ struct payload_buffer {
    `key` is the masking key for the first byte, or 0. The caller holds the lock of the buffer on the
    free-threaded build. */
 
-/* Unmask, check and append a piece of payload. */
-int payload_add(struct payload_buffer *buffer, const uint8_t *data, size_t length, uint32_t key);
+/* Unmask, check and append a piece of payload. `rest` is the number of bytes that follow as the last ones of the
+   message, 0 if that is not known; no memory is taken for them now. */
+int payload_add(struct payload_buffer *buffer, const uint8_t *data, size_t length, uint32_t key,
+                uint64_t rest);
 
 /* Make room for at most `length` bytes of payload to be written by the caller. Returns where they go; how many
    fit is buffer->reserved. The room grows with what has arrived, not with `length`. */
