@@ -1,8 +1,8 @@
 # Each target does its own set-up; all that is needed is Python 3.11 or newer, pip and make.
 #
 #   make demo        show the library at work; SERVE=1 keeps the server running
-#   make test        lint, types, tests, coverage: about ten minutes on two processors; at the end, why a
-#                    test was skipped, which tests were slow, and the time; ARGS="-k name -x" goes to pytest
+#   make test        lint, types, tests, coverage: about a quarter of an hour on two processors; at the end, why
+#                    a test was skipped, which tests were slow, and the time; ARGS="-k name -x" goes to pytest;
 #                    the core is tested twice: compiled, if there is a compiler, and in pure Python
 #   make sanitize    the tests of the core with the extension module built with AddressSanitizer and UBSan
 #   make test-quick  the core, what adapters share, the rules on imports, and the contract on asyncio and

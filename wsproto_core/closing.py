@@ -32,8 +32,8 @@ GOOD_CODES = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATU
 """The close codes of a normal end."""
 
 
+# Bytes in a close frame's reason: the code takes two.
 _MAX_REASON = MAX_CONTROL_PAYLOAD - 2
-"""Bytes in a close frame's reason: the code takes two."""
 
 
 def check_close_code(code: int) -> bool:

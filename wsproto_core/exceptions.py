@@ -86,11 +86,11 @@ __all__ = [
 
 _SCHEME = re.compile(r"[A-Za-z][-+.A-Za-z0-9]*+://")
 
+# Bytes of a response's body that are searched for its first line.
 _EXCERPT = 1024
-"""Bytes of a response's body that are searched for its first line."""
 
+# Characters of that line that are shown.
 _LONGEST_LINE = 100
-"""Characters of that line that are shown."""
 
 
 class WebSocketException(Exception):

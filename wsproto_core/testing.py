@@ -38,14 +38,14 @@ from .types import State, StreamAction
 
 __all__ = ["Chunk", "Clock", "End", "Link", "connect"]
 
+# Bytes that a read gives, at most.
 READ_SIZE = 65536
-"""Bytes that a read gives, at most."""
 
+# Bytes under way in one direction, at most: what the buffers of two sockets hold.
 CAPACITY = 65536
-"""Bytes under way in one direction, at most: what the buffers of two sockets hold."""
 
+# Turns after which :meth:`Link.run` gives up.
 MAX_STEPS = 1_000_000
-"""Turns after which :meth:`Link.run` gives up."""
 
 Chunk: TypeAlias = int | Callable[[int], int] | None
 """How many bytes a read gives: at most a number; or what a function of the number that are there

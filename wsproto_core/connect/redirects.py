@@ -37,8 +37,8 @@ __all__ = [
 
 MAX_REDIRECTS = 10
 
+# Status codes of redirects. For all of them, the next request is a GET.
 STATUSES = (301, 302, 303, 307, 308)
-"""Status codes of redirects. For all of them, the next request is a GET."""
 
 # Headers for one origin: credentials, cookies, the name of the origin.
 _FOR_ONE_ORIGIN = ("authorization", "cookie", "host", "proxy-authorization")

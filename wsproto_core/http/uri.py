@@ -27,8 +27,8 @@ _AUTHORITY = re.compile(
 _ZONE = re.compile(r"%25((?:[-A-Za-z0-9._~]|%[0-9A-Fa-f]{2})++)")
 _HOST_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 # Surrogates are no characters; the other ranges are the C0 controls, space, DEL and the C1 controls.
+# Characters that no URI and no IRI (RFC 3987) contains without percent-encoding.
 FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
-"""Characters that no URI and no IRI (RFC 3987) contains without percent-encoding."""
 
 
 @dataclass(frozen=True)
