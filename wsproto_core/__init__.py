@@ -6,6 +6,7 @@ Begin with :class:`ServerProtocol` and :class:`ClientProtocol`.
 from . import exceptions
 from ._moved import install as _install_earlier_names
 from ._speedups import COMPILED
+from ._speedups import install as _install_fast_paths
 from .connect.proxy import Proxy, parse_proxy
 from .connect.reconnect import ReconnectPolicy, exponential_delays, is_fatal
 from .events import Close, Event, Failure, Fragment, Late, Ping, Pong, TimerOverdue
@@ -24,6 +25,7 @@ from .version import VERSION
 
 __version__ = VERSION
 
+_install_fast_paths()
 _install_earlier_names()
 
 __all__ = [

@@ -25,13 +25,13 @@ from .options import CommonSettings
 from .timers import Stopwatch
 from .types import Data
 
-__all__ = ["Inbox"]
+__all__ = ["Demand", "Inbox", "Overflow"]
 
 # Notices that are kept for an application that takes messages one by one and never asks for the rest.
 KEPT_NOTICES = 1024
 
 
-class _Demand(enum.Enum):
+class Demand(enum.Enum):
     """What the application waits for, which decides whether a message under construction may grow."""
 
     NOTHING = enum.auto()
@@ -39,7 +39,7 @@ class _Demand(enum.Enum):
     FRAGMENT = enum.auto()
 
 
-class _Overflow(enum.Enum):
+class Overflow(enum.Enum):
     """What happens when a high watermark is reached."""
 
     # Reading stops.
@@ -51,8 +51,8 @@ class _Overflow(enum.Enum):
 
 
 # They are compared for each message, and looking a member up in its class is slow.
-_NOTHING, _MESSAGE, _FRAGMENT = _Demand
-_PAUSE, _DROP, _DROP_ALL = _Overflow
+_NOTHING, _MESSAGE, _FRAGMENT = Demand
+_PAUSE, _DROP, _DROP_ALL = Overflow
 
 
 class Owner(Interface):
@@ -229,7 +229,7 @@ class Inbox:
         """The application does not wait any more for the message that it asked for last."""
         self._ask(_NOTHING)
 
-    def _ask(self, demand: _Demand) -> None:
+    def _ask(self, demand: Demand) -> None:
         self._demand = demand
         self.update()
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import TypeVar
 
-__all__ = ["COMPILED", "prefer_compiled"]
+__all__ = ["COMPILED", "install", "prefer_compiled"]
 
 T = TypeVar("T")
 
@@ -32,3 +32,13 @@ def prefer_compiled(pure: T) -> T:
     """Return the compiled version of a function or a class, if there is one; decorates the one in Python."""
     compiled: T = getattr(_extension, pure.__name__, pure)  # type: ignore[attr-defined]
     return compiled
+
+
+def install() -> None:
+    """Give the hot methods of :class:`~.protocol.Protocol` their fast paths, if they are compiled.
+
+    A fast path does what the method in Python does, in the cases that nearly every message is; in all other
+    cases it calls the method in Python. It reads and writes the ``__slots__`` of the objects.
+    """
+    if _extension is not None:
+        _extension.install()

@@ -2,3 +2,5 @@
 
 Each of those has the signature of the one in Python: see :func:`.prefer_compiled`.
 """
+
+def install() -> None: ...

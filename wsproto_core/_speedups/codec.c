@@ -175,32 +175,40 @@ payload_to_bytes(const struct bytes_argument *payload, bool masked, uint32_t key
     return PyBytes_FromStringAndSize((const char *)payload->data, (Py_ssize_t)payload->length);
 }
 
-static PyObject *
-encode_payload(uint8_t first, const struct bytes_argument *payload, bool masked, uint32_t key)
+/* Append a buffer to a list; takes the reference to it, which may be NULL. */
+static int
+append_buffer(PyObject *buffers, PyObject *buffer)
 {
-    bool joined = payload->length < COPY_BELOW;
-    PyObject *buffers = PyList_New(joined ? 1 : 2);
-    if (buffers == NULL) {
-        return NULL;
+    int result = buffer == NULL ? -1 : PyList_Append(buffers, buffer);
+    Py_XDECREF(buffer);
+    return result;
+}
+
+Py_ssize_t
+append_frame(PyObject *buffers, uint8_t first, PyObject *message, bool masked, uint32_t key)
+{
+    struct bytes_argument payload;
+    if (get_text_or_bytes(message, &payload) < 0) {
+        return -1;
     }
-    PyObject *start;
-    if (joined) {
-        start = join_frame(first, payload->data, payload->length, masked, key);
-    } else {
-        uint8_t header[FRAME_HEADER_MAX];
-        size_t size = encode_header(header, first, payload->length, masked, key);
-        start = PyBytes_FromStringAndSize((const char *)header, (Py_ssize_t)size);
-        PyObject *rest = payload_to_bytes(payload, masked, key);
-        if (rest == NULL) {
-            Py_CLEAR(start);
+    uint8_t header[FRAME_HEADER_MAX];
+    size_t size = encode_header(header, first, payload.length, masked, key);
+    Py_ssize_t result = (Py_ssize_t)(size + payload.length);
+    if (payload.length < COPY_BELOW) {
+        if (append_buffer(buffers, join_frame(first, payload.data, payload.length, masked, key)) < 0) {
+            result = -1;
         }
-        PyList_SET_ITEM(buffers, 1, rest);
+    } else {
+        PyObject *rest = payload_to_bytes(&payload, masked, key);
+        if (rest == NULL
+            || append_buffer(buffers, PyBytes_FromStringAndSize((const char *)header, (Py_ssize_t)size)) < 0
+            || PyList_Append(buffers, rest) < 0) {
+            result = -1;
+        }
+        Py_XDECREF(rest);
     }
-    PyList_SET_ITEM(buffers, 0, start);
-    if (start == NULL) {
-        Py_CLEAR(buffers);
-    }
-    return buffers;
+    release_bytes(&payload);
+    return result;
 }
 
 static PyObject *
@@ -221,12 +229,10 @@ py_encode_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssiz
     if (masked < 0 || (masked && read_key(arguments[2], &key) < 0)) {
         return NULL;
     }
-    struct bytes_argument payload;
-    if (get_text_or_bytes(arguments[1], &payload) < 0) {
-        return NULL;
+    PyObject *buffers = PyList_New(0);
+    if (buffers != NULL && append_frame(buffers, (uint8_t)first, arguments[1], masked, key) < 0) {
+        Py_CLEAR(buffers);
     }
-    PyObject *buffers = encode_payload((uint8_t)first, &payload, masked, key);
-    release_bytes(&payload);
     return buffers;
 }
 
@@ -254,9 +260,10 @@ add_codec(PyObject *module)
     PyObject *deque = collections == NULL ? NULL : PyObject_GetAttrString(collections, "deque");
     struct module_state *state = PyModule_GetState(module);
     state->deque_append = deque == NULL ? NULL : PyObject_GetAttrString(deque, "append");
+    state->deque_popleft = deque == NULL ? NULL : PyObject_GetAttrString(deque, "popleft");
     Py_XDECREF(collections);
     Py_XDECREF(deque);
-    if (state->deque_append == NULL) {
+    if (state->deque_append == NULL || state->deque_popleft == NULL) {
         return -1;
     }
     return PyModule_AddFunctions(module, functions);

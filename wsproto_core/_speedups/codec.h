@@ -30,4 +30,8 @@ int decode_messages(struct module_state *state, const uint8_t *data, size_t leng
 /* Return a new bytes object of a whole frame. `key` is used if `masked`. */
 PyObject *join_frame(uint8_t first, const uint8_t *payload, size_t length, bool masked, uint32_t key);
 
+/* Append a frame to a list, in one or two buffers. `message` is a str, which is encoded to UTF-8, or a bytes-like
+   object. Returns the size of the frame; -1 with an exception set. */
+Py_ssize_t append_frame(PyObject *buffers, uint8_t first, PyObject *message, bool masked, uint32_t key);
+
 #endif

@@ -8,6 +8,7 @@
 static int (*const PARTS[])(PyObject *module) = {
     add_codec,
     add_payload_buffer,
+    add_methods,
 };
 
 static int

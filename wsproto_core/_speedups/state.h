@@ -5,22 +5,49 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
+
+#include "methods.h"
 
 /* Each member is a strong reference; module.c visits and clears them all, by the list below. */
 struct module_state {
-    PyObject *deque_append; /* the method of collections.deque, not of one deque */
-    PyObject *payload_buffer_type;
-    PyObject *window_type;
+    PyObject *deque_append, *deque_popleft; /* methods of collections.deque, not of one deque */
+    PyObject *fast_method_type, *payload_buffer_type, *window_type;
+    PyObject *protocol, *client_protocol, *server_protocol;
+    PyObject *state_open, *state_closing; /* members of State */
+    PyObject *demand_nothing, *demand_message, *overflow_pause;
+    PyObject *name_update, *name_block, *name_fin;
+    PyObject *zero, *four;
+    /* The members below are no references. */
+    Py_ssize_t write_timer; /* the position of Timer.WRITE */
+    struct offsets offsets;
+    struct core_api api;
 };
 
 #define FOR_EACH_OBJECT_OF_STATE(do, state) \
-    do((state)->deque_append);               \
-    do((state)->payload_buffer_type);        \
-    do((state)->window_type);
+    do((state)->deque_append); \
+    do((state)->deque_popleft); \
+    do((state)->fast_method_type); \
+    do((state)->payload_buffer_type); \
+    do((state)->window_type); \
+    do((state)->protocol); \
+    do((state)->client_protocol); \
+    do((state)->server_protocol); \
+    do((state)->state_open); \
+    do((state)->state_closing); \
+    do((state)->demand_nothing); \
+    do((state)->demand_message); \
+    do((state)->overflow_pause); \
+    do((state)->name_update); \
+    do((state)->name_block); \
+    do((state)->name_fin); \
+    do((state)->zero); \
+    do((state)->four);
 
 /* Each adds what its file defines to the module; returns -1 with an exception set if that fails. */
 int add_codec(PyObject *module);
 int add_payload_buffer(PyObject *module);
+int add_methods(PyObject *module);
 
 static inline struct module_state *
 state_of(PyObject *module)

@@ -24,14 +24,7 @@ from ..http.uri import FORBIDDEN, WebSocketURI, host_in_uri, parse_authority, wi
 from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
 from ..types import BytesLike
 
-__all__ = [
-    "Proxy",
-    "Tunnel",
-    "bypasses_proxy",
-    "choose_proxy",
-    "parse_proxy",
-    "proxy_from_environment",
-]
+__all__ = ["Proxy", "Tunnel", "bypasses_proxy", "choose_proxy", "parse_proxy", "proxy_from_environment"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 

@@ -28,12 +28,7 @@ from ..http import Headers, Response
 from ..http.syntax import split_reference
 from ..http.uri import WebSocketURI, parse_uri
 
-__all__ = [
-    "MAX_REDIRECTS",
-    "Redirects",
-    "resolve_reference",
-    "same_origin",
-]
+__all__ = ["MAX_REDIRECTS", "Redirects", "resolve_reference", "same_origin"]
 
 MAX_REDIRECTS = 10
 
