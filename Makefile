@@ -55,13 +55,16 @@ test: lint
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) --cov --cov-report= $(ARGS)
 	WSPROTO_CORE_PURE=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) \
 		--cov --cov-append --cov-report= tests/core tests/property $(ARGS)
+	WSPROTO_CORE_PURE=1 RUNTIMES=asyncio $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) \
+		--cov --cov-append --cov-report= tests/adapters/contract $(ARGS)
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
 	$(TELL_TIME)
 
 sanitize: $(VENV)/.tools
 	.ci/sanitize $(BIN)/python -n $(PROCESSES) --dist worksteal $(REPORT) -p no:cacheprovider \
-		--ignore tests/core/test_embedding.py tests/core tests/property $(ARGS)
+		--ignore tests/core/test_embedding.py tests/core tests/property \
+		tests/adapters/test_asyncio_speedups.py tests/adapters/test_asyncio_cancellation.py $(ARGS)
 	$(TELL_TIME)
 
 test-quick: $(VENV)/.tools
@@ -121,7 +124,7 @@ clean:
 
 # Stamps: the virtual environment, the package with its extension module, then the tools of the tests.
 
-PACKAGE := pyproject.toml setup.py $(wildcard wsproto_core/_speedups/*.[ch])
+PACKAGE := pyproject.toml setup.py $(wildcard wsproto_core/_speedups/*.[ch] adapters/asyncio/_speedups/*.[ch])
 
 $(VENV)/pyvenv.cfg:
 	.ci/venv '$(PYTHON)' $(VENV)

@@ -41,7 +41,14 @@ extensions = [
         sources=sorted(glob(f"{FOLDER}/*.c")),
         depends=sorted(glob(f"{FOLDER}/*.h")),
         optional=True,
-    )
+    ),
+    Extension(
+        "adapters.asyncio._speedups._compiled",
+        sources=sorted(glob("adapters/asyncio/_speedups/*.c")),
+        depends=sorted(glob("adapters/asyncio/_speedups/*.h") + glob(f"{FOLDER}/methods.h")),
+        include_dirs=[FOLDER],
+        optional=True,
+    ),
 ]
 
 setup(

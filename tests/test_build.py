@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ROOT / "wsproto_core" / "_speedups"
+FOLDERS = ("wsproto_core/_speedups", "adapters/asyncio/_speedups")
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 
@@ -73,15 +73,16 @@ def test_without_a_compiler(project: Path) -> None:
 def test_with_a_compiler(project: Path) -> None:
     wheel, output = build(project, "wheel", WSPROTO_CORE_CFLAGS="-Werror")
     assert "was not built" not in output, output
-    found = [name for name in names(wheel) if name.startswith("wsproto_core/_speedups/")]
-    (extension,) = (name for name in found if name.endswith(".so"))
-    assert sorted(found) == sorted(
-        [extension, *(f"wsproto_core/_speedups/{name}" for name in ("__init__.py", "_compiled.pyi"))]
-    )
+    for folder in FOLDERS:
+        found = [name for name in names(wheel) if name.startswith(f"{folder}/")]
+        (extension,) = (name for name in found if name.endswith(".so"))
+        assert sorted(found) == sorted([extension, f"{folder}/__init__.py", f"{folder}/_compiled.pyi"])
 
 
 def test_all_sources_are_distributed(project: Path) -> None:
     distribution, _ = build(project, "sdist")
     with tarfile.open(distribution) as archive:
-        found = {Path(name).name for name in archive.getnames() if "/_speedups/" in name}
-    assert found == {path.name for path in SOURCES.iterdir() if path.suffix in (".c", ".h", ".py", ".pyi")}
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    sources = [path for folder in FOLDERS for path in (ROOT / folder).iterdir()]
+    kinds = (".c", ".h", ".py", ".pyi")
+    assert found >= {path.relative_to(ROOT).as_posix() for path in sources if path.suffix in kinds}

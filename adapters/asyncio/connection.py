@@ -22,12 +22,14 @@ from adapters.shared.logs import describe
 from adapters.shared.options import Logger
 from adapters.shared.sockets import prepare_socket, read_now
 from adapters.shared.tls import TLSInfo
+from adapters.shared.waiting import TurnQueue
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
-from .loops import READ_SIZE, clock, read_buffer, reads_repeatedly
+from ._speedups import install
+from .loops import READ_SIZE, clock, read_buffer, reads_repeatedly, writable_descriptor
 from .tls import TLSTransport
 from .waiting import Wakeup
 
@@ -40,18 +42,18 @@ GATHERED = 2**16
 class Connection(AsyncConnection, asyncio.BufferedProtocol):
     __doc__ = AsyncConnection.__doc__
 
-    __slots__ = ("__dict__", "transport")
+    # The compiled fast path reads and writes these.
+    __slots__ = (
+        *("__dict__", "_broken", "_buffer", "_called_back", "_descriptor", "_dispatching"),
+        *("_reading_paused", "_reads_repeatedly", "_tls", "_wakeup", "_writing_paused", "transport"),
+    )
 
     transport: asyncio.Transport
     """The byte stream. The attribute does not exist before there is a stream."""
 
-    # Whether message_received is overridden, and whether it is being called. As class attributes, they take
-    # no memory in connections without callbacks.
-    _called_back = False
+    # Whether message_received is being called. As a class attribute, it takes no memory in connections
+    # without callbacks.
     _delivering = False
-
-    # Whether writing has failed: nothing more is written.
-    _broken = False
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         # The first attribute, next to those that a broadcast reads, for the processor's cache.
@@ -60,6 +62,10 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._loop = loop = asyncio.get_running_loop()
         self._buffer = read_buffer(loop)
         self._dispatching = False
+        # Whether writing has failed: nothing more is written.
+        self._broken = False
+        # The socket's, if the compiled fast path may write to it; or -1.
+        self._descriptor = -1
         self._reaction_scheduled = False
         self._reading_paused = False
         self._reads_repeatedly = reads_repeatedly(loop)
@@ -67,8 +73,10 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # uvloop's handles do not always tell
         self._wakeup: Wakeup | None = None
-        if type(self).message_received is not Connection.message_received:
-            self._called_back = self._receiving = True
+        # Whether message_received is overridden.
+        self._called_back = type(self).message_received is not Connection.message_received
+        if self._called_back:
+            self._receiving = True
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         return clock(asyncio.get_running_loop()), time.time
@@ -196,6 +204,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             prepare_socket(sock)
+            if self._tls is None:
+                self._descriptor = writable_descriptor(transport)
         # With a limit of 0, writing is paused exactly while there are unwritten bytes.
         self.transport.set_write_buffer_limits(0)
         self._react()
@@ -231,8 +241,12 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self._update_reading()
         else:
             self._react()
-        if nbytes == READ_SIZE and self._reads_repeatedly and not self.transport.is_closing():
-            # Other streams have their turn, and this one in the next iteration.
+        if nbytes == READ_SIZE and self._reads_repeatedly:
+            self._read_next_turn()
+
+    def _read_next_turn(self) -> None:
+        """Let other streams have their turn, and this one in the next iteration."""
+        if not self.transport.is_closing():
             self.transport.pause_reading()
             self._loop.call_soon(self._read_again)
 
@@ -263,6 +277,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writing_paused = self._broken = True
+        self._descriptor = -1
         if exc is not None:
             self._read_rest()
         self.protocol.connection_lost(exc if self._tls is None else self._tls.lost(exc))
@@ -327,20 +342,23 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         """Write, unless writing is paused; then end the stream if the state machine asks for it."""
         protocol = self.protocol
         if not self._writing_paused and (buffers := protocol.data_to_send()):
-            transport = self.transport
-            if len(buffers) == 1:
-                transport.write(buffers[0])
-            else:
-                self._write_several(buffers)
-            if transport.is_closing():
-                # Writing has failed, and connection_lost follows.
-                self._writing_paused = self._broken = True
-            elif not self._writing_paused:
-                protocol.data_sent()
+            self._write(buffers)
         if self._waiters:
             self._wake_waiters()
         if protocol.state is State.CLOSING:
             self._end_stream()
+
+    def _write(self, buffers: list[bytes]) -> None:
+        transport = self.transport
+        if len(buffers) == 1:
+            transport.write(buffers[0])
+        else:
+            self._write_several(buffers)
+        if transport.is_closing():
+            # Writing has failed, and connection_lost follows.
+            self._writing_paused = self._broken = True
+        elif not self._writing_paused:
+            self.protocol.data_sent()
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
         self._write_several(buffers)
@@ -424,3 +442,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 protocol.data_sent(protocol.unwritten - unwritten)
         protocol.handle_timeout()
         self._react()
+
+
+install(Connection, TurnQueue, turn=TURN, call=CALL, read_size=READ_SIZE)

@@ -61,3 +61,16 @@ def reads_repeatedly(loop: asyncio.AbstractEventLoop) -> bool:
     of 64 KiB, these are 2 MiB of one stream before any other task or stream.
     """
     return not isinstance(loop, asyncio.BaseEventLoop)
+
+
+def writable_descriptor(transport: asyncio.BaseTransport) -> int:
+    """Return the descriptor of a transport's socket, to write to while the transport has nothing to write.
+
+    Returns:
+        The descriptor; -1 if this is not known to be possible: only asyncio's transports for selectors and
+        those of uvloop are known to write without a thread or a proactor.
+    """
+    kind = type(transport).__module__
+    sock = transport.get_extra_info("socket")
+    known = kind == "asyncio.selector_events" or kind.startswith("uvloop.")
+    return int(sock.fileno()) if known and sock is not None else -1

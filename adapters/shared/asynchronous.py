@@ -33,10 +33,10 @@ from .waiting import TurnQueue, Waiters
 
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
 
-TURN = 2**16
+TURN = 2**17
 """Bytes that are received, or sent, without waiting, before other tasks run: see :data:`CALL`."""
 
-CALL = TURN // 64
+CALL = 2**10
 """Bytes that are counted for a call, in addition to the bytes of its message."""
 
 
@@ -226,7 +226,8 @@ class AsyncConnection(BaseConnection, ABC):
             finally:
                 self._receiving = False
             wanted = protocol.wants_read
-            self._takes_left = TURN
+            # While this task waited, others have had their turn.
+            self._takes_left = self._sends_left = TURN
         self._takes_left -= CALL + len(message)
         if not wanted:
             self._taken()
@@ -278,7 +279,7 @@ class AsyncConnection(BaseConnection, ABC):
                 raise
             finally:
                 self._receiving = False
-            self._takes_left = TURN
+            self._takes_left = self._sends_left = TURN
         self._takes_left -= CALL + len(fragment.data)
         self._react()
         return fragment

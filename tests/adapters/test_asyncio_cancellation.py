@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import random
 from collections.abc import Coroutine
 from typing import Any
@@ -131,7 +130,7 @@ async def test_calls_are_coroutines(runtime: Runtime) -> None:
     # wait_for, gather and create_task want them, and take nothing that only looks like a future.
     async with runtime.connected() as (client, server):
         for call in (server.recv(), client.send("a"), client.ping(), client.pong(), client.wait_closed()):
-            assert inspect.iscoroutine(call)
+            assert asyncio.iscoroutine(call)
             call.close()
 
 

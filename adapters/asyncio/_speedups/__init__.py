@@ -1,0 +1,37 @@
+"""The compiled fast path of a connection on asyncio, if it is there.
+
+It is compiled together with the fast path of the core, and used if that one is: see
+:data:`wsproto_core.COMPILED`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import ModuleType
+
+from wsproto_core import COMPILED
+
+__all__ = ["install"]
+
+_extension: ModuleType | None = None
+with suppress(ImportError):
+    if COMPILED:
+        from . import _compiled as _extension
+
+
+def install(connection: type, turn_queue: type, *, turn: int, call: int, read_size: int) -> None:
+    """Give the hot methods of a connection their fast paths, if the extension module is there.
+
+    Args:
+        connection, turn_queue: the classes of a connection, and of its queue of senders.
+        turn, call: ``TURN`` and ``CALL`` of :mod:`adapters.shared.asynchronous`.
+        read_size: ``READ_SIZE`` of :mod:`adapters.asyncio.loops`.
+    """
+    if _extension is None:
+        return
+    _extension.use_classes(
+        connection, turn_queue, asyncio.current_task, asyncio.get_running_loop, turn, call, read_size
+    )
+    for name in ("buffer_updated", "get_buffer", "recv", "__anext__", "send", "_flush"):
+        setattr(connection, name, _extension.fast_method(getattr(connection, name)))

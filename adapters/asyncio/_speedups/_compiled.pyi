@@ -1,0 +1,16 @@
+"""See connection.c."""
+
+from collections.abc import Callable
+from typing import Any
+
+def fast_method(pure: Callable[..., Any], /) -> Any: ...
+def use_classes(
+    connection: type,
+    turn_queue: type,
+    current_task: Callable[..., Any],
+    get_running_loop: Callable[[], Any],
+    turn: int,
+    call: int,
+    read_size: int,
+    /,
+) -> None: ...

@@ -1,0 +1,482 @@
+/* The awaitables that `recv`, `__anext__` and `send` return: what a coroutine of the method in Python would
+   do, in the cases that nearly every call is. In all other cases such a coroutine is made, and does it.
+
+   They are coroutines as asyncio knows them (collections.abc.Coroutine): they can become tasks. */
+
+#include "connection.h"
+
+enum stage {
+    CREATED,
+    WAITING,   /* for a message: suspended on a waiter */
+    DELEGATED, /* to a coroutine of the method in Python */
+    FINISHED,
+};
+
+typedef struct {
+    PyObject_HEAD
+    struct asyncio_state *state;
+    PyObject *connection;
+    PyObject *message;  /* to send, or NULL */
+    PyObject *delegate; /* the coroutine, if there is one */
+    enum stage stage;
+    bool iterating; /* whether the end of the connection may be the end of an iteration */
+} Call;
+
+static PyObject *
+new_call(struct asyncio_state *state, PyObject *type, PyObject *connection, PyObject *message)
+{
+    Call *call = PyObject_GC_New(Call, (PyTypeObject *)type);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->state = state;
+    call->connection = Py_NewRef(connection);
+    call->message = Py_XNewRef(message);
+    call->delegate = NULL;
+    call->stage = CREATED;
+    call->iterating = false;
+    PyObject_GC_Track(call);
+    return (PyObject *)call;
+}
+
+PyObject *
+new_receive(struct asyncio_state *state, PyObject *connection, bool iterating)
+{
+    PyObject *call = new_call(state, state->receive_type, connection, NULL);
+    if (call != NULL) {
+        ((Call *)call)->iterating = iterating;
+    }
+    return call;
+}
+
+PyObject *
+new_send(struct asyncio_state *state, PyObject *connection, PyObject *message)
+{
+    return new_call(state, state->send_type, connection, message);
+}
+
+static PySendResult
+finish(Call *call, PyObject *value, PyObject **result)
+{
+    call->stage = FINISHED;
+    *result = value;
+    return value == NULL ? PYGEN_ERROR : PYGEN_RETURN;
+}
+
+/* Run the coroutine. */
+static PySendResult
+send_to_delegate(Call *call, PyObject *value, PyObject **result)
+{
+    PySendResult outcome = PyIter_Send(call->delegate, value, result);
+    if (outcome != PYGEN_NEXT) {
+        call->stage = FINISHED;
+        Py_CLEAR(call->delegate);
+    }
+    return outcome;
+}
+
+/* Begin with a coroutine, which is given and may be NULL. */
+static PySendResult
+delegate_to(Call *call, PyObject *coroutine, PyObject **result)
+{
+    if (coroutine == NULL) {
+        return finish(call, NULL, result);
+    }
+    call->delegate = coroutine;
+    call->stage = DELEGATED;
+    return send_to_delegate(call, Py_None, result);
+}
+
+/* Receiving */
+
+static PySendResult
+delegate_receive(Call *call, PyObject **result)
+{
+    struct asyncio_state *state = call->state;
+    PyObject *arguments[] = {call->connection, Py_None, call->iterating ? Py_True : Py_False};
+    PyObject *coroutine = PyObject_Vectorcall(state->pure_receive, arguments, 2, state->iterating_names);
+    return delegate_to(call, coroutine, result);
+}
+
+/* Suspend the task until there is input. */
+static PySendResult
+wait_for_input(Call *call, PyObject **result)
+{
+    struct asyncio_state *state = call->state;
+    PyObject *connection = call->connection;
+    if (!HAS(connection, dispatching) && flush(state, connection) < 0) {
+        return finish(call, NULL, result);
+    }
+    PyObject *waiter = new_waiter(state);
+    if (waiter == NULL) {
+        return finish(call, NULL, result);
+    }
+    SET_BOOL(connection, receiving, true);
+    slot_set(connection, state->offsets.wakeup, Py_NewRef(waiter));
+    call->stage = WAITING;
+    *result = waiter;
+    return PYGEN_NEXT;
+}
+
+static PySendResult
+take_message(Call *call, PyObject **result)
+{
+    struct asyncio_state *state = call->state;
+    const struct core_api *core = state->core;
+    PyObject *connection = call->connection;
+    PyObject *protocol = GET(connection, protocol);
+    bool wanted = slot_get(protocol, core->offsets->protocol_wants_read) == Py_True;
+    PyObject *message;
+    enum outcome outcome = core->next_message(core->state, protocol, &message);
+    if (outcome == FAILED) {
+        return finish(call, NULL, result);
+    }
+    if (outcome == NOT_FAST) {
+        return delegate_receive(call, result);
+    }
+    if (message == NULL) {
+        if (HAS(connection, reading_paused)
+            || slot_get(protocol, core->offsets->protocol_receiving) != Py_True) {
+            return delegate_receive(call, result);
+        }
+        return wait_for_input(call, result);
+    }
+    Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
+    if (slot_add(connection, state->offsets.takes_left, -(state->call + length)) < 0
+        || (!wanted && call_method(connection, state->name_taken) < 0)) {
+        Py_CLEAR(message);
+    }
+    return finish(call, message, result);
+}
+
+static PySendResult
+receive_send(PyObject *object, PyObject *value, PyObject **result)
+{
+    Call *call = (Call *)object;
+    struct asyncio_state *state = call->state;
+    PyObject *connection = call->connection;
+    *result = NULL;
+    switch (call->stage) {
+    case CREATED: {
+        Py_ssize_t left = PyLong_AsSsize_t(GET(connection, takes_left));
+        if (left <= 0 || GET(connection, receiving) != Py_False
+            || !state->core->is_plain(state->core->state, GET(connection, protocol))) {
+            return delegate_receive(call, result);
+        }
+        return take_message(call, result);
+    }
+    case WAITING:
+        SET_BOOL(connection, receiving, false);
+        /* While the task waited, others have had their turn. */
+        slot_set(connection, state->offsets.takes_left, Py_NewRef(state->turn_object));
+        slot_set(connection, state->offsets.sends_left, Py_NewRef(state->turn_object));
+        return take_message(call, result);
+    case DELEGATED:
+        return send_to_delegate(call, value, result);
+    default:
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return PYGEN_ERROR;
+    }
+}
+
+/* Sending */
+
+/* Write now, or at the end of the read callback. Returns 1 if more may be sent, 0 if `_sent` is to be called,
+   -1 with an exception set. */
+static int
+write_soon(struct asyncio_state *state, PyObject *connection, PyObject *protocol)
+{
+    const struct offsets *core = state->core->offsets;
+    if (PyLong_AsSsize_t(GET(connection, sends_left)) <= 0) {
+        return flush(state, connection);
+    }
+    if (!HAS(connection, dispatching)) {
+        bool more = slot_get(protocol, core->protocol_has_input) == Py_True;
+        int written = more ? call_method(connection, state->name_react_soon) : flush(state, connection);
+        if (written < 0) {
+            return -1;
+        }
+    }
+    return slot_get(protocol, core->protocol_writable) == Py_True && !HAS(connection, broken);
+}
+
+static PySendResult
+send_first(Call *call, PyObject **result)
+{
+    struct asyncio_state *state = call->state;
+    const struct core_api *core = state->core;
+    PyObject *connection = call->connection;
+    PyObject *protocol = GET(connection, protocol);
+    enum outcome outcome = NOT_FAST;
+    if (slot_get(GET(connection, senders), state->offsets.senders_last) == Py_None
+        && core->is_plain(core->state, protocol)
+        && slot_get(protocol, core->offsets->protocol_writable) == Py_True) {
+        outcome = core->send(core->state, protocol, call->message);
+    }
+    if (outcome == FAILED) {
+        return finish(call, NULL, result);
+    }
+    if (outcome == NOT_FAST) {
+        PyObject *arguments[] = {connection, call->message};
+        return delegate_to(call, PyObject_Vectorcall(state->pure_send, arguments, 2, NULL), result);
+    }
+    PyObject *message = call->message;
+    Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
+    if (slot_add(connection, state->offsets.sends_left, -(state->call + length)) < 0) {
+        return finish(call, NULL, result);
+    }
+    int more = write_soon(state, connection, protocol);
+    if (more == 0) {
+        return delegate_to(call, PyObject_CallMethodNoArgs(connection, state->name_sent), result);
+    }
+    return finish(call, more < 0 ? NULL : Py_NewRef(Py_None), result);
+}
+
+static PySendResult
+send_send(PyObject *object, PyObject *value, PyObject **result)
+{
+    Call *call = (Call *)object;
+    *result = NULL;
+    switch (call->stage) {
+    case CREATED:
+        return send_first(call, result);
+    case DELEGATED:
+        return send_to_delegate(call, value, result);
+    default:
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+        return PYGEN_ERROR;
+    }
+}
+
+/* The methods of a coroutine */
+
+static PySendResult
+call_send(PyObject *call, PyObject *value, PyObject **result)
+{
+    bool sends = ((Call *)call)->message != NULL;
+    return sends ? send_send(call, value, result) : receive_send(call, value, result);
+}
+
+/* Turn the outcome of `call_send` into that of a Python method. */
+static PyObject *
+to_iteration(PySendResult outcome, PyObject *result)
+{
+    if (outcome != PYGEN_RETURN) {
+        return result;
+    }
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+    Py_DECREF(result);
+    if (stop != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+    return NULL;
+}
+
+static PyObject *
+call_method_send(PyObject *call, PyObject *value)
+{
+    PyObject *result;
+    PySendResult outcome = call_send(call, value, &result);
+    return to_iteration(outcome, result);
+}
+
+static PyObject *
+call_next(PyObject *call)
+{
+    return call_method_send(call, Py_None);
+}
+
+/* The task stops waiting. Keeps the exception that is set. */
+static void
+stop_waiting(Call *call)
+{
+    struct asyncio_state *state = call->state;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    call->stage = FINISHED;
+    if (call_method(call->connection, state->name_stop_waiting) < 0) {
+        PyErr_WriteUnraisable(call->connection);
+    }
+    SET_BOOL(call->connection, receiving, false);
+    PyErr_Restore(type, value, traceback);
+}
+
+static PyObject *
+call_throw(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
+{
+    Call *call = (Call *)object;
+    if (call->stage == DELEGATED) {
+        PyObject *all[4] = {call->delegate};
+        for (Py_ssize_t i = 0; i < count && i < 3; i++) {
+            all[i + 1] = arguments[i];
+        }
+        PyObject *result =
+            PyObject_VectorcallMethod(call->state->name_throw, all, (size_t)count + 1, NULL);
+        if (result == NULL) {
+            call->stage = FINISHED;
+            Py_CLEAR(call->delegate);
+        }
+        return result;
+    }
+    if (count < 1 || count > 3) {
+        return PyErr_Format(PyExc_TypeError, "throw() takes 1 to 3 arguments, not %zd", count);
+    }
+    if (PyExceptionInstance_Check(arguments[0])) {
+        PyErr_SetObject((PyObject *)Py_TYPE(arguments[0]), arguments[0]);
+    } else if (PyExceptionClass_Check(arguments[0])) {
+        PyErr_SetObject(arguments[0], count > 1 ? arguments[1] : NULL);
+    } else {
+        return PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances, not %.100s",
+                            Py_TYPE(arguments[0])->tp_name);
+    }
+    if (call->stage == WAITING) {
+        stop_waiting(call);
+    }
+    call->stage = FINISHED;
+    return NULL;
+}
+
+static PyObject *
+call_close(PyObject *object, PyObject *Py_UNUSED(ignored))
+{
+    Call *call = (Call *)object;
+    PyObject *result = Py_NewRef(Py_None);
+    if (call->stage == DELEGATED) {
+        Py_SETREF(result, PyObject_CallMethodNoArgs(call->delegate, call->state->name_close));
+    } else if (call->stage == WAITING) {
+        stop_waiting(call);
+    }
+    call->stage = FINISHED;
+    return result;
+}
+
+static const char *
+method_name(Call *call)
+{
+    return call->message != NULL ? "send" : call->iterating ? "__anext__" : "recv";
+}
+
+static void
+call_finalize(PyObject *object)
+{
+    Call *call = (Call *)object;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (call->stage == CREATED) {
+        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%.100s.%s' was never awaited",
+                             Py_TYPE(call->connection)->tp_name, method_name(call))
+            < 0) {
+            PyErr_WriteUnraisable(object);
+        }
+    } else if (call->stage == WAITING) {
+        stop_waiting(call);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+static int
+call_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Call *call = (Call *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(call->connection);
+    Py_VISIT(call->message);
+    Py_VISIT(call->delegate);
+    return 0;
+}
+
+static int
+call_clear(PyObject *object)
+{
+    Call *call = (Call *)object;
+    Py_CLEAR(call->connection);
+    Py_CLEAR(call->message);
+    Py_CLEAR(call->delegate);
+    return 0;
+}
+
+static void
+call_dealloc(PyObject *call)
+{
+    PyTypeObject *type = Py_TYPE(call);
+    if (PyObject_CallFinalizerFromDealloc(call) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(call);
+    call_clear(call);
+    type->tp_free(call);
+    Py_DECREF(type);
+}
+
+static PyObject *
+call_name(PyObject *call, void *Py_UNUSED(closure))
+{
+    return PyUnicode_FromString(method_name((Call *)call));
+}
+
+static PyObject *
+call_qualname(PyObject *object, void *Py_UNUSED(closure))
+{
+    Call *call = (Call *)object;
+    return PyUnicode_FromFormat("%s.%s", Py_TYPE(call->connection)->tp_name, method_name(call));
+}
+
+static PyObject *
+call_running(PyObject *Py_UNUSED(call), void *Py_UNUSED(closure))
+{
+    return Py_NewRef(Py_False);
+}
+
+static PyObject *
+call_awaiting(PyObject *call, void *Py_UNUSED(closure))
+{
+    PyObject *delegate = ((Call *)call)->delegate;
+    return Py_NewRef(delegate == NULL ? Py_None : delegate);
+}
+
+static PyMethodDef call_methods[] = {
+    {"send", call_method_send, METH_O, NULL},
+    {"throw", (PyCFunction)(void (*)(void))call_throw, METH_FASTCALL, NULL},
+    {"close", call_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef call_getset[] = {
+    {"__name__", call_name, NULL, NULL, NULL},
+    {"__qualname__", call_qualname, NULL, NULL, NULL},
+    {"cr_running", call_running, NULL, NULL, NULL},
+    {"cr_await", call_awaiting, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot call_slots[] = {
+    {Py_am_await, PyObject_SelfIter},
+    {Py_am_send, call_send},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, call_next},
+    {Py_tp_methods, call_methods},
+    {Py_tp_getset, call_getset},
+    {Py_tp_finalize, call_finalize},
+    {Py_tp_traverse, call_traverse},
+    {Py_tp_clear, call_clear},
+    {Py_tp_dealloc, call_dealloc},
+    {0, NULL},
+};
+
+#define CALL_FLAGS \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE)
+
+PyType_Spec receive_spec = {
+    .name = "adapters.asyncio._speedups._compiled.Receive",
+    .basicsize = sizeof(Call),
+    .flags = CALL_FLAGS,
+    .slots = call_slots,
+};
+
+PyType_Spec send_spec = {
+    .name = "adapters.asyncio._speedups._compiled.Send",
+    .basicsize = sizeof(Call),
+    .flags = CALL_FLAGS,
+    .slots = call_slots,
+};

@@ -1,0 +1,476 @@
+/* The compiled fast path of adapters/asyncio/connection.py, which is its specification.
+
+   A message that is one whole frame is received, taken by its task, answered and written without a line of
+   this library's Python. All other cases call the methods in Python. */
+
+#include "connection.h"
+
+#include <errno.h>
+#include <limits.h>
+#ifndef MS_WINDOWS
+#include <sys/socket.h>
+#include <sys/uio.h>
+#endif
+
+/* Writing */
+
+#ifndef MS_WINDOWS
+
+/* Buffers that are written by one system call. */
+#define BUFFERS_AT_ONCE 256
+
+/* Bytes from which on other threads may run during a system call. */
+#define LARGE_WRITE 65536
+
+static ssize_t
+send_buffers(int descriptor, struct iovec *buffers, size_t count, size_t length)
+{
+    struct msghdr message = {.msg_iov = buffers, .msg_iovlen = count};
+    ssize_t sent;
+    if (length < LARGE_WRITE) {
+        return sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    Py_END_ALLOW_THREADS
+    return sent;
+}
+
+/* Write a list of bytes objects to a socket, as far as it takes them.
+
+   Returns the number of bytes. Errors are left to the transport, which finds them again. */
+static size_t
+write_buffers(int descriptor, PyObject *list)
+{
+    struct iovec buffers[BUFFERS_AT_ONCE];
+    size_t written = 0;
+    Py_ssize_t next = 0;
+    while (next < PyList_GET_SIZE(list)) {
+        size_t count = 0, length = 0;
+        while (next < PyList_GET_SIZE(list) && count < BUFFERS_AT_ONCE) {
+            PyObject *buffer = PyList_GET_ITEM(list, next++);
+            if (!PyBytes_Check(buffer)) {
+                return written;
+            }
+            buffers[count].iov_base = PyBytes_AS_STRING(buffer);
+            buffers[count].iov_len = (size_t)PyBytes_GET_SIZE(buffer);
+            length += buffers[count++].iov_len;
+        }
+        ssize_t sent = send_buffers(descriptor, buffers, count, length);
+        if (sent > 0) {
+            written += (size_t)sent;
+        }
+        if (sent < (ssize_t)length) {
+            return written;
+        }
+    }
+    return written;
+}
+
+#else
+
+static size_t
+write_buffers(int Py_UNUSED(descriptor), PyObject *Py_UNUSED(list))
+{
+    return 0;
+}
+
+#endif
+
+/* Remove the first bytes, which have been written, from a list of buffers; -1 with an exception set. */
+static int
+remove_written(PyObject *list, size_t written)
+{
+    Py_ssize_t whole = 0;
+    while (whole < PyList_GET_SIZE(list)) {
+        size_t length = (size_t)PyBytes_GET_SIZE(PyList_GET_ITEM(list, whole));
+        if (written < length) {
+            break;
+        }
+        written -= length;
+        whole++;
+    }
+    if (PyList_SetSlice(list, 0, whole, NULL) < 0 || written == 0) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *first = PyList_GET_ITEM(list, 0);
+    PyObject *view = PyMemoryView_FromObject(first);
+    PyObject *rest = view == NULL ? NULL : PySequence_GetSlice(view, (Py_ssize_t)written, PY_SSIZE_T_MAX);
+    Py_XDECREF(view);
+    return rest == NULL ? -1 : PyList_SetItem(list, 0, rest);
+}
+
+/* Write buffers: what the socket does not take is left to the transport. */
+static int
+write_all(struct asyncio_state *state, PyObject *connection, PyObject *protocol, PyObject *buffers)
+{
+    long descriptor = PyLong_AsLong(GET(connection, descriptor));
+    if (descriptor >= 0) {
+        size_t written = write_buffers((int)descriptor, buffers);
+        if (remove_written(buffers, written) < 0) {
+            return -1;
+        }
+        if (PyList_GET_SIZE(buffers) == 0) {
+            enum outcome outcome = state->core->data_sent(state->core->state, protocol);
+            return outcome == NOT_FAST ? call_method(protocol, state->name_data_sent) : (int)outcome;
+        }
+    }
+    PyObject *result = PyObject_CallMethodOneArg(connection, state->name_write, buffers);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int
+flush(struct asyncio_state *state, PyObject *connection)
+{
+    const struct core_api *core = state->core;
+    PyObject *protocol = GET(connection, protocol);
+    if (!HAS(connection, writing_paused)) {
+        PyObject *buffers;
+        enum outcome outcome = NOT_FAST;
+        if (core->is_plain(core->state, protocol)) {
+            outcome = core->data_to_send(core->state, protocol, &buffers);
+        }
+        if (outcome == FAILED) {
+            return -1;
+        }
+        if (outcome == NOT_FAST) {
+            PyObject *result = PyObject_CallOneArg(state->pure_flush, connection);
+            Py_XDECREF(result);
+            return result == NULL ? -1 : 0;
+        }
+        int written = 0;
+        if (PyList_GET_SIZE(buffers) != 0) {
+            written = write_all(state, connection, protocol, buffers);
+        }
+        Py_DECREF(buffers);
+        if (written < 0) {
+            return -1;
+        }
+    }
+    if (PyDict_GET_SIZE(GET(connection, waiters)) != 0
+        && call_method(connection, state->name_wake_waiters) < 0) {
+        return -1;
+    }
+    if (slot_get(protocol, core->offsets->protocol_state) == core->state_closing) {
+        return call_method(connection, state->name_end_stream);
+    }
+    return 0;
+}
+
+/* Reading */
+
+/* Give bytes to the state machine; -1 with an exception set. */
+static int
+receive(struct asyncio_state *state, PyObject *protocol, const uint8_t *data, Py_ssize_t length)
+{
+    const struct core_api *core = state->core;
+    Py_ssize_t used = core->receive_data(core->state, protocol, data, (size_t)length);
+    if (used < 0 || used == length) {
+        return used < 0 ? -1 : 0;
+    }
+    PyObject *rest = PyBytes_FromStringAndSize((const char *)data + used, length - used);
+    if (rest == NULL) {
+        return -1;
+    }
+    PyObject *result = PyObject_CallMethodOneArg(protocol, state->name_receive_data, rest);
+    Py_DECREF(rest);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* Resume the task that waits for input, or call message_received, if there is any. */
+static int
+deliver(struct asyncio_state *state, PyObject *connection, PyObject *protocol)
+{
+    PyObject *wakeup = GET(connection, wakeup);
+    bool has_input = slot_get(protocol, state->core->offsets->protocol_has_input) == Py_True;
+    if (wakeup == Py_None || !has_input) {
+        return HAS(connection, called_back) ? call_method(connection, state->name_deliver) : 0;
+    }
+    Py_INCREF(wakeup);
+    slot_set(connection, state->offsets.wakeup, Py_NewRef(Py_None));
+    int result = Py_IS_TYPE(wakeup, (PyTypeObject *)state->waiter_type)
+                     ? wake(state, wakeup)
+                     : call_method(wakeup, state->name_wake);
+    Py_DECREF(wakeup);
+    return result;
+}
+
+/* Everything that is done within the read callback before bytes are written. */
+static int
+dispatch(struct asyncio_state *state, PyObject *connection, PyObject *protocol, Py_ssize_t length)
+{
+    const uint8_t *data = PyMemoryView_GET_BUFFER(GET(connection, buffer))->buf;
+    if (receive(state, protocol, data, length) < 0) {
+        return -1;
+    }
+    if (slot_get(protocol, state->core->offsets->protocol_has_events) == Py_True
+        && call_method(connection, state->name_handle_events) < 0) {
+        return -1;
+    }
+    return deliver(state, connection, protocol);
+}
+
+static int
+read_callback(struct asyncio_state *state, PyObject *connection, PyObject *protocol, Py_ssize_t length)
+{
+    const struct core_api *core = state->core;
+    SET_BOOL(connection, dispatching, true);
+    int result = dispatch(state, connection, protocol, length);
+    SET_BOOL(connection, dispatching, false);
+    /* Only now: the messages that a task has taken meanwhile are no reason to stop reading. */
+    if (result < 0 || core->check_watermarks(core->state, protocol) < 0) {
+        return -1;
+    }
+    if (slot_get(protocol, core->offsets->protocol_state) != core->state_open) {
+        result = call_method(connection, state->name_react);
+    } else if (flush(state, connection) < 0) {
+        result = -1;
+    } else if (slot_get(protocol, core->offsets->protocol_wants_read) == GET(connection, reading_paused)) {
+        result = call_method(connection, state->name_update_reading);
+    }
+    if (result == 0 && length == state->read_size && HAS(connection, reads_repeatedly)) {
+        result = call_method(connection, state->name_read_next_turn);
+    }
+    return result;
+}
+
+/* The methods */
+
+/* Whether the fast path of reading applies; it does not decrypt. */
+static bool
+is_fast(struct asyncio_state *state, PyObject *connection)
+{
+    return PyObject_TypeCheck(connection, (PyTypeObject *)state->connection_type)
+           && GET(connection, tls) == Py_None
+           && state->core->is_plain(state->core->state, GET(connection, protocol));
+}
+
+static PyObject *
+call_buffer_updated(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct asyncio_state *state = method_state(method);
+    if (PyVectorcall_NARGS(flags) == 2 && names == NULL && is_fast(state, arguments[0])) {
+        Py_ssize_t length = PyLong_AsSsize_t(arguments[1]);
+        if (length >= 0) {
+            PyObject *protocol = GET(arguments[0], protocol);
+            return read_callback(state, arguments[0], protocol, length) < 0 ? NULL : Py_NewRef(Py_None);
+        }
+    }
+    return call_pure(method, arguments, flags, names);
+}
+
+static PyObject *
+call_get_buffer(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct asyncio_state *state = method_state(method);
+    if (PyVectorcall_NARGS(flags) == 2 && names == NULL && is_fast(state, arguments[0])) {
+        return Py_NewRef(GET(arguments[0], buffer));
+    }
+    return call_pure(method, arguments, flags, names);
+}
+
+static PyObject *
+call_recv(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct asyncio_state *state = method_state(method);
+    if (PyVectorcall_NARGS(flags) == 1 && names == NULL
+        && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
+        return new_receive(state, arguments[0], false);
+    }
+    return call_pure(method, arguments, flags, names);
+}
+
+static PyObject *
+call_anext(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct asyncio_state *state = method_state(method);
+    if (PyVectorcall_NARGS(flags) == 1 && names == NULL
+        && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
+        return new_receive(state, arguments[0], true);
+    }
+    return call_pure(method, arguments, flags, names);
+}
+
+static PyObject *
+call_send(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct asyncio_state *state = method_state(method);
+    if (PyVectorcall_NARGS(flags) == 2 && names == NULL
+        && (PyUnicode_CheckExact(arguments[1]) || PyBytes_CheckExact(arguments[1]))
+        && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
+        return new_send(state, arguments[0], arguments[1]);
+    }
+    return call_pure(method, arguments, flags, names);
+}
+
+static PyObject *
+call_flush(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct asyncio_state *state = method_state(method);
+    if (PyVectorcall_NARGS(flags) == 1 && names == NULL
+        && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
+        return flush(state, arguments[0]) < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    return call_pure(method, arguments, flags, names);
+}
+
+static const struct {
+    const char *name;
+    vectorcallfunc call;
+} METHODS[] = {
+    {"buffer_updated", call_buffer_updated},
+    {"get_buffer", call_get_buffer},
+    {"recv", call_recv},
+    {"__anext__", call_anext},
+    {"send", call_send},
+    {"_flush", call_flush},
+};
+
+static PyObject *
+fast_method(PyObject *module, PyObject *pure)
+{
+    struct asyncio_state *state = PyModule_GetState(module);
+    PyObject *name = PyObject_GetAttrString(pure, "__name__");
+    for (size_t i = 0; name != NULL && i < sizeof(METHODS) / sizeof(METHODS[0]); i++) {
+        if (PyUnicode_CompareWithASCIIString(name, METHODS[i].name) == 0) {
+            Py_DECREF(name);
+            return state->core->new_method(state->core->state, METHODS[i].call, module, pure);
+        }
+    }
+    if (name != NULL) {
+        PyErr_Format(PyExc_ValueError, "there is no fast path for %R", name);
+        Py_DECREF(name);
+    }
+    return NULL;
+}
+
+#define FIND_SLOT(member, name)                                                             \
+    if ((state->offsets.member = state->core->find_slot(connection_type, name)) < 0) {      \
+        return NULL;                                                                        \
+    }
+
+/* use_classes(Connection, TurnQueue, current_task, get_running_loop, turn, call, read_size) */
+static PyObject *
+use_classes(PyObject *module, PyObject *arguments)
+{
+    struct asyncio_state *state = PyModule_GetState(module);
+    PyObject *connection_type, *turn_queue, *current_task, *get_running_loop;
+    if (!PyArg_ParseTuple(arguments, "OOOOnnn", &connection_type, &turn_queue, &current_task, &get_running_loop,
+                          &state->turn, &state->call, &state->read_size)) {
+        return NULL;
+    }
+    SLOTS_OF_CONNECTION(FIND_SLOT)
+    state->offsets.senders_last = state->core->find_slot(turn_queue, "last");
+    Py_XSETREF(state->connection_type, Py_NewRef(connection_type));
+    Py_XSETREF(state->current_task, Py_NewRef(current_task));
+    Py_XSETREF(state->get_running_loop, Py_NewRef(get_running_loop));
+    Py_XSETREF(state->turn_object, PyLong_FromSsize_t(state->turn));
+    Py_XSETREF(state->pure_flush, PyObject_GetAttrString(connection_type, "_flush"));
+    Py_XSETREF(state->pure_receive, PyObject_GetAttrString(connection_type, "_receive"));
+    Py_XSETREF(state->pure_send, PyObject_GetAttrString(connection_type, "send"));
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+/* The module */
+
+static PyMethodDef functions[] = {
+    {"fast_method", fast_method, METH_O,
+     "fast_method($module, pure, /)\n--\n\nReturn a method of Connection with its compiled fast path."},
+    {"use_classes", use_classes, METH_VARARGS,
+     "Find the slots of the classes in Python: see adapters/asyncio/_speedups/__init__.py."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+add_type(PyObject *module, PyType_Spec *spec, PyObject **type)
+{
+    *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type == NULL ? -1 : 0;
+}
+
+#define INTERN(member, text)                                             \
+    if ((state->name_##member = PyUnicode_InternFromString(text)) == NULL) { \
+        return -1;                                                       \
+    }
+
+static int
+module_exec(PyObject *module)
+{
+    struct asyncio_state *state = PyModule_GetState(module);
+    NAMES(INTERN)
+    state->core_module = PyImport_ImportModule("wsproto_core._speedups._compiled");
+    if (state->core_module == NULL) {
+        return -1;
+    }
+    state->core = PyCapsule_Import(CORE_API_NAME, 0);
+    PyObject *exceptions = PyImport_ImportModule("asyncio.exceptions");
+    if (exceptions != NULL) {
+        state->cancelled_error = PyObject_GetAttrString(exceptions, "CancelledError");
+        Py_DECREF(exceptions);
+    }
+    state->context_names = PyTuple_Pack(1, state->name_context);
+    state->iterating_names = PyTuple_Pack(1, state->name_iterating);
+    if (PyErr_Occurred() || add_type(module, &waiter_spec, &state->waiter_type) < 0
+        || add_type(module, &receive_spec, &state->receive_type) < 0
+        || add_type(module, &send_spec, &state->send_type) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int
+module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct asyncio_state *state = PyModule_GetState(module);
+#define do_(object) Py_VISIT(object);
+    FOR_EACH_OBJECT(state)
+#undef do_
+    return 0;
+}
+
+static int
+module_clear(PyObject *module)
+{
+    struct asyncio_state *state = PyModule_GetState(module);
+#define do_(object) Py_CLEAR(object);
+    FOR_EACH_OBJECT(state)
+#undef do_
+    return 0;
+}
+
+static void
+module_free(void *module)
+{
+    module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "adapters.asyncio._speedups._compiled",
+    .m_doc = "What is compiled of the connection on asyncio.",
+    .m_size = sizeof(struct asyncio_state),
+    .m_methods = functions,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC
+PyInit__compiled(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}

@@ -1,0 +1,134 @@
+/* The parts of the compiled fast path of adapters/asyncio/connection.py, and the state of the module. */
+
+#ifndef ADAPTERS_ASYNCIO_CONNECTION_H
+#define ADAPTERS_ASYNCIO_CONNECTION_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "methods.h"
+
+/* The slots of Connection that are used here, with their names in Python. */
+#define SLOTS_OF_CONNECTION(slot)              \
+    slot(protocol, "protocol")                 \
+    slot(buffer, "_buffer")                    \
+    slot(called_back, "_called_back")          \
+    slot(broken, "_broken")                    \
+    slot(descriptor, "_descriptor")            \
+    slot(dispatching, "_dispatching")          \
+    slot(reading_paused, "_reading_paused")    \
+    slot(reads_repeatedly, "_reads_repeatedly") \
+    slot(receiving, "_receiving")              \
+    slot(senders, "_senders")                  \
+    slot(sends_left, "_sends_left")            \
+    slot(takes_left, "_takes_left")            \
+    slot(tls, "_tls")                          \
+    slot(waiters, "_waiters")                  \
+    slot(wakeup, "_wakeup")                    \
+    slot(writing_paused, "_writing_paused")
+
+struct connection_offsets {
+    SLOTS_OF_CONNECTION(DECLARE_OFFSET)
+    Py_ssize_t senders_last;
+};
+
+/* Methods in Python that are called from here. */
+#define NAMES(name)              \
+    name(deliver, "_deliver")    \
+    name(end_stream, "_end_stream") \
+    name(handle_events, "_handle_events") \
+    name(react, "_react")        \
+    name(react_soon, "_react_soon") \
+    name(read_next_turn, "_read_next_turn") \
+    name(sent, "_sent")          \
+    name(stop_waiting, "_stop_waiting_for_input") \
+    name(taken, "_taken")        \
+    name(update_reading, "_update_reading") \
+    name(wake, "wake")           \
+    name(wake_waiters, "_wake_waiters") \
+    name(write, "_write")        \
+    name(data_sent, "data_sent") \
+    name(receive_data, "receive_data") \
+    name(call_soon, "call_soon") \
+    name(context, "context")     \
+    name(iterating, "iterating") \
+    name(send, "send")           \
+    name(throw, "throw")         \
+    name(close, "close")
+
+#define DECLARE_NAME(member, text) PyObject *name_##member;
+
+struct asyncio_state {
+    const struct core_api *core;
+    struct connection_offsets offsets;
+    Py_ssize_t turn, call; /* TURN and CALL of adapters/shared/asynchronous.py */
+    Py_ssize_t read_size;
+    /* The members below are references. */
+    PyObject *core_module;
+    PyObject *connection_type;
+    PyObject *pure_flush, *pure_receive, *pure_send;
+    PyObject *waiter_type, *receive_type, *send_type;
+    PyObject *current_task, *get_running_loop, *cancelled_error;
+    PyObject *context_names;   /* ("context",) */
+    PyObject *iterating_names; /* ("iterating",) */
+    PyObject *turn_object;
+    NAMES(DECLARE_NAME)
+};
+
+#define VISIT_NAME(member, text) do_(state->name_##member);
+#define FOR_EACH_OBJECT(state)   \
+    do_((state)->core_module)    \
+    do_((state)->connection_type) \
+    do_((state)->pure_flush)     \
+    do_((state)->pure_receive)   \
+    do_((state)->pure_send)      \
+    do_((state)->waiter_type)    \
+    do_((state)->receive_type)   \
+    do_((state)->send_type)      \
+    do_((state)->current_task)   \
+    do_((state)->get_running_loop) \
+    do_((state)->cancelled_error) \
+    do_((state)->context_names)  \
+    do_((state)->iterating_names) \
+    do_((state)->turn_object)    \
+    NAMES(VISIT_NAME)
+
+/* Slots of a connection. */
+#define GET(connection, slot) slot_get(connection, state->offsets.slot)
+#define HAS(connection, slot) (GET(connection, slot) == Py_True)
+#define SET_BOOL(connection, slot, value) slot_set_bool(connection, state->offsets.slot, value)
+
+/* Call a method without arguments and drop its result; -1 with an exception set. */
+static inline int
+call_method(PyObject *object, PyObject *name)
+{
+    PyObject *result = PyObject_CallMethodNoArgs(object, name);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+/* waiter.c: the future that a task which waits for a message is suspended on. */
+
+extern PyType_Spec waiter_spec;
+
+/* Return a new waiter for the running loop. */
+PyObject *new_waiter(struct asyncio_state *state);
+
+/* Resume the task, if it has not been cancelled: now if that is possible, or else soon. */
+int wake(struct asyncio_state *state, PyObject *waiter);
+
+/* calls.c: the awaitables that `recv`, `__anext__` and `send` return. */
+
+extern PyType_Spec receive_spec, send_spec;
+
+PyObject *new_receive(struct asyncio_state *state, PyObject *connection, bool iterating);
+PyObject *new_send(struct asyncio_state *state, PyObject *connection, PyObject *message);
+
+/* connection.c */
+
+/* Write what the state machine wants to send, unless writing is paused; then end the stream if the state
+   machine asks for it. */
+int flush(struct asyncio_state *state, PyObject *connection);
+
+#endif
