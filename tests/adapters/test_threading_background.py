@@ -55,7 +55,7 @@ def test_answers_pings_while_messages_wait_for_a_thread() -> None:
 
 
 def test_sees_the_end() -> None:
-    with raw_server() as (peer, client):
+    with raw_server(close_timeout=0.2) as (peer, client):
         peer.send(Frame(TEXT, b"a"), Frame(CLOSE, close_payload(1000)))
         assert peer.read_frame() == Frame(CLOSE, close_payload(1000))
         peer.socket.close()
@@ -75,14 +75,14 @@ def test_keeps_connections_alive() -> None:
 
 
 def test_gives_up_a_peer_that_is_gone() -> None:
-    with raw_server(ping_interval=0.2, ping_timeout=0.2) as (_, client):
+    with raw_server(ping_interval=0.2, ping_timeout=0.2, close_timeout=0.2) as (_, client):
         until(lambda: client.closed)
         with pytest.raises(ConnectionClosedError):
             client.recv()
 
 
 def test_meets_a_deadline_that_a_thread_has_set() -> None:
-    with raw_server(ping_interval=1000) as (_, client):
+    with raw_server(ping_interval=1000, close_timeout=0.2) as (_, client):
         client.ping()
         client._locked(client._command, client.protocol.close)
         until(lambda: client.closed)

@@ -205,7 +205,7 @@ def test_close_in_another_thread_ends_recv() -> None:
 
 
 def test_close_that_is_never_answered_ends_recv() -> None:
-    with raw_server() as (_, client):
+    with raw_server(close_timeout=0.2) as (_, client):
         receiving = start_receiving(client)
         client.close()
         with pytest.raises(ConnectionClosedError):
@@ -213,7 +213,7 @@ def test_close_that_is_never_answered_ends_recv() -> None:
 
 
 def test_close_ends_what_waits_to_be_sent() -> None:
-    with raw_server() as (_, client):
+    with raw_server(close_timeout=0.2) as (_, client):
         first = Thread(client.send, LARGE)
         until(waits(client))
         second = Thread(client.send, "b")

@@ -81,7 +81,7 @@ class RawServer:
         while len(data) < count:
             chunk = self.socket.recv(count - len(data))
             if not chunk:
-                raise EOFError(f"end of file after {data!r}")
+                raise EOFError(f"end of file after {len(data)} of {count} bytes, {data[:100]!r}")
             data += chunk
         return data
 
@@ -97,7 +97,7 @@ class RawServer:
 @contextlib.contextmanager
 def raw_server(**options: Any) -> Iterator[tuple[RawServer, ClientConnection]]:
     """A server by hand, and the client that is connected to it by small buffers."""
-    options = {"compression": None, "ping_interval": None, "close_timeout": 0.2, **options}
+    options = {"compression": None, "ping_interval": None, "close_timeout": DEADLINE, **options}
     theirs, ours = socket.socketpair()
     for sock in (theirs, ours):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**14)
