@@ -16,7 +16,7 @@ from adapters.websockets.protocol import WebSocketCommonProtocol
 from adapters.websockets.server import WebSocketServerProtocol
 from tests.adapters.event_loop import turns
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST
+from tests.adapters.runtimes.base import AMPLE, HOST
 from tests.adapters.runtimes.peers import RawServer
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 
@@ -104,7 +104,7 @@ def peer_options() -> dict[str, Any]:
 
 
 async def connect_to_peer(listener: Any, **options: Any) -> tuple[RawServer, Any]:
-    options = {"close_timeout": 0.2, **options}
+    options = {"close_timeout": AMPLE, **options}
     connecting = asyncio.ensure_future(connect(listener.uri, **options))
     peer = await listener.accept_and_answer()
     return peer, await connecting
