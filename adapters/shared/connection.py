@@ -334,14 +334,14 @@ def advance(buffers: deque[memoryview], count: int) -> None:
         buffers[0] = buffers[0][count:]
 
 
-def first_bytes(buffers: Iterable[memoryview], size: int) -> bytes:
+def first_bytes(buffers: Iterable[bytes | memoryview], size: int) -> bytes:
     """Return the first bytes of the buffers.
 
     Args:
         buffers: the bytes to be written.
         size: the number of bytes to return, if there are as many.
     """
-    parts: list[memoryview] = []
+    parts: list[bytes | memoryview] = []
     for buffer in buffers:
         parts.append(buffer[:size])
         size -= len(parts[-1])

@@ -7,6 +7,10 @@ next reader. A message changes tasks nowhere, and there is no queue between the 
 
 While no task waits, the connection's own task reads in the background, so that pings are answered, closes
 are noticed and deadlines are met. It does not read in every gap between two messages: only after a delay.
+
+The answers to the messages of one read share a write: while there are messages in the receive queue, nothing
+is written. The task that sends the answer to the last one writes them all; if it waits before, for whatever,
+the connection's own task does.
 """
 
 from __future__ import annotations
@@ -91,6 +95,9 @@ class StructuredConnection(WritingConnection):
         self._read_until: Callable[[], bool] = bool
         self._background_scope: Scope | None = None
         self._idle_scope: Scope | None = None
+        # Wakes the connection's own task to write, if it is idle; and whether it has been woken.
+        self._ask_to_write: Wake | None = None
+        self._asked_to_write = False
         self._reads_left = TURN
         self._check_cancelled = self._runtime.checkpoint_if_cancelled
 
@@ -138,9 +145,13 @@ class StructuredConnection(WritingConnection):
 
     def _write_soon(self) -> bool:
         self._sends_left -= CALL
+        protocol = self.protocol
+        if protocol.has_input and protocol.writable and self._sends_left > 0 and self._write_later():
+            # The answers to the messages of one read share a write.
+            return True
         # If other tasks wait for room, a task writes already, and wakes them.
         self._flush()
-        return self.protocol.writable and self._sends_left > 0
+        return protocol.writable and self._sends_left > 0
 
     async def _sent(self) -> None:
         self._sends_left -= CALL
@@ -280,22 +291,66 @@ class StructuredConnection(WritingConnection):
             self._read_scope.cancel()
         self._waiters.wake()
 
+    # The connection's own task
+
     async def _read_in_background(self) -> None:
         """Read when no task has waited for a while, until the connection is closed."""
         clock = self._clock
         while not self._is_closed():
             readers = self._readers
-            deadline = self.protocol.deadline()
-            wake_at = clock() + _BACKGROUND_DELAY
-            with self._open_scope(deadline=math.inf if deadline is None else deadline) as self._idle_scope:
-                await self._runtime.sleep_until(wake_at)
-            self._idle_scope = None
-            if not self._has_reader:
-                if readers == self._readers or clock() < wake_at:
-                    await self._read_to_the_end()
-            elif readers == self._readers:
-                # One task reads for long: this one has nothing to do until it has ended.
-                await self._park(lambda: not self._has_reader or self._is_closed())
+            await self._stay_idle(clock() + _BACKGROUND_DELAY)
+            if self._has_reader:
+                if readers == self._readers:
+                    # One task reads for long: this one has nothing to read until it has ended.
+                    await self._stay_idle_while_another_reads()
+            elif readers == self._readers or self._is_late():
+                await self._read_to_the_end()
+
+    def _is_late(self) -> bool:
+        deadline = self.protocol.deadline()
+        return deadline is not None and deadline <= self._clock()
+
+    async def _stay_idle(self, until: float) -> None:
+        """Wait until a time, or until the deadline if that comes before."""
+        deadline = self.protocol.deadline()
+        with self._open_scope(
+            deadline=until if deadline is None else min(until, deadline)
+        ) as self._idle_scope:
+            while not self._is_closed():
+                await self._write_when_asked()
+        self._idle_scope = None
+
+    async def _stay_idle_while_another_reads(self) -> None:
+        with self._open_scope() as scope:
+            self._waiters.add(self._can_read_or_end, scope.cancel)
+            try:
+                while not self._can_read_or_end():
+                    await self._write_when_asked()
+            finally:
+                self._waiters.remove(self._can_read_or_end, scope.cancel)
+
+    def _can_read_or_end(self) -> bool:
+        return not self._has_reader or self._is_closed()
+
+    def _write_later(self) -> bool:
+        """Have the connection's own task write, once this one waits; return whether it will."""
+        if self._ask_to_write is not None:
+            self._ask_to_write()
+            self._ask_to_write = None
+            self._asked_to_write = True
+        return self._asked_to_write
+
+    async def _write_when_asked(self) -> None:
+        """Write what :meth:`_write_later` has left to this task."""
+        event = self._make_event()
+        self._ask_to_write = event.set
+        try:
+            await event.wait()
+        finally:
+            self._ask_to_write = None
+            if self._asked_to_write:
+                self._asked_to_write = False
+                self._flush()
 
     async def _read_to_the_end(self) -> None:
         """Read until the end, or until another task waits and takes over."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
 from adapters.shared.connection import first_bytes
@@ -35,8 +34,12 @@ READ_SIZE = 2**16
 WRITE_SIZE = 2**14
 """Bytes given at once to a stream that does not tell how far it has come: a record of TLS."""
 
-_MAX_BUFFERS = 64
-"""Buffers written at once; systems have a limit of their own."""
+_MAX_BUFFERS = 256
+"""Buffers written at once; systems have a limit of their own, which is 1024 on most."""
+
+
+Buffers: TypeAlias = Collection[bytes | memoryview]
+"""What is to be written, in order."""
 
 
 class Transport(Interface):
@@ -72,7 +75,7 @@ class Transport(Interface):
         What it raises is not always an :exc:`OSError`: see :func:`os_error`.
         """
 
-    def write(self, buffers: deque[memoryview]) -> int:
+    def write(self, buffers: Buffers) -> int:
         """Write as far as that takes no waiting; return the number of bytes written."""
 
     async def wait_writable(self) -> object:
@@ -165,10 +168,10 @@ class SocketTransport:
     def wait_readable(self) -> Awaitable[object]:
         return self._runtime.wait_readable(self._sock)
 
-    def write(self, buffers: deque[memoryview]) -> int:
+    def write(self, buffers: Buffers) -> int:
         try:
             if len(buffers) == 1 or not hasattr(self._sock, "sendmsg"):
-                return self._sock.send(buffers[0])
+                return self._sock.send(next(iter(buffers)))
             return self._sock.sendmsg(islice(buffers, _MAX_BUFFERS))
         except BlockingIOError:
             return 0
@@ -234,7 +237,7 @@ class WaitingTransport(ABC):
         if self._received is None:
             self._received = await self._receive()
 
-    def write(self, buffers: deque[memoryview]) -> int:
+    def write(self, buffers: Buffers) -> int:
         sent, self._sent = self._sent, 0
         if not sent:
             self._to_send = first_bytes(buffers, WRITE_SIZE)

@@ -24,6 +24,10 @@ from .transport import Transport
 
 __all__ = ["WritingConnection"]
 
+# To look members up in their class costs more than to compare them.
+_CLOSED = State.CLOSED
+_KEEP = StreamAction.KEEP
+
 _FINAL_WRITE_TIMEOUT = 0.05
 """Seconds for the close frame of a connection that is cancelled, on streams where a write waits."""
 
@@ -70,30 +74,43 @@ class WritingConnection(AsyncConnection):
     def _write(self) -> bool:
         """Write as far as that takes no waiting; return whether nothing is left to write or to end."""
         protocol = self.protocol
-        unwritten = self._unwritten
-        if protocol.state is State.CLOSED:
+        if protocol.state is _CLOSED:
             return True
-        taken = False
         try:
-            while True:
-                if not unwritten:
-                    # Nothing more comes while this writes.
-                    buffers = None if taken else protocol.data_to_send()
-                    if not buffers:
-                        return protocol.stream_action is StreamAction.KEEP
-                    unwritten.extend(map(memoryview, buffers))
-                    taken = True
-                count = self._transport.write(unwritten)
-                if not count:
-                    return False
-                if len(unwritten) == 1 and count == len(unwritten[0]):
-                    unwritten.clear()
-                else:
-                    advance(unwritten, count)
-                protocol.data_sent(count)
+            if self._unwritten and not self._write_rest():
+                return False
+            # Nothing more comes while this writes.
+            if (buffers := protocol.data_to_send()) and not self._write_new(buffers):
+                return False
         except OSError as error:
             self._lose_connection(error)
+            return True
+        return protocol.stream_action is _KEEP
+
+    def _write_new(self, buffers: list[bytes]) -> bool:
+        """Write buffers when all earlier ones have been written; return whether nothing is left."""
+        count = self._transport.write(buffers)
+        if count == self._send_queue.unwritten:
+            self.protocol.data_sent()
+            return True
+        self._unwritten.extend(map(memoryview, buffers))
+        if not count:
+            return False
+        self._written(count)
+        return self._write_rest()
+
+    def _write_rest(self) -> bool:
+        """Write what could not be written before; return whether nothing is left."""
+        while self._unwritten:
+            count = self._transport.write(self._unwritten)
+            if not count:
+                return False
+            self._written(count)
         return True
+
+    def _written(self, count: int) -> None:
+        advance(self._unwritten, count)
+        self.protocol.data_sent(count)
 
     def _write_at_once(self, buffers: list[bytes]) -> None:
         self._unwritten.extend(map(memoryview, buffers))
