@@ -1,4 +1,4 @@
-"""Answers to the messages of one read share a write, on trio and anyio; and none of them waits for another."""
+"""Answers to the messages of one read share a write, on trio and anyio, and none waits for another one."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def texts(count: int) -> list[Frame]:
     return [Frame(TEXT, str(number).encode()) for number in range(count)]
 
 
-async def test_answers_to_the_messages_of_one_read_are_one_write(
-    runtime: Runtime, writes: list[int]
-) -> None:
+async def test_answers_to_the_messages_of_one_read_are_one_write(runtime: Runtime, writes: list[int]) -> None:
     async with runtime.serving(echo) as (server, _), runtime.raw_client(server) as peer:
         await runtime.settle()
         writes.clear()
