@@ -202,7 +202,7 @@ class Inbox:
         self.reader.pending -= size
         self.taken += 1
         self._demand = _NOTHING
-        if not self.wants_read:
+        if not self.wants_read and len(self.messages) <= self._max_queue.low:
             self.update()
         return message
 

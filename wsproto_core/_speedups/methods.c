@@ -36,6 +36,17 @@ has_reached(PyObject *watermarks, Py_ssize_t count)
     return (double)count >= high;
 }
 
+/* Whether a number of messages is down to the low watermark; -1 with an exception set. */
+static int
+is_down(PyObject *watermarks, Py_ssize_t count)
+{
+    double low = PyFloat_AsDouble(PyTuple_GET_ITEM(watermarks, 1));
+    if (low == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    return (double)count <= low;
+}
+
 static int
 call_method(PyObject *object, PyObject *name)
 {
@@ -114,6 +125,18 @@ ask_for_message(struct module_state *state, PyObject *protocol, PyObject *inbox,
     return DONE;
 }
 
+/* Resume reading if the queue of so many messages has room again. */
+static int
+check_room(struct module_state *state, PyObject *inbox, Py_ssize_t count)
+{
+    const struct offsets *offsets = &state->offsets;
+    if (IS_TRUE(inbox, inbox_wants_read)) {
+        return 0;
+    }
+    int down = is_down(slot_get(inbox, offsets->inbox_max_queue), count);
+    return down <= 0 ? down : call_method(inbox, state->name_update);
+}
+
 static enum outcome
 next_message(struct module_state *state, PyObject *protocol, PyObject **message)
 {
@@ -140,7 +163,7 @@ next_message(struct module_state *state, PyObject *protocol, PyObject **message)
     bool more = count > 1 || !IS_TRUE(protocol, protocol_receiving) || IS_TRUE(reader, reader_suspended);
     slot_set_bool(protocol, offsets->protocol_has_input, more);
     if (slot_add(reader, offsets->reader_pending, -size) < 0 || slot_add(inbox, offsets->inbox_taken, 1) < 0
-        || (!IS_TRUE(inbox, inbox_wants_read) && call_method(inbox, state->name_update) < 0)) {
+        || check_room(state, inbox, count - 1) < 0) {
         Py_CLEAR(*message);
         return FAILED;
     }
