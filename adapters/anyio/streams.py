@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -137,6 +137,11 @@ def _get_clock() -> Callable[[], float]:
     return time.monotonic if _on_asyncio() else anyio.current_time
 
 
+def _get_check_cancelled() -> Callable[[], Awaitable[object]]:
+    # The function of anyio.lowlevel looks the event loop up at each call, which is a third of its time.
+    return anyio.lowlevel.current_token().backend_class.checkpoint_if_cancelled
+
+
 def _load_socks() -> Any:
     from python_socks.async_.anyio import Proxy
 
@@ -154,7 +159,7 @@ RUNTIME = Runtime(
     date=time.time,
     sleep_until=anyio.sleep_until,
     checkpoint=anyio.lowlevel.checkpoint,
-    checkpoint_if_cancelled=anyio.lowlevel.checkpoint_if_cancelled,
+    get_check_cancelled=_get_check_cancelled,
     current_task=lambda: anyio.get_current_task().id,
     getaddrinfo=anyio.getaddrinfo,
     wait_readable=anyio.wait_readable,

@@ -116,12 +116,13 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     async def _let_others_run(self) -> None:
-        """Let all other tasks run, and the event loop poll all streams."""
+        """Let all other tasks run, and the event loop poll all streams: this task has a new turn then."""
 
     @abstractmethod
     def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
         """Wait for a message, or for a piece of one; raise by :meth:`_refuse` if the connection has ended.
 
+        If other tasks run meanwhile, this task has a new turn.
         :attr:`_receiving` is set to true while it waits; the caller resets it.
         """
 
@@ -158,7 +159,7 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     def _taken(self) -> None:
-        """Resume reading, if the receive queue is below its low watermark now."""
+        """Resume reading: the receive queue has come down to its low watermark."""
 
     @abstractmethod
     def _abandon(self) -> None:
@@ -207,7 +208,6 @@ class AsyncConnection(BaseConnection, ABC):
         if self._check_cancelled is not None:
             await self._check_cancelled()
         if self._takes_left <= 0:
-            self._takes_left = TURN
             await self._let_others_run()
         if self._receiving:
             self._check_not_receiving()
@@ -226,10 +226,8 @@ class AsyncConnection(BaseConnection, ABC):
             finally:
                 self._receiving = False
             wanted = protocol.wants_read
-            # While this task waited, others have had their turn.
-            self._takes_left = self._sends_left = TURN
         self._takes_left -= CALL + len(message)
-        if not wanted:
+        if not wanted and protocol.wants_read:
             self._taken()
         return message if decode is None else convert_message(message, decode)
 
@@ -267,7 +265,6 @@ class AsyncConnection(BaseConnection, ABC):
         if self._check_cancelled is not None:
             await self._check_cancelled()
         if self._takes_left <= 0:
-            self._takes_left = TURN
             await self._let_others_run()
         if self._receiving:
             self._check_not_receiving()
@@ -279,7 +276,6 @@ class AsyncConnection(BaseConnection, ABC):
                 raise
             finally:
                 self._receiving = False
-            self._takes_left = self._sends_left = TURN
         self._takes_left -= CALL + len(fragment.data)
         self._react()
         return fragment
@@ -321,11 +317,12 @@ class AsyncConnection(BaseConnection, ABC):
             if self._senders.last is not None or not protocol.writable:
                 async with self._turn():
                     await self._drain()
-            protocol.send(cast(str | bytes, message), text=text, compress=compress)
+            protocol.send(message, text=text, compress=compress)
         except ConnectionClosed:
             await self._let_others_run()
             raise
-        self._sends_left -= len(message) if isinstance(message, str | bytes) else payload_size(message)
+        # Not `str | bytes`, which would be built at each call.
+        self._sends_left -= len(message) if isinstance(message, (str, bytes)) else payload_size(message)
         if not self._write_soon():
             await self._sent()
         elif self._check_cancelled is not None:

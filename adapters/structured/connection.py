@@ -16,10 +16,10 @@ the connection's own task does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
-from adapters.shared.asynchronous import CALL, TURN, RuntimeEvent
+from adapters.shared.asynchronous import CALL, RuntimeEvent
 from adapters.shared.options import Logger
 from adapters.shared.tls import TLSInfo, tls_info
 from adapters.shared.waiting import Waiters, Wake
@@ -34,6 +34,9 @@ from .writing import WritingConnection
 __all__ = ["PongWaiter", "StructuredConnection"]
 
 _OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
+
+_TURN = 64 * CALL
+"""Bytes that are received, or sent, without waiting, before other tasks run: at most 64 messages."""
 
 _BACKGROUND_DELAY = 0.1
 """Seconds without a reader after which the connection's own task reads in the background."""
@@ -83,6 +86,7 @@ class StructuredConnection(WritingConnection):
 
     transport: Any
     tls: TLSInfo | None = None
+    _check_cancelled: Callable[[], Awaitable[object]]
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
@@ -98,8 +102,8 @@ class StructuredConnection(WritingConnection):
         # Wakes the connection's own task to write, if it is idle; and whether it has been woken.
         self._ask_to_write: Wake | None = None
         self._asked_to_write = False
-        self._reads_left = TURN
-        self._check_cancelled = self._runtime.checkpoint_if_cancelled
+        self._begin_turn()
+        self._check_cancelled = self._runtime.get_check_cancelled()
 
     # What AsyncConnection needs
 
@@ -113,8 +117,11 @@ class StructuredConnection(WritingConnection):
         return PongWaiter(self)
 
     async def _let_others_run(self) -> None:
-        self._sends_left = self._reads_left = TURN
+        self._begin_turn()
         await self._runtime.checkpoint()
+
+    def _begin_turn(self) -> None:
+        self._takes_left = self._sends_left = self._reads_left = _TURN
 
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
@@ -144,14 +151,20 @@ class StructuredConnection(WritingConnection):
         self._waiters.wake()
 
     def _write_soon(self) -> bool:
-        self._sends_left -= CALL
         protocol = self.protocol
-        if protocol.has_input and protocol.writable and self._sends_left > 0 and self._write_later():
+        self._sends_left = left = self._sends_left - CALL
+        if left > 0 and protocol.writable and protocol.has_input:
             # The answers to the messages of one read share a write.
-            return True
+            if self._asked_to_write:
+                return True
+            if self._ask_to_write is not None:
+                self._ask_to_write()
+                self._ask_to_write = None
+                self._asked_to_write = True
+                return True
         # If other tasks wait for room, a task writes already, and wakes them.
         self._flush()
-        return protocol.writable and self._sends_left > 0
+        return protocol.writable and left > 0
 
     async def _sent(self) -> None:
         self._sends_left -= CALL
@@ -159,7 +172,7 @@ class StructuredConnection(WritingConnection):
         if not self.protocol.writable:
             await self._drain()
         if self._sends_left > 0:
-            await self._runtime.checkpoint_if_cancelled()
+            await self._check_cancelled()
         else:
             await self._let_others_run()
 
@@ -171,10 +184,12 @@ class StructuredConnection(WritingConnection):
     # Reading
 
     async def _wait_until(self, ready: Callable[[], bool], waiters: Waiters | None = None) -> None:
-        if ready():
-            await self._yield_after_read()
-            return
-        while self._has_reader:
+        self._takes_left -= CALL
+        if self._takes_left > 0:
+            await self._check_cancelled()
+        else:
+            await self._let_others_run()
+        while self._has_reader and not ready():
             if self._background_scope is not None:
                 self._background_scope.cancel()
             try:
@@ -184,10 +199,10 @@ class StructuredConnection(WritingConnection):
                 raise
             if ready():
                 self._wake_next_reader()
-                return
+        if ready():
+            return
         self._has_reader = True
         try:
-            await self._read(ready)
             while not ready():
                 await self._read(ready)
         finally:
@@ -222,12 +237,14 @@ class StructuredConnection(WritingConnection):
     async def _read(self, ready: Callable[[], bool]) -> None:
         """Read once, when there is something to read; meet the deadline if that comes before."""
         protocol = self.protocol
+        transport = self._transport
         data: bytes | None = None
         waited = False
+        first = self._reads_left == _TURN
         try:
             # No more than up to where other tasks are to have a turn.
             if protocol.wants_read:
-                data = self._transport.read(max(self._reads_left, CALL))
+                data = transport.read(max(self._reads_left, CALL))
             if data is None:
                 waited = True
                 deadline = protocol.deadline()
@@ -237,26 +254,26 @@ class StructuredConnection(WritingConnection):
                     self._read_until = ready
                     try:
                         if protocol.wants_read:
-                            await self._transport.wait_readable()
+                            await transport.wait_readable()
                         else:
                             await self._park(self._wants_read)
                     finally:
                         self._read_scope = None
+                if transport.waits_yield:
+                    self._begin_turn()
                 # Also after the deadline: bytes that have come count first, or the peer is blamed for them.
                 if protocol.wants_read:
-                    data = self._transport.read(max(self._reads_left, CALL))
+                    data = transport.read(max(self._reads_left, CALL))
         except Exception as error:
             protocol.connection_lost(self._write_error or os_error(error))
             waited = True
         if data:
-            # A stream whose reads wait may return data at once, too, and for long.
-            self._reads_left -= len(data)
+            self._reads_left -= CALL + len(data)
             protocol.receive_data(data)
         elif data is not None:
             self._receive_end()
-        # Also if there is always more to read: a peer must not postpone the deadline by sending.
-        deadline = protocol.deadline()
-        if deadline is not None and deadline <= self._clock():
+        # In each turn, also if there is always more to read: a peer must not postpone a deadline by sending.
+        if (waited or first) and self._is_late():
             protocol.handle_timeout()
         if protocol.has_events or protocol.state is not _OPEN:
             self._react()
@@ -265,22 +282,14 @@ class StructuredConnection(WritingConnection):
             self._flush()
             if self._waiters:
                 self._waiters.wake()
-        if not waited or self._reads_left <= 0:
-            await self._yield_after_read()
+        if self._reads_left <= 0:
+            await self._let_others_run()
 
     def _receive_end(self) -> None:
         if self._write_error is None:
             self.protocol.receive_eof()
         else:
             self.protocol.connection_lost(self._write_error)
-
-    async def _yield_after_read(self) -> None:
-        """Notice a cancellation; after so many calls, or so much that was read, let other tasks run."""
-        self._reads_left -= CALL
-        if self._reads_left >= CALL:
-            await self._runtime.checkpoint_if_cancelled()
-        else:
-            await self._let_others_run()
 
     def _wants_read(self) -> bool:
         return self.protocol.wants_read
@@ -332,16 +341,8 @@ class StructuredConnection(WritingConnection):
     def _can_read_or_end(self) -> bool:
         return not self._has_reader or self._is_closed()
 
-    def _write_later(self) -> bool:
-        """Have the connection's own task write, once this one waits; return whether it will."""
-        if self._ask_to_write is not None:
-            self._ask_to_write()
-            self._ask_to_write = None
-            self._asked_to_write = True
-        return self._asked_to_write
-
     async def _write_when_asked(self) -> None:
-        """Write what :meth:`_write_later` has left to this task."""
+        """Write what :meth:`_write_soon` has left to this task."""
         event = self._make_event()
         self._ask_to_write = event.set
         try:

@@ -65,7 +65,8 @@ class Runtime:
     """Return the seconds since 1970."""
     sleep_until: Callable[[float], Awaitable[object]]
     checkpoint: Callable[[], Awaitable[object]]
-    checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    get_check_cancelled: Callable[[], Callable[[], Awaitable[object]]]
+    """Return the running event loop's ``checkpoint_if_cancelled``."""
     current_task: Callable[[], object]
     """Return a value that identifies the running task."""
     getaddrinfo: Callable[..., Awaitable[Any]]

@@ -50,6 +50,7 @@ class Transport(Interface):
     Attributes:
         has_halves: whether one half can be ended alone.
         writes_at_once: whether writing ever takes no waiting.
+        waits_yield: whether other tasks run in each wait.
         stream: the socket or stream that the application sees as ``transport``.
         local_address, remote_address: where it leads, if that is known.
         ssl_object: an :class:`ssl.SSLObject`, or an object with its methods; ``None`` without TLS.
@@ -57,6 +58,7 @@ class Transport(Interface):
 
     has_halves: bool
     writes_at_once: bool
+    waits_yield: bool
     stream: Any
     local_address: Any
     remote_address: Any
@@ -150,6 +152,7 @@ class SocketTransport:
 
     has_halves = True
     writes_at_once = True
+    waits_yield = True
     ssl_object = None
 
     def __init__(self, runtime: Runtime, sock: socket.socket) -> None:
@@ -205,6 +208,7 @@ class WaitingTransport(ABC):
 
     has_halves = False
     writes_at_once = False
+    waits_yield = False
     ssl_object: Any = None
     local_address: Any = None
     remote_address: Any = None
