@@ -273,15 +273,14 @@ class StructuredConnection(WritingConnection):
         elif data is not None:
             self._receive_end()
         # In each turn, also if there is always more to read: a peer must not postpone a deadline by sending.
-        if (waited or first) and self._is_late():
+        late = (waited or first) and self._is_late()
+        if late:
             protocol.handle_timeout()
-        if protocol.has_events or protocol.state is not _OPEN:
+        if late or protocol.has_events or protocol.state is not _OPEN:
             self._react()
-        else:
-            # The usual case of _react: only pongs may be due, and no deadline has come nearer.
-            self._flush()
-            if self._waiters:
-                self._waiters.wake()
+        elif self._waiters:
+            # The usual case of _react: there is nothing to write, and no deadline has come nearer.
+            self._waiters.wake()
         if self._reads_left <= 0:
             await self._let_others_run()
 
