@@ -118,7 +118,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         return waiter
 
     async def _let_others_run(self) -> None:
-        self._takes_left = self._sends_left = TURN
+        self._sends_left = TURN
         await asyncio.sleep(0)
 
     def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
@@ -132,8 +132,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if not self._dispatching:
             self._flush()
         self._receiving = True
-        # While this task waits, others have their turn.
-        self._takes_left = self._sends_left = TURN
         self._wakeup = wakeup = Wakeup()
         return wakeup
 

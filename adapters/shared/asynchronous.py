@@ -98,6 +98,9 @@ class AsyncConnection(BaseConnection, ABC):
     _check_cancelled: Callable[[], Awaitable[object]] | None = None
     """Raise the runtime's exception if the caller has been cancelled, where calls that do not wait do so."""
 
+    _waits_yield = True
+    """Whether other tasks always run in :meth:`_wait_for_input`: then this task has a new turn after it."""
+
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
         self._waiters = Waiters()
@@ -116,13 +119,12 @@ class AsyncConnection(BaseConnection, ABC):
 
     @abstractmethod
     async def _let_others_run(self) -> None:
-        """Let all other tasks run, and the event loop poll all streams: this task has a new turn then."""
+        """Let all other tasks run, and the event loop poll all streams."""
 
     @abstractmethod
     def _wait_for_input(self, pieces: bool) -> Awaitable[None]:
         """Wait for a message, or for a piece of one; raise by :meth:`_refuse` if the connection has ended.
 
-        If other tasks run meanwhile, this task has a new turn.
         :attr:`_receiving` is set to true while it waits; the caller resets it.
         """
 
@@ -208,6 +210,7 @@ class AsyncConnection(BaseConnection, ABC):
         if self._check_cancelled is not None:
             await self._check_cancelled()
         if self._takes_left <= 0:
+            self._takes_left = TURN
             await self._let_others_run()
         if self._receiving:
             self._check_not_receiving()
@@ -226,6 +229,8 @@ class AsyncConnection(BaseConnection, ABC):
             finally:
                 self._receiving = False
             wanted = protocol.wants_read
+            if self._waits_yield:
+                self._takes_left = self._sends_left = TURN
         self._takes_left -= CALL + len(message)
         if not wanted and protocol.wants_read:
             self._taken()
@@ -265,6 +270,7 @@ class AsyncConnection(BaseConnection, ABC):
         if self._check_cancelled is not None:
             await self._check_cancelled()
         if self._takes_left <= 0:
+            self._takes_left = TURN
             await self._let_others_run()
         if self._receiving:
             self._check_not_receiving()
@@ -276,6 +282,8 @@ class AsyncConnection(BaseConnection, ABC):
                 raise
             finally:
                 self._receiving = False
+            if self._waits_yield:
+                self._takes_left = self._sends_left = TURN
         self._takes_left -= CALL + len(fragment.data)
         self._react()
         return fragment

@@ -87,6 +87,7 @@ class StructuredConnection(WritingConnection):
     transport: Any
     tls: TLSInfo | None = None
     _check_cancelled: Callable[[], Awaitable[object]]
+    _waits_yield = False
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
