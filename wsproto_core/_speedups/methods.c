@@ -1,4 +1,4 @@
-/* The compiled fast paths of the hot methods of wsproto_core/protocol.py: see methods.h.
+/* The compiled fast paths of the hot methods of wsproto_core/protocol.py and outbox.py: see methods.h.
 
    The methods in Python are the specification. What stands here is the way that nearly every message takes:
    the connection is open, the message is one whole frame without extensions, no watermark is reached, and
@@ -235,6 +235,16 @@ send_message(struct module_state *state, PyObject *protocol, PyObject *message)
 
 /* data_to_send, data_sent */
 
+/* Whether there is nothing to send but frames that have been built, and no ping among them is timed. */
+static bool
+has_only_frames(struct module_state *state, PyObject *outbox)
+{
+    const struct offsets *offsets = &state->offsets;
+    return IS_NONE(outbox, outbox_close) && IS_NONE(outbox, outbox_ping_queued)
+           && PyList_GET_SIZE(slot_get(outbox, offsets->outbox_pongs)) == 0
+           && PyList_GET_SIZE(slot_get(outbox, offsets->outbox_opening)) == 0;
+}
+
 static enum outcome
 data_to_send(struct module_state *state, PyObject *protocol, PyObject **buffers)
 {
@@ -242,10 +252,7 @@ data_to_send(struct module_state *state, PyObject *protocol, PyObject **buffers)
     PyObject *outbox = slot_get(protocol, offsets->protocol_outbox);
     PyObject *closing = slot_get(protocol, offsets->protocol_closing);
     *buffers = NULL;
-    if (!IS_NONE(closing, closing_deferred) || !IS_NONE(outbox, outbox_close)
-        || !IS_NONE(outbox, outbox_ping_queued)
-        || PyList_GET_SIZE(slot_get(outbox, offsets->outbox_pongs)) != 0
-        || PyList_GET_SIZE(slot_get(outbox, offsets->outbox_opening)) != 0) {
+    if (!IS_NONE(closing, closing_deferred) || !has_only_frames(state, outbox)) {
         return NOT_FAST;
     }
     PyObject *empty = PyList_New(0);
@@ -264,6 +271,29 @@ data_to_send(struct module_state *state, PyObject *protocol, PyObject **buffers)
         Py_DECREF(empty);
         return FAILED;
     }
+    *buffers = Py_NewRef(queue);
+    slot_set(outbox, offsets->outbox_buffers, empty);
+    return DONE;
+}
+
+/* Outbox.take(True): take the buffers to write, which count as written. */
+static enum outcome
+take_written(struct module_state *state, PyObject *outbox, PyObject **buffers)
+{
+    const struct offsets *offsets = &state->offsets;
+    PyObject *queue = slot_get(outbox, offsets->outbox_buffers);
+    *buffers = NULL;
+    if (!has_only_frames(state, outbox) || !IS_NONE(outbox, outbox_ping_end) || !IS_TRUE(outbox, outbox_writable)
+        || PyList_GET_SIZE(queue) == 0) {
+        return NOT_FAST;
+    }
+    PyObject *empty = PyList_New(0);
+    Py_ssize_t queued = PyLong_AsSsize_t(slot_get(outbox, offsets->outbox_queued));
+    if (empty == NULL || slot_add(outbox, offsets->outbox_bytes_sent, queued) < 0) {
+        Py_XDECREF(empty);
+        return FAILED;
+    }
+    slot_set(outbox, offsets->outbox_queued, Py_NewRef(state->zero));
     *buffers = Py_NewRef(queue);
     slot_set(outbox, offsets->outbox_buffers, empty);
     return DONE;
@@ -392,7 +422,22 @@ call_data_sent(PyObject *callable, PyObject *const *arguments, size_t flags, PyO
     return call_pure(callable, arguments, flags, names);
 }
 
-static const struct {
+static PyObject *
+call_take(PyObject *callable, PyObject *const *arguments, size_t flags, PyObject *names)
+{
+    struct module_state *state = method_state(callable);
+    if (PyVectorcall_NARGS(flags) == 2 && names == NULL && arguments[1] == Py_True
+        && (PyObject *)Py_TYPE(arguments[0]) == state->outbox) {
+        PyObject *buffers;
+        enum outcome outcome = take_written(state, arguments[0], &buffers);
+        if (outcome != NOT_FAST) {
+            return buffers;
+        }
+    }
+    return call_pure(callable, arguments, flags, names);
+}
+
+static const struct method {
     const char *name;
     vectorcallfunc call;
 } METHODS[] = {
@@ -401,7 +446,7 @@ static const struct {
     {"send", call_send},
     {"data_to_send", call_data_to_send},
     {"data_sent", call_data_sent},
-};
+}, TAKE = {"take", call_take};
 
 /* The type FastMethod */
 
@@ -545,6 +590,7 @@ static int
 find_objects(struct module_state *state)
 {
     PyObject *position = NULL;
+    Py_XSETREF(state->outbox, import_name("wsproto_core.outbox", "Outbox"));
     Py_XSETREF(state->protocol, import_name("wsproto_core.protocol", "Protocol"));
     Py_XSETREF(state->client_protocol, import_name("wsproto_core.handshake.client", "ClientProtocol"));
     Py_XSETREF(state->server_protocol, import_name("wsproto_core.handshake.server", "ServerProtocol"));
@@ -592,7 +638,19 @@ find_slots(struct module_state *state)
     return 0;
 }
 
-/* Give the methods of Protocol their fast paths. */
+/* Give a method of a class its fast path; -1 with an exception set. */
+static int
+install_method(PyObject *module, PyObject *type, const struct method *fast)
+{
+    PyObject *pure = PyObject_GetAttrString(type, fast->name);
+    PyObject *method = pure == NULL ? NULL : new_method(state_of(module), fast->call, module, pure);
+    int result = method == NULL ? -1 : PyObject_SetAttrString(type, fast->name, method);
+    Py_XDECREF(pure);
+    Py_XDECREF(method);
+    return result;
+}
+
+/* Give the methods of Protocol and Outbox their fast paths. */
 static PyObject *
 py_install(PyObject *module, PyObject *Py_UNUSED(ignored))
 {
@@ -601,23 +659,18 @@ py_install(PyObject *module, PyObject *Py_UNUSED(ignored))
         return NULL;
     }
     for (size_t i = 0; i < sizeof(METHODS) / sizeof(METHODS[0]); i++) {
-        PyObject *pure = PyObject_GetAttrString(state->protocol, METHODS[i].name);
-        PyObject *method = pure == NULL ? NULL : new_method(state, METHODS[i].call, module, pure);
-        int result = method == NULL ? -1 : PyObject_SetAttrString(state->protocol, METHODS[i].name, method);
-        Py_XDECREF(pure);
-        Py_XDECREF(method);
-        if (result < 0) {
+        if (install_method(module, state->protocol, &METHODS[i]) < 0) {
             return NULL;
         }
     }
-    return Py_NewRef(Py_None);
+    return install_method(module, state->outbox, &TAKE) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* The module */
 
 static PyMethodDef functions[] = {
     {"install", py_install, METH_NOARGS,
-     "install($module, /)\n--\n\nGive the methods of Protocol their compiled fast paths."},
+     "install($module, /)\n--\n\nGive the methods of Protocol and Outbox their compiled fast paths."},
     {NULL, NULL, 0, NULL},
 };
 

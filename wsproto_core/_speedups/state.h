@@ -13,7 +13,7 @@
 struct module_state {
     PyObject *deque_append, *deque_popleft; /* methods of collections.deque, not of one deque */
     PyObject *fast_method_type, *payload_buffer_type, *window_type;
-    PyObject *protocol, *client_protocol, *server_protocol;
+    PyObject *outbox, *protocol, *client_protocol, *server_protocol;
     PyObject *state_open, *state_closing; /* members of State */
     PyObject *demand_nothing, *demand_message, *overflow_pause;
     PyObject *name_update, *name_block, *name_fin;
@@ -30,6 +30,7 @@ struct module_state {
     do((state)->fast_method_type); \
     do((state)->payload_buffer_type); \
     do((state)->window_type); \
+    do((state)->outbox); \
     do((state)->protocol); \
     do((state)->client_protocol); \
     do((state)->server_protocol); \
