@@ -117,11 +117,10 @@ class Connection(Sending):
             ConcurrencyError: another thread is receiving, or a message is being received in pieces.
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
-        if decode is not None:
-            check_decode(decode)
         until = None if timeout is None else deadline(timeout)
         ask: Callable[[], Data | None] = self.protocol.next_message
         if decode is not None:
+            check_decode(decode)
             ask = functools.partial(self._next_converted, decode)
         message: Data = self._until(ask, MESSAGE, until, NOTHING_RECEIVED)
         return message

@@ -4,9 +4,18 @@ A message of ordinary size is sent with the connection's lock. A long message, a
 has a turn: other messages wait until it is complete, while the lock is free for reading, control frames and
 closing. So no thread waits while another one compresses and masks a long message.
 
-On TLS, answers to messages that arrived together are written together: when the thread that receives has
-taken the last of these messages, or waits for more; at 64 KiB; or by the background thread after some
-milliseconds.
+Answers to messages that arrived together are written together, because a system call, and a record of TLS,
+cost more than all else. An answer is in the send queue when ``send`` returns, and it is written:
+
+- with the answer to the last of these messages, or when the thread waits for more;
+- at 64 KiB;
+- with any other frame, by whichever thread, and before the connection is closed;
+- by the background thread after some milliseconds. The thread is slow then, so that its other answers to
+  these messages are written at once;
+- at the end of the interpreter.
+
+:meth:`.Connection.abort` drops it, as it drops whatever is in the send queue. So does an exception of a
+signal handler in the middle of a change, which breaks the connection.
 
 A message that a signal handler sends while it interrupts a message of its own thread is sent after that
 message.
@@ -14,8 +23,10 @@ message.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
+import os
 import ssl
 import threading
 import time
@@ -39,8 +50,12 @@ LONG_MESSAGE = 2**16
 # Bytes in the send queue at which answers to messages that arrived together are written.
 GATHERED_SIZE = 2**16
 
-# Seconds for which an answer waits for other answers, to be written together with them.
-GATHERING_TIME = 0.01
+# Seconds for which an answer waits for other answers, at most. A thread that computes may keep the
+# interpreter from the background thread for as long.
+GATHERING_TIME = 0.005
+
+# Connections whose answers the background thread will look for.
+_gathering: dict[Sending, None] = {}
 
 # A tuple, because a union would be built at each use.
 _PLAIN = (str, bytes)
@@ -51,10 +66,6 @@ NO_ROOM = "not written yet: the peer does not read"
 
 class Sending(Waiting):
     """The methods of a connection that send."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._gathered_write_scheduled = False  # whether the background thread is to write these answers
 
     @abstractmethod
     def _flush(self) -> None: ...
@@ -137,9 +148,10 @@ class Sending(Waiting):
             and queue.queued < GATHERED_SIZE
             and queue.writable
         ):
-            if not self._gathered_write_scheduled:
-                self._gathered_write_scheduled = True
-                self._call_at(time.monotonic() + GATHERING_TIME, self._write_later)
+            if self not in _gathering:
+                # A multiple of the period, so that the answers of many connections are written together.
+                self._call_at((time.monotonic() // GATHERING_TIME + 1) * GATHERING_TIME, self._write_later)
+                _gathering[self] = None
             return True
         # Nearly always, the socket takes everything at once: this is _flush without calls.
         buffers = queue.take(True)
@@ -168,7 +180,8 @@ class Sending(Waiting):
         self._update()
 
     def _write_later(self) -> None:
-        self._gathered_write_scheduled = False
+        _gathering.pop(self, None)
+        self._gathers = self._gathers and not self._send_queue.queued
         self._write_gathered()
 
     def _write_gathered(self) -> None:
@@ -318,3 +331,13 @@ class Sending(Waiting):
         """
         self._locked_or_deferred(self._command, self.protocol.pong, data)
         self._drain(None)
+
+
+def _write_at_exit() -> None:
+    for connection in tuple(_gathering):
+        connection._locked_or_left(connection._write_later)
+
+
+# No background thread runs later, and a child process must not write what its parent writes.
+atexit.register(_write_at_exit)
+os.register_at_fork(after_in_child=_gathering.clear)

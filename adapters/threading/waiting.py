@@ -65,6 +65,9 @@ class Waiting(Guarded):
         self._blocked = False  # whether the socket's send buffer is full
         self._sending = 0  # the thread that sends a message in parts, for which other messages wait
         self._gathering_thread = 0  # the thread that has more messages to answer, so that its answers wait
+        self._gathers = (
+            True  # whether answers wait for others: not if the thread was slow since the last read
+        )
         self._returned: deque[Data] = deque()  # messages that were taken and not returned to the caller
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
         self._turns: OrderedDict[Waiter, None] = OrderedDict()  # those that wait for their turn to send
@@ -128,6 +131,8 @@ class Waiting(Guarded):
                 self._idle_checks = 0
                 waiter.asleep = True
                 sleeps = waiter in self._waiters and self.protocol.wants_read and not self.protocol.has_input
+                # Answers that wait for others are written first.
+                sleeps = sleeps and not self._send_queue.queued
             while True:
                 if not sleeps:
                     self._locked(self._step, attempt, waiter, ready)
@@ -179,6 +184,7 @@ class Waiting(Guarded):
                 data = stream.recv(BACKGROUND_READ_SIZE if waiter is None else READ_SIZE)
                 if data:
                     protocol.receive_data(data)
+                    self._gathers = True
                 # The end of TLS may arrive with the data, and does not make the socket readable again.
                 if not data or (tls is not None and tls.ended and not stream.recv(READ_SIZE)):
                     protocol.receive_eof()
@@ -188,7 +194,8 @@ class Waiting(Guarded):
                 self._fail_stream(error)
             if (
                 protocol.has_events
-                or not protocol.wants_read
+                # Who receives comes back for more; the background thread may have to stop to read.
+                or not (protocol.wants_read or (waiter is not None and waiter.kind == MESSAGE))
                 # The head of a refusal brings a nearer deadline for its body.
                 or protocol.state is State.CONNECTING
                 # The bytes may have completed TLS's handshake, before which nothing can be written.
@@ -211,12 +218,11 @@ class Waiting(Guarded):
             result = self._returned.popleft() if self._returned else attempt()
             if protocol.wants_read is paused or (paused and result is None):
                 # The receive queue may have room now, and bytes may have been decoded that had waited for it.
-                self._react()
+                self._resume_reading(waiter)
                 if result is None:
                     result = attempt()
-            if self._tls is not None:
-                # A TLS record costs much: answers to messages that arrived together share records.
-                self._gathering_thread = waiter.thread if result is not None and protocol.has_input else 0
+            more = result is not None and protocol.has_input and self._gathers
+            self._gathering_thread = waiter.thread if more else 0
             if result is None:
                 self._write_gathered()
                 if not protocol.receiving:
@@ -231,7 +237,6 @@ class Waiting(Guarded):
             and self._receiver is self._reader is waiter
             # It may have slept on its lock, while the receive queue had no room.
             and waiter.polls
-            and not self._send_queue.queued
             # Until its last piece, no other call may receive.
             and not isinstance(result, Fragment)
         ):
@@ -241,6 +246,13 @@ class Waiting(Guarded):
                 self._check_idle_later()
         else:
             self._leave(waiter)
+
+    def _resume_reading(self, waiter: Waiter) -> None:
+        if self.protocol.has_events or not self.protocol.wants_read or set(self._waiters) - {waiter}:
+            self._react()
+        else:
+            # There is nothing to write or to tell, but deadlines run again.
+            self._update()
 
     def _begin_to_receive(self, waiter: Waiter) -> None:
         if self._receiver is not None:
