@@ -21,6 +21,21 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 
 @pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of all reads, whether there was anything to read."""
+    found: list[bool] = []
+    read = SocketTransport.read
+
+    def counting_read(self: SocketTransport, size: int) -> bytes | None:
+        data = read(self, size)
+        found.append(data is not None)
+        return data
+
+    monkeypatch.setattr(SocketTransport, "read", counting_read)
+    return found
+
+
+@pytest.fixture
 def writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of all writes."""
     sizes: list[int] = []
@@ -155,3 +170,22 @@ async def test_messages_sent_by_another_task_are_written_at_once(runtime: Runtim
             await server.send("x")
             assert len(writes) == number + 1
         assert [await client.recv() for _ in range(5)] == ["x"] * 5
+
+
+@pytest.mark.parametrize("at_once", [1, 32])
+async def test_messages_that_come_together_take_one_read_and_one_write(
+    runtime: Runtime, reads: list[bool], writes: list[int], at_once: int
+) -> None:
+    async with runtime.serving(echo) as (server, _), runtime.raw_client(server) as peer:
+        await runtime.settle()
+        reads.clear()
+        writes.clear()
+        for _ in range(10):
+            await peer.send(*texts(at_once))
+            for frame in texts(at_once):
+                assert await peer.read_frame() == frame
+        assert len(writes) == 10
+        assert reads.count(True) == 10
+        # Whether there is more, before each wait; and a turn may end in between.
+        assert reads.count(False) <= 15
+        await peer.finish()
