@@ -34,10 +34,10 @@ import adapters.threading
 import wsproto_core
 
 STRUCTURED = (12, 5) if wsproto_core.COMPILED else (26, 10)
-
+ASYNCIO = (2, 1) if wsproto_core.COMPILED else (28, 28)
 LIMITS = {
-    "asyncio": (28, 28),
-    "uvloop": (28, 28),
+    "asyncio": ASYNCIO,
+    "uvloop": ASYNCIO,
     "threading": (16, 16),
     "trio": STRUCTURED,
     "anyio-asyncio": STRUCTURED,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["random_bytes"]
+__all__ = ["keys", "random_bytes"]
 
 _KEY = 4
 _BATCH = 4096
 
-_keys: list[bytes] = []
+keys: list[bytes] = []
+# The keys that have been drawn. They are taken from its end.
 
 # Two processes must not share what was drawn before they parted.
-getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_keys.clear)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=keys.clear)
 
 
 def random_bytes(count: int) -> bytes:
@@ -26,8 +27,8 @@ def random_bytes(count: int) -> bytes:
         return os.urandom(count)
     try:
         # list.pop is atomic: two threads never get the same key.
-        return _keys.pop()
+        return keys.pop()
     except IndexError:
         batch = os.urandom(_BATCH)
-        _keys.extend(batch[start : start + _KEY] for start in range(_KEY, _BATCH, _KEY))
+        keys.extend(batch[start : start + _KEY] for start in range(_KEY, _BATCH, _KEY))
         return batch[:_KEY]

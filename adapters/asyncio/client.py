@@ -19,7 +19,7 @@ from wsproto_core.types import SocketPath
 
 from .connection import Connection
 from .loops import clock, running_loop
-from .streams import SocketStream
+from .sockets import SocketStream
 from .tls import TLSTransport
 from .waiting import Opening
 

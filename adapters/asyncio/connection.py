@@ -3,7 +3,8 @@
 Three choices make it fast:
 
 1. All frames of a read are decoded before any task runs. The messages that tasks send in the read callback
-   share one write, after all of these tasks have run (or at 64 KiB).
+   share one write, after all of these tasks have run (or at 64 KiB). So do messages that are sent one after
+   the other, from the ninth on: they are written at the end of this iteration of the event loop.
 2. A task that waits for a message is resumed in the read callback (:mod:`.waiting`).
 3. A connection has one timer, for the next deadline of the state machine. A deadline that becomes later does
    not move the timer: it expires early, and is set again.
@@ -29,7 +30,7 @@ from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
 from ._speedups import install
-from .loops import READ_SIZE, clock, read_buffer, reads_repeatedly, writable_descriptor
+from .loops import READ_SIZE, clock, read_buffers, reads_repeatedly, writable_descriptor
 from .tls import TLSTransport
 from .waiting import Wakeup
 
@@ -39,13 +40,25 @@ GATHERED = 2**16
 """Bytes in the send queue at which they are written while more messages are being delivered."""
 
 
+SENDS_AT_ONCE = 8
+"""Messages in a row that are each written at once; those that follow in this iteration share a write."""
+
+
 class Connection(AsyncConnection, asyncio.BufferedProtocol):
     __doc__ = AsyncConnection.__doc__
 
     # The compiled fast path reads and writes these.
     __slots__ = (
-        *("__dict__", "_broken", "_buffer", "_called_back", "_descriptor", "_dispatching"),
-        *("_reading_paused", "_reads_repeatedly", "_tls", "_wakeup", "_writing_paused", "transport"),
+        *("__dict__", "_broken", "_buffer", "_buffers", "_called_back", "_descriptor"),
+        *(
+            "_dispatching",
+            "_reaction_scheduled",
+            "_reading_paused",
+            "_reads_repeatedly",
+            "_sends_in_row",
+            "_tls",
+        ),
+        *("_wakeup", "_writing_paused", "transport"),
     )
 
     transport: asyncio.Transport
@@ -60,12 +73,14 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._writing_paused = False
         super().__init__(protocol, logger)
         self._loop = loop = asyncio.get_running_loop()
-        self._buffer = read_buffer(loop)
+        self._buffers = read_buffers(loop)
+        self._buffer = self._buffers[0]
         self._dispatching = False
         # Whether writing has failed: nothing more is written.
         self._broken = False
         # The socket's, if the compiled fast path may write to it; or -1.
         self._descriptor = -1
+        self._sends_in_row = 0  # without waiting for a message in between
         self._reaction_scheduled = False
         self._reading_paused = False
         self._reads_repeatedly = reads_repeatedly(loop)
@@ -126,11 +141,12 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             # The demand for a message may have made the state machine read, decode or close.
             self._react()
         if not self.protocol.receiving:
-            # It counts like a message: a loop that catches the exception lets other tasks run in time.
-            self._takes_left -= CALL
+            # A loop that catches the exception lets other tasks run.
+            self._takes_left = 0
             raise self.protocol.close_exception()
         if not self._dispatching:
             self._flush()
+        self._sends_in_row = 0
         self._receiving = True
         self._wakeup = wakeup = Wakeup()
         return wakeup
@@ -157,18 +173,17 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         """Write now, or at the end of the read callback.
 
         Returns:
-            Whether more may be sent: there is room, and other tasks have had their turn.
+            Whether there is room for more.
         """
         protocol = self.protocol
         self._sends_left -= CALL
-        if self._sends_left <= 0:
-            self._flush()
-            return False
         if not self._dispatching:
-            if not protocol.has_input:
-                self._flush()
-            else:
+            self._sends_in_row += 1
+            gathers = protocol.has_input or self._sends_in_row > SENDS_AT_ONCE
+            if gathers and protocol.queued < GATHERED:
                 self._react_soon()
+            else:
+                self._flush()
         return protocol.writable and not self._broken
 
     async def _sent(self) -> None:
@@ -241,7 +256,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
                 self._update_reading()
         else:
             self._react()
-        if nbytes == READ_SIZE and self._reads_repeatedly:
+        if nbytes >= READ_SIZE and self._reads_repeatedly:
             self._read_next_turn()
 
     def _read_next_turn(self) -> None:
@@ -444,4 +459,6 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         self._react()
 
 
-install(Connection, TurnQueue, turn=TURN, call=CALL, read_size=READ_SIZE)
+install(
+    Connection, TurnQueue, turn=TURN, call=CALL, at_once=SENDS_AT_ONCE, gathered=GATHERED, read_size=READ_SIZE
+)

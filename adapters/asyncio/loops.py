@@ -10,12 +10,15 @@ from weakref import WeakKeyDictionary
 
 from adapters.shared.wrong_runtime import check_running
 
-__all__ = ["READ_SIZE", "clock", "loop_call", "read_buffer", "reads_repeatedly", "running_loop"]
+__all__ = ["READ_SIZE", "clock", "loop_call", "read_buffers", "reads_repeatedly", "running_loop"]
 
-READ_SIZE = 2**16
-"""Bytes that are read at once."""
+READ_SIZE = 60 * 2**10
+"""Bytes that are read at once: messages of so many bytes, and their echoes, reach no watermark of 64 KiB."""
 
-_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+LARGE_READ_SIZE = 2**18
+"""The same while messages are large."""
+
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[memoryview, memoryview]] = WeakKeyDictionary()
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -43,22 +46,24 @@ def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     return loop.time if own else time.monotonic
 
 
-def read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
-    """Return the read buffer, which all connections of a loop share: its bytes are used at once."""
+def read_buffers(loop: asyncio.AbstractEventLoop) -> tuple[memoryview, memoryview]:
+    """Return the read buffer in two sizes; all connections of a loop share it: its bytes are used at once."""
     if isinstance(loop, getattr(asyncio, "ProactorEventLoop", ())):
         # A proactor fills several buffers at the same time.
-        return memoryview(bytearray(READ_SIZE))
-    buffer = _buffers.get(loop)
-    if buffer is None:
-        buffer = _buffers[loop] = memoryview(bytearray(READ_SIZE))
-    return buffer
+        buffer = memoryview(bytearray(READ_SIZE))
+        return buffer, buffer
+    buffers = _buffers.get(loop)
+    if buffers is None:
+        large = memoryview(bytearray(LARGE_READ_SIZE))
+        buffers = _buffers[loop] = large[:READ_SIZE], large
+    return buffers
 
 
 def reads_repeatedly(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the loop repeats reading from a stream while the buffer is filled.
 
     asyncio's own loops read once in an iteration. libuv, and so uvloop, reads up to 32 times: with buffers
-    of 64 KiB, these are 2 MiB of one stream before any other task or stream.
+    of 60 KiB, these are 2 MiB of one stream before any other task or stream.
     """
     return not isinstance(loop, asyncio.BaseEventLoop)
 

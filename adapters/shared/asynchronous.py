@@ -33,11 +33,11 @@ from .waiting import TurnQueue, Waiters
 
 __all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
 
-TURN = 2**17
+TURN = 2**16
 """Bytes that are received, or sent, without waiting, before other tasks run: see :data:`CALL`."""
 
-CALL = 2**10
-"""Bytes that are counted for a call, in addition to the bytes of its message."""
+CALL = TURN // 64
+"""Bytes that are counted for a call at least: a message counts for as many, or for its size."""
 
 
 DataT = TypeVar("DataT", bound=Data)
@@ -209,12 +209,12 @@ class AsyncConnection(BaseConnection, ABC):
             check_decode(decode)
         if self._check_cancelled is not None:
             await self._check_cancelled()
-        if self._takes_left <= 0:
+        protocol = self.protocol
+        if self._takes_left <= 0 and protocol.has_input:
             self._takes_left = TURN
             await self._let_others_run()
         if self._receiving:
             self._check_not_receiving()
-        protocol = self.protocol
         wanted = protocol.wants_read
         while (message := protocol.next_message()) is None:
             try:
@@ -231,7 +231,7 @@ class AsyncConnection(BaseConnection, ABC):
             wanted = protocol.wants_read
             if self._waits_yield:
                 self._takes_left = self._sends_left = TURN
-        self._takes_left -= CALL + len(message)
+        self._takes_left -= max(CALL, len(message))
         if not wanted and protocol.wants_read:
             self._taken()
         return message if decode is None else convert_message(message, decode)
@@ -284,7 +284,7 @@ class AsyncConnection(BaseConnection, ABC):
                 self._receiving = False
             if self._waits_yield:
                 self._takes_left = self._sends_left = TURN
-        self._takes_left -= CALL + len(fragment.data)
+        self._takes_left -= max(CALL, len(fragment.data))
         self._react()
         return fragment
 
@@ -322,15 +322,20 @@ class AsyncConnection(BaseConnection, ABC):
             if not isinstance(message, DATA_TYPES):
                 await self._send_fragments(fragments_of(message), text, compress)
                 return
-            if self._senders.last is not None or not protocol.writable:
+            if self._senders.last is not None or not protocol.writable or self._sends_left <= 0:
                 async with self._turn():
+                    if self._sends_left <= 0:
+                        await self._let_others_run()
                     await self._drain()
             protocol.send(message, text=text, compress=compress)
         except ConnectionClosed:
             await self._let_others_run()
             raise
         # Not `str | bytes`, which would be built at each call.
-        self._sends_left -= len(message) if isinstance(message, (str, bytes)) else payload_size(message)
+        size = len(message) if isinstance(message, (str, bytes)) else payload_size(message)
+        if size > CALL:
+            # _write_soon counts the call.
+            self._sends_left -= size - CALL
         if not self._write_soon():
             await self._sent()
         elif self._check_cancelled is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.asyncio import connect, unix_connect
-from adapters.asyncio.streams import SocketStream
+from adapters.asyncio.sockets import SocketStream
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, wait_closed
 from tests.ports import free_port

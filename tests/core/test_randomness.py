@@ -15,7 +15,7 @@ from .helpers import opened_client, written
 
 @pytest.fixture(autouse=True)
 def _empty_batch() -> None:
-    randomness._keys.clear()
+    randomness.keys.clear()
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 16, 5000])
@@ -76,7 +76,7 @@ def test_threads_do_not_share_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_process_has_keys_of_its_own() -> None:
     random_bytes(4)
-    waiting = set(randomness._keys)
+    waiting = set(randomness.keys)
     assert len(waiting) > 1000
     reader, writer = os.pipe()
     child = os.fork()
@@ -84,7 +84,7 @@ def test_a_child_process_has_keys_of_its_own() -> None:
         # Nothing of the test framework may run here.
         try:
             keys = b"".join(random_bytes(4) for _ in range(100))
-            os.write(writer, len(randomness._keys).to_bytes(4, "big") + keys)
+            os.write(writer, len(randomness.keys).to_bytes(4, "big") + keys)
         finally:
             os._exit(0)
     os.close(writer)
@@ -97,11 +97,11 @@ def test_a_child_process_has_keys_of_its_own() -> None:
     assert len(theirs) >= 99
     # By chance one may be equal, once in some ten thousand runs.
     assert len(theirs & waiting) <= 1
-    assert set(randomness._keys) == waiting
+    assert set(randomness.keys) == waiting
 
 
 def test_it_is_the_default_source() -> None:
     client = opened_client()
-    randomness._keys[:] = [b"mask"]
+    randomness.keys[:] = [b"mask"]
     client.send("x")
     assert written(client)[2:6] == b"mask"

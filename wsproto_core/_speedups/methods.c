@@ -172,7 +172,9 @@ next_message(struct module_state *state, PyObject *protocol, PyObject **message)
 
 /* send */
 
-/* Get a masking key, or 0 for a server, which does not mask; -1 with an exception set. */
+/* Get a masking key, or 0 for a server, which does not mask; -1 with an exception set.
+
+   The keys of the default source are drawn in batches: see wsproto_core/randomness.py. */
 static int
 draw_key(struct module_state *state, PyObject *random, bool *masked, uint32_t *key)
 {
@@ -181,7 +183,17 @@ draw_key(struct module_state *state, PyObject *random, bool *masked, uint32_t *k
     if (!*masked) {
         return 0;
     }
-    PyObject *bytes = PyObject_CallOneArg(random, state->four);
+    PyObject *bytes = NULL;
+    if (random == state->random_bytes && PyList_GET_SIZE(state->keys) != 0) {
+        bytes = PyObject_CallMethodNoArgs(state->keys, state->name_pop);
+        if (bytes == NULL) {
+            /* Another thread has taken the last one. */
+            PyErr_Clear();
+        }
+    }
+    if (bytes == NULL) {
+        bytes = PyObject_CallOneArg(random, state->four);
+    }
     if (bytes == NULL) {
         return -1;
     }
@@ -594,6 +606,8 @@ find_objects(struct module_state *state)
     Py_XSETREF(state->protocol, import_name("wsproto_core.protocol", "Protocol"));
     Py_XSETREF(state->client_protocol, import_name("wsproto_core.handshake.client", "ClientProtocol"));
     Py_XSETREF(state->server_protocol, import_name("wsproto_core.handshake.server", "ServerProtocol"));
+    Py_XSETREF(state->random_bytes, import_name("wsproto_core.randomness", "random_bytes"));
+    Py_XSETREF(state->keys, import_name("wsproto_core.randomness", "keys"));
     if (PyErr_Occurred() || import_member(&state->state_open, "wsproto_core.types", "State", "OPEN") < 0
         || import_member(&state->state_closing, "wsproto_core.types", "State", "CLOSING") < 0
         || import_member(&state->demand_nothing, "wsproto_core.inbox", "Demand", "NOTHING") < 0
@@ -686,6 +700,7 @@ add_methods(PyObject *module)
     INTERN(name_update, "update")
     INTERN(name_block, "_block")
     INTERN(name_fin, "fin")
+    INTERN(name_pop, "pop")
     state->zero = PyLong_FromLong(0);
     state->four = PyLong_FromLong(4);
     state->fast_method_type = PyType_FromModuleAndSpec(module, &fast_method_spec, NULL);

@@ -16,7 +16,8 @@ struct module_state {
     PyObject *outbox, *protocol, *client_protocol, *server_protocol;
     PyObject *state_open, *state_closing; /* members of State */
     PyObject *demand_nothing, *demand_message, *overflow_pause;
-    PyObject *name_update, *name_block, *name_fin;
+    PyObject *name_update, *name_block, *name_fin, *name_pop;
+    PyObject *random_bytes, *keys; /* of randomness.py */
     PyObject *zero, *four;
     /* The members below are no references. */
     Py_ssize_t write_timer; /* the position of Timer.WRITE */
@@ -42,6 +43,9 @@ struct module_state {
     do((state)->name_update); \
     do((state)->name_block); \
     do((state)->name_fin); \
+    do((state)->name_pop); \
+    do((state)->random_bytes); \
+    do((state)->keys); \
     do((state)->zero); \
     do((state)->four);
 

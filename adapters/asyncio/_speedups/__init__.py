@@ -20,18 +20,16 @@ with suppress(ImportError):
         from . import _compiled as _extension
 
 
-def install(connection: type, turn_queue: type, *, turn: int, call: int, read_size: int) -> None:
+def install(connection: type, turn_queue: type, **numbers: int) -> None:
     """Give the hot methods of a connection their fast paths, if the extension module is there.
 
     Args:
         connection, turn_queue: the classes of a connection, and of its queue of senders.
-        turn, call: ``TURN`` and ``CALL`` of :mod:`adapters.shared.asynchronous`.
-        read_size: ``READ_SIZE`` of :mod:`adapters.asyncio.loops`.
+        numbers: the constants of :mod:`adapters.asyncio.connection` that the fast paths need.
     """
     if _extension is None:
         return
-    _extension.use_classes(
-        connection, turn_queue, asyncio.current_task, asyncio.get_running_loop, turn, call, read_size
-    )
+    functions = asyncio.current_task, asyncio.get_running_loop
+    _extension.use_classes(connection, turn_queue, *functions, **numbers)
     for name in ("buffer_updated", "get_buffer", "recv", "__anext__", "send", "_flush"):
         setattr(connection, name, _extension.fast_method(getattr(connection, name)))

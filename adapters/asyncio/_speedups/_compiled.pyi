@@ -9,8 +9,11 @@ def use_classes(
     turn_queue: type,
     current_task: Callable[..., Any],
     get_running_loop: Callable[[], Any],
+    /,
+    *,
     turn: int,
     call: int,
+    at_once: int,
+    gathered: int,
     read_size: int,
-    /,
 ) -> None: ...

@@ -7,6 +7,7 @@
 
 enum stage {
     CREATED,
+    YIELDED,   /* to other tasks, before a message is taken */
     WAITING,   /* for a message: suspended on a waiter */
     DELEGATED, /* to a coroutine of the method in Python */
     FINISHED,
@@ -87,7 +88,40 @@ delegate_to(Call *call, PyObject *coroutine, PyObject **result)
     return send_to_delegate(call, Py_None, result);
 }
 
+static bool
+has_input(struct asyncio_state *state, PyObject *connection)
+{
+    return slot_get(GET(connection, protocol), state->core->offsets->protocol_has_input) == Py_True;
+}
+
+/* The bytes that a call counts for, of the turn of its task. */
+static Py_ssize_t
+count_call(struct asyncio_state *state, Py_ssize_t length)
+{
+    return length > state->call ? length : state->call;
+}
+
+/* Others have their turn, or have had it: begin a new one. */
+static void
+begin_turn(struct asyncio_state *state, PyObject *connection)
+{
+    slot_set(connection, state->offsets.takes_left, Py_NewRef(state->turn_object));
+    slot_set(connection, state->offsets.sends_left, Py_NewRef(state->turn_object));
+}
+
 /* Receiving */
+
+/* Read more at once after a message that hardly fits into the read buffer: a message that arrives whole costs
+   less than one in pieces. Small messages would fill the receive queue, and reading would stop. */
+static void
+choose_buffer(struct asyncio_state *state, PyObject *connection, Py_ssize_t length)
+{
+    bool large = length > state->read_size / 2;
+    PyObject *buffer = PyTuple_GET_ITEM(GET(connection, buffers), large);
+    if (GET(connection, buffer) != buffer) {
+        slot_set(connection, state->offsets.buffer, Py_NewRef(buffer));
+    }
+}
 
 static PySendResult
 delegate_receive(Call *call, PyObject **result)
@@ -111,6 +145,7 @@ wait_for_input(Call *call, PyObject **result)
     if (waiter == NULL) {
         return finish(call, NULL, result);
     }
+    slot_set(connection, state->offsets.sends_in_row, Py_NewRef(state->zero));
     SET_BOOL(connection, receiving, true);
     slot_set(connection, state->offsets.wakeup, Py_NewRef(waiter));
     call->stage = WAITING;
@@ -142,8 +177,11 @@ take_message(Call *call, PyObject **result)
         return wait_for_input(call, result);
     }
     Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
-    if (slot_add(connection, state->offsets.takes_left, -(state->call + length)) < 0
-        || (!wanted && call_method(connection, state->name_taken) < 0)) {
+    choose_buffer(state, connection, length);
+    if (slot_add(connection, state->offsets.takes_left, -count_call(state, length)) < 0
+        || (!wanted && HAS(connection, reading_paused)
+            && slot_get(protocol, core->offsets->protocol_wants_read) == Py_True
+            && react_soon(state, connection) < 0)) {
         Py_CLEAR(message);
     }
     return finish(call, message, result);
@@ -157,19 +195,26 @@ receive_send(PyObject *object, PyObject *value, PyObject **result)
     PyObject *connection = call->connection;
     *result = NULL;
     switch (call->stage) {
-    case CREATED: {
-        Py_ssize_t left = PyLong_AsSsize_t(GET(connection, takes_left));
-        if (left <= 0 || GET(connection, receiving) != Py_False
+    case CREATED:
+        if (GET(connection, receiving) != Py_False
             || !state->core->is_plain(state->core->state, GET(connection, protocol))) {
             return delegate_receive(call, result);
         }
+        if (PyLong_AsSsize_t(GET(connection, takes_left)) > 0 || !has_input(state, connection)) {
+            return take_message(call, result);
+        }
+        begin_turn(state, connection);
+        call->stage = YIELDED;
+        *result = Py_NewRef(Py_None);
+        return PYGEN_NEXT;
+    case YIELDED:
+        if (GET(connection, receiving) != Py_False) {
+            return delegate_receive(call, result);
+        }
         return take_message(call, result);
-    }
     case WAITING:
         SET_BOOL(connection, receiving, false);
-        /* While the task waited, others have had their turn. */
-        slot_set(connection, state->offsets.takes_left, Py_NewRef(state->turn_object));
-        slot_set(connection, state->offsets.sends_left, Py_NewRef(state->turn_object));
+        begin_turn(state, connection);
         return take_message(call, result);
     case DELEGATED:
         return send_to_delegate(call, value, result);
@@ -181,19 +226,21 @@ receive_send(PyObject *object, PyObject *value, PyObject **result)
 
 /* Sending */
 
-/* Write now, or at the end of the read callback. Returns 1 if more may be sent, 0 if `_sent` is to be called,
+/* Write now, or at the end of the read callback, or of the iteration of the event loop. Returns 1 if more may be sent, 0 if `_sent` is to be called,
    -1 with an exception set. */
 static int
 write_soon(struct asyncio_state *state, PyObject *connection, PyObject *protocol)
 {
     const struct offsets *core = state->core->offsets;
-    if (PyLong_AsSsize_t(GET(connection, sends_left)) <= 0) {
-        return flush(state, connection);
-    }
     if (!HAS(connection, dispatching)) {
-        bool more = slot_get(protocol, core->protocol_has_input) == Py_True;
-        int written = more ? call_method(connection, state->name_react_soon) : flush(state, connection);
-        if (written < 0) {
+        if (slot_add(connection, state->offsets.sends_in_row, 1) < 0) {
+            return -1;
+        }
+        Py_ssize_t in_row = PyLong_AsSsize_t(GET(connection, sends_in_row));
+        bool gathers = in_row > state->at_once || has_input(state, connection);
+        PyObject *outbox = slot_get(protocol, core->protocol_outbox);
+        gathers = gathers && PyLong_AsSsize_t(slot_get(outbox, core->outbox_queued)) < state->gathered;
+        if ((gathers ? react_soon(state, connection) : flush(state, connection)) < 0) {
             return -1;
         }
     }
@@ -209,7 +256,7 @@ send_first(Call *call, PyObject **result)
     PyObject *protocol = GET(connection, protocol);
     enum outcome outcome = NOT_FAST;
     if (slot_get(GET(connection, senders), state->offsets.senders_last) == Py_None
-        && core->is_plain(core->state, protocol)
+        && PyLong_AsSsize_t(GET(connection, sends_left)) > 0 && core->is_plain(core->state, protocol)
         && slot_get(protocol, core->offsets->protocol_writable) == Py_True) {
         outcome = core->send(core->state, protocol, call->message);
     }
@@ -222,7 +269,7 @@ send_first(Call *call, PyObject **result)
     }
     PyObject *message = call->message;
     Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
-    if (slot_add(connection, state->offsets.sends_left, -(state->call + length)) < 0) {
+    if (slot_add(connection, state->offsets.sends_left, -count_call(state, length)) < 0) {
         return finish(call, NULL, result);
     }
     int more = write_soon(state, connection, protocol);

@@ -27,6 +27,9 @@ send_buffers(int descriptor, struct iovec *buffers, size_t count, size_t length)
 {
     struct msghdr message = {.msg_iov = buffers, .msg_iovlen = count};
     ssize_t sent;
+    if (count == 1 && length < LARGE_WRITE) {
+        return send(descriptor, buffers[0].iov_base, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     if (length < LARGE_WRITE) {
         return sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
@@ -230,7 +233,7 @@ read_callback(struct asyncio_state *state, PyObject *connection, PyObject *proto
     } else if (slot_get(protocol, core->offsets->protocol_wants_read) == GET(connection, reading_paused)) {
         result = call_method(connection, state->name_update_reading);
     }
-    if (result == 0 && length == state->read_size && HAS(connection, reads_repeatedly)) {
+    if (result == 0 && length >= state->read_size && HAS(connection, reads_repeatedly)) {
         result = call_method(connection, state->name_read_next_turn);
     }
     return result;
@@ -351,14 +354,16 @@ fast_method(PyObject *module, PyObject *pure)
         return NULL;                                                                        \
     }
 
-/* use_classes(Connection, TurnQueue, current_task, get_running_loop, turn, call, read_size) */
+/* use_classes(Connection, TurnQueue, current_task, get_running_loop, **numbers) */
 static PyObject *
-use_classes(PyObject *module, PyObject *arguments)
+use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
 {
+    static char *names[] = {"", "", "", "", "turn", "call", "at_once", "gathered", "read_size", NULL};
     struct asyncio_state *state = PyModule_GetState(module);
     PyObject *connection_type, *turn_queue, *current_task, *get_running_loop;
-    if (!PyArg_ParseTuple(arguments, "OOOOnnn", &connection_type, &turn_queue, &current_task, &get_running_loop,
-                          &state->turn, &state->call, &state->read_size)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOO$nnnnn", names, &connection_type, &turn_queue,
+                                     &current_task, &get_running_loop, &state->turn, &state->call,
+                                     &state->at_once, &state->gathered, &state->read_size)) {
         return NULL;
     }
     SLOTS_OF_CONNECTION(FIND_SLOT)
@@ -366,6 +371,7 @@ use_classes(PyObject *module, PyObject *arguments)
     Py_XSETREF(state->connection_type, Py_NewRef(connection_type));
     Py_XSETREF(state->current_task, Py_NewRef(current_task));
     Py_XSETREF(state->get_running_loop, Py_NewRef(get_running_loop));
+    Py_XSETREF(state->zero, PyLong_FromLong(0));
     Py_XSETREF(state->turn_object, PyLong_FromSsize_t(state->turn));
     Py_XSETREF(state->pure_flush, PyObject_GetAttrString(connection_type, "_flush"));
     Py_XSETREF(state->pure_receive, PyObject_GetAttrString(connection_type, "_receive"));
@@ -378,7 +384,7 @@ use_classes(PyObject *module, PyObject *arguments)
 static PyMethodDef functions[] = {
     {"fast_method", fast_method, METH_O,
      "fast_method($module, pure, /)\n--\n\nReturn a method of Connection with its compiled fast path."},
-    {"use_classes", use_classes, METH_VARARGS,
+    {"use_classes", (PyCFunction)(void (*)(void))use_classes, METH_VARARGS | METH_KEYWORDS,
      "Find the slots of the classes in Python: see adapters/asyncio/_speedups/__init__.py."},
     {NULL, NULL, 0, NULL},
 };

@@ -13,14 +13,17 @@
 #define SLOTS_OF_CONNECTION(slot)              \
     slot(protocol, "protocol")                 \
     slot(buffer, "_buffer")                    \
+    slot(buffers, "_buffers")                  \
     slot(called_back, "_called_back")          \
     slot(broken, "_broken")                    \
     slot(descriptor, "_descriptor")            \
     slot(dispatching, "_dispatching")          \
+    slot(reaction_scheduled, "_reaction_scheduled") \
     slot(reading_paused, "_reading_paused")    \
     slot(reads_repeatedly, "_reads_repeatedly") \
     slot(receiving, "_receiving")              \
     slot(senders, "_senders")                  \
+    slot(sends_in_row, "_sends_in_row")        \
     slot(sends_left, "_sends_left")            \
     slot(takes_left, "_takes_left")            \
     slot(tls, "_tls")                          \
@@ -43,7 +46,6 @@ struct connection_offsets {
     name(read_next_turn, "_read_next_turn") \
     name(sent, "_sent")          \
     name(stop_waiting, "_stop_waiting_for_input") \
-    name(taken, "_taken")        \
     name(update_reading, "_update_reading") \
     name(wake, "wake")           \
     name(wake_waiters, "_wake_waiters") \
@@ -63,7 +65,7 @@ struct asyncio_state {
     const struct core_api *core;
     struct connection_offsets offsets;
     Py_ssize_t turn, call; /* TURN and CALL of adapters/shared/asynchronous.py */
-    Py_ssize_t read_size;
+    Py_ssize_t at_once, gathered, read_size; /* SENDS_AT_ONCE, GATHERED, READ_SIZE */
     /* The members below are references. */
     PyObject *core_module;
     PyObject *connection_type;
@@ -72,7 +74,7 @@ struct asyncio_state {
     PyObject *current_task, *get_running_loop, *cancelled_error;
     PyObject *context_names;   /* ("context",) */
     PyObject *iterating_names; /* ("iterating",) */
-    PyObject *turn_object;
+    PyObject *turn_object, *zero;
     NAMES(DECLARE_NAME)
 };
 
@@ -92,6 +94,7 @@ struct asyncio_state {
     do_((state)->context_names)  \
     do_((state)->iterating_names) \
     do_((state)->turn_object)    \
+    do_((state)->zero)           \
     NAMES(VISIT_NAME)
 
 /* Slots of a connection. */
@@ -106,6 +109,13 @@ call_method(PyObject *object, PyObject *name)
     PyObject *result = PyObject_CallMethodNoArgs(object, name);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
+}
+
+/* Have bytes written, and reading stopped or resumed, at the end of this iteration of the event loop. */
+static inline int
+react_soon(struct asyncio_state *state, PyObject *connection)
+{
+    return HAS(connection, reaction_scheduled) ? 0 : call_method(connection, state->name_react_soon);
 }
 
 /* waiter.c: the future that a task which waits for a message is suspended on. */
