@@ -172,13 +172,13 @@ class Waiting(Guarded):
             waiter: the waiter of the calling thread; ``None`` only reads.
             ready: the events of the socket.
         """
-        protocol, stream = self.protocol, self._stream
+        protocol = self.protocol
         if waiter is not None:
             waiter.asleep = False
             if waiter.woken:
                 waiter.answer()
-        reads = waiter is None or waiter is self._reader
-        if ready and reads and stream is not None and self.protocol.wants_read:
+        reads = ready and protocol.wants_read and (waiter is None or waiter is self._reader)
+        if reads and (stream := self._stream) is not None:
             tls = self._tls
             try:
                 data = stream.recv(BACKGROUND_READ_SIZE if waiter is None else READ_SIZE)
