@@ -1,6 +1,6 @@
 """Sending from several threads: the order of messages, and waiting for room in the send queue.
 
-A message of ordinary size is sent with the connection's lock. A long message, and a message in fragments,
+A message of ordinary size is encoded with the connection's lock. A long message, and a message in fragments,
 has a turn: other messages wait until it is complete, while the lock is free for reading, control frames and
 closing. So no thread waits while another one compresses and masks a long message.
 
@@ -36,6 +36,7 @@ from typing import Any
 
 from adapters.shared.connection import Sendable, fragments_of, payload_size
 from adapters.shared.logs import describe
+from wsproto_core import COMPILED
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .locking import REFUSALS, Interrupted
@@ -44,8 +45,10 @@ from .wakeups import ROOM, TURN, Waiter
 
 __all__ = ["Sending"]
 
-# Size in bytes from which a message is compressed and masked without the lock.
+# Size in bytes from which a message is compressed and masked without the lock; and the same for a connection
+# that does not compress, if masking is compiled, which takes some microseconds then.
 LONG_MESSAGE = 2**16
+LONG_PLAIN_MESSAGE = 2**17 if COMPILED else LONG_MESSAGE
 
 # Bytes in the send queue at which answers to messages that arrived together are written.
 GATHERED_SIZE = 2**16
@@ -106,19 +109,18 @@ class Sending(Waiting):
             UnicodeDecodeError: ``text`` is ``True`` and the bytes are not UTF-8.
         """
         until = None if timeout is None else deadline(timeout)
-        fragments: Iterable[Any] | None = None
+        fragments: Any = None
         if isinstance(message, _PLAIN):
             size = len(message)
         else:
-            found = fragments_of(message)
-            if isinstance(found, AsyncIterable):
+            fragments = fragments_of(message)
+            if isinstance(fragments, AsyncIterable):
                 raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
-            fragments = found
-            size = payload_size(message) if found is None else 0
+            size = payload_size(message) if fragments is None else 0
         try:
             if fragments is not None:
                 self._send_parts(fragments, False, text, compress, until)
-            elif size >= LONG_MESSAGE:
+            elif size >= LONG_MESSAGE and (size >= LONG_PLAIN_MESSAGE or self.protocol.extensions):
                 self._send_parts([message], True, text, compress, until)
             elif self._turns or not self._locked(self._send_now, message, text, compress):
                 send = functools.partial(self._send_now, message, text, compress)

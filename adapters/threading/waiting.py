@@ -221,8 +221,7 @@ class Waiting(Guarded):
                 self._resume_reading(waiter)
                 if result is None:
                     result = attempt()
-            more = result is not None and protocol.has_input and self._gathers
-            self._gathering_thread = waiter.thread if more else 0
+            self._gathering_thread = waiter.thread if protocol.has_input and self._gathers else 0
             if result is None:
                 self._write_gathered()
                 if not protocol.receiving:
