@@ -19,7 +19,7 @@ import math
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
-from adapters.shared.asynchronous import CALL, RuntimeEvent
+from adapters.shared.asynchronous import CALL, TURN, RuntimeEvent
 from adapters.shared.options import Logger
 from adapters.shared.tls import TLSInfo, tls_info
 from adapters.shared.waiting import Waiters, Wake
@@ -34,9 +34,6 @@ from .writing import WritingConnection
 __all__ = ["PongWaiter", "StructuredConnection"]
 
 _OPEN = State.OPEN  # To look a member up in its class costs more than to compare it.
-
-_TURN = 64 * CALL
-"""Bytes that are received, or sent, without waiting, before other tasks run: at most 64 messages."""
 
 _BACKGROUND_DELAY = 0.1
 """Seconds without a reader after which the connection's own task reads in the background."""
@@ -122,7 +119,7 @@ class StructuredConnection(WritingConnection):
         await self._runtime.checkpoint()
 
     def _begin_turn(self) -> None:
-        self._takes_left = self._sends_left = self._reads_left = _TURN
+        self._takes_left = self._sends_left = self._reads_left = TURN
 
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
@@ -241,7 +238,7 @@ class StructuredConnection(WritingConnection):
         transport = self._transport
         data: bytes | None = None
         waited = False
-        first = self._reads_left == _TURN
+        first = self._reads_left == TURN
         try:
             # No more than up to where other tasks are to have a turn.
             if protocol.wants_read:
