@@ -23,6 +23,8 @@ from wsproto_core._speedups import prefer_compiled
 from wsproto_core.assembly import PayloadBuffer
 from wsproto_core.types import Data
 
+from .helpers import opened_pair
+
 KEY = b"\x37\xfa\x21\x3d"
 LIMIT = 1 << 63
 NUMBERS = count()
@@ -169,7 +171,23 @@ def payload_in_pieces() -> None:
         buffer.finish()
 
 
-@pytest.mark.parametrize("work", [frames_of_all_kinds, mistakes, payload_in_pieces])
+def messages_of_a_connection() -> None:
+    options = {"write_limit": 1000, "max_queue": 4}
+    client, server = opened_pair({"random": bytes, **options}, options)
+    for number in range(10):
+        for sender, receiver in ((client, server), (server, client)):
+            for _ in range(number):
+                sender.send(b"x" * 100)
+            # Above the watermark, the bytes count as unwritten.
+            data = b"".join(sender.send_queue.take(True))
+            sender.data_sent()
+            assert sender.send_queue.take(True) == []
+            receiver.receive_data(data)
+            assert [receiver.next_message() for _ in range(number)] == [b"x" * 100] * number
+            assert receiver.next_message() is None
+
+
+@pytest.mark.parametrize("work", [frames_of_all_kinds, mistakes, payload_in_pieces, messages_of_a_connection])
 def test_no_reference_is_lost(work: Callable[[], None]) -> None:
     """Objects that are not freed would be counted; and so would ones that are freed once too often."""
     constants = (None, True, False, KEY, "", b"")
