@@ -160,6 +160,24 @@ class Loop:
 # endregion
 
 
+# region in_place
+class ReceivingInPlace(Connection):
+    """Receives large messages straight into their memory."""
+
+    def read(self) -> bool:
+        buffer = self.protocol.get_buffer()
+        if buffer is None:
+            return super().read()
+        if count := self.sock.recv_into(buffer):
+            self.protocol.buffer_updated(count)
+        else:
+            self.protocol.receive_eof()
+        return True
+
+
+# endregion
+
+
 # region echo
 def echo_server(sock: socket.socket) -> Connection:
     protocol = ServerProtocol(clock=time.monotonic, date=time.time)
@@ -170,7 +188,7 @@ def echo_server(sock: socket.socket) -> Connection:
                 protocol.accept()
         echo(protocol)
 
-    return Connection(sock, protocol, application)
+    return ReceivingInPlace(sock, protocol, application)
 
 
 def echo(protocol: Protocol) -> None:
