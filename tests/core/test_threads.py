@@ -10,6 +10,7 @@ import pytest
 
 from tests.interrupting import Interruption, interrupt
 from wsproto_core import (
+    COMPILED,
     CloseCode,
     ConnectionClosed,
     ConnectionClosedError,
@@ -190,4 +191,5 @@ def test_interrupted_anywhere(scenario: Callable[[Protocol, list[Any]], None], s
         assert max(positions, default=-1) <= len(positions)
         check_given_up(protocol, [])
         number += 1
-    assert number > 30
+    # In the compiled half, a message has few places where a signal is looked for.
+    assert number > (10 if COMPILED else 30)
