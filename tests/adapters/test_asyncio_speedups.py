@@ -97,6 +97,27 @@ async def test_thrown_into_while_it_waits(runtime: Runtime) -> None:
             assert await server.recv() == end
 
 
+async def test_thrown_into_with_too_much(runtime: Runtime) -> None:
+    async with runtime.connected() as (_, server):
+        for call in (server.recv(), server.send(["a"])):
+            thrower: Any = call
+            for arguments in ((), (LookupError, LookupError(), None, None)):
+                with pytest.raises(TypeError):
+                    thrower.throw(*arguments)
+            call.close()
+
+
+async def test_object_without_values(runtime: Runtime) -> None:
+    """A subclass may call a method before ``__init__``: an error as in Python, and no crash."""
+    connection = Connection.__new__(Connection)
+    for call in (connection.recv(), connection.send("a"), anext(connection)):
+        with pytest.raises(AttributeError):
+            await call
+    for name, arguments in (("buffer_updated", (1,)), ("get_buffer", (-1,)), ("_flush", ())):
+        with pytest.raises(AttributeError):
+            getattr(connection, name)(*arguments)
+
+
 async def test_description_of_a_task(runtime: Runtime) -> None:
     async with runtime.connected() as (client, server):
         task = asyncio.create_task(server.recv())

@@ -21,6 +21,7 @@ from tests.halves import import_copy, is_built, pure_module
 from wsproto_core import codec
 from wsproto_core._speedups import prefer_compiled
 from wsproto_core.assembly import PayloadBuffer
+from wsproto_core.outbox import Outbox
 from wsproto_core.types import Data
 
 from .helpers import opened_pair
@@ -318,3 +319,20 @@ def test_memory_that_is_not_there_is_not_touched(compiled_buffer: Any) -> None:
     for start, stop in ((0, 2), (-1, 1), (1, 0)):
         with pytest.raises(ValueError, match="no bytes"):
             buffer.add(b"x", start, stop)
+
+
+@pytest.mark.parametrize("kind", [wsproto_core.ClientProtocol, wsproto_core.ServerProtocol])
+def test_objects_without_values(kind: type) -> None:
+    """A method that is called before ``__init__`` raises an error, as in Python."""
+    protocol: Any = kind.__new__(kind)
+    calls: list[Callable[[], Any]] = [
+        lambda: protocol.receive_data(b"\x81\x00"),
+        protocol.next_message,
+        lambda: protocol.send("a"),
+        protocol.data_to_send,
+        protocol.data_sent,
+        lambda: Outbox.__new__(Outbox).take(True),
+    ]
+    for call in calls:
+        with pytest.raises(AttributeError):
+            call()

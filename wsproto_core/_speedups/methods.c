@@ -20,9 +20,13 @@
 static bool
 is_plain(struct module_state *state, PyObject *protocol)
 {
-    PyTypeObject *type = Py_TYPE(protocol);
-    return (PyObject *)type == state->server_protocol || (PyObject *)type == state->client_protocol
-           || (PyObject *)type == state->protocol;
+    PyObject *type = protocol == NULL ? NULL : (PyObject *)Py_TYPE(protocol);
+    if (type == NULL
+        || (type != state->server_protocol && type != state->client_protocol && type != state->protocol)) {
+        return false;
+    }
+    /* An object of which __init__ has not been called, or has failed, has no values in its slots. */
+    return slot_get(protocol, state->offsets.protocol_closing) != NULL;
 }
 
 /* Whether a number of messages or bytes has reached the high watermark; -1 with an exception set. */
@@ -45,14 +49,6 @@ is_down(PyObject *watermarks, Py_ssize_t count)
         return -1;
     }
     return (double)count <= low;
-}
-
-static int
-call_method(PyObject *object, PyObject *name)
-{
-    PyObject *result = PyObject_CallMethodNoArgs(object, name);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
 }
 
 /* receive_data */
@@ -439,7 +435,8 @@ call_take(PyObject *callable, PyObject *const *arguments, size_t flags, PyObject
 {
     struct module_state *state = method_state(callable);
     if (PyVectorcall_NARGS(flags) == 2 && names == NULL && arguments[1] == Py_True
-        && (PyObject *)Py_TYPE(arguments[0]) == state->outbox) {
+        && (PyObject *)Py_TYPE(arguments[0]) == state->outbox
+        && slot_get(arguments[0], state->offsets.outbox_writer) != NULL) {
         PyObject *buffers;
         enum outcome outcome = take_written(state, arguments[0], &buffers);
         if (outcome != NOT_FAST) {
@@ -449,16 +446,15 @@ call_take(PyObject *callable, PyObject *const *arguments, size_t flags, PyObject
     return call_pure(callable, arguments, flags, names);
 }
 
-static const struct method {
-    const char *name;
-    vectorcallfunc call;
-} METHODS[] = {
+static const struct fast_path METHODS[] = {
     {"receive_data", call_receive_data},
     {"next_message", call_next_message},
     {"send", call_send},
     {"data_to_send", call_data_to_send},
     {"data_sent", call_data_sent},
-}, TAKE = {"take", call_take};
+};
+
+static const struct fast_path TAKE = {"take", call_take};
 
 /* The type FastMethod */
 
@@ -652,15 +648,18 @@ find_slots(struct module_state *state)
     return 0;
 }
 
-/* Give a method of a class its fast path; -1 with an exception set. */
 static int
-install_method(PyObject *module, PyObject *type, const struct method *fast)
+install_fast_paths(struct module_state *state, PyObject *type, PyObject *module, const struct fast_path *paths,
+                   size_t count)
 {
-    PyObject *pure = PyObject_GetAttrString(type, fast->name);
-    PyObject *method = pure == NULL ? NULL : new_method(state_of(module), fast->call, module, pure);
-    int result = method == NULL ? -1 : PyObject_SetAttrString(type, fast->name, method);
-    Py_XDECREF(pure);
-    Py_XDECREF(method);
+    int result = 0;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        PyObject *pure = PyObject_GetAttrString(type, paths[i].name);
+        PyObject *method = pure == NULL ? NULL : new_method(state, paths[i].call, module, pure);
+        result = method == NULL ? -1 : PyObject_SetAttrString(type, paths[i].name, method);
+        Py_XDECREF(pure);
+        Py_XDECREF(method);
+    }
     return result;
 }
 
@@ -672,12 +671,12 @@ py_install(PyObject *module, PyObject *Py_UNUSED(ignored))
     if (find_objects(state) < 0 || find_slots(state) < 0) {
         return NULL;
     }
-    for (size_t i = 0; i < sizeof(METHODS) / sizeof(METHODS[0]); i++) {
-        if (install_method(module, state->protocol, &METHODS[i]) < 0) {
-            return NULL;
-        }
+    size_t count = sizeof(METHODS) / sizeof(METHODS[0]);
+    if (install_fast_paths(state, state->protocol, module, METHODS, count) < 0
+        || install_fast_paths(state, state->outbox, module, &TAKE, 1) < 0) {
+        return NULL;
     }
-    return install_method(module, state->outbox, &TAKE) < 0 ? NULL : Py_NewRef(Py_None);
+    return Py_NewRef(Py_None);
 }
 
 /* The module */
@@ -710,7 +709,7 @@ add_methods(PyObject *module)
     state->api = (struct core_api){
         .state = state,
         .offsets = &state->offsets,
-        .new_method = new_method,
+        .install_fast_paths = install_fast_paths,
         .find_slot = find_slot,
         .is_plain = is_plain,
         .receive_data = receive_data,

@@ -110,6 +110,21 @@ call_pure(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *
     return PyObject_Vectorcall(((FastMethod *)method)->pure, arguments, flags, names);
 }
 
+/* The fast path of a method, by the method's name. */
+struct fast_path {
+    const char *name;
+    vectorcallfunc call;
+};
+
+/* Call a method without arguments and drop its result; -1 with an exception set. */
+static inline int
+call_method(PyObject *object, PyObject *name)
+{
+    PyObject *result = PyObject_CallMethodNoArgs(object, name);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 /* What another extension module gets from the capsule `C_API`, to call the fast paths without a detour.
 
    Before the first use, the classes must have been given (`ready`). */
@@ -118,8 +133,10 @@ struct core_api {
     const struct offsets *offsets;
     PyObject *state_open, *state_closing; /* State.OPEN and State.CLOSING; borrowed */
 
-    /* Return a method that calls `call`, which has `pure` to call for the rest. */
-    PyObject *(*new_method)(struct module_state *state, vectorcallfunc call, PyObject *module, PyObject *pure);
+    /* Give methods of a class their fast paths; those in Python are called for the rest. `module` is the
+       extension module that has the fast paths. Returns -1 with an exception set. */
+    int (*install_fast_paths)(struct module_state *state, PyObject *type, PyObject *module,
+                              const struct fast_path *paths, size_t count);
 
     /* Return the offset of a slot of a class; -1 with an exception set. */
     Py_ssize_t (*find_slot)(PyObject *type, const char *name);

@@ -31,5 +31,3 @@ def install(connection: type, turn_queue: type, **numbers: int) -> None:
         return
     functions = asyncio.current_task, asyncio.get_running_loop
     _extension.use_classes(connection, turn_queue, *functions, **numbers)
-    for name in ("buffer_updated", "get_buffer", "recv", "__anext__", "send", "_flush"):
-        setattr(connection, name, _extension.fast_method(getattr(connection, name)))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-def fast_method(pure: Callable[..., Any], /) -> Any: ...
 def use_classes(
     connection: type,
     turn_queue: type,

@@ -253,10 +253,11 @@ send_first(Call *call, PyObject **result)
     struct asyncio_state *state = call->state;
     const struct core_api *core = state->core;
     PyObject *connection = call->connection;
-    PyObject *protocol = GET(connection, protocol);
+    PyObject *protocol = GET(connection, protocol), *senders = GET(connection, senders);
     enum outcome outcome = NOT_FAST;
-    if (slot_get(GET(connection, senders), state->offsets.senders_last) == Py_None
-        && PyLong_AsSsize_t(GET(connection, sends_left)) > 0 && core->is_plain(core->state, protocol)
+    if (core->is_plain(core->state, protocol) && senders != NULL
+        && slot_get(senders, state->offsets.senders_last) == Py_None
+        && PyLong_AsSsize_t(GET(connection, sends_left)) > 0
         && slot_get(protocol, core->offsets->protocol_writable) == Py_True) {
         outcome = core->send(core->state, protocol, call->message);
     }
@@ -353,9 +354,12 @@ static PyObject *
 call_throw(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
 {
     Call *call = (Call *)object;
+    if (count < 1 || count > 3) {
+        return PyErr_Format(PyExc_TypeError, "throw() takes 1 to 3 arguments, not %zd", count);
+    }
     if (call->stage == DELEGATED) {
         PyObject *all[4] = {call->delegate};
-        for (Py_ssize_t i = 0; i < count && i < 3; i++) {
+        for (Py_ssize_t i = 0; i < count; i++) {
             all[i + 1] = arguments[i];
         }
         PyObject *result =
@@ -365,9 +369,6 @@ call_throw(PyObject *object, PyObject *const *arguments, Py_ssize_t count)
             Py_CLEAR(call->delegate);
         }
         return result;
-    }
-    if (count < 1 || count > 3) {
-        return PyErr_Format(PyExc_TypeError, "throw() takes 1 to 3 arguments, not %zd", count);
     }
     if (PyExceptionInstance_Check(arguments[0])) {
         PyErr_SetObject((PyObject *)Py_TYPE(arguments[0]), arguments[0]);

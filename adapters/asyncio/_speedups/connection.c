@@ -5,8 +5,6 @@
 
 #include "connection.h"
 
-#include <errno.h>
-#include <limits.h>
 #ifndef MS_WINDOWS
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -85,7 +83,8 @@ static int
 remove_written(PyObject *list, size_t written)
 {
     Py_ssize_t whole = 0;
-    while (whole < PyList_GET_SIZE(list)) {
+    /* What has been written is of bytes objects; others may follow. */
+    while (written > 0 && whole < PyList_GET_SIZE(list)) {
         size_t length = (size_t)PyBytes_GET_SIZE(PyList_GET_ITEM(list, whole));
         if (written < length) {
             break;
@@ -319,10 +318,7 @@ call_flush(PyObject *method, PyObject *const *arguments, size_t flags, PyObject 
     return call_pure(method, arguments, flags, names);
 }
 
-static const struct {
-    const char *name;
-    vectorcallfunc call;
-} METHODS[] = {
+static const struct fast_path METHODS[] = {
     {"buffer_updated", call_buffer_updated},
     {"get_buffer", call_get_buffer},
     {"recv", call_recv},
@@ -331,30 +327,13 @@ static const struct {
     {"_flush", call_flush},
 };
 
-static PyObject *
-fast_method(PyObject *module, PyObject *pure)
-{
-    struct asyncio_state *state = PyModule_GetState(module);
-    PyObject *name = PyObject_GetAttrString(pure, "__name__");
-    for (size_t i = 0; name != NULL && i < sizeof(METHODS) / sizeof(METHODS[0]); i++) {
-        if (PyUnicode_CompareWithASCIIString(name, METHODS[i].name) == 0) {
-            Py_DECREF(name);
-            return state->core->new_method(state->core->state, METHODS[i].call, module, pure);
-        }
-    }
-    if (name != NULL) {
-        PyErr_Format(PyExc_ValueError, "there is no fast path for %R", name);
-        Py_DECREF(name);
-    }
-    return NULL;
-}
-
 #define FIND_SLOT(member, name)                                                             \
     if ((state->offsets.member = state->core->find_slot(connection_type, name)) < 0) {      \
         return NULL;                                                                        \
     }
 
-/* use_classes(Connection, TurnQueue, current_task, get_running_loop, **numbers) */
+/* Give the methods of Connection their fast paths:
+   use_classes(Connection, TurnQueue, current_task, get_running_loop, **numbers) */
 static PyObject *
 use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
 {
@@ -376,16 +355,20 @@ use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
     Py_XSETREF(state->pure_flush, PyObject_GetAttrString(connection_type, "_flush"));
     Py_XSETREF(state->pure_receive, PyObject_GetAttrString(connection_type, "_receive"));
     Py_XSETREF(state->pure_send, PyObject_GetAttrString(connection_type, "send"));
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    if (PyErr_Occurred()
+        || state->core->install_fast_paths(state->core->state, connection_type, module, METHODS,
+                                           sizeof(METHODS) / sizeof(METHODS[0]))
+               < 0) {
+        return NULL;
+    }
+    return Py_NewRef(Py_None);
 }
 
 /* The module */
 
 static PyMethodDef functions[] = {
-    {"fast_method", fast_method, METH_O,
-     "fast_method($module, pure, /)\n--\n\nReturn a method of Connection with its compiled fast path."},
     {"use_classes", (PyCFunction)(void (*)(void))use_classes, METH_VARARGS | METH_KEYWORDS,
-     "Find the slots of the classes in Python: see adapters/asyncio/_speedups/__init__.py."},
+     "Give the methods of Connection their fast paths: see adapters/asyncio/_speedups/__init__.py."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -55,7 +55,6 @@ struct connection_offsets {
     name(call_soon, "call_soon") \
     name(context, "context")     \
     name(iterating, "iterating") \
-    name(send, "send")           \
     name(throw, "throw")         \
     name(close, "close")
 
@@ -101,15 +100,6 @@ struct asyncio_state {
 #define GET(connection, slot) slot_get(connection, state->offsets.slot)
 #define HAS(connection, slot) (GET(connection, slot) == Py_True)
 #define SET_BOOL(connection, slot, value) slot_set_bool(connection, state->offsets.slot, value)
-
-/* Call a method without arguments and drop its result; -1 with an exception set. */
-static inline int
-call_method(PyObject *object, PyObject *name)
-{
-    PyObject *result = PyObject_CallMethodNoArgs(object, name);
-    Py_XDECREF(result);
-    return result == NULL ? -1 : 0;
-}
 
 /* Have bytes written, and reading stopped or resumed, at the end of this iteration of the event loop. */
 static inline int
