@@ -7,7 +7,7 @@ import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, Unpack, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.blocks import keep_exception
@@ -16,7 +16,7 @@ from adapters.shared.listening import BACKLOG, bind_unix, look_up_hosts, usable_
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger, ServeSettings
-from adapters.shared.routing import Router, Rules, make_router
+from adapters.shared.routing import RouteOptions, Rules
 from adapters.shared.server import AsyncServerConnection, BaseServe, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import StreamListenOptions, check_call
@@ -58,6 +58,10 @@ class AsyncioServeOptions(AsyncioListenOptions, total=False):
     """Options of :func:`serve`."""
 
     ssl: ssl_module.SSLContext | None
+
+
+class AsyncioRouteOptions(RouteOptions, AsyncioListenOptions, total=False):
+    """Options of :func:`route`."""
 
 
 class ServerConnection(AsyncServerConnection, Connection):
@@ -445,16 +449,12 @@ def unix_serve(
     return Serve(handler, None, None, path or "", options)
 
 
-@show_options(AsyncioListenOptions)
+@show_options(AsyncioRouteOptions)
 def route(
     url_map: Rules,
     host: str | Sequence[str] | None = None,
     port: int | None = None,
-    *,
-    server_name: str | None = None,
-    ssl: ssl_module.SSLContext | Literal[True] | None = None,
-    create_router: Callable[..., Router] | None = None,
-    **options: Unpack[AsyncioListenOptions],
+    **options: Unpack[AsyncioRouteOptions],
 ) -> Serve:
     """Start a WebSocket server that chooses the handler by the request's path.
 
@@ -478,19 +478,12 @@ def route(
         ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
         OSError: the address cannot be listened on.
     """
-    router, context = make_router(url_map, server_name, ssl, create_router)
-    return serve(router, host, port, ssl=context, **options)
+    return Serve._for_rules(url_map, host, port, None, options)
 
 
-@show_options(AsyncioListenOptions)
+@show_options(AsyncioRouteOptions)
 def unix_route(
-    url_map: Rules,
-    path: SocketPath | None = None,
-    *,
-    server_name: str | None = None,
-    ssl: ssl_module.SSLContext | Literal[True] | None = None,
-    create_router: Callable[..., Router] | None = None,
-    **options: Unpack[AsyncioListenOptions],
+    url_map: Rules, path: SocketPath | None = None, **options: Unpack[AsyncioRouteOptions]
 ) -> Serve:
     """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
 
@@ -498,5 +491,4 @@ def unix_route(
         url_map, server_name, ssl, create_router: see :func:`~adapters.shared.routing.make_router`.
         path, options: see :func:`unix_serve`.
     """
-    router, context = make_router(url_map, server_name, ssl, create_router)
-    return unix_serve(router, path, ssl=context, **options)
+    return Serve._for_rules(url_map, None, None, path or "", options)

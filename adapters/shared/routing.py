@@ -28,20 +28,23 @@ import functools
 import inspect
 import math
 import re
+import ssl
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
+from wsproto_core.checks import check_function, check_text
 from wsproto_core.exceptions import InvalidHeader
 from wsproto_core.http import Request, Response, make_response
 from wsproto_core.http.grammar import build_host, parse_host
 from wsproto_core.http.headers import HeadersLike
 from wsproto_core.http.syntax import CONTROL_CHARACTER, DEFAULT_PORTS, VISIBLE_ASCII, split_reference
+from wsproto_core.options import Option
 
 if TYPE_CHECKING:
     from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
 
-__all__ = ["Route", "Router", "Rules", "make_router"]
+__all__ = ["ROUTE_OPTIONS", "Route", "RouteOptions", "Router", "Rules", "make_router"]
 
 Rules: TypeAlias = "Map | Iterable[RuleFactory]"
 """The rules of a router: a :class:`werkzeug.routing.Map`, or rules from which a map is made."""
@@ -63,6 +66,27 @@ MAX_STEPS = 2**17
 it is reached at 512 characters for two converters, at 93 for three."""
 
 T = TypeVar("T")
+
+ROUTE_OPTIONS: dict[str, Option] = {
+    "server_name": Option(
+        None, "", "The server's name in clients' URIs; None for the host of the request.", check_text
+    ),
+    "create_router": Option(
+        None,
+        "",
+        "A subclass of Router, or a function that returns a router; None for Router.",
+        check_function,
+    ),
+}
+"""The options of ``route`` that ``serve`` does not have; see :func:`make_router`."""
+
+
+class RouteOptions(TypedDict, total=False):
+    """Options of every adapter's ``route``, beside those of ``serve`` but ``ssl``."""
+
+    server_name: str | None
+    ssl: ssl.SSLContext | Literal[True] | None
+    create_router: Callable[..., Router] | None
 
 
 class Route(NamedTuple):

@@ -12,7 +12,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, TypeVar, Unpack, cast
+from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from wsproto_core.closing import serialize_close
 from wsproto_core.events import Request
@@ -31,7 +31,7 @@ from .handlers import Handler, check_async_handler, takes_path
 from .listening import hosts_of, open_listeners
 from .logs import default_logger, describe, log_failure
 from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection, split_options
-from .routing import Route, Router
+from .routing import Route, Router, Rules, make_router
 from .sockets import show_address
 from .stream_options import check_serve
 
@@ -124,6 +124,30 @@ class BaseServe(AsyncOnce):
         self._target = ServeTarget(handler, host, port, path, options)
         self.made_for = self._target.where
         self._logger = self._target.settings.logger or default_logger(Side.SERVER)
+
+    @classmethod
+    def _for_rules(
+        cls,
+        url_map: Rules,
+        host: str | Sequence[str] | None,
+        port: int | None,
+        path: SocketPath | None,
+        options: Mapping[str, Any],
+    ) -> Self:
+        """Return the result of ``route``.
+
+        Args:
+            url_map: see :func:`.make_router`.
+            host, port, path: see above.
+            options: those of ``serve``, and :data:`.ROUTE_OPTIONS`.
+
+        Raises:
+            ImportError, TypeError, ValueError: see :func:`.make_router`, or above.
+        """
+        others = dict(options)
+        own = [others.pop(name, None) for name in ("server_name", "ssl", "create_router")]
+        router, context = make_router(url_map, *own)
+        return cls(router, host, port, path, {"ssl": context, **others})
 
     @abstractmethod
     def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:

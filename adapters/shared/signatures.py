@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .options import OPTIONS
+from .routing import ROUTE_OPTIONS
 from .stream_options import STREAM_OPTIONS, TCP_CLIENT, TCP_SERVER
 
 __all__ = ["ALL_OPTIONS", "option_names", "show_options"]
 
-ALL_OPTIONS = OPTIONS | STREAM_OPTIONS
+ALL_OPTIONS = OPTIONS | STREAM_OPTIONS | ROUTE_OPTIONS
 
 _NOT_BY_PATH = {*TCP_CLIENT, *TCP_SERVER, "host", "port"}
 _FOR_ONE_CONNECTION = {"sock", "stream"}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, cast, overload
 
 from adapters.shared.handlers import AsyncHandler, Handler
 from adapters.shared.listening import accept_now, look_up_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.options import Logger, ServeOptions
-from adapters.shared.routing import Router, Rules, make_router
+from adapters.shared.routing import RouteOptions, Rules
 from adapters.shared.server import AsyncServerConnection, BaseServe, BaseServer
 from adapters.shared.signatures import show_options
 from adapters.shared.stream_options import StreamListenOptions, check_names
@@ -29,10 +31,12 @@ __all__ = [
     "StructuredServe",
     "StructuredServeOptions",
     "StructuredServerConnection",
+    "as_function",
 ]
 
 StatusT = TypeVar("StatusT")
 StreamT = TypeVar("StreamT")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _ACCEPT_DELAY = 0.1
 """Seconds until accepting is tried again after an error, such as a lack of descriptors."""
@@ -42,6 +46,10 @@ class StructuredServeOptions(StreamListenOptions, total=False):
     """Options of ``serve``."""
 
     ssl: ssl_module.SSLContext | None
+
+
+class StructuredRouteOptions(RouteOptions, StreamListenOptions, total=False):
+    """Options of ``route``."""
 
 
 class StructuredServerConnection(AsyncServerConnection, StructuredConnection):
@@ -495,11 +503,8 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        server_name: str | None = None,
-        ssl: ssl_module.SSLContext | Literal[True] | None = None,
-        create_router: Callable[..., Router] | None = None,
         task_status: None = None,
-        **options: Unpack[StreamListenOptions],
+        **options: Unpack[StructuredRouteOptions],
     ) -> Self: ...
     @overload
     @classmethod
@@ -509,25 +514,19 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        server_name: str | None = None,
-        ssl: ssl_module.SSLContext | Literal[True] | None = None,
-        create_router: Callable[..., Router] | None = None,
         task_status: StatusT,
-        **options: Unpack[StreamListenOptions],
+        **options: Unpack[StructuredRouteOptions],
     ) -> Coroutine[Any, Any, None]: ...
     @classmethod
-    @show_options(StreamListenOptions)
+    @show_options(StructuredRouteOptions)
     def route(
         cls,
         url_map: Rules,
         host: str | Sequence[str] | None = None,
         port: int | None = None,
         *,
-        server_name: str | None = None,
-        ssl: ssl_module.SSLContext | Literal[True] | None = None,
-        create_router: Callable[..., Router] | None = None,
         task_status: StatusT | None = None,
-        **options: Unpack[StreamListenOptions],
+        **options: Unpack[StructuredRouteOptions],
     ) -> Any:
         """Start a WebSocket server that chooses the handler by the request's path.
 
@@ -551,21 +550,37 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
             ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
             OSError: the address cannot be listened on.
         """
-        router, context = make_router(url_map, server_name, ssl, create_router)
-        return cls(router, host, port, None, {"ssl": context, **options})._for_start(task_status)
+        return cls._for_rules(url_map, host, port, None, options)._for_start(task_status)
 
+    @overload
     @classmethod
-    @show_options(StreamListenOptions)
     def unix_route(
         cls,
         url_map: Rules,
         path: SocketPath | None = None,
         *,
-        server_name: str | None = None,
-        ssl: ssl_module.SSLContext | Literal[True] | None = None,
-        create_router: Callable[..., Router] | None = None,
+        task_status: None = None,
+        **options: Unpack[StructuredRouteOptions],
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def unix_route(
+        cls,
+        url_map: Rules,
+        path: SocketPath | None = None,
+        *,
+        task_status: StatusT,
+        **options: Unpack[StructuredRouteOptions],
+    ) -> Coroutine[Any, Any, None]: ...
+    @classmethod
+    @show_options(StructuredRouteOptions)
+    def unix_route(
+        cls,
+        url_map: Rules,
+        path: SocketPath | None = None,
+        *,
         task_status: StatusT | None = None,
-        **options: Unpack[StreamListenOptions],
+        **options: Unpack[StructuredRouteOptions],
     ) -> Any:
         """Start a WebSocket server on a Unix socket that chooses the handler by the request's path.
 
@@ -573,8 +588,7 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
             url_map, server_name, ssl, create_router: see :func:`adapters.shared.routing.make_router`.
             path, task_status, options: see :func:`unix_serve`.
         """
-        router, context = make_router(url_map, server_name, ssl, create_router)
-        return cls(router, None, None, path or "", {"ssl": context, **options})._for_start(task_status)
+        return cls._for_rules(url_map, None, None, path or "", options)._for_start(task_status)
 
     @classmethod
     @show_options(ServeOptions)
@@ -633,3 +647,19 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
         serving._runtime.check_running()
         serving._runtime.check_stream(stream)
         await Server(handler, serving._runtime, serving._logger)._handle(serving, stream)
+
+
+def as_function(method: FunctionT) -> FunctionT:
+    """Return a class method as a function of the module of its class, as which ``help`` shows it."""
+
+    def function(*args: Any, **options: Any) -> Any:
+        return method(*args, **options)
+
+    async def coroutine_function(*args: Any, **options: Any) -> Any:
+        return await method(*args, **options)
+
+    waits = inspect.iscoroutinefunction(method)
+    shown: Any = functools.update_wrapper(coroutine_function if waits else function, method)
+    shown.__signature__ = inspect.signature(method)
+    shown.__module__, shown.__qualname__ = cast(Any, method).__self__.__module__, method.__name__
+    return cast(FunctionT, shown)

@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
-from adapters.structured.server import StructuredServe, StructuredServerConnection
+from adapters.structured.server import StructuredServe, StructuredServerConnection, as_function
 
 from .streams import RUNTIME
 
@@ -51,8 +51,8 @@ class Serve(StructuredServe[trio.abc.Stream, trio.TaskStatus[list[Any]]]):
     _create = ServerConnection
 
 
-serve = Serve.serve
-unix_serve = Serve.unix_serve
-route = Serve.route
-unix_route = Serve.unix_route
-serve_stream = Serve.serve_stream
+serve = as_function(Serve.serve)
+unix_serve = as_function(Serve.unix_serve)
+route = as_function(Serve.route)
+unix_route = as_function(Serve.unix_route)
+serve_stream = as_function(Serve.serve_stream)
