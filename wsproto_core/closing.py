@@ -19,6 +19,7 @@ from .types import Close, CloseCode
 
 __all__ = [
     "GOOD_CODES",
+    "NOT_CLOSING",
     "Closing",
     "check_close_code",
     "parse_close",
@@ -180,6 +181,10 @@ class Closing:
             return f"connection failed: {error}"
         # An error of the application, of which repr() escapes the text.
         return f"connection failed: {error!r}"
+
+
+NOT_CLOSING = Closing()
+"""The end of each connection that is open: it is never changed."""
 
 
 def _describe_loss(error: BaseException) -> str:

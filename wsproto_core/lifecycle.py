@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Sequence
 
-from .closing import GOOD_CODES, Closing, parse_close_frame, serialize_close, shorten_reason
+from .closing import GOOD_CODES, NOT_CLOSING, Closing, parse_close_frame, serialize_close, shorten_reason
 from .events import Event, Failure, Ping, Pong, TimerOverdue
 from .exceptions import ConnectionClosed, InvalidState, PayloadTooBig, ProtocolError
 from .extensions.base import Extension
@@ -107,7 +107,7 @@ class Lifecycle:
         self._keepalive = Keepalive(self._timers, settings, self._random)
         self._inbox = Inbox(self, settings, masked=side is Side.SERVER)
         self._taken_by_events = False
-        self._closing = Closing()
+        self._closing = NOT_CLOSING
         self._enter(Phase.CONNECTING)
 
     # Getters
@@ -259,9 +259,15 @@ class Lifecycle:
                 receiving=self.receiving, good_codes=self.good_codes, after_close=True
             )
 
+    def _begin_closing(self) -> Closing:
+        """Return where to store what ends the connection."""
+        if self._closing is NOT_CLOSING:
+            self._closing = Closing()
+        return self._closing
+
     def _set_cause(self, error: BaseException, *, remote: bool, lost: bool = True) -> None:
         """Store the first error. In the phase that follows there is no second error."""
-        self._closing.fail(error, lost=lost)
+        self._begin_closing().fail(error, lost=lost)
         self._notify(Failure(error, remote, self._closing.sent))
 
     def _receive_handshake(self, handshake: Handshake, data: bytes) -> None:
@@ -397,7 +403,7 @@ class Lifecycle:
     def _receive_close(self, close: Close) -> None:
         if self._defer(close):
             return
-        self._closing.receive(close)
+        self._begin_closing().receive(close)
         self._notify(close)
         # "it typically echos the status code it received" (section 5.5.1)
         self._queue_close(Close(close.code))
@@ -423,7 +429,7 @@ class Lifecycle:
         waits = self.undelivered or self._inbox.collecting
         if not waits or Input.DEFERRED not in TRANSITIONS[self._phase]:
             return False
-        self._closing.deferred = end
+        self._begin_closing().deferred = end
         self._taken_by_events = False
         self._step(Input.DEFERRED)
         self._inbox.drop_all_but_messages()
@@ -431,9 +437,10 @@ class Lifecycle:
 
     def _conclude(self) -> None:
         """Let the deferred close frame or error take effect, if there is one."""
-        end, self._closing.deferred = self._closing.deferred, None
+        end = self._closing.deferred
         if end is None:
             return
+        self._closing.deferred = None
         if isinstance(end, Close):
             self._receive_close(end)
         else:
@@ -470,5 +477,5 @@ class Lifecycle:
         if drop:
             self._outbox.drop()
         if self._closing.sent is None:
-            self._closing.sent = close
+            self._begin_closing().sent = close
             self._outbox.close(payload or serialize_close(close.code, close.reason))

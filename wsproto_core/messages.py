@@ -20,6 +20,7 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import Protocol as Interface
 
 from .assembly import PayloadBuffer
 from .codec import MESSAGE_OVERHEAD, apply_mask, decode_messages, encode_frame
@@ -31,7 +32,7 @@ from .prepared import Message, PreparedMessage, encoding_key
 from .types import BytesLike, Data
 from .utf8 import Utf8Decoder
 
-__all__ = ["MessageReader", "MessageWriter"]
+__all__ = ["MessageReader", "MessageWriter", "Receiver"]
 
 # Bytes of payload for each of which a message may have one fragment more than ``max_fragments``.
 BYTES_PER_FRAGMENT = 64
@@ -51,6 +52,19 @@ _NO_BACKLOG: deque[bytes] = deque()
 _NO_SIZES: list[int] = []
 
 
+class Receiver(Interface):
+    """What a reader tells of control frames, and asks for room: one reference, not a method for each."""
+
+    def receive_control(self, opcode: int, payload: bytes) -> None:
+        """A control frame has been received."""
+
+    def is_full(self) -> bool:
+        """Whether the receive queue has no room for more.
+
+        Only decoding by extensions asks, whose output may be a thousand times longer than their input.
+        """
+
+
 class MessageReader:
     """Turns the bytes that a peer sends into messages and control frames.
 
@@ -64,10 +78,8 @@ class MessageReader:
         buffered: bytes of the message under construction that have arrived and not been taken.
         closed: whether a close frame has been received, or an error has been found; bytes that are
             received afterwards are dropped.
-        is_full: returns whether the receive queue has no room for more. Only decoding by extensions asks,
-            whose output may be a thousand times longer than their input.
-        suspended: whether decoding by extensions has stopped because of that; bytes that are received
-            meanwhile are kept.
+        suspended: whether decoding by extensions has stopped because there is no room for more; bytes that
+            are received meanwhile are kept.
         between_messages: whether the next byte begins a frame that :func:`.decode_messages` may decode:
             no frame or message has begun, and neither extensions nor an observer want to see each frame.
         masked, max_frame: arguments for it.
@@ -75,8 +87,8 @@ class MessageReader:
 
     __slots__ = (
         *("messages", "pending", "frames", "building", "bounded", "buffered", "closed"),
-        *("is_full", "suspended", "between_messages", "masked", "max_frame"),
-        *("_control", "_max_size", "_max_fragment_size", "_max_fragments"),
+        *("suspended", "between_messages", "masked", "max_frame"),
+        *("_receiver", "_max_size", "_max_fragment_size", "_max_fragments"),
         *("_extensions", "_every_message", "_reserved_bits", "_excerpts", "_is_plain"),
         # the frame that is being received
         *("_head", "_remaining", "_first", "_key", "_control_payload"),
@@ -90,7 +102,7 @@ class MessageReader:
         self,
         *,
         masked: bool,
-        control: Callable[[int, bytes], None],
+        receiver: Receiver,
         max_size: int | None = None,
         max_fragment_size: int | None = None,
         max_fragments: int | None = None,
@@ -100,7 +112,7 @@ class MessageReader:
         """
         Args:
             masked: whether frames must be masked, i.e. whether a client sends them.
-            control: called with the opcode and the payload of each control frame, in order.
+            receiver: is told of each control frame, in order.
             max_size: bytes in a message, on the wire and after extensions; ``None`` for no limit.
             max_fragment_size: bytes in one frame's payload; ``None`` for no limit.
             max_fragments: fragments in one message, beside one more for each 64 bytes of its payload;
@@ -113,7 +125,7 @@ class MessageReader:
         self.closed = False
         self.bounded = max_size is not None
         self.masked = masked
-        self._control = control
+        self._receiver = receiver
         self._max_size = max_size
         self._max_fragment_size = max_fragment_size
         self._max_fragments = max_fragments
@@ -134,7 +146,6 @@ class MessageReader:
         # The bytes received since extensions stopped, and how many of the first piece have been parsed.
         self._backlog = _NO_BACKLOG
         self._backlog_position = 0
-        self.is_full: Callable[[], bool] = bool
         self.suspended = False
         self._wire_size = 0
         self._fragments = 0
@@ -218,7 +229,7 @@ class MessageReader:
         if data:
             self._backlog = self._backlog or deque()
             self._backlog.append(data)
-        if self.is_full():
+        if self._receiver.is_full():
             return
         self.suspended = False
         if self._decoding is not None:
@@ -318,7 +329,7 @@ class MessageReader:
                 payload = self._control_payload
                 self._control_payload = b""
                 self.closed = opcode == Opcode.CLOSE
-                self._control(opcode, payload)
+                self._receiver.receive_control(opcode, payload)
         return stop
 
     def _apply_extensions(
@@ -350,7 +361,7 @@ class MessageReader:
             if self._excerpts is not None:
                 self._excerpts.add_decoded(payload, final)
             self._add_payload(payload, 0, len(payload), b"", final)
-            if self.is_full():
+            if self._receiver.is_full():
                 self.suspended = True
                 if final:
                     self._decoding = None
@@ -454,7 +465,7 @@ class MessageWriter:
         self.building = False
         self.frames = 0
         self.text = False
-        self._decoder = Utf8Decoder()
+        self._decoder: Utf8Decoder | None = None  # for fragments of a text that come as bytes
         self._random = random
         self.context_is_stale = False
         self.use_extensions(extensions, observer)
@@ -511,8 +522,8 @@ class MessageWriter:
         elif self.text != (opcode == Opcode.TEXT):
             raise TypeError("fragments of a message must be all text or all binary, not both")
         if text and not isinstance(message, str):
-            if first:
-                self._decoder.reset()
+            if first or self._decoder is None:
+                self._decoder = Utf8Decoder()
             self._decoder.decode(bytes(payload), fin)
         reserved_bits, encoded = 0, payload
         if self._extensions:

@@ -393,9 +393,9 @@ class Protocol(Lifecycle):
         self._timers.allow(())
         if self.state is not State.CLOSED:
             if self._closing.cause is None:
-                self._closing.fail(error, lost=False)
+                self._begin_closing().fail(error, lost=False)
             self._notify(Failure(error, False, self._closing.sent))
-        self._closing.deferred = None
+        self._begin_closing().deferred = None
         self._enter(Phase.CLOSED)
 
     # Outputs

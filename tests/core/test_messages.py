@@ -64,7 +64,13 @@ class Reader(MessageReader):
     def __init__(self, **options: Any) -> None:
         self.controls: list[tuple[int, bytes]] = []
         options.setdefault("masked", False)
-        super().__init__(control=lambda opcode, payload: self.controls.append((opcode, payload)), **options)
+        super().__init__(receiver=self, **options)
+
+    def receive_control(self, opcode: int, payload: bytes) -> None:
+        self.controls.append((opcode, payload))
+
+    def is_full(self) -> bool:
+        return False
 
     def take_message(self) -> Data:
         """Take the oldest message, as the receive queue does."""

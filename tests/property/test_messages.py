@@ -61,12 +61,23 @@ class Outcome(NamedTuple):
     closed: bool
 
 
+class Receiver:
+    """Drops control frames, and has room."""
+
+    def receive_control(self, opcode: int, payload: bytes) -> None:
+        pass
+
+    def is_full(self) -> bool:
+        return False
+
+
 def read(pieces: Iterable[bytes], options: dict[str, Any], observer: Observer = NOBODY) -> Outcome:
     output: list[object] = []
 
-    def control(opcode: int, payload: bytes) -> None:
-        take()
-        output.append((opcode, payload))
+    class Output(Receiver):
+        def receive_control(self, opcode: int, payload: bytes) -> None:
+            take()
+            output.append((opcode, payload))
 
     def take() -> None:
         while reader.messages:
@@ -74,7 +85,7 @@ def read(pieces: Iterable[bytes], options: dict[str, Any], observer: Observer = 
 
     options = dict(options)
     options["extensions"] = [extension() for extension in options.get("extensions", ())]
-    reader = MessageReader(control=control, observer=observer, **options)
+    reader = MessageReader(receiver=Output(), observer=observer, **options)
     error = None
     try:
         for piece in pieces:
@@ -261,7 +272,7 @@ def test_pieces_make_up_the_message(message: Data, positions: list[int], takes: 
     payload = message.encode() if isinstance(message, str) else message
     first = 0x81 if isinstance(message, str) else 0x82
     data = b"".join(encode_frame(first, payload))
-    reader = MessageReader(masked=False, control=lambda opcode, payload: None)
+    reader = MessageReader(masked=False, receiver=Receiver())
     pieces: list[Any] = []
     for chunk, take in zip(cut(data, positions), [*takes, False], strict=False):
         reader.receive(chunk)
@@ -318,7 +329,7 @@ ALMOST_TEXT = st.lists(
 @example(b"\xe0\x9f")
 @example(b"\xf4\x90")
 def test_text_fails_at_its_first_bad_byte(payload: bytes) -> None:
-    reader = MessageReader(masked=False, control=lambda opcode, payload: None)
+    reader = MessageReader(masked=False, receiver=Receiver())
     header = b"\x01\x7f" + (2**20).to_bytes(8, "big")  # of a message that never ends
     reader.receive(header)
     failed = None
@@ -355,7 +366,7 @@ def count_calls(function: Callable[[], None]) -> int:
 def test_time_is_linear_byte_by_byte(first: int, masked: bool) -> None:
     def calls(length: int) -> int:
         data = b"".join(encode_frame(first, b"x" * length, KEY if masked else b""))
-        reader = MessageReader(masked=masked, control=lambda opcode, payload: None)
+        reader = MessageReader(masked=masked, receiver=Receiver())
         pieces = one_by_one(data)
 
         def receive() -> None:
@@ -375,7 +386,7 @@ def test_time_is_linear_byte_by_byte(first: int, masked: bool) -> None:
 def test_time_is_linear_in_one_read() -> None:
     def calls(count: int) -> int:
         data = b"\x82\x01x" * count + b"\x89\x00" * count + b"\x02\x01x\x80\x00" * count
-        reader = MessageReader(masked=False, control=lambda opcode, payload: None)
+        reader = MessageReader(masked=False, receiver=Receiver())
         called = count_calls(lambda: reader.receive(data))
         assert len(reader.messages) == 2 * count
         return called
@@ -391,7 +402,7 @@ def test_memory_is_that_of_the_message(first: int, chunk: int) -> None:
     length = 64 * 1024
 
     def peak(data: bytes) -> int:
-        reader = MessageReader(masked=False, control=lambda opcode, payload: None, max_fragments=2**20)
+        reader = MessageReader(masked=False, receiver=Receiver(), max_fragments=2**20)
         tracemalloc.start()
         try:
             for start in range(0, len(data), chunk):
@@ -410,7 +421,7 @@ def test_memory_is_that_of_the_message(first: int, chunk: int) -> None:
 
 
 def test_nothing_is_allocated_for_an_announcement() -> None:
-    reader = MessageReader(masked=True, control=lambda opcode, payload: None)
+    reader = MessageReader(masked=True, receiver=Receiver())
     tracemalloc.start()
     try:
         reader.receive(b"\x82\xff" + (2**62).to_bytes(8, "big") + KEY)

@@ -77,7 +77,8 @@ receive_data(struct module_state *state, PyObject *protocol, const uint8_t *data
     const struct offsets *offsets = &state->offsets;
     PyObject *inbox = slot_get(protocol, offsets->protocol_inbox);
     PyObject *reader = slot_get(inbox, offsets->inbox_reader);
-    if (slot_get(protocol, offsets->protocol_state) != state->state_open
+    PyObject *messages = slot_get(inbox, offsets->inbox_messages);
+    if (slot_get(protocol, offsets->protocol_state) != state->state_open || messages == state->no_messages
         || !IS_TRUE(protocol, protocol_receiving) || !IS_TRUE(reader, reader_between_messages)
         || slot_get(inbox, offsets->inbox_overflow) != state->overflow_pause) {
         return 0;
@@ -85,7 +86,6 @@ receive_data(struct module_state *state, PyObject *protocol, const uint8_t *data
     struct decoded decoded = {.position = 0};
     bool masked = IS_TRUE(reader, reader_masked);
     uint64_t max_frame = read_limit(slot_get(reader, offsets->reader_max_frame));
-    PyObject *messages = slot_get(inbox, offsets->inbox_messages);
     int result = decode_messages(state, data, length, masked, max_frame, messages, &decoded);
     if (decoded.count == 0) {
         return result;
@@ -602,6 +602,7 @@ find_objects(struct module_state *state)
     Py_XSETREF(state->protocol, import_name("wsproto_core.protocol", "Protocol"));
     Py_XSETREF(state->client_protocol, import_name("wsproto_core.handshake.client", "ClientProtocol"));
     Py_XSETREF(state->server_protocol, import_name("wsproto_core.handshake.server", "ServerProtocol"));
+    Py_XSETREF(state->no_messages, import_name("wsproto_core.inbox", "NO_MESSAGES"));
     Py_XSETREF(state->random_bytes, import_name("wsproto_core.randomness", "random_bytes"));
     Py_XSETREF(state->keys, import_name("wsproto_core.randomness", "keys"));
     if (PyErr_Occurred() || import_member(&state->state_open, "wsproto_core.types", "State", "OPEN") < 0

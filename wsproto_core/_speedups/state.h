@@ -16,6 +16,7 @@ struct module_state {
     PyObject *outbox, *protocol, *client_protocol, *server_protocol;
     PyObject *state_open, *state_closing; /* members of State */
     PyObject *demand_nothing, *demand_message, *overflow_pause;
+    PyObject *no_messages; /* NO_MESSAGES of inbox.py */
     PyObject *name_update, *name_block, *name_fin, *name_pop;
     PyObject *random_bytes, *keys; /* of randomness.py */
     PyObject *zero, *four;
@@ -40,6 +41,7 @@ struct module_state {
     do((state)->demand_nothing); \
     do((state)->demand_message); \
     do((state)->overflow_pause); \
+    do((state)->no_messages); \
     do((state)->name_update); \
     do((state)->name_block); \
     do((state)->name_fin); \
