@@ -4,8 +4,7 @@
     python -m tests.conformance.autobahn server [CASE ...]
 
 The first is a client for the server at the URI. The second is a server, prints its URI in the first
-line, and ends when a client has asked for ``/updateReports``. A verdict is a list: about the messages,
-about the closing handshake, and which deadlines of the runner itself have passed.
+line, and ends when a client has asked for ``/updateReports``.
 
 The runner is ``kosoku``. It has a process of its own, since it changes what the interpreter has: it puts
 a module called ``case`` and a package called ``autobahn`` on the path, and replaces a function of
@@ -15,7 +14,6 @@ a module called ``case`` and a package called ``autobahn`` on the path, and repl
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,8 +21,11 @@ from typing import Any
 
 from kosoku import FailureError, run_fuzzingclient, run_fuzzingserver
 
+from .verdicts import Verdict, dump
+
 SECTIONS = tuple(f"{section}.*" for section in (1, 2, 3, 4, 5, 6, 7, 9, 10))
-"""Autobahn has no section 8 and no section 11; 12 and 13 do not run in this version of the runner."""
+"""Autobahn has no section 8 and no section 11; 12 and 13 do not run in this version of the runner, and are
+in :mod:`.deflate`."""
 
 CONCURRENCY = 8
 """Cases at the same time: some of them wait for a second."""
@@ -76,9 +77,8 @@ def be_patient() -> None:
     Case.__init__ = initialize_with_patience
 
 
-def verdict(result: Any) -> list[str]:
-    """The verdict about the messages, the one about the closing handshake, and what was out of time."""
-    late = [
+def verdict(result: Any) -> Verdict:
+    late = tuple(
         name
         for name in (
             "was_open_handshake_timeout",
@@ -86,8 +86,10 @@ def verdict(result: Any) -> list[str]:
             "was_server_connection_drop_timeout",
         )
         if getattr(result, name)
-    ]
-    return [result.behavior.value, result.behavior_close.value, *late]
+    )
+    return Verdict(
+        result.behavior.value, result.behavior_close.value, late, f"{result.result} {result.result_close}"
+    )
 
 
 async def run_client(uri: str, cases: Sequence[str]) -> list[Any]:
@@ -111,7 +113,7 @@ def main(side: str, *arguments: str) -> None:
         results = asyncio.run(running)
     except FailureError as error:
         results = list(error.results)
-    print(json.dumps({result.case_id: verdict(result) for result in results}), flush=True)
+    print(dump({result.case_id: verdict(result) for result in results}), flush=True)
     # The runner's threads outlive it and may abort a process that ends in the ordinary way.
     os._exit(0)
 
