@@ -270,6 +270,31 @@ def test_connections(case: dict[str, Any]) -> None:
     assert compiled == pure
 
 
+@pytest.mark.parametrize("server", [True, False])
+@pytest.mark.parametrize(
+    "payload", ["Hello", "aé漢😀", b"a\xff", b"a\xc3", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"ab\xe2\x82\x28"]
+)
+@pytest.mark.parametrize("first", [0x81, 0x82, 0x01])
+def test_frames_that_are_cut_at_any_two_bytes(first: int, payload: str | bytes, server: bool) -> None:
+    key = KEY if server else b""
+    data = b"".join(encode_frame(first, payload, key) + encode_frame(0x82, b"next", key))
+    case = {
+        "side": "server" if server else "client",
+        "options": {},
+        "deflate": False,
+        "take": "next_message",
+        "in_place": False,
+        "takes": [False, True, True],
+        "sends": [None] * 3,
+        "eof": False,
+    }
+    for start in range(len(data)):
+        for stop in range(start, len(data)):
+            pieces = [data[:start], data[start:stop], data[stop:]]
+            compiled, pure = (converse(half, case | {"pieces": pieces}) for half in HALVES)
+            assert compiled == pure
+
+
 @pytest.mark.parametrize("half", HALVES, ids=["compiled", "pure"])
 def test_the_differential_test_sees_differences(half: Half) -> None:
     """The outcome of a conversation has messages, errors and output in it."""

@@ -59,8 +59,7 @@ decode_text(const uint8_t *data, size_t length, uint32_t key)
     return decoded;
 }
 
-/* Append a message with its size to the queue; takes the reference to the message. */
-static int
+int
 append_message(struct module_state *state, PyObject *messages, PyObject *message, uint64_t size)
 {
     PyObject *item = PyTuple_New(2);

@@ -27,6 +27,10 @@ struct decoded {
 int decode_messages(struct module_state *state, const uint8_t *data, size_t length, bool masked,
                     uint64_t max_length, PyObject *messages, struct decoded *decoded);
 
+/* Append a message with its size to the queue; takes the reference to the message. Returns -1 with an exception
+   set. */
+int append_message(struct module_state *state, PyObject *messages, PyObject *message, uint64_t size);
+
 /* Return a new bytes object of a whole frame. `key` is used if `masked`. */
 PyObject *join_frame(uint8_t first, const uint8_t *payload, size_t length, bool masked, uint32_t key);
 

@@ -1,7 +1,7 @@
 /* The compiled fast paths of the hot methods of wsproto_core/protocol.py and outbox.py: see methods.h.
 
    The methods in Python are the specification. What stands here is the way that nearly every message takes:
-   the connection is open, the message is one whole frame without extensions, no watermark is reached, and
+   the connection is open, the message is one frame without extensions, no watermark is reached, and
    neither a control frame nor a close frame is waiting to be sent. */
 
 #include "methods.h"
@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "codec.h"
 #include "frame.h"
+#include "reader.h"
 #include "state.h"
 
 #include <string.h>
@@ -53,6 +54,15 @@ is_down(PyObject *watermarks, Py_ssize_t count)
 
 /* receive_data */
 
+/* Whether the message under construction counts, as the application does not ask for all of it. */
+static bool
+limits_building(struct module_state *state, PyObject *inbox, PyObject *reader)
+{
+    const struct offsets *offsets = &state->offsets;
+    PyObject *demand = slot_get(inbox, offsets->inbox_demand);
+    return demand == state->demand_nothing ? !IS_TRUE(reader, reader_bounded) : demand == state->demand_fragment;
+}
+
 static int
 check_watermarks(struct module_state *state, PyObject *protocol)
 {
@@ -60,6 +70,9 @@ check_watermarks(struct module_state *state, PyObject *protocol)
     PyObject *inbox = slot_get(protocol, offsets->protocol_inbox);
     PyObject *reader = slot_get(inbox, offsets->inbox_reader);
     Py_ssize_t pending = PyLong_AsSsize_t(slot_get(reader, offsets->reader_pending));
+    if (limits_building(state, inbox, reader)) {
+        pending += PyLong_AsSsize_t(slot_get(reader, offsets->reader_buffered));
+    }
     Py_ssize_t count = PyObject_Size(slot_get(inbox, offsets->inbox_messages));
     if (PyErr_Occurred()) {
         return -1;
@@ -71,34 +84,60 @@ check_watermarks(struct module_state *state, PyObject *protocol)
     return reached <= 0 ? reached : call_method(inbox, state->name_update);
 }
 
+/* Decode plain frames: the rest of one that has begun, whole ones, and the beginning of another one; but only
+   whole ones if the application takes messages in pieces. */
+static int
+decode(struct module_state *state, PyObject *inbox, PyObject *reader, const uint8_t *data, size_t length,
+       struct decoded *decoded)
+{
+    const struct offsets *offsets = &state->offsets;
+    bool pieces = slot_get(inbox, offsets->inbox_demand) != state->demand_fragment;
+    if (pieces && !IS_TRUE(reader, reader_between_messages)
+        && continue_frame(state, reader, data, length, decoded) < 0) {
+        return -1;
+    }
+    if (!IS_TRUE(reader, reader_between_messages) || decoded->position == length) {
+        return 0;
+    }
+    bool masked = IS_TRUE(reader, reader_masked);
+    uint64_t max_frame = read_limit(slot_get(reader, offsets->reader_max_frame));
+    PyObject *messages = slot_get(inbox, offsets->inbox_messages);
+    if (decode_messages(state, data, length, masked, max_frame, messages, decoded) < 0) {
+        return -1;
+    }
+    return decoded->position == length || !pieces ? 0 : begin_frame(state, reader, data, length, decoded);
+}
+
 static Py_ssize_t
 receive_data(struct module_state *state, PyObject *protocol, const uint8_t *data, size_t length)
 {
     const struct offsets *offsets = &state->offsets;
     PyObject *inbox = slot_get(protocol, offsets->protocol_inbox);
     PyObject *reader = slot_get(inbox, offsets->inbox_reader);
-    PyObject *messages = slot_get(inbox, offsets->inbox_messages);
-    if (slot_get(protocol, offsets->protocol_state) != state->state_open || messages == state->no_messages
-        || !IS_TRUE(protocol, protocol_receiving) || !IS_TRUE(reader, reader_between_messages)
+    if (slot_get(protocol, offsets->protocol_state) != state->state_open
+        || !IS_TRUE(protocol, protocol_receiving)
+        || slot_get(inbox, offsets->inbox_messages) == state->no_messages
         || slot_get(inbox, offsets->inbox_overflow) != state->overflow_pause) {
         return 0;
     }
     struct decoded decoded = {.position = 0};
-    bool masked = IS_TRUE(reader, reader_masked);
-    uint64_t max_frame = read_limit(slot_get(reader, offsets->reader_max_frame));
-    int result = decode_messages(state, data, length, masked, max_frame, messages, &decoded);
-    if (decoded.count == 0) {
+    int result = decode(state, inbox, reader, data, length, &decoded);
+    if (decoded.position == 0) {
         return result;
     }
     /* After an error, the messages before it are there all the same. */
     PyObject *error_type, *error, *traceback;
     PyErr_Fetch(&error_type, &error, &traceback);
-    if (slot_add(protocol, offsets->protocol_received, (Py_ssize_t)decoded.position) < 0
-        || slot_add(reader, offsets->reader_pending, (Py_ssize_t)decoded.size) < 0
-        || slot_add(reader, offsets->reader_frames, (Py_ssize_t)decoded.count) < 0) {
+    if (slot_add(protocol, offsets->protocol_received, (Py_ssize_t)decoded.position) < 0) {
         result = -1;
     }
-    slot_set_bool(protocol, offsets->protocol_has_input, true);
+    if (decoded.count != 0) {
+        if (slot_add(reader, offsets->reader_pending, (Py_ssize_t)decoded.size) < 0
+            || slot_add(reader, offsets->reader_frames, (Py_ssize_t)decoded.count) < 0) {
+            result = -1;
+        }
+        slot_set_bool(protocol, offsets->protocol_has_input, true);
+    }
     if (error_type != NULL) {
         PyErr_Restore(error_type, error, traceback);
     }
@@ -605,10 +644,12 @@ find_objects(struct module_state *state)
     Py_XSETREF(state->no_messages, import_name("wsproto_core.inbox", "NO_MESSAGES"));
     Py_XSETREF(state->random_bytes, import_name("wsproto_core.randomness", "random_bytes"));
     Py_XSETREF(state->keys, import_name("wsproto_core.randomness", "keys"));
+    Py_XSETREF(state->no_payload, import_name("wsproto_core.messages", "_NO_PAYLOAD"));
     if (PyErr_Occurred() || import_member(&state->state_open, "wsproto_core.types", "State", "OPEN") < 0
         || import_member(&state->state_closing, "wsproto_core.types", "State", "CLOSING") < 0
         || import_member(&state->demand_nothing, "wsproto_core.inbox", "Demand", "NOTHING") < 0
         || import_member(&state->demand_message, "wsproto_core.inbox", "Demand", "MESSAGE") < 0
+        || import_member(&state->demand_fragment, "wsproto_core.inbox", "Demand", "FRAGMENT") < 0
         || import_member(&state->overflow_pause, "wsproto_core.inbox", "Overflow", "PAUSE") < 0
         || import_member(&position, "wsproto_core.timers", "Timer", "WRITE") < 0) {
         return -1;

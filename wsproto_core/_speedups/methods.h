@@ -41,9 +41,20 @@
     slot(inbox_streaming, "_streaming")
 #define SLOTS_OF_READER(slot)                            \
     slot(reader_between_messages, "between_messages")    \
+    slot(reader_bounded, "bounded")                      \
+    slot(reader_buffered, "buffered")                    \
+    slot(reader_building, "building")                    \
+    slot(reader_first, "_first")                         \
+    slot(reader_fragments, "_fragments")                 \
+    slot(reader_is_plain, "_is_plain")                   \
+    slot(reader_key, "_key")                             \
     slot(reader_masked, "masked")                        \
     slot(reader_max_frame, "max_frame")                  \
+    slot(reader_messages, "messages")                    \
+    slot(reader_payload, "_payload")                     \
     slot(reader_pending, "pending")                      \
+    slot(reader_remaining, "_remaining")                 \
+    slot(reader_wire_size, "_wire_size")                 \
     slot(reader_frames, "frames")                        \
     slot(reader_suspended, "suspended")
 #define SLOTS_OF_OUTBOX(slot)               \
@@ -144,7 +155,7 @@ struct core_api {
     /* Whether the fast paths apply to this protocol: its methods are not overridden. */
     bool (*is_plain)(struct module_state *state, PyObject *protocol);
 
-    /* Take bytes from the peer, as many as are whole messages. Returns their number; 0 if the method in
+    /* Take bytes from the peer, as many as belong to plain messages. Returns their number; 0 if the method in
        Python has to take all of them; -1 with an exception set. `check_watermarks` is to be called next, or
        after messages have been taken. */
     Py_ssize_t (*receive_data)(struct module_state *state, PyObject *protocol, const uint8_t *data,

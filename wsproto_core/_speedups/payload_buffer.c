@@ -13,11 +13,6 @@
 /* Bytes that are reserved at least, if so many are wanted. */
 #define LEAST_RESERVED 131072
 
-#ifndef Py_BEGIN_CRITICAL_SECTION
-#define Py_BEGIN_CRITICAL_SECTION(object) {
-#define Py_END_CRITICAL_SECTION() }
-#endif
-
 /* The object under construction */
 
 static uint8_t *

@@ -13,6 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The free-threaded build has these, to lock an object. */
+#ifndef Py_BEGIN_CRITICAL_SECTION
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
 /* Payload goes straight into the object that becomes the message: a bytes object, or a str of ASCII. Text that
    turns out not to be ASCII goes on in a bytes object, and is decoded at the end. */
 struct payload_buffer {

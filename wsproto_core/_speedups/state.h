@@ -15,8 +15,8 @@ struct module_state {
     PyObject *fast_method_type, *payload_buffer_type, *window_type;
     PyObject *outbox, *protocol, *client_protocol, *server_protocol;
     PyObject *state_open, *state_closing; /* members of State */
-    PyObject *demand_nothing, *demand_message, *overflow_pause;
-    PyObject *no_messages; /* NO_MESSAGES of inbox.py */
+    PyObject *demand_nothing, *demand_message, *demand_fragment, *overflow_pause;
+    PyObject *no_messages, *no_payload; /* NO_MESSAGES of inbox.py, _NO_PAYLOAD of messages.py */
     PyObject *name_update, *name_block, *name_fin, *name_pop;
     PyObject *random_bytes, *keys; /* of randomness.py */
     PyObject *zero, *four;
@@ -40,6 +40,8 @@ struct module_state {
     do((state)->state_closing); \
     do((state)->demand_nothing); \
     do((state)->demand_message); \
+    do((state)->demand_fragment); \
+    do((state)->no_payload); \
     do((state)->overflow_pause); \
     do((state)->no_messages); \
     do((state)->name_update); \
