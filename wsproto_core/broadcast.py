@@ -76,7 +76,7 @@ def deliver(
 
 
 def _deliver_later(protocol: Protocol, message: PreparedMessage, policy: SlowPolicy) -> Delivery:
-    if protocol.writable and not protocol.send_queue.building:
+    if protocol.writable and not protocol.send_queue.writer.building:
         protocol.send(message)
         return Delivery.QUEUED
     if policy == "wait":

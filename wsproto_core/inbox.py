@@ -6,22 +6,20 @@ notices, wait with the number of messages that came before them, so that both ca
 they can be taken without the messages, and never wait behind a message that nobody takes.
 
 The receive queue owns the reader (:class:`~.messages.MessageReader`), which parses the bytes that are
-received, and answers for it.
+received.
 """
 
 from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol as Interface
 
 from .codec import decode_messages
 from .events import Event, Fragment
 from .exceptions import ConcurrencyError, PayloadTooBig, ProtocolError
-from .extensions.base import Extension
 from .messages import MessageReader
-from .observing import NOBODY, Observer
 from .options import CommonSettings
 from .timers import Stopwatch
 from .types import Data
@@ -86,7 +84,7 @@ class Inbox:
     Attributes:
         collecting: whether :meth:`events` is taking messages that its caller has not seen yet.
         messages: the messages that have not been taken, each with its size; to be read only.
-        reader: parses the bytes that are received; to be read only.
+        reader: parses the bytes that are received.
         stopped: how long ``wants_read`` has been false while the connection was open; ``None`` if it
             has not been.
         taken: number of messages that have been taken.
@@ -127,28 +125,10 @@ class Inbox:
         )
         self.messages = self.reader.messages = NO_MESSAGES
 
-    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
-        """Decode by extensions, and tell an observer: see :meth:`.MessageReader.use_extensions`."""
-        self.reader.use_extensions(extensions, observer)
-
     @property
     def has_piece(self) -> bool:
         """Whether a piece of the message under construction was asked for and is here, or may be decoded."""
         return self.reader.suspended or (self._demand is _FRAGMENT and self.reader.buffered > 0)
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether a frame or a message has begun and is not complete."""
-        return self.reader.incomplete
-
-    @property
-    def frames(self) -> int:
-        """Number of frames received."""
-        return self.reader.frames
-
-    def drop_all_but_messages(self) -> None:
-        """Drop whatever is not a complete message; bytes that are received from now on are dropped, too."""
-        self.reader.drop_all_but_messages()
 
     def notify(self, event: Event) -> None:
         """Add a notice, after the messages that are in the queue."""

@@ -63,9 +63,10 @@ class Keepalive:
             now: the time.
         """
         self._extensions = extensions
-        periods = [extension.idle_timeout for extension in extensions if extension.idle_timeout is not None]
-        self._idle_period = min(periods, default=None)
-        self._timers.start(Timer.IDLE, now, self._idle_period)
+        if extensions:
+            periods = [each.idle_timeout for each in extensions if each.idle_timeout is not None]
+            self._idle_period = min(periods, default=None)
+            self._timers.start(Timer.IDLE, now, self._idle_period)
         self.start(now)
 
     # Pings that wait for their pong

@@ -31,6 +31,12 @@ from .types import Close, CloseCode, Side, State, Subprotocol
 
 __all__ = ["Lifecycle"]
 
+# To look a member up in its class costs more than to compare it.
+_OPEN, _SERVER, _CLOSING = State.OPEN, Side.SERVER, Timer.CLOSING
+_PARSED, _DROPPED = Bytes.PARSED, Bytes.DROPPED
+_BACKPRESSURE, _TO_END = Reading.BACKPRESSURE, Reading.TO_END
+_STOP, _START_HALF, _RUN = ClosingTimer.STOP, ClosingTimer.START_HALF, ClosingTimer.RUN
+
 _SLOTS = """
     state receiving has_input has_events wants_read writable stream_action side good_codes extensions
     subprotocol request response handshake_error _phase _handshake _settings _inbox _outbox _timers
@@ -183,8 +189,8 @@ class Lifecycle:
 
     def _use_extensions(self, extensions: Sequence[Extension]) -> None:
         self.extensions = tuple(extensions)
-        self._inbox.use_extensions(self.extensions, self._observer)
-        self._outbox.use_extensions(self.extensions, self._observer)
+        self._inbox.reader.use_extensions(self.extensions, self._observer)
+        self._outbox.writer.use_extensions(self.extensions, self._observer)
 
     def _open(self, extensions: Sequence[Extension], subprotocol: Subprotocol | None) -> None:
         """The opening handshake is done."""
@@ -196,9 +202,11 @@ class Lifecycle:
         self._keepalive.open(self.extensions, now)
         handshake, self._handshake = self._handshake, None
         if handshake is not None:
-            # Frames may follow the opening handshake in the same segment.
-            self._inbox.receive(handshake.trailing_data)
-            self._update_input()
+            data = handshake.trailing_data
+            if data:
+                # Frames may follow the opening handshake in the same segment.
+                self._inbox.receive(data)
+                self._update_input()
 
     def _step(self, cause: Input) -> None:
         """Go to the next phase, if the tables have one."""
@@ -206,41 +214,38 @@ class Lifecycle:
         if phase is None:
             return
         self._enter(phase)
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN and self._outbox.measures:
             # Backpressure of a connection that is closing does not count.
             self._outbox.finish_measuring()
 
     def _enter(self, phase: Phase) -> None:
         """Set the phase, and do everything that the tables say about it."""
         self._phase = phase
-        rules = PHASES[phase]
-        stream = rules.server if self.side is Side.SERVER else rules.client
-        self.state = rules.state
-        self.receiving = rules.received is not Bytes.DROPPED
-        self.stream_action = stream.action
-        self._timers.allow(rules.timers)
-        self._outbox.set_open(rules.state is State.OPEN and rules.received is Bytes.PARSED)
-        if stream.reading is not Reading.BACKPRESSURE:
-            self._inbox.read_to_end(stream.reading is Reading.TO_END)
-        self.wants_read = self._inbox.wants_read
+        self.state, received, timers, closing_timer, server, client = PHASES[phase]
+        self.stream_action, reading = server if self.side is _SERVER else client
+        self.receiving = received is not _DROPPED
+        self._timers.allow(timers)
+        self._outbox.set_open(self.state is _OPEN and received is _PARSED)
+        inbox = self._inbox
+        if reading is not _BACKPRESSURE:
+            inbox.read_to_end(reading is _TO_END)
+        self.wants_read = inbox.wants_read
         if not self.receiving:
-            self._inbox.end()
+            inbox.end()
             self.has_input = True
-        self._run_closing_timer(rules.closing_timer)
-
-    def _run_closing_timer(self, closing_timer: ClosingTimer) -> None:
-        timers = self._timers
-        if closing_timer is ClosingTimer.STOP:
-            timers.stop(Timer.CLOSING)
-        elif closing_timer is not ClosingTimer.RUN or not timers.is_running(Timer.CLOSING):
+        running = self._timers.is_running(_CLOSING)
+        if closing_timer is _STOP:
+            if running:
+                self._timers.stop(_CLOSING)
+        elif closing_timer is not _RUN or not running:
             timeout = self._settings.close_timeout
-            if closing_timer is ClosingTimer.START_HALF and timeout is not None:
+            if closing_timer is _START_HALF and timeout is not None:
                 timeout /= 2
-            timers.start(Timer.CLOSING, self._clock(), timeout)
+            self._timers.start(_CLOSING, self._clock(), timeout)
 
     def _is_parsing(self) -> bool:
         """Whether the conversation is on: frames are expected, and the peer's close frame."""
-        return PHASES[self._phase].received is Bytes.PARSED
+        return PHASES[self._phase].received is _PARSED
 
     def _opening(self) -> Handshake | None:
         """The opening handshake, while it is under way."""
@@ -385,7 +390,7 @@ class Lifecycle:
             # The peer's close frame may be among these bytes.
             return
         if self._is_parsing():
-            where = "within a message" if self._inbox.incomplete else "without a close frame"
+            where = "within a message" if self._inbox.reader.incomplete else "without a close frame"
             # One attempt to tell the peer: it may have ended its sending half only.
             self._queue_close(Close(CloseCode.PROTOCOL_ERROR, f"end of stream {where}"), drop=True)
             self._set_cause(EOFError(f"the peer ended the stream {where}"), remote=True)
@@ -406,7 +411,7 @@ class Lifecycle:
         self._begin_closing().receive(close)
         self._notify(close)
         # "it typically echos the status code it received" (section 5.5.1)
-        self._queue_close(Close(close.code))
+        self._queue_close(Close(close.code) if close.reason else close)
         self._step(Input.CLOSE_RECEIVED)
 
     def _receive_error(self, error: ProtocolError | PayloadTooBig) -> None:
@@ -432,7 +437,7 @@ class Lifecycle:
         self._begin_closing().deferred = end
         self._taken_by_events = False
         self._step(Input.DEFERRED)
-        self._inbox.drop_all_but_messages()
+        self._inbox.reader.drop_all_but_messages()
         return True
 
     def _conclude(self) -> None:
@@ -463,7 +468,7 @@ class Lifecycle:
         self._queue_close(close, payload, drop=self._is_parsing())
         self._set_cause(error, remote=remote, lost=remote and isinstance(error, TimeoutError))
         self._step(cause)
-        self._inbox.drop_all_but_messages()
+        self._inbox.reader.drop_all_but_messages()
         self._resume()
 
     def _queue_close(self, close: Close, payload: bytes = b"", *, drop: bool = False) -> None:

@@ -15,8 +15,6 @@ the message under construction and are passed on as they come.
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -42,6 +40,9 @@ DECODED_AT_ONCE = 2**16
 
 # Bytes that are missing of a frame's payload, at least, to be received in place. Control frames are shorter.
 LEAST_IN_PLACE = 2**16
+
+_NO_LIMIT = 1 << 63
+"""More bytes than a frame can have."""
 
 # While no message is under construction.
 _NO_PAYLOAD = PayloadBuffer(False)
@@ -130,8 +131,8 @@ class MessageReader:
         self._max_fragment_size = max_fragment_size
         self._max_fragments = max_fragments
         # one limit for a frame that is a whole message
-        limits = [limit for limit in (max_size, max_fragment_size) if limit is not None]
-        self.max_frame = min(limits, default=1 << 63)
+        limit = _NO_LIMIT if max_size is None else max_size
+        self.max_frame = limit if max_fragment_size is None else min(limit, max_fragment_size)
         # the frame that is being received
         self._head = b""  # an incomplete header
         self._remaining = 0  # bytes of payload still to come
@@ -160,9 +161,13 @@ class MessageReader:
         """
         self._extensions = tuple(reversed(extensions))
         self._sizes_after = [0] * len(extensions) if extensions else _NO_SIZES
-        # whether even messages without reserved bits are the extensions' business
-        self._every_message = not all(extension.marks_messages for extension in extensions)
-        self._reserved_bits = functools.reduce(operator.or_, (each.reserved_bits for each in extensions), 0)
+        self._every_message = (
+            False  # whether even messages without reserved bits are the extensions' business
+        )
+        self._reserved_bits = 0
+        for extension in extensions:
+            self._every_message |= not extension.marks_messages
+            self._reserved_bits |= extension.reserved_bits
         self._excerpts = None if observer is NOBODY else ReceivedExcerpts(observer)
         self._is_plain = not self._extensions and self._excerpts is None
         self._set_between_messages()

@@ -8,21 +8,19 @@ The order is: the opening handshake, the pongs that are due, then messages, ping
 in which they were added, then the close frame, and nothing after it (RFC 6455 section 5.5.1). A ping that
 we send never overtakes a message: its pong proves that the messages before it have arrived.
 
-The send queue owns the writer (:class:`~.messages.MessageWriter`), which builds the frames, and answers
-for it.
+The send queue owns the writer (:class:`~.messages.MessageWriter`), which builds the frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol as Interface
 
 from .codec import encode_frame
-from .extensions.base import EncodingKey, Extension
+from .extensions.base import EncodingKey
 from .frames import FIN, Opcode
 from .limits import Watermarks
 from .messages import MessageWriter
-from .observing import NOBODY, Observer
 from .pongs import Pongs
 from .prepared import Message, PreparedMessage
 from .timers import Stopwatch
@@ -59,6 +57,8 @@ class Outbox:
             again when they are down to the low one.
         blocked: how long ``writable`` has been false while the connection was open; ``None`` if it has
             not been.
+        measures: whether the connection is open, so that this time counts.
+        writer: builds the frames.
         accepts_broadcasts: whether the connection is open and no close frame of the peer waits.
 
     Broadcasts, which send one frame on thousands of connections, look at as little memory of each
@@ -73,9 +73,9 @@ class Outbox:
 
     __slots__ = (
         *("_buffers", "_close", "_close_taken", "_opening", "_ping_end", "_ping_queued", "_pongs"),
-        *("_random", "_watermarks", "_writer", "accepts_broadcasts", "blocked", "bytes_sent"),
+        *("_random", "_watermarks", "accepts_broadcasts", "blocked", "bytes_sent"),
         *("context_is_stale", "_owner", "queued", "ready", "shared"),
-        *("unwritten", "writable", "_measures"),
+        *("unwritten", "writable", "measures", "writer"),
     )
 
     def __init__(
@@ -93,7 +93,7 @@ class Outbox:
         self._owner = owner
         self._random = random
         self.blocked: Stopwatch | None = None
-        self._measures = True
+        self.measures = True
         self.queued = 0
         self.unwritten = 0
         self.bytes_sent = 0
@@ -111,26 +111,7 @@ class Outbox:
         self._ping_end: int | None = None
         self._close: bytes | None = None
         self._close_taken = False
-        self._writer = MessageWriter(random=random)
-
-    def use_extensions(self, extensions: Sequence[Extension], observer: Observer = NOBODY) -> None:
-        """Encode by extensions, and tell an observer: see :meth:`.MessageWriter.use_extensions`."""
-        self._writer.use_extensions(extensions, observer)
-
-    @property
-    def frames(self) -> int:
-        """Number of frames built."""
-        return self._writer.frames
-
-    @property
-    def building(self) -> bool:
-        """Whether a fragmented message has begun and is not complete."""
-        return self._writer.building
-
-    @property
-    def text(self) -> bool:
-        """Whether that message is text."""
-        return self._writer.text
+        self.writer = MessageWriter(random=random)
 
     def set_open(self, accepts_broadcasts: bool) -> None:
         """Set the attribute; the phase of the connection has changed."""
@@ -139,9 +120,9 @@ class Outbox:
 
     def finish_measuring(self) -> None:
         """The connection is closing: that it is not writable does not count any more."""
-        if self._measures and self.blocked is not None:
+        if self.blocked is not None:
             self.blocked.stop()
-        self._measures = False
+        self.measures = False
 
     def open(self, data: bytes) -> None:
         """Add bytes of the opening handshake: they go before all frames, and are never dropped."""
@@ -153,11 +134,11 @@ class Outbox:
 
         Arguments and errors: see :meth:`.MessageWriter.message`.
         """
-        return self._writer.message(message, text=text, fin=fin, compress=compress)
+        return self.writer.message(message, text=text, fin=fin, compress=compress)
 
     def add_message(self, message: Message, text: bool | None, fin: bool, compress: bool | None) -> None:
         """Add a message, or the next fragment of one: :meth:`encode` and :meth:`add`."""
-        writer = self._writer
+        writer = self.writer
         kind = type(message)
         if text is None and fin and writer.plain and not writer.building and (kind is str or kind is bytes):
             # The fast path: nearly every message is one of these two.
@@ -187,7 +168,7 @@ class Outbox:
 
     def add_control(self, opcode: Opcode, payload: bytes) -> None:
         """Add a control frame."""
-        self.add(self._writer.frame(FIN | opcode, payload))
+        self.add(self.writer.frame(FIN | opcode, payload))
 
     @property
     def ping_unwritten(self) -> bool:
@@ -233,9 +214,7 @@ class Outbox:
         own = self.queued
         if self._pongs:
             pongs, self._pongs = self._pongs, _NO_PONGS
-            frames = [
-                buffer for payload in pongs for buffer in self._writer.frame(FIN | Opcode.PONG, payload)
-            ]
+            frames = [buffer for payload in pongs for buffer in self.writer.frame(FIN | Opcode.PONG, payload)]
             self._buffers[:0] = frames
             self.queued += sum(map(len, frames))
         if self._ping_queued is not None:
@@ -247,7 +226,7 @@ class Outbox:
         if self._close is not None:
             payload, self._close = self._close, None
             self._close_taken = True
-            self.add(self._writer.frame(FIN | Opcode.CLOSE, payload))
+            self.add(self.writer.frame(FIN | Opcode.CLOSE, payload))
         buffers = self._buffers
         if buffers:
             self._buffers = []
@@ -265,7 +244,7 @@ class Outbox:
         Returns:
             Whether the frame can be written at once: nothing else is to be written before it.
         """
-        writer = self._writer
+        writer = self.writer
         key = writer.encoding_key
         if key is None or self.queued or self.unwritten or self._pongs or writer.building:
             return False
@@ -284,7 +263,7 @@ class Outbox:
     def _block(self) -> None:
         if self.writable:
             self.writable = False
-            if self._measures:
+            if self.measures:
                 self.blocked = self.blocked or Stopwatch(self._owner._clock)
                 self.blocked.start()
             self._owner.writable = False
@@ -297,6 +276,6 @@ class Outbox:
             self._owner._ping_written()
         if not self.writable and self.queued + self.unwritten <= self._watermarks.low:
             self.writable = True
-            if self._measures and self.blocked is not None:
+            if self.measures and self.blocked is not None:
                 self.blocked.stop()
             self._owner.writable = True

@@ -112,7 +112,7 @@ class Protocol(Lifecycle):
 
     def observe(self, observer: Observer) -> None:
         """Tell of the opening handshake and all frames; raise :exc:`InvalidState` if there were any."""
-        if self._inbox.frames or self._inbox.incomplete or self._outbox.frames:
+        if self._inbox.reader.frames or self._inbox.reader.incomplete or self._outbox.writer.frames:
             raise InvalidState("frames have passed already: observe a connection from its beginning")
         self._observer = observer
         if self._handshake is not None:
@@ -263,9 +263,9 @@ class Protocol(Lifecycle):
         Raises:
             InvalidState: no fragmented message is being sent.
         """
-        if not self._outbox.building:
+        if not self._outbox.writer.building:
             raise InvalidState("no fragmented message is being sent")
-        self.send(b"", text=self._outbox.text)
+        self.send(b"", text=self._outbox.writer.text)
 
     def ping(self, data: Data | BytesLike | None = None) -> bytes:
         """Send a ping (RFC 6455 section 5.5.2), after all queued messages.
@@ -388,7 +388,7 @@ class Protocol(Lifecycle):
         Args:
             error: the cause, for :exc:`ConnectionClosed`.
         """
-        self._inbox.drop_all_but_messages()
+        self._inbox.reader.drop_all_but_messages()
         self._outbox.drop_all()
         self._timers.allow(())
         if self.state is not State.CLOSED:

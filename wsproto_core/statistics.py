@@ -80,8 +80,8 @@ def collect(
     return Statistics(
         messages_received=inbox.taken + len(inbox.messages),
         messages_sent=messages_sent + outbox.shared,
-        frames_received=inbox.frames,
-        frames_sent=outbox.frames + outbox.shared,
+        frames_received=inbox.reader.frames,
+        frames_sent=outbox.writer.frames + outbox.shared,
         bytes_received=bytes_received,
         bytes_sent=outbox.bytes_sent,
         compressed_bytes_received=sum(each.compressed_bytes_received for each in compressions),

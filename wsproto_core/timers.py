@@ -66,6 +66,8 @@ class Timers:
     def allow(self, timers: Collection[Timer]) -> None:
         """Stop all timers but these and the closing one; :meth:`start` will start no others."""
         self._allowed = timers
+        if self.next is None:
+            return
         for timer, running in zip(_TIMERS, self.running, strict=True):
             if running is not None and timer not in timers and timer is not Timer.CLOSING:
                 self.running[timer.position] = None

@@ -227,11 +227,11 @@ class Sending(Waiting):
             for part in parts:
                 self._send_part(part, fin, text, compress)
                 self._drain(until)
-            if queue.building:
+            if queue.writer.building:
                 self._locked(self._command, self.protocol.end_message)
                 self._drain(until)
         except BaseException as error:
-            if self._sending == me and queue.building:
+            if self._sending == me and queue.writer.building:
                 # No other message can follow an incomplete message.
                 self._locked(self._fail, error)
             raise

@@ -32,7 +32,7 @@ class Upper(MessageExtension):
 def test_frames_are_seen_whole_in_any_chunking() -> None:
     for size in (1, 3, 1000):
         server = opened(Side.SERVER)
-        server._inbox.use_extensions([Reverse()])
+        server._inbox.reader.use_extensions([Reverse()])
         data = from_peer(
             server,
             Frame(BINARY, b"abc", fin=False, reserved=0x20),

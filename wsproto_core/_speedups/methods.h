@@ -66,7 +66,7 @@
     slot(outbox_pongs, "_pongs")            \
     slot(outbox_random, "_random")          \
     slot(outbox_watermarks, "_watermarks")  \
-    slot(outbox_writer, "_writer")          \
+    slot(outbox_writer, "writer")           \
     slot(outbox_bytes_sent, "bytes_sent")   \
     slot(outbox_queued, "queued")           \
     slot(outbox_ready, "ready")             \

@@ -225,11 +225,7 @@ class ServerHandshake(Handshake):
             headers["Sec-WebSocket-Extensions"] = extension_header
         if subprotocol is not None:
             headers["Sec-WebSocket-Protocol"] = subprotocol
-        extra = Headers(self._extra_headers(request))
-        extra.update(extra_headers)
-        if extra:
-            check_extra_headers(extra)
-        response = Response(101, self._complete(headers, extra))
+        response = Response(101, self._complete(headers, self._extra_headers(request, extra_headers)))
         data = response.serialize()
         try:
             response, data = self._process(response, data)
@@ -312,14 +308,19 @@ class ServerHandshake(Handshake):
             raise ValueError(f"select_subprotocol chose {chosen!r}, which the client did not offer")
         return chosen
 
-    def _extra_headers(self, request: Request) -> HeadersLike:
+    def _extra_headers(self, request: Request, more: HeadersLike) -> Headers | None:
         extra = self._settings.extra_headers
         if callable(extra):
             extra = extra(request.path, request.headers)
-        return extra or ()
+        if not (extra or more):
+            return None
+        headers = Headers(extra or ())
+        headers.update(more)
+        check_extra_headers(headers)
+        return headers
 
-    def _complete(self, headers: Headers, extra: Headers) -> Headers:
-        """Add to a response's headers those that every response has."""
+    def _complete(self, headers: Headers, extra: Headers | None) -> Headers:
+        """Add to a response's headers those that every response has, and more."""
         if self._date is not None:
             headers.extend("Date", _format_date(int(self._date())))
         if self._settings.server_header is not None:

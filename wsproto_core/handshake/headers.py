@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from ..exceptions import (
     InvalidHeader,
@@ -90,18 +91,19 @@ def check_request(headers: Headers) -> str:
         InvalidHeader: another header is missing, there twice, malformed or wrong; all exceptions of
             this function are of this class, and their ``name`` says which header it is.
     """
-    _check_connection(headers)
-    upgrade = _combine(headers, "Upgrade")
+    values = headers.by_name()
+    _check_connection(values)
+    upgrade = _combine(values, "Upgrade")
     if not _lists(upgrade, "websocket", parse_upgrade):
         raise InvalidUpgrade("Upgrade", upgrade)
-    key = _require_single(headers, "Sec-WebSocket-Key")
+    key = _require_single(values, "Sec-WebSocket-Key")
     try:
         nonce = binascii.a2b_base64(key, strict_mode=True)
     except ValueError:
         nonce = b""
     if len(nonce) != 16:
         raise InvalidHeaderValue("Sec-WebSocket-Key", key)
-    version = _require_single(headers, "Sec-WebSocket-Version")
+    version = _require_single(values, "Sec-WebSocket-Version")
     if version != _VERSION:
         raise InvalidHeaderValue("Sec-WebSocket-Version", version)
     return key
@@ -131,11 +133,12 @@ def check_response(headers: Headers, key: str) -> None:
         InvalidHeader: another header is missing, there twice, malformed or wrong; all exceptions of
             this function are of this class.
     """
-    _check_connection(headers)
-    upgrade = _combine(headers, "Upgrade")
+    values = headers.by_name()
+    _check_connection(values)
+    upgrade = _combine(values, "Upgrade")
     if upgrade is None or [protocol.lower() for protocol in parse_upgrade(upgrade)] != ["websocket"]:
         raise InvalidUpgrade("Upgrade", upgrade)
-    accept = _require_single(headers, "Sec-WebSocket-Accept")
+    accept = _require_single(values, "Sec-WebSocket-Accept")
     if accept != accept_key(key):
         raise InvalidHeaderValue("Sec-WebSocket-Accept", accept)
 
@@ -177,7 +180,7 @@ def check_host(headers: Headers) -> None:
     Raises:
         InvalidHeader: there is none, more than one, an empty or a malformed one.
     """
-    parse_host(_require_single(headers, "Host"))
+    parse_host(_require_single(headers.by_name(), "Host"))
 
 
 def check_origin(headers: Headers, origins: Iterable[str | re.Pattern[str] | None] | None) -> Origin | None:
@@ -199,7 +202,7 @@ def check_origin(headers: Headers, origins: Iterable[str | re.Pattern[str] | Non
     """
     if isinstance(origins, str):
         raise TypeError(f"expected a list of origins, got a str: {origins!r}")
-    origin = _require_single(headers, "Origin") if "Origin" in headers else None
+    origin = _require_single(headers.by_name(), "Origin") if "Origin" in headers else None
     if origins is not None and not any(_is_accepted(origin, accepted) for accepted in origins):
         raise InvalidOrigin(origin)
     return None if origin is None else Origin(origin)
@@ -217,7 +220,7 @@ def parse_subprotocol_offers(headers: Headers) -> list[Subprotocol]:
     Raises:
         InvalidHeaderFormat: there are such headers, but they are not a list of one at least.
     """
-    header = _combine(headers, "Sec-WebSocket-Protocol")
+    header = _combine(headers.by_name(), "Sec-WebSocket-Protocol")
     return [] if header is None else parse_subprotocol(header)
 
 
@@ -236,6 +239,8 @@ def select_subprotocol(
     Returns:
         The subprotocol, or ``None`` if no subprotocol is in both lists.
     """
+    if not client_subprotocols or not server_subprotocols:
+        return None
     known_to_both = [name for name in server_subprotocols if name in client_subprotocols]
     ranks = {
         name: client_subprotocols.index(name) + server_subprotocols.index(name) for name in known_to_both
@@ -277,15 +282,19 @@ def override_headers(headers: Headers, extra: Headers) -> None:
     headers.update(extra)
 
 
-def _combine(headers: Headers, name: str) -> str | None:
+_Values: TypeAlias = dict[str, list[str]]
+"""The values of headers by lower-case name: see :meth:`.Headers.by_name`."""
+
+
+def _combine(headers: _Values, name: str) -> str | None:
     """Return all headers of this name as one (RFC 9110 section 5.3), or ``None``."""
-    values = headers.get_all(name)
+    values = headers.get(name.lower())
     return ", ".join(values) if values else None
 
 
-def _require_single(headers: Headers, name: str) -> str:
+def _require_single(headers: _Values, name: str) -> str:
     """Return the header of this name; raise :exc:`InvalidHeader` unless there is exactly one."""
-    values = headers.get_all(name)
+    values = headers.get(name.lower())
     if not values:
         raise InvalidHeader(name)
     if len(values) > 1:
@@ -293,7 +302,7 @@ def _require_single(headers: Headers, name: str) -> str:
     return values[0]
 
 
-def _check_connection(headers: Headers) -> None:
+def _check_connection(headers: _Values) -> None:
     connection = _combine(headers, "Connection")
     if not _lists(connection, "upgrade", parse_connection):
         raise InvalidUpgrade("Connection", connection)

@@ -7,6 +7,7 @@ headers is serialized without it, at a tenth of the cost.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -26,8 +27,6 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
-# h11 has more rules for these two names.
-_PLAIN_NAME = re.compile(rf"(?!(?i:content-length|transfer-encoding)\Z){TOKEN}")
 _PLAIN_VALUE = re.compile("(?:[!-~\udc80-\udcff]++(?:[ \t]++[!-~\udc80-\udcff]++)*+)?+")
 
 
@@ -91,8 +90,7 @@ class Response:
                 have the length that ``Content-Length`` says.
         """
         status = int(self.status)
-        reason = self.reason or _PHRASES.get(status, "")
-        line = b"HTTP/1.1 %d %b" % (status, _encode(reason, "reason phrase"))
+        line = _status_line(status, self.reason)
         if status < 200:
             if self.body:
                 raise ValueError(f"a response with status {status} has no body")
@@ -154,6 +152,11 @@ def make_response(status: int, headers: HeadersLike = (), body: BytesLike | str 
     return Response(int(status), complete, body)
 
 
+@functools.lru_cache(64)
+def _status_line(status: int, reason: str) -> bytes:
+    return b"HTTP/1.1 %d %b" % (status, _encode(reason or _PHRASES.get(status, ""), "reason phrase"))
+
+
 def _encode(text: str, what: str) -> bytes:
     if _CONTROL_IN_TEXT.search(text):
         raise ValueError(f"{what} must not contain control characters, got {text!r}")
@@ -172,11 +175,17 @@ def _encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
     return encoded
 
 
+@functools.lru_cache(64)
+def _is_plain_name(name: str) -> bool:
+    # h11 has more rules for these two names.
+    return _TOKEN.fullmatch(name) is not None and name.lower() not in ("content-length", "transfer-encoding")
+
+
 def _plain_fields(headers: Headers) -> bytes | None:
     """Return the fields of headers that are valid for h11 in any case; ``None`` if there are others."""
     lines = []
     for name, value in headers.raw_items():
-        if not (_PLAIN_NAME.fullmatch(name) and _PLAIN_VALUE.fullmatch(value)):
+        if not (_is_plain_name(name) and _PLAIN_VALUE.fullmatch(value)):
             return None
         lines.append(f"{name}: {value}\r\n")
     return "".join(lines).encode("ascii", "surrogateescape")
