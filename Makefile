@@ -15,6 +15,10 @@
 #   make bench       compare servers, clients and cores of several libraries, in an environment of their own
 #                    (.venv-bench), and write docs/benchmarks.md: about ten minutes on two idle processors;
 #                    FULL=1 measures everything: some hours; needs gcc
+#   make conformance  run Autobahn's cases with all servers and clients, of this library and of others, in the
+#                    environment of the benchmarks, and write docs/conformance.md: more than an hour on two
+#                    idle processors; MESSAGES=100 for fewer messages in a case (1000) on permessage-deflate;
+#                    CONTINUE=1 goes on with a run that was stopped; ARGS="adapters.trio aiohttp*" for some
 #   make bench-verify  check that all of these servers and clients do their work
 #   make bench-counts  run the benchmarks of this library alone, each with few connections; each prints
 #                    tables. As bench/NAME.py, most take a number of connections: see their first lines
@@ -46,7 +50,7 @@ REPORT = -rfEs --durations=15 --durations-min=2
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
-.PHONY: demo test sanitize test-quick test-all lint features peers bench bench-verify bench-counts soak clean
+.PHONY: demo test sanitize test-quick test-all lint features peers bench bench-verify bench-counts conformance soak clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -110,6 +114,12 @@ bench-counts: $(VENV)/.tools
 	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/opening_calls.py
 	$(BIN)/python bench/idle_objects.py
+
+conformance: $(VENV)/.tools $(BENCH_VENV)/.peers
+	$(if $(CONTINUE),,rm -f build/conformance.jsonl)
+	PYTHONPATH=bench $(BENCH_VENV)/bin/python -m tests.conformance.run \
+		$(if $(MESSAGES),--messages $(MESSAGES)) $(ARGS)
+	$(TELL_TIME)
 
 soak: $(VENV)/.tools
 	$(BIN)/python -m tests.soak.streaming --runs $(RUNS)00 $(SOAKED)

@@ -21,7 +21,7 @@ from typing import Any
 
 from kosoku import FailureError, run_fuzzingclient, run_fuzzingserver
 
-from .verdicts import Verdict, dump
+from .verdicts import INFORMATIONAL, OK, Verdict, dump
 
 SECTIONS = tuple(f"{section}.*" for section in (1, 2, 3, 4, 5, 6, 7, 9, 10))
 """Autobahn has no section 8 and no section 11; 12 and 13 do not run in this version of the runner, and are
@@ -87,9 +87,16 @@ def verdict(result: Any) -> Verdict:
         )
         if getattr(result, name)
     )
-    return Verdict(
-        result.behavior.value, result.behavior_close.value, late, f"{result.result} {result.result_close}"
-    )
+    behavior, closing = result.behavior.value, result.behavior_close.value
+    return Verdict(behavior, closing, late, reason(result))
+
+
+def reason(result: Any) -> str:
+    """What the runner says, and how the peer has closed."""
+    told = result.result_close if result.behavior.value in (OK, INFORMATIONAL) else result.result
+    if result.remote_close_code is None:
+        return f"{told} There was no close code."
+    return f"{told} The close code was {result.remote_close_code}: {result.remote_close_reason!r}."
 
 
 async def run_client(uri: str, cases: Sequence[str]) -> list[Any]:

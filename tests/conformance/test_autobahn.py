@@ -9,7 +9,7 @@ import pytest
 from tests.adapters.runtimes import Runtime, make_runtime
 
 from .running import NAMES, try_client, try_server
-from .verdicts import INFORMATIONAL, OK, Verdict
+from .verdicts import INFORMATIONAL, OK, is_late
 
 pytest.importorskip("kosoku", reason="the package kosoku is not installed")
 
@@ -24,11 +24,6 @@ ATTEMPTS = 3
 
 AT_ONCE = 8
 """How many cases a client of ours runs at the same time: in some of them the runner waits for a second."""
-
-
-def is_late(case: str, verdict: Verdict) -> bool:
-    """Whether a case has failed for want of time; those of section 9 must be done within one."""
-    return bool(verdict.late) or (case.startswith("9.") and verdict.outcome != OK)
 
 
 async def check(attempt: Any, runtime: Runtime, **options: Any) -> None:

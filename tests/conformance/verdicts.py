@@ -74,3 +74,8 @@ def load(text: str) -> dict[str, Verdict]:
 
 def _verdict(late: Sequence[str] = (), **fields: Any) -> Verdict:
     return Verdict(late=tuple(late), **fields)
+
+
+def is_late(case: str, verdict: Verdict) -> bool:
+    """Whether a case has failed for want of time; those of section 9 must be done within one."""
+    return bool(verdict.late) or (case.startswith("9.") and verdict.outcome != OK)

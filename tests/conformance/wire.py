@@ -229,7 +229,8 @@ class Deflater:
         self._compressor = self._make()
 
     def _make(self) -> zlib._Compress:
-        return zlib.compressobj(wbits=-(self._parameters.bits or 15))
+        # The fastest level: how well it compresses makes no difference for the peer.
+        return zlib.compressobj(level=1, wbits=-(self._parameters.bits or 15))
 
     def compress(self, payload: bytes) -> bytes:
         if self._parameters.no_context_takeover:
