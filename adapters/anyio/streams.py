@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import time
@@ -155,7 +154,6 @@ RUNTIME = Runtime(
     open_tasks=anyio.create_task_group,
     open_scope=anyio.CancelScope,
     get_clock=_get_clock,
-    environment=os.environ,
     date=time.time,
     sleep_until=anyio.sleep_until,
     checkpoint=anyio.lowlevel.checkpoint,

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
-from adapters.shared import stream_options
-from adapters.shared.client import AsyncClientConnection, Connecting, Target
+from adapters.shared.client import AsyncClientConnection, BaseConnect, Connecting
 from adapters.shared.reconnect import AsyncReconnecting
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamConnectOptions, check_names, check_path, check_reconnect
+from adapters.shared.stream_options import StreamConnectOptions, check_path
 from wsproto_core.types import SocketPath
 
 from .connection import Connection
@@ -47,41 +44,30 @@ class ClientConnection(AsyncClientConnection, Connection):
     """
 
 
-class Connect(Opening[ClientConnection]):
+class Connect(BaseConnect, Opening[ClientConnection]):
     """The result of :func:`connect`: awaitable, an asynchronous context manager, and an iterator.
 
     The iterator is that of :func:`reconnect`.
     """
 
-    made_by = "connect"
+    _options = AsyncioConnectOptions
     _opens = ClientConnection
     _usage = (
         "it is no connection yet: use 'async with connect(...) as websocket:' or "
         "'websocket = await connect(...)'"
     )
 
-    def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
-        # For the errors of wrong options, before connecting.
-        tcp = () if path is None else stream_options.TCP_CLIENT
-        check_names([name for name in AsyncioConnectOptions.__annotations__ if name not in tcp], options)
-        self._target = Target(uri, options, path)
-        self.made_for = self._target.uri
-        Connecting(self._target, clock=float, environment=os.environ)
-
     async def _open(self) -> ClientConnection:
-        connecting = Connecting(self._target, clock=clock(running_loop()), environment=os.environ)
+        connecting = self._connecting(clock(running_loop()))
         return await connecting.open(ClientConnection, partial(self._open_stream, connecting))
 
     async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
         stream = SocketStream(connecting.stream_options.get("ssl_handshake_timeout"))
         try:
             async with asyncio.timeout_at(connecting.deadline) as timeout:
                 await stream.open(connecting)
                 connection._tls = None if stream.tls is None else TLSTransport(stream.tls)
-                unix = stream.sock.family == getattr(socket, "AF_UNIX", None)
-                create_connection = loop.create_unix_connection if unix else loop.create_connection
-                await create_connection(lambda: connection, sock=stream.sock)
+                await asyncio.get_running_loop().create_connection(lambda: connection, sock=stream.sock)
                 if connection._tls is not None and (early := connection._tls.decrypt(None)):
                     # It has come together with the end of TLS's handshake.
                     connection.protocol.receive_data(early)
@@ -96,11 +82,7 @@ class Connect(Opening[ClientConnection]):
                 yield connection
 
     def reconnecting(self) -> Reconnect:
-        target = self._target
-        check_reconnect(target.stream_options)
-        return Reconnect(
-            str(target.uri), self._open, sleep=asyncio.sleep, clock=time.monotonic, settings=target.settings
-        )
+        return Reconnect(self._target, self._open, sleep=asyncio.sleep, clock=time.monotonic)
 
 
 class Reconnect(AsyncReconnecting[ClientConnection]):

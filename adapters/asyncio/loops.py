@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from adapters.shared.wrong_runtime import check_running
 
-__all__ = ["READ_SIZE", "clock", "loop_call", "read_buffers", "reads_repeatedly", "running_loop"]
+__all__ = ["READ_SIZE", "clock", "read_buffers", "reads_repeatedly", "running_loop"]
 
 READ_SIZE = 48 * 2**10
 """Bytes that are read at once: they, the begun part of a message, and echoes reach no watermark of 64 KiB."""
@@ -29,14 +28,6 @@ def running_loop() -> asyncio.AbstractEventLoop:
     """
     check_running("adapters.asyncio", "asyncio")
     return asyncio.get_running_loop()
-
-
-def loop_call(name: str) -> Callable[..., Any]:
-    """Return a method of the running event loop; if none is running, of asyncio's default event loop."""
-    try:
-        return getattr(asyncio.get_running_loop(), name)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return getattr(asyncio.SelectorEventLoop, name)  # type: ignore[no-any-return]
 
 
 def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:

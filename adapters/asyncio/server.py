@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import Any, Self, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack, cast
 
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
-from adapters.shared.blocks import keep_exception
 from adapters.shared.handlers import AsyncHandler, Handler
-from adapters.shared.listening import BACKLOG, bind_unix, look_up_hosts, usable_hosts
+from adapters.shared.listening import BACKLOG, bind_unix, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
-from adapters.shared.options import Logger, ServeSettings
+from adapters.shared.options import Logger
 from adapters.shared.routing import RouteOptions, Rules
-from adapters.shared.server import AsyncServerConnection, BaseServe, BaseServer
+from adapters.shared.server import AsyncServer, AsyncServerConnection, BaseServe
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions, check_call
+from adapters.shared.stream_options import StreamListenOptions
 from wsproto_core.events import Event, Request
-from wsproto_core.options import parsed_defaults
 from wsproto_core.types import SocketPath
 
 from .connection import Connection
-from .loops import loop_call
 from .tls import TLSTransport
 from .waiting import Opening
 
@@ -116,7 +114,7 @@ class ServerConnection(AsyncServerConnection, Connection):
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(None) as scope:
-                wake = partial(_end_scope, scope)
+                wake = partial(scope.reschedule, 0)
                 self._waiters.add(condition, wake)
                 try:
                     await work
@@ -125,11 +123,6 @@ class ServerConnection(AsyncServerConnection, Connection):
         except TimeoutError:
             if not scope.expired():
                 raise
-
-
-def _end_scope(scope: asyncio.Timeout) -> None:
-    if scope.when() is None:
-        scope.reschedule(0)
 
 
 class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
@@ -143,7 +136,7 @@ class BasicAuthWebSocketServerProtocol(AsyncBasicAuth, ServerConnection):
 basic_auth_protocol_factory = make_basic_auth_factory(BasicAuthWebSocketServerProtocol)
 
 
-class Server(BaseServer[ServerConnection]):
+class Server(AsyncServer[ServerConnection]):
     """A listening server: the result of :func:`serve`.
 
     As an asynchronous context manager it is closed on exit.
@@ -153,11 +146,11 @@ class Server(BaseServer[ServerConnection]):
         closing: whether :meth:`close` has been called.
     """
 
+    listener: asyncio.Server
+
     def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
-        super().__init__(handler, logger)
-        self.listener: asyncio.Server
+        super().__init__(handler, logger, asyncio.Event)
         self._forgotten = asyncio.Event()
-        self._close_called = asyncio.Event()
 
     def _leave(self, connection: ServerConnection) -> None:
         super()._leave(connection)
@@ -166,7 +159,7 @@ class Server(BaseServer[ServerConnection]):
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
-        return not self.closing and self.listener.is_serving()
+        return super().is_serving() and self.listener.is_serving()
 
     async def start_serving(self) -> None:
         """Begin to accept connections, if ``start_serving=False`` was given."""
@@ -174,30 +167,20 @@ class Server(BaseServer[ServerConnection]):
             await self.listener.start_serving()
             self._log_listening()
 
-    async def serve_forever(self) -> None:
-        """Accept connections until the task is cancelled or the server closed; then close it.
-
-        Returns when everything is closed.
-
-        Raises:
-            RuntimeError: this is called in one of the server's own connection handlers.
-        """
-        self._check_may_wait()
-        # The listener's method of this name would wait for the connections without closing them
-        # (CPython 3.12), or would not see that the server is closed (uvloop).
+    async def _wait_until_close(self) -> None:
+        # The listener's serve_forever would wait for the connections without closing them (CPython 3.12), or
+        # would not see that the server is closed (uvloop).
         try:
             if not self.closing:
                 await self.start_serving()
-            await self._close_called.wait()
+            await super()._wait_until_close()
         except asyncio.CancelledError:
             self.close()
             await self.wait_closed()
             raise
-        await self.wait_closed()
 
     def _shut_down(self, code: int | None, reason: str) -> None:
         super()._shut_down(code, reason)
-        self._close_called.set()
         loop = self.listener.get_loop()
         if not isinstance(loop, asyncio.SelectorEventLoop):
             self.listener.close()
@@ -208,25 +191,11 @@ class Server(BaseServer[ServerConnection]):
             loop.remove_reader(sock.fileno())
         loop.call_soon(self.listener.close)
 
-    async def wait_closed(self) -> None:
-        """Wait until the server is closed, all connections are and all handlers have returned.
-
-        Raises:
-            RuntimeError: this is called in one of the server's own connection handlers.
-        """
-        self._check_may_wait()
+    async def _wait_ended(self) -> None:
         await self.listener.wait_closed()
         while self._connections:
             self._forgotten.clear()
             await self._forgotten.wait()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
-        self.close()
-        with keep_exception(exc, self._logger):
-            await self.wait_closed()
 
 
 class Refusal(asyncio.Protocol):
@@ -239,55 +208,42 @@ class Refusal(asyncio.Protocol):
 class Serve(BaseServe, Opening[Server]):
     """The result of :func:`serve`: awaitable, and an asynchronous context manager."""
 
+    _options = AsyncioServeOptions
     _opens = Server
     _usage = "it is no server yet: use 'async with serve(...) as server:' or 'server = await serve(...)'"
-
-    def __init__(self, handler: Handler, *target: Any) -> None:
-        super().__init__(handler, *target)
-        self._server = self._make_server(handler)
-
-    def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:
-        self._call_name = "create_server" if path is None else "create_unix_server"
-        check_call(loop_call(self._call_name), parsed_defaults(ServeSettings), options)
 
     def _make_server(self, handler: Handler) -> Server:
         return Server(handler, self._target.settings.logger)
 
     async def _open(self) -> Server:
-        call = loop_call(self._call_name)
-        target, server = self._target, self._server
+        target, loop = self._target, asyncio.get_running_loop()
+        server = self._make_server(target.handler)
         options = {"backlog": BACKLOG, **target.options}
-        check_call(call, (), options)
         # Options of the event loops' own TLS. The peer's closure alert is not waited for.
         handshake_timeout = options.pop("ssl_handshake_timeout", None)
         options.pop("ssl_shutdown_timeout", None)
-        bound: socket.socket | None = None
-        if target.path:
-            options["sock"] = bound = bind_unix(target.path)
-        elif target.sock is not None:
-            options["sock"] = target.sock
-        else:
-            # Event loops look up hosts in different ways.
-            look_up = asyncio.get_running_loop().getaddrinfo
-            names = {name: options[name] for name in ("family", "flags") if name in options}
-            found = await look_up_hosts(look_up, target.hosts, target.port, **names)
-            options |= {"host": usable_hosts(found), "port": target.port}
-        try:
-            server.listener = await call(partial(self._accept, handshake_timeout), **options)
-        except BaseException:
-            if bound is not None:
-                bound.close()
-            raise
+        with ExitStack() as stack:
+            if target.path:
+                options["sock"] = stack.enter_context(bind_unix(target.path))
+            elif target.sock is not None:
+                options["sock"] = target.sock
+            else:
+                # Event loops look up hosts in different ways.
+                found = await target.look_up(loop.getaddrinfo)
+                options |= {"host": usable_hosts(found), "port": target.port}
+            listen: Any = loop.create_server if target.path is None else loop.create_unix_server
+            server.listener = await listen(partial(self._accept, server, handshake_timeout), **options)
+            stack.pop_all()
         # On asyncio, they are of another class with the same methods.
         server._listens_on(cast(Sequence[socket.socket], server.listener.sockets))
         if server.listener.is_serving():
             server._log_listening()
         return server
 
-    def _accept(self, handshake_timeout: float | None) -> asyncio.BaseProtocol:
+    def _accept(self, server: Server, handshake_timeout: float | None) -> asyncio.BaseProtocol:
         """Return the protocol of an accepted stream."""
         # Event loops do not log exceptions here, and some of them pause.
-        connection: ServerConnection | None = self._server._make(ServerConnection, self._target)
+        connection: ServerConnection | None = server._make(ServerConnection, self._target)
         if connection is None:
             return Refusal()
         if self._target.ssl is not None:

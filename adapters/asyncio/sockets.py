@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
-from asyncio import FIRST_COMPLETED
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
-from adapters.shared import addresses
-from adapters.shared.addresses import Address
 from adapters.shared.memory_tls import RECORDS, MemoryTLS
 from adapters.shared.streams import ClientStream
 from adapters.shared.tls import client_context
@@ -46,6 +43,7 @@ class SocketStream(ClientStream):
         """
         self.tls: MemoryTLS | None = None
         self._loop = asyncio.get_running_loop()
+        self._getaddrinfo = self._loop.getaddrinfo
         self._handshake_timeout = handshake_timeout
 
     def use(self, stream: socket.socket) -> None:
@@ -107,53 +105,22 @@ class SocketStream(ClientStream):
         if hasattr(self, "sock"):
             self.sock.close()
 
-    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
-        # asyncio's own call does not race unless it is told to, and raises errors of another class if there
-        # are several; uvloop's does not race at all.
-        look_up = {name: options[name] for name in ("family", "proto", "flags") if name in options}
-        found, local = await self._look_up(host, port, **look_up), None
-        if options.get("local_addr") is not None:
-            local = await self._look_up(*options["local_addr"][:2], **look_up)
-        delay = options.get("happy_eyeballs_delay", addresses.ADDRESS_DELAY)
-        others = {name: options[name] for name in ("interleave", "all_errors") if name in options}
-        with TaskRace(found, local, delay, **others) as race:
-            while True:
-                seconds = race.begin_next()
-                done, _ = await asyncio.wait(race.attempts, timeout=seconds, return_when=FIRST_COMPLETED)
-                sock = race.finish(done)
-                if sock is not None:
-                    return sock
+    async def wait_writable(
+        self, sockets: Iterable[socket.socket], seconds: float | None
+    ) -> Iterable[socket.socket]:
+        loop, event = self._loop, asyncio.Event()
+        writable: set[socket.socket] = set()
 
-    async def _look_up(self, host: str, port: int, **look_up: int) -> Sequence[Address]:
-        number = addresses.look_up_number(host, port, **look_up)
-        return number or await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, **look_up)
+        def note(sock: socket.socket) -> None:
+            writable.add(sock)
+            event.set()
 
-
-class TaskRace(addresses.BaseAddressRace[asyncio.Task[socket.socket]]):
-    """Tasks that connect to the addresses of one host, each from a local address of the same family."""
-
-    def _begin(self, address: Address) -> asyncio.Task[socket.socket]:
-        return asyncio.create_task(self._connect(address))
-
-    async def _connect(self, address: Address) -> socket.socket:
-        source = None
-        if self._local is not None:
-            source = next((each[4] for each in self._local if each[0] == address[0]), None)
-            if source is None:
-                raise addresses.refusal(errno.EADDRNOTAVAIL, address)
-        sock = addresses.open_socket(address, source)
         try:
-            await asyncio.get_running_loop().sock_connect(sock, address[4])
-        except BaseException as error:
-            sock.close()
-            if isinstance(error, OSError):
-                raise addresses.refusal(error.errno or errno.EIO, address) from error
-            raise
-        return sock
-
-    def _finish(self, attempt: asyncio.Task[socket.socket], address: Address) -> socket.socket:
-        return attempt.result()
-
-    def _give_up(self, attempt: asyncio.Task[socket.socket]) -> None:
-        if not attempt.cancel() and attempt.exception() is None:
-            attempt.result().close()
+            for sock in sockets:
+                loop.add_writer(sock, note, sock)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), seconds)
+        finally:
+            for sock in sockets:
+                loop.remove_writer(sock)
+        return writable

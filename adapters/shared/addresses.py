@@ -1,8 +1,7 @@
 """Sockets that connect: the order of a host's addresses, and the error if none of them answers.
 
 Every adapter tries the addresses as RFC 8305 says: families alternate, and while one address does not
-answer, the next one is tried. The adapter waits for the sockets, and :class:`AddressRace` has the rest. On
-asyncio each attempt is a task: an event loop with a proactor cannot wait until a socket can be written.
+answer, the next one is tried. The adapter waits for the sockets, and :class:`AddressRace` has the rest.
 """
 
 from __future__ import annotations
@@ -10,22 +9,20 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self, TypeAlias
 
 __all__ = [
     "ADDRESS_DELAY",
     "RETRY_DELAY",
     "Address",
     "AddressRace",
-    "BaseAddressRace",
     "begin_connect",
+    "choose_local",
     "connect_failure",
     "finish_connect",
     "in_order",
     "look_up_number",
-    "open_socket",
     "refusal",
 ]
 
@@ -42,8 +39,6 @@ _UNUSABLE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETUNREACH)
 
 Address: TypeAlias = tuple[Any, Any, int, str, Any]
 """An item of the result of :func:`socket.getaddrinfo`."""
-
-AttemptT = TypeVar("AttemptT")
 
 
 def look_up_number(
@@ -72,15 +67,32 @@ def in_order(found: Sequence[Address], first_count: int = 1) -> list[Address]:
     return begin + mixed + first[len(rest) :] + rest[len(first) :]
 
 
-def open_socket(address: Address, local: Any = None) -> socket.socket:
-    """Return a non-blocking socket that can be connected to an address.
+def choose_local(found: Sequence[Address], address: Address) -> Any:
+    """Return the address to connect from, for an address to connect to, of the same family.
+
+    Args:
+        found: the addresses to choose from.
+        address: the address to connect to.
+
+    Raises:
+        OSError: there is none.
+    """
+    for family, _, _, _, local in found:
+        if family == address[0]:
+            return local
+    raise refusal(errno.EADDRNOTAVAIL, address)
+
+
+def begin_connect(address: Address, local: Any = None) -> socket.socket:
+    """Begin to connect a non-blocking socket: when it can be written, call :func:`finish_connect`.
 
     Args:
         address: the address to connect to.
-        local: the address that it is bound to; ``None`` for any.
+        local: the address to connect from; ``None`` for any.
 
     Raises:
-        OSError: that is not possible.
+        OSError: it cannot be connected.
+        BlockingIOError: the backlog of a Unix socket is full: try again.
     """
     family, kind, proto, _, _ = address
     sock = socket.socket(family, kind, proto)
@@ -88,24 +100,6 @@ def open_socket(address: Address, local: Any = None) -> socket.socket:
         sock.setblocking(False)
         if local is not None:
             sock.bind(local)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def begin_connect(address: Address, local: Any = None) -> socket.socket:
-    """Begin to connect a socket: when it can be written, :func:`finish_connect` is to be called.
-
-    Args:
-        address, local: see :func:`open_socket`.
-
-    Raises:
-        OSError: it cannot be connected.
-        BlockingIOError: the backlog of a Unix socket is full: try again.
-    """
-    sock = open_socket(address, local)
-    try:
         code = sock.connect_ex(address[4])
         if code not in _IN_PROGRESS:
             raise refusal(code, address)
@@ -146,21 +140,21 @@ def connect_failure(errors: Sequence[OSError]) -> OSError:
     return chosen
 
 
-class BaseAddressRace(ABC, Generic[AttemptT]):
-    """Attempts to connect to the addresses of one host, of which the first to succeed is used (RFC 8305).
+class AddressRace:
+    """Sockets that connect to the addresses of one host; the first that is connected is used (RFC 8305).
 
-    The adapter calls :meth:`begin_next`, waits until one of the attempts has ended, at most the time that
+    The adapter calls :meth:`begin_next`, waits until one of the sockets can be written, at most the time that
     this method has returned, and calls :meth:`finish`. It repeats this until a socket is connected. As a
-    context manager, the object gives up all other attempts.
+    context manager, the object closes all other sockets.
 
     Attributes:
-        attempts: the attempts that are under way, with their addresses.
+        sockets: the sockets that connect now, with their addresses.
     """
 
     def __init__(
         self,
         found: Sequence[Address],
-        local: Any = None,
+        choose_local: Callable[[Address], Any] | None = None,
         delay: float | None = ADDRESS_DELAY,
         interleave: int = 1,
         all_errors: bool = False,
@@ -168,35 +162,24 @@ class BaseAddressRace(ABC, Generic[AttemptT]):
         """
         Args:
             found: the addresses, in the order that the system prefers.
-            local: where to connect from; ``None`` for any address.
+            choose_local: returns the address to connect from, for each address, or raises :exc:`OSError`;
+                ``None`` for any address.
             delay: seconds until the next address is tried; ``None`` waits until an address has failed.
             interleave: see :func:`in_order`.
             all_errors: whether to raise the errors of all addresses, as an :exc:`ExceptionGroup`.
         """
-        self.attempts: dict[AttemptT, Address] = {}
+        self.sockets: dict[socket.socket, Address] = {}
         self._untried = iter(in_order(found, interleave))
-        self._local = local
+        self._choose_local = choose_local
         self._delay = delay
         self._all_errors = all_errors
         self._errors: list[OSError] = []
-
-    @abstractmethod
-    def _begin(self, address: Address) -> AttemptT:
-        """Begin to connect to an address."""
-
-    @abstractmethod
-    def _finish(self, attempt: AttemptT, address: Address) -> socket.socket:
-        """Return the connected socket of an attempt that has ended, or raise its :exc:`OSError`."""
-
-    @abstractmethod
-    def _give_up(self, attempt: AttemptT) -> None:
-        """Close the socket of an attempt."""
 
     def begin_next(self) -> float | None:
         """Begin to connect to the next address, if there is one.
 
         Returns:
-            Seconds to wait for the attempts, before the next call; ``None`` for no limit.
+            Seconds to wait for the sockets, before the next call; ``None`` for no limit.
 
         Raises:
             OSError: no address can be connected to: see :func:`connect_failure`.
@@ -204,58 +187,40 @@ class BaseAddressRace(ABC, Generic[AttemptT]):
         """
         for address in self._untried:
             try:
-                self.attempts[self._begin(address)] = address
+                local = None if self._choose_local is None else self._choose_local(address)
+                self.sockets[begin_connect(address, local)] = address
             except OSError as error:
                 self._errors.append(error)
             else:
                 return self._delay
-        if not self.attempts:
+        if not self.sockets:
             if self._all_errors:
                 raise ExceptionGroup("connecting failed", self._errors)
             raise connect_failure(self._errors)
         return None
 
-    def finish(self, ended: Iterable[AttemptT]) -> socket.socket | None:
+    def finish(self, writable: Iterable[socket.socket]) -> socket.socket | None:
         """Return the first of these sockets that is connected; ``None`` if all of them have failed.
 
         Args:
-            ended: attempts that have ended.
+            writable: sockets that can be written.
         """
-        for attempt in ended:
+        for sock in writable:
+            address = self.sockets.pop(sock)
             try:
-                return self._finish(attempt, self.attempts.pop(attempt))
+                finish_connect(sock, address)
             except OSError as error:
+                sock.close()
                 self._errors.append(error)
+            else:
+                return sock
         return None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        for attempt in self.attempts:
-            self._give_up(attempt)
+        for sock in self.sockets:
+            sock.close()
         # The errors refer to frames that refer to this object.
         self._errors.clear()
-
-
-class AddressRace(BaseAddressRace[socket.socket]):
-    """The same with sockets that do not block: an attempt has ended when its socket can be written."""
-
-    def _begin(self, address: Address) -> socket.socket:
-        return begin_connect(address, self._local)
-
-    def _finish(self, attempt: socket.socket, address: Address) -> socket.socket:
-        try:
-            finish_connect(attempt, address)
-        except OSError:
-            attempt.close()
-            raise
-        return attempt
-
-    def _give_up(self, attempt: socket.socket) -> None:
-        attempt.close()
-
-    @property
-    def sockets(self) -> Mapping[socket.socket, Address]:
-        """The sockets that connect now, with their addresses."""
-        return self.attempts

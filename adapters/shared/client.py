@@ -7,6 +7,7 @@ the steps after a redirect.
 from __future__ import annotations
 
 import dataclasses
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,12 +23,13 @@ from wsproto_core.options import resolve
 from wsproto_core.types import State
 
 from .asynchronous import AsyncConnection
+from .blocks import Once
 from .connection import BaseConnection
 from .options import ConnectOptions, ConnectSettings, make_connection, split_options
-from .stream_options import GIVEN_STREAMS, check_connect, complete_tls
+from .stream_options import GIVEN_STREAMS, TCP_CLIENT, check_connect, check_names, complete_tls
 from .tls import note_trust, without_certificate
 
-__all__ = ["AsyncClientConnection", "BaseClientConnection", "Connecting", "Target"]
+__all__ = ["AsyncClientConnection", "BaseClientConnection", "BaseConnect", "Connecting", "Target"]
 
 _BAD_REQUEST = 400
 
@@ -321,6 +323,38 @@ class Connecting:
             None if self.proxy is None else without_zone(self.proxy.host)
         )
         self.stream_options = stream_options
+
+
+class BaseConnect(Once):
+    """The result of ``connect``: its arguments, which are checked at once.
+
+    Attributes:
+        _options: the ``TypedDict`` of the options of ``connect``.
+    """
+
+    made_by = "connect"
+    _options: type
+
+    def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
+        """
+        Args:
+            uri: a WebSocket URI.
+            path: the path of a Unix socket; ``None`` for TCP.
+            options: those of ``connect``.
+
+        Raises:
+            InvalidURI, TypeError, ValueError: see :class:`Target` and :class:`Connecting`.
+        """
+        others = () if path is None else TCP_CLIENT
+        check_names([name for name in self._options.__annotations__ if name not in others], options)
+        self._target = Target(uri, options, path)
+        self.made_for = self._target.uri
+        # Raise the errors of options now, before there is an event loop with a clock.
+        self._connecting(float)
+
+    def _connecting(self, clock: Callable[[], float]) -> Connecting:
+        """Begin to open a connection."""
+        return Connecting(self._target, clock=clock, environment=os.environ)
 
 
 def _looks_like_tls(error: Exception) -> bool:

@@ -12,8 +12,10 @@ from wsproto_core.types import Side
 
 from .asynchronous import AsyncConnection
 from .blocks import Once
+from .client import Target
 from .logs import default_logger, describe, shown
 from .options import ConnectSettings, Logger
+from .stream_options import check_reconnect
 
 __all__ = ["AsyncReconnecting", "Attempts"]
 
@@ -99,22 +101,24 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
 
     def __init__(
         self,
-        uri: str,
+        target: Target,
         connect: Callable[[], Awaitable[ConnectionT]],
         *,
         sleep: Callable[[float], Awaitable[object]],
         clock: Callable[[], float],
-        settings: ConnectSettings,
     ) -> None:
         """
         Args:
-            uri: the URI, for the log.
+            target: the arguments of ``connect``.
             connect: opens a connection.
             sleep: waits for a number of seconds.
             clock: returns the time in seconds.
-            settings: see :class:`Attempts`.
+
+        Raises:
+            ValueError: an option is for one connection only.
         """
-        super().__init__(uri, clock=clock, settings=settings)
+        check_reconnect(target.stream_options)
+        super().__init__(str(target.uri), clock=clock, settings=target.settings)
         self._connect = connect
         self._sleep = sleep
 

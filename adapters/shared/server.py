@@ -24,18 +24,25 @@ from wsproto_core.options import resolve
 from wsproto_core.types import CloseCode, Side, SocketPath, State, Subprotocol
 
 from .addresses import Address
-from .asynchronous import AsyncConnection
-from .blocks import AsyncOnce
+from .asynchronous import AsyncConnection, RuntimeEvent
+from .blocks import AsyncOnce, keep_exception
 from .connection import BaseConnection
 from .handlers import Handler, check_async_handler, takes_path
-from .listening import hosts_of, open_listeners
+from .listening import hosts_of, look_up_hosts, open_listeners
 from .logs import default_logger, describe, log_failure
 from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection, split_options
 from .routing import Route, Router, Rules, make_router
 from .sockets import show_address
-from .stream_options import check_serve
+from .stream_options import TCP_SERVER, check_names, check_serve
 
-__all__ = ["AsyncServerConnection", "BaseServe", "BaseServer", "BaseServerConnection", "ServeTarget"]
+__all__ = [
+    "AsyncServer",
+    "AsyncServerConnection",
+    "BaseServe",
+    "BaseServer",
+    "BaseServerConnection",
+    "ServeTarget",
+]
 
 ConnectionT = TypeVar("ConnectionT", bound="BaseServerConnection")
 
@@ -86,6 +93,15 @@ class ServeTarget:
         """The hosts to look up; ``None`` is all interfaces. Empty for a Unix socket or a given socket."""
         return hosts_of(self.host) if self.sock is None and self.path is None else []
 
+    async def look_up(self, getaddrinfo: Callable[..., Awaitable[Sequence[Address]]]) -> list[Address]:
+        """Look up the addresses of :attr:`hosts`.
+
+        Args:
+            getaddrinfo: the runtime's function of this name.
+        """
+        names = {name: self.options[name] for name in ("family", "flags") if name in self.options}
+        return await look_up_hosts(getaddrinfo, self.hosts, self.port, **names)
+
     def listen(self, found: Iterable[Address]) -> list[socket.socket]:
         """Begin to listen: see :func:`.open_listeners`.
 
@@ -96,9 +112,14 @@ class ServeTarget:
 
 
 class BaseServe(AsyncOnce):
-    """The result of ``serve`` on an asynchronous adapter: its arguments, which are checked at once."""
+    """The result of ``serve`` on an asynchronous adapter: its arguments, which are checked at once.
+
+    Attributes:
+        _options: the ``TypedDict`` of the options of ``serve``.
+    """
 
     made_by = "serve"
+    _options: type
 
     def __init__(
         self,
@@ -120,7 +141,8 @@ class BaseServe(AsyncOnce):
             TypeError, ValueError: the handler or an option is not allowed.
         """
         check_async_handler(handler)
-        self._check_names(path, options)
+        others = () if path is None else TCP_SERVER
+        check_names([name for name in self._options.__annotations__ if name not in others], options)
         self._target = ServeTarget(handler, host, port, path, options)
         self.made_for = self._target.where
         self._logger = self._target.settings.logger or default_logger(Side.SERVER)
@@ -148,10 +170,6 @@ class BaseServe(AsyncOnce):
         own = [others.pop(name, None) for name in ("server_name", "ssl", "create_router")]
         router, context = make_router(url_map, *own)
         return cls(router, host, port, path, {"ssl": context, **others})
-
-    @abstractmethod
-    def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:
-        """Raise :exc:`TypeError` for an option that there is not."""
 
 
 class BaseServer(Generic[ConnectionT]):
@@ -307,6 +325,71 @@ class BaseServer(Generic[ConnectionT]):
         self.closing = True
         for connection in self.connections:
             connection._shut_down(code, reason)
+
+
+class AsyncServer(BaseServer[ConnectionT]):
+    """A listening server. As an asynchronous context manager it is closed on exit.
+
+    Attributes:
+        closing: whether :meth:`close` has been called.
+    """
+
+    def __init__(
+        self, handler: Handler, logger: Logger | None, make_event: Callable[[], RuntimeEvent]
+    ) -> None:
+        """
+        Args:
+            handler, logger: see :class:`BaseServer`.
+            make_event: makes an event of the runtime.
+        """
+        super().__init__(handler, logger)
+        self._close_called = make_event()
+
+    def is_serving(self) -> bool:
+        """Whether new connections are accepted."""
+        return not self.closing
+
+    async def serve_forever(self) -> None:
+        """Accept connections until the server is closed; return when everything is.
+
+        On asyncio, the server is also closed when the task is cancelled.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
+        """
+        self._check_may_wait()
+        await self._wait_until_close()
+        await self.wait_closed()
+
+    async def _wait_until_close(self) -> None:
+        """Wait until :meth:`close` is called."""
+        await self._close_called.wait()
+
+    def _shut_down(self, code: int | None, reason: str) -> None:
+        super()._shut_down(code, reason)
+        self._close_called.set()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed, all connections are and all handlers have returned.
+
+        Raises:
+            RuntimeError: this is called in one of the server's own connection handlers.
+        """
+        self._check_may_wait()
+        await self._close_called.wait()
+        await self._wait_ended()
+
+    @abstractmethod
+    async def _wait_ended(self) -> None:
+        """Wait until a server that is closing has ended."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
+        self.close()
+        with keep_exception(exc, self._logger):
+            await self.wait_closed()
 
 
 class BaseServerConnection(BaseConnection, ABC):

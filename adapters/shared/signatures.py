@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .options import OPTIONS
-from .routing import ROUTE_OPTIONS
+from .routing import ROUTE_OPTIONS, RouteOptions
 from .stream_options import STREAM_OPTIONS, TCP_CLIENT, TCP_SERVER
 
 __all__ = ["ALL_OPTIONS", "option_names", "show_options"]
@@ -57,7 +57,10 @@ def show_options(declared: type) -> Callable[[FunctionT], FunctionT]:
 
 
 def option_names(function: Callable[..., Any]) -> list[str]:
-    """Return the options that the signature of a function shows, beside its parameters."""
+    """Return the options that a function shows, without its parameters and those of ``route`` alone."""
+    names = list(inspect.signature(function).parameters)
     own = inspect.unwrap(function).__code__
-    parameters = own.co_varnames[: own.co_argcount + own.co_kwonlyargcount]
-    return [name for name in inspect.signature(function).parameters if name not in parameters]
+    others = {*own.co_varnames[: own.co_argcount + own.co_kwonlyargcount]}
+    if "create_router" in names:
+        others |= RouteOptions.__annotations__.keys()
+    return [name for name in names if name not in others]

@@ -11,7 +11,7 @@ import inspect
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from wsproto_core.checks import check_count, check_seconds, check_text
@@ -31,7 +31,6 @@ __all__ = [
     "StreamConnectOptions",
     "StreamListenOptions",
     "check_alternatives",
-    "check_call",
     "check_connect",
     "check_names",
     "check_path",
@@ -262,22 +261,6 @@ STREAM_OPTIONS: dict[str, Option] = {
 
 
 # Names
-
-
-def check_call(call: Callable[..., Any], ours: Iterable[str], given: Mapping[str, Any]) -> None:
-    """Refuse keyword arguments that neither this library nor a runtime's function has.
-
-    Args:
-        call: the runtime's function.
-        ours: the names of this library's options.
-        given: the keyword arguments, by name.
-
-    Raises:
-        TypeError: an argument is not known.
-    """
-    others = ("self", "protocol_factory", "path")
-    theirs = [name for name in inspect.signature(call).parameters if name not in others]
-    check_names([*theirs, *ours], given)
 
 
 def check_names(known: Iterable[str], given: Mapping[str, Any]) -> None:

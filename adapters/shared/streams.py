@@ -7,11 +7,19 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from .addresses import RETRY_DELAY, begin_connect
+from .addresses import (
+    ADDRESS_DELAY,
+    RETRY_DELAY,
+    Address,
+    AddressRace,
+    begin_connect,
+    choose_local,
+    look_up_number,
+)
 from .client import Connecting
 from .tunnels import SocksRuntime, connect_socks
 
@@ -19,8 +27,14 @@ __all__ = ["ClientStream"]
 
 
 class ClientStream(ABC):
-    """A client's stream before there is a connection on it. Each method acts on what is open so far."""
+    """A client's stream before there is a connection on it. Each method acts on what is open so far.
 
+    Attributes:
+        _getaddrinfo: the runtime's function of this name.
+        _socks: the runtime's functions for SOCKS.
+    """
+
+    _getaddrinfo: Callable[..., Awaitable[Sequence[Address]]]
     _socks: SocksRuntime
 
     @abstractmethod
@@ -28,16 +42,14 @@ class ClientStream(ABC):
         """Begin with a stream or a socket that is connected."""
 
     @abstractmethod
-    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
-        """Connect a socket to one of a host's addresses, as RFC 8305 says.
+    async def wait_writable(
+        self, sockets: Iterable[socket.socket], seconds: float | None
+    ) -> Iterable[socket.socket]:
+        """Wait until some of the sockets can be written; return them, each once.
 
         Args:
-            host: a name or an address.
-            port: the TCP port.
-            options: options of ``connect``, among them those of TCP.
-
-        Raises:
-            OSError: none of the addresses can be connected to: see :func:`.connect_failure`.
+            sockets: the sockets.
+            seconds: the time after which none is returned; ``None`` for no limit.
         """
 
     @abstractmethod
@@ -107,6 +119,36 @@ class ClientStream(ABC):
                 tunnel.receive_data(data)
             else:
                 tunnel.receive_eof()
+
+    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
+        """Connect a socket to one of a host's addresses, as RFC 8305 says.
+
+        Args:
+            host: a name or an address.
+            port: the TCP port.
+            options: options of ``connect``, among them those of TCP.
+
+        Raises:
+            OSError: none of the addresses can be connected to: see :func:`.connect_failure`.
+        """
+        names = {name: options[name] for name in ("family", "proto", "flags") if name in options}
+        given = {name: options[name] for name in ("interleave", "all_errors") if name in options}
+        found = await self._look_up(host, port, **names)
+        local = options.get("local_addr") or (options.get("local_address"), 0)
+        if local[0] is not None:
+            given["choose_local"] = partial(choose_local, await self._look_up(*local[:2], **names))
+        delay = options.get("happy_eyeballs_delay", ADDRESS_DELAY)
+        with AddressRace(found, delay=delay, **given) as race:
+            while True:
+                seconds = race.begin_next()
+                sock = race.finish(await self.wait_writable(race.sockets, seconds))
+                if sock is not None:
+                    return sock
+
+    async def _look_up(self, host: str, port: int, **names: int) -> Sequence[Address]:
+        # Event loops look up numbers by threads, too.
+        number = look_up_number(host, port, **names)
+        return number or await self._getaddrinfo(host, port, type=socket.SOCK_STREAM, **names)
 
 
 async def connect_unix(path: str, sleep: Callable[[float], Awaitable[object]]) -> socket.socket:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
-from adapters.shared.client import AsyncClientConnection, Connecting, Target
+from adapters.shared.client import AsyncClientConnection, BaseConnect, Connecting
 from adapters.shared.logs import default_logger
 from adapters.shared.reconnect import AsyncReconnecting
-from adapters.shared.stream_options import StreamConnectOptions, check_names, check_reconnect, check_tasks
+from adapters.shared.stream_options import StreamConnectOptions, check_reconnect, check_tasks
 from wsproto_core.types import Side
 
 from .connection import StructuredConnection
@@ -42,7 +42,7 @@ class StructuredClientConnection(AsyncClientConnection, StructuredConnection):
 T = TypeVar("T", bound=StructuredClientConnection)
 
 
-class StructuredConnect(Opening[T], Generic[T]):
+class StructuredConnect(BaseConnect, Opening[T], Generic[T]):
     """What ``connect`` returns: an asynchronous context manager; awaitable, if it was given tasks.
 
     Attributes:
@@ -50,7 +50,7 @@ class StructuredConnect(Opening[T], Generic[T]):
         _tasks_name: the option by which it is given tasks.
     """
 
-    made_by = "connect"
+    _options = StructuredConnectOptions
     _opens = StructuredClientConnection
 
     _create: Callable[..., T]
@@ -65,27 +65,21 @@ class StructuredConnect(Opening[T], Generic[T]):
             options: those of ``connect``.
 
         Raises:
-            InvalidURI, TypeError, ValueError: see :class:`.Connecting`.
+            InvalidURI, TypeError, ValueError: see :class:`.BaseConnect`.
         """
         self._usage = (
             "it is no connection yet: use 'async with connect(...) as websocket:' or "
             f"'websocket = await connect(..., {self._tasks_name}={self._tasks_name})'"
         )
-        check_names(StructuredConnectOptions.__annotations__, options)
         check_tasks(self._tasks_name, tasks)
-        self._target = Target(uri, options, path)
-        self.made_for = self._target.uri
+        super().__init__(uri, path, options)
         self._given_tasks = tasks
         self._logger = self._target.settings.logger or default_logger(Side.CLIENT)
-        # To raise the errors of options now, before there is an event loop.
-        Connecting(self._target, clock=float, environment=self._runtime.environment)
         if options.get("stream") is not None:
             self._runtime.check_stream(options["stream"])
 
     async def _open(self, tasks: Tasks) -> T:
-        connecting = Connecting(
-            self._target, clock=self._runtime.get_clock(), environment=self._runtime.environment
-        )
+        connecting = self._connecting(self._runtime.get_clock())
         return await connecting.open(self._create, partial(self._open_stream, connecting, tasks))
 
     async def _open_stream(self, connecting: Connecting, tasks: Tasks, connection: T) -> None:
@@ -128,11 +122,10 @@ class StructuredReconnect(Opening[AsyncReconnecting[T]], Generic[T]):
 
     async def _open(self, tasks: Tasks) -> AsyncReconnecting[T]:
         return AsyncReconnecting(
-            str(self._connect._target.uri),
+            self._connect._target,
             partial(self._connect._open, tasks),
             sleep=self._sleep,
             clock=self._runtime.get_clock(),
-            settings=self._connect._target.settings,
         )
 
     async def _sleep(self, seconds: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from socket import socket
@@ -60,7 +60,6 @@ class Runtime:
     """Open a cancel scope; its keyword ``deadline`` is infinite by default."""
     get_clock: Callable[[], Callable[[], float]]
     """Return the clock of the running event loop."""
-    environment: Mapping[str, str]
     date: Callable[[], float]
     """Return the seconds since 1970."""
     sleep_until: Callable[[float], Awaitable[object]]

@@ -7,18 +7,18 @@ import inspect
 import math
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack, cast, overload
 
 from adapters.shared.handlers import AsyncHandler, Handler
-from adapters.shared.listening import accept_now, look_up_hosts
+from adapters.shared.listening import accept_now
 from adapters.shared.logs import log_failure
 from adapters.shared.options import Logger, ServeOptions
 from adapters.shared.routing import RouteOptions, Rules
-from adapters.shared.server import AsyncServerConnection, BaseServe, BaseServer
+from adapters.shared.server import AsyncServer, AsyncServerConnection, BaseServe
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions, check_names
+from adapters.shared.stream_options import StreamListenOptions
 from wsproto_core.types import SocketPath, State
 
 from .connection import StructuredConnection
@@ -131,7 +131,7 @@ class StructuredServerConnection(AsyncServerConnection, StructuredConnection):
 ServerConnectionT = TypeVar("ServerConnectionT", bound=StructuredServerConnection)
 
 
-class Server(BaseServer[StructuredServerConnection]):
+class Server(AsyncServer[StructuredServerConnection]):
     """A server that listens, as ``serve`` gives it.
 
     As an asynchronous context manager it is closed on exit.
@@ -147,29 +147,13 @@ class Server(BaseServer[StructuredServerConnection]):
             runtime: the adapter's.
             logger: where the server logs.
         """
-        super().__init__(handler, logger)
+        super().__init__(handler, logger, runtime.make_event)
         self._runtime = runtime
         self._accepting: Scope | None = None
-        self._close_called = runtime.make_event()
         self._closed = runtime.make_event()
-
-    def is_serving(self) -> bool:
-        """Whether new connections are accepted."""
-        return not self.closing
-
-    async def serve_forever(self) -> None:
-        """Accept connections until the server is closed; return when everything is.
-
-        Raises:
-            RuntimeError: this is called in one of the server's own connection handlers.
-        """
-        self._check_may_wait()
-        await self._close_called.wait()
-        await self.wait_closed()
 
     def _shut_down(self, code: int | None, reason: str) -> None:
         super()._shut_down(code, reason)
-        self._close_called.set()
         if self._accepting is not None:
             self._accepting.cancel()
         listeners = [listener for listener in self._sockets if listener.fileno() >= 0]
@@ -183,22 +167,14 @@ class Server(BaseServer[StructuredServerConnection]):
             self._runtime.notify_closing(listener)
             listener.close()
 
-    async def wait_closed(self) -> None:
-        """Wait until the server is closed, all connections are and all handlers have returned.
-
-        Raises:
-            RuntimeError: this is called in one of the server's own connection handlers.
-        """
-        self._check_may_wait()
+    async def _wait_ended(self) -> None:
         await self._closed.wait()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, exc_type: type[BaseException] | None, *exc_info: Any) -> None:
-        self.close()
-        if exc_type is None or issubclass(exc_type, Exception):
-            await self.wait_closed()
+    async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
+        if isinstance(exc, Exception | None):
+            await super().__aexit__(exc_type, exc, traceback)
+        else:
+            self.close()
 
     async def _run(self, serve: StructuredServe[Any, Any], *, task_status: Any) -> None:
         """Accept connections until the server is closed, and wait until their handlers have ended."""
@@ -257,13 +233,11 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
         _create: the default of the option ``create_protocol``.
     """
 
+    _options = StructuredServeOptions
     _opens = Server
     _usage = "it is no server yet: use 'async with serve(...) as server:'"
 
     _create: Callable[..., StructuredServerConnection]
-
-    def _check_names(self, path: SocketPath | None, options: Mapping[str, Any]) -> None:
-        check_names(StructuredServeOptions.__annotations__, options)
 
     async def _open_transport(self, stream: Any) -> Transport:
         """Do TLS's handshake on a stream that was accepted, if there is one."""
@@ -274,9 +248,7 @@ class StructuredServe(BaseServe, Opening[Server], Generic[StreamT, StatusT]):
     async def _open(self, tasks: Tasks) -> Server:
         target = self._target
         server = Server(target.handler, self._runtime, self._logger)
-        family = target.options.get("family", socket.AF_UNSPEC)
-        found = await look_up_hosts(self._runtime.getaddrinfo, target.hosts, target.port, family)
-        server._listens_on(target.listen(found))
+        server._listens_on(target.listen(await target.look_up(self._runtime.getaddrinfo)))
         try:
             await tasks.start(partial(server._run, self))
         except BaseException:

@@ -6,10 +6,9 @@ import contextlib
 import math
 import socket
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from adapters.shared.addresses import ADDRESS_DELAY, AddressRace
 from adapters.shared.client import Connecting
 from adapters.shared.connection import advance
 from adapters.shared.streams import ClientStream
@@ -18,7 +17,7 @@ from adapters.shared.tls import client_context
 from .runtime import Runtime
 from .transport import SocketTransport, Transport, os_errors
 
-__all__ = ["connect_tcp", "make_transport", "open_transport", "start_tls"]
+__all__ = ["make_transport", "open_transport", "start_tls"]
 
 
 async def open_transport(runtime: Runtime, connecting: Connecting) -> Transport:
@@ -38,14 +37,30 @@ class StructuredStream(ClientStream):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.stream: Any = None
+        self._getaddrinfo = runtime.getaddrinfo
         self._socks = runtime.socks
 
     def use(self, stream: Any) -> None:
         self.stream = stream
 
-    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
-        tcp = {name: options[name] for name in ("local_address", "happy_eyeballs_delay") if name in options}
-        return await connect_tcp(self._runtime, host, port, **tcp)
+    async def wait_writable(
+        self, sockets: Iterable[socket.socket], seconds: float | None
+    ) -> Iterable[socket.socket]:
+        runtime = self._runtime
+        writable: list[socket.socket] = []
+
+        async def wait(sock: socket.socket) -> None:
+            # The socket has the error as well.
+            with contextlib.suppress(OSError):
+                await runtime.wait_writable(sock)
+            writable.append(sock)
+            tasks.cancel_scope.cancel()
+
+        with runtime.open_scope(deadline=math.inf if seconds is None else runtime.get_clock()() + seconds):
+            async with runtime.open_tasks() as tasks:
+                for sock in sockets:
+                    tasks.start_soon(wait, sock)
+        return writable
 
     async def sleep(self, seconds: float) -> None:
         await self._runtime.sleep_until(self._runtime.get_clock()() + seconds)
@@ -109,61 +124,3 @@ async def start_tls(
     except BaseException:
         await runtime.close_forcefully(lower)
         raise
-
-
-async def connect_tcp(
-    runtime: Runtime,
-    host: str,
-    port: int,
-    local_address: str | None = None,
-    happy_eyeballs_delay: float | None = ADDRESS_DELAY,
-) -> socket.socket:
-    """Connect to one of a host's addresses, as RFC 8305 says: the next is tried while one is slow.
-
-    Args:
-        runtime: the adapter's.
-        host: a name or an address.
-        port: the TCP port.
-        local_address: this end's IP address; ``None`` for any.
-        happy_eyeballs_delay: seconds until the next address is tried; ``None`` waits for each to fail.
-
-    Raises:
-        OSError: none can be connected to: see :func:`.connect_failure`.
-    """
-    family, local = socket.AF_UNSPEC, None
-    if local_address is not None:
-        family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
-        local = (local_address, 0)
-    found = await runtime.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-    with AddressRace(found, local, happy_eyeballs_delay) as race:
-        while True:
-            delay = race.begin_next()
-            sock = race.finish(await _wait_writable(runtime, race.sockets, delay))
-            if sock is not None:
-                return sock
-
-
-async def _wait_writable(
-    runtime: Runtime, sockets: Iterable[socket.socket], seconds: float | None
-) -> list[socket.socket]:
-    """Wait until some of the sockets can be written; return them.
-
-    Args:
-        runtime: the adapter's.
-        sockets: the sockets.
-        seconds: the time after which none is returned; ``None`` for no limit.
-    """
-    writable: list[socket.socket] = []
-
-    async def wait(sock: socket.socket) -> None:
-        # The socket has the error as well.
-        with contextlib.suppress(OSError):
-            await runtime.wait_writable(sock)
-        writable.append(sock)
-        tasks.cancel_scope.cancel()
-
-    with runtime.open_scope(deadline=math.inf if seconds is None else runtime.get_clock()() + seconds):
-        async with runtime.open_tasks() as tasks:
-            for sock in sockets:
-                tasks.start_soon(wait, sock)
-    return writable

@@ -295,7 +295,7 @@ def connect_tcp(
         TimeoutError: no address has answered in time.
         OSError: no address can be connected to: see :func:`.connect_failure`.
     """
-    with AddressRace(addresses, source, delay) as race:
+    with AddressRace(addresses, lambda address: source, delay) as race:
         while True:
             waits = race.begin_next()
             left = math.inf if deadline is None else max(0.0, deadline - time.monotonic())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import time
@@ -122,7 +121,6 @@ RUNTIME = Runtime(
     open_tasks=trio.open_nursery,
     open_scope=trio.CancelScope,
     get_clock=lambda: trio.current_time,
-    environment=os.environ,
     date=time.time,
     sleep_until=trio.sleep_until,
     checkpoint=trio.lowlevel.checkpoint,

@@ -20,7 +20,6 @@ from adapters.asyncio.client import AsyncioConnectOptions
 from adapters.asyncio.server import AsyncioServeOptions
 from adapters.shared.listening import BACKLOG
 from adapters.shared.options import ConnectOptions, ServeOptions
-from adapters.shared.routing import RouteOptions
 from adapters.shared.signatures import ALL_OPTIONS, option_names, show_options
 from adapters.shared.stream_options import STREAM_OPTIONS, TCP_CLIENT, TCP_SERVER
 from adapters.structured.server import StructuredServeOptions
@@ -50,8 +49,6 @@ def functions() -> list[Any]:
             ("unix_route", server, BY_PATH | {"ssl"}),
         ):
             names = [each for each in declared.__annotations__ if each not in left_out]
-            if "route" in name and adapter is not adapters.threading:
-                names = [*RouteOptions.__annotations__, *names]
             found.append(pytest.param(getattr(adapter, name), names, id=f"{adapter.__name__}.{name}"))
     return found
 
@@ -71,8 +68,8 @@ def test_every_option_is_shown_with_its_default(function: Callable[..., Any], na
         assert [name for name in names if f"\n    {name}: " not in documentation] == []
 
 
-@pytest.mark.parametrize("function", [each.values[0] for each in functions()], ids=str)
-def test_help(function: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(("function", "names"), functions())
+def test_help(function: Callable[..., Any], names: list[str]) -> None:
     title, _, rest = pydoc.render_doc(function, renderer=pydoc.plaintext).partition("\n\n")
     assert "function" in title
     assert " method of " not in rest.partition("\n")[0]

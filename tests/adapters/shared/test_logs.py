@@ -8,6 +8,7 @@ import pickle
 import zlib
 from collections.abc import Callable, MutableMapping
 from itertools import repeat
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -546,13 +547,12 @@ def test_attempts_to_connect_again_are_warnings() -> None:
     async def sleep(seconds: float) -> None:
         pass
 
-    connections: AsyncReconnecting[Any] = AsyncReconnecting(
-        "ws://host/\x9b",
-        connect,
-        sleep=sleep,
-        clock=Clock(),
+    target: Any = SimpleNamespace(
+        uri="ws://host/\x9b",
         settings=resolve(ConnectSettings, {"logger": kept.logger, "reconnect_delays": lambda: repeat(0.5)}),
+        stream_options={},
     )
+    connections: AsyncReconnecting[Any] = AsyncReconnecting(target, connect, sleep=sleep, clock=Clock())
     with pytest.raises(StopIteration) as stopped:
         connections.__anext__().send(None)
     assert stopped.value.value == "connection"
