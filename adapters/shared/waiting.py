@@ -43,8 +43,10 @@ class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
             return
         for ready in list(self):
             if ready():
-                for wake in self.pop(ready):
+                # They are removed afterwards: on threads, an exception may come in between.
+                for wake in list(self.get(ready, ())):
                     wake()
+                self.pop(ready, None)
 
 
 class TurnQueue:

@@ -1,11 +1,11 @@
-"""The background thread of a process: it works for connections that no thread waits for.
+"""The background thread of a process: it works for connections that no thread receives from.
 
-It reads the connections that no thread has waited for lately, so that pings are answered and the end is
-seen; it writes what did not fit into a socket; and it meets the deadlines of all connections.
+It reads the connections that no thread receives from, so that pings are answered and the end is seen; it
+writes what did not fit into a socket; and it meets the deadlines of all connections.
 
-It costs little while threads wait themselves, because no message wakes it: it checks a connection some
-time after the last thread has stopped to wait, and reads from the second check on. It stops to read as soon
-as a thread waits again. Calls at a given time are in a heap: a connection adds its deadline only if the
+It costs little while threads receive, because no message wakes it: it checks a connection some time after
+the last thread has stopped to receive, and reads from the second check on. It stops to read as soon as a
+thread receives again. Calls at a given time are in a heap: a connection adds its deadline only if the
 deadline is nearer than the one in the heap.
 
 One connection never delays another. The background thread waits for no connection's lock: if another
@@ -26,9 +26,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from .wakeups import Wakeup, shared_wakeup
+from .wakeups import Wakeup
 
-__all__ = ["READ", "WRITE", "BackgroundReader", "Entry", "background_reader"]
+__all__ = ["READ", "WAKEUPS", "WRITE", "BackgroundReader", "Entry", "background_reader"]
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -37,6 +37,9 @@ BUSY_PERIOD = 0.001
 
 # Seconds until a call is tried again while another thread has the lock.
 RETRY = 0.1
+
+# Number of wakeup descriptors of a process for threads that receive.
+WAKEUPS = 8
 
 
 class Entry:
@@ -61,8 +64,8 @@ class BackgroundReader:
         self._selector = selectors.DefaultSelector()
         self._wakeup = Wakeup()
         self._selector.register(self._wakeup.fd, READ)
-        # The process may have no descriptors left later, and threads that wait need a wakeup descriptor.
-        shared_wakeup()
+        # Now, because the process may have no descriptors left later.
+        self._wakeups = itertools.cycle([Wakeup() for _ in range(WAKEUPS)])
         self._requests: deque[Entry] = deque()  # entries to add, or, if they are cancelled, to remove
         # The heap compares numbers, which calls no function of Python: no signal interrupts it.
         self._entries: list[tuple[float, int, Entry]] = []
@@ -94,6 +97,10 @@ class BackgroundReader:
         key = self._selector.get_map().get(fd)
         if key is not None and key.data == call:
             self._selector.unregister(fd)
+
+    def shared_wakeup(self) -> Wakeup:
+        """Return one of the wakeup descriptors of the process; with few receivers, each has its own."""
+        return next(self._wakeups)
 
     def call_at(self, when: float, call: Callable[[], bool]) -> Entry:
         """Call a function at a time in seconds, and again after ``RETRY`` seconds while it returns false."""

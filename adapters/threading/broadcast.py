@@ -39,16 +39,17 @@ class Broadcast(BaseBroadcast[Connection]):
         self.waiting = []
         ready: queue.SimpleQueue[Connection] = queue.SimpleQueue()
         for connection in slow:
-            connection._call_when_ready(ready.put)
+            connection._locked_or_deferred(connection._call_in_turn, ready.put)
         try:
             while slow:
                 left = None if until is None else max(0.0, until - time.monotonic())
                 connection = ready.get(timeout=left)
                 self._deliver([connection], "wait")
                 if self.waiting:
-                    self.waiting.pop()._call_when_ready(ready.put)
+                    self.waiting.clear()
+                    connection._locked_or_deferred(connection._call_in_turn, ready.put)
                 else:
-                    del slow[connection]
+                    slow.pop(connection, None)
         except queue.Empty:
             raise TimeoutError(f"{len(slow)} connections have no room for the message yet") from None
         finally:
@@ -59,7 +60,7 @@ class Broadcast(BaseBroadcast[Connection]):
             connection._locked_or_deferred(self._deliver_to, connection, policy)
 
     def _deliver_to(self, connection: Connection, policy: SlowPolicy) -> None:
-        if not connection._sending:
+        if connection._senders.last is None or not connection.protocol.writable:
             super()._deliver([connection], policy)
         elif connection.open:
             # A thread is sending a message in parts on this connection.

@@ -47,7 +47,7 @@ class ClientConnection(BaseClientConnection, Connection):
             OSError: TLS failed.
         """
         self._locked(self._start, sock, tls)
-        self._wait_for(self._has_answer)
+        self._wait_opened(self._has_answer)
         if tls is not None and not tls.established and self._error is not None:
             raise self._error
         self._check_opened()

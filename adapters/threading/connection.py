@@ -1,12 +1,11 @@
-"""A connection with calls that block: reading and writing the socket.
+"""A connection with calls that block.
 
 A connection has no thread of its own, and threads pass bytes to each other only if that is unavoidable.
 
-1. A thread that waits (for a message, for room to send, for a pong, for the end) reads the socket: it polls
-   the socket, reads the available bytes, and passes them to the state machine. The module :mod:`.waiting`
-   describes how several threads share this work.
-2. While no thread waits, the background thread (:mod:`.background`) reads. It also meets the deadlines,
-   writes what the socket did not take at once, and wakes threads when their conditions are met.
+1. A thread that receives reads the socket: it polls the socket, reads the available bytes, and passes them
+   to the state machine. Other threads that wait sleep until they are woken: see :mod:`.waiting`.
+2. While no thread receives, the background thread (:mod:`.background`) reads. It also meets the deadlines and
+   writes what the socket did not take at once: see :mod:`.transfer`.
 3. One lock guards the connection. The socket does not block, and no thread holds the lock while it waits or
    while it compresses and masks a long message, so that each thread holds the lock for a short time. Threads
    read and write with the lock: therefore any thread may do both at any time, and bytes stay in order.
@@ -16,46 +15,24 @@ A connection has no thread of its own, and threads pass bytes to each other only
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
 
 from adapters.shared.blocks import keep_exception
-from adapters.shared.connection import advance, first_bytes
 from adapters.shared.decoding import PieceConverter, check_decode, convert_message
-from adapters.shared.options import Logger
-from adapters.shared.sockets import prepare_socket
 from adapters.shared.tls import TLSInfo
-from wsproto_core.broadcast import not_written
 from wsproto_core.closing import serialize_close
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosedOK
-from wsproto_core.protocol import Protocol
-from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
+from wsproto_core.types import CloseCode, Data, State
 
 from .locking import interrupts_a_change
 from .sending import Sending
-from .streams import Stream, TLSStream
-from .waiting import READ_SIZE, PongWaiter, deadline
-from .wakeups import MESSAGE
+from .waiting import PongWaiter, deadline
 
 __all__ = ["Connection", "PongWaiter"]
-
-# Bytes up to which several buffers are copied into one, which is cheaper than writing each.
-JOINED_SIZE = 2**15
-
-# Bytes written before other threads may use the connection.
-WRITTEN_AT_ONCE = 2**20
-
-# Bytes read when the stream is lost, among which a close frame may be: more than the receive buffer of a
-# system.
-LAST_READ_LIMIT = 2**23
-
-NOTHING_RECEIVED = "nothing received in time"
 
 
 class Connection(Sending):
@@ -73,10 +50,6 @@ class Connection(Sending):
     Attributes:
         transport: the socket, once there is one. It is non-blocking; do not read from it or write to it.
     """
-
-    def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
-        super().__init__(protocol, logger)
-        self._error: OSError | None = None  # the error by which the stream was lost
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         return time.monotonic, time.time
@@ -118,11 +91,11 @@ class Connection(Sending):
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         until = None if timeout is None else deadline(timeout)
-        ask: Callable[[], Data | None] = self.protocol.next_message
+        take: Callable[[], Data | None] = self.protocol.next_message
         if decode is not None:
             check_decode(decode)
-            ask = functools.partial(self._next_converted, decode)
-        message: Data = self._until(ask, MESSAGE, until, NOTHING_RECEIVED)
+            take = functools.partial(self._next_converted, decode)
+        message: Data = self._receive(take, until)
         return message
 
     def _next_converted(self, decode: bool) -> Data | None:
@@ -165,9 +138,7 @@ class Connection(Sending):
         final = False
         while not final:
             # A message that an interrupted call has taken comes first.
-            taken: Data | Fragment = self._until(
-                self.protocol.next_fragment, MESSAGE, deadline(timeout), NOTHING_RECEIVED
-            )
+            taken: Data | Fragment = self._receive(self.protocol.next_fragment, deadline(timeout))
             fragment = taken if isinstance(taken, Fragment) else Fragment(taken, True)
             final = fragment.final
             try:
@@ -186,7 +157,7 @@ class Connection(Sending):
 
     def __next__(self) -> Data:
         try:
-            message: Data = self._until(self.protocol.next_message, MESSAGE)
+            message: Data = self._receive(self.protocol.next_message)
         except ConnectionClosedOK:
             raise StopIteration from None
         return message
@@ -221,7 +192,7 @@ class Connection(Sending):
         Raises:
             TimeoutError: it is not closed yet.
         """
-        self._wait_for(lambda: self.closed, deadline(timeout), "the connection is not closed yet")
+        self._wait_until(self._is_closed, deadline(timeout), "the connection is not closed yet")
 
     def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -231,10 +202,6 @@ class Connection(Sending):
         if self.protocol.state is State.OPEN:
             self._command(self.protocol.close, CloseCode.GOING_AWAY)
         self._lose()
-
-    def abort(self) -> None:
-        """Close the stream at once, without a closing handshake."""
-        self._locked_or_deferred(self._lose)
 
     def __enter__(self) -> Self:
         return self
@@ -251,140 +218,3 @@ class Connection(Sending):
             except BaseException:
                 self._abandon()
                 raise
-
-    # Moving bytes. From here on, the caller has the lock.
-
-    def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
-        """Begin to use a stream."""
-        if self.closed:
-            sock.close()
-            return
-        sock.setblocking(False)
-        prepare_socket(sock)
-        with contextlib.suppress(OSError):  # the peer may have gone
-            self.local_address = sock.getsockname()
-            self.remote_address = sock.getpeername()
-        self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
-        self._react()
-
-    def _react(self) -> None:
-        """React to a change of the state machine: events, bytes to write, deadlines, threads to wake."""
-        protocol = self.protocol
-        for event in protocol.events(messages=False):
-            self._handle_event(event)
-        if not protocol.receiving:
-            self._fail_pings()
-        self._flush()
-        if protocol.stream_action is StreamAction.ABORT:
-            self._lose()
-        self._update()
-        self._notify()
-
-    def _flush(self) -> None:
-        """Write the bytes of the send queue, as many as the socket takes without waiting."""
-        stream = self._stream
-        if stream is None:
-            return
-        protocol = self.protocol
-        buffers = self._unwritten
-        written = 0
-        try:
-            if self._tls is not None:
-                self._tls.flush()
-            # Bytes that were taken from the send queue before are written first.
-            for more in (False, True):
-                if more:
-                    buffers.extend(map(memoryview, protocol.data_to_send()))
-                while buffers:
-                    first: BytesLike = buffers[0]
-                    if len(buffers) > 1 and len(first) < JOINED_SIZE:
-                        # One system call for several buffers, and one record of TLS.
-                        first = first_bytes(buffers, JOINED_SIZE)
-                    count = stream.send(first)
-                    protocol.data_sent(count)
-                    if count == len(buffers[0]):
-                        buffers.popleft()
-                    else:
-                        advance(buffers, count)
-                    written += count
-                    if written >= WRITTEN_AT_ONCE and buffers:
-                        # Other threads may use the connection. The socket has room: writing continues soon.
-                        raise BlockingIOError
-            self._blocked = False
-            if not protocol.receiving:
-                self._end_stream(stream)
-        except ssl.SSLWantReadError:
-            self._blocked = False  # TLS's handshake comes first
-        except BlockingIOError:
-            self._blocked = True
-        except OSError as error:
-            self._fail_stream(error)
-
-    def _write_at_once(self, buffers: list[bytes]) -> None:
-        """Write the frames of a broadcast on this connection, which has nothing else to write."""
-        self._unwritten.extend(map(memoryview, buffers))
-        not_written(self.protocol, sum(map(len, buffers)))
-        self._flush()
-        if self._unwritten:
-            self._update()
-
-    def _end_stream(self, stream: Stream) -> None:
-        """End the stream as ``stream_action`` says, after everything has been written."""
-        action = self.protocol.stream_action
-        if action is StreamAction.SEND_EOF or (action is StreamAction.CLOSE and self._tls is not None):
-            stream.shutdown(socket.SHUT_WR)
-        if action is StreamAction.SEND_EOF:
-            self.protocol.eof_sent()
-        elif action is StreamAction.CLOSE:
-            self._lose()
-
-    def _fail_stream(self, error: OSError) -> None:
-        if error.errno is None:
-            # The error is not the system's: a signal handler has raised it, TimeoutError for example.
-            raise error
-        self._lose(error)
-
-    def _lose(self, error: OSError | None = None) -> None:
-        """Close the stream."""
-        stream, self._stream = self._stream, None
-        protocol = self.protocol
-        if error is not None and stream is not None:
-            self._error = error
-            # Bytes that arrived before the error may contain the peer's close frame.
-            rest = LAST_READ_LIMIT
-            with contextlib.suppress(OSError):
-                while rest > 0 and (data := stream.recv(READ_SIZE)):
-                    protocol.receive_data(data)
-                    rest -= len(data)
-        if not self.closed:
-            protocol.connection_lost(error)
-            self._forget_stream()
-            self._react()
-            self._log_closed()
-
-    def _tear_down(self) -> None:
-        closed = self.closed
-        self._stream = None
-        self.protocol.give_up(InterruptedError(f"{self._interruption} came in the middle of a change"))
-        self._fail_pings()
-        self._forget_stream()
-        self._wake_all()
-        if not closed:
-            self._log_closed()
-
-    def _forget_stream(self) -> None:
-        self._unwritten.clear()
-        self._blocked = False
-        self._cancel_deadline()
-        self._close_socket()
-
-    def _close_socket(self) -> None:
-        """Close the socket; while threads poll it, the last of them closes it."""
-        if self._fd < 0:
-            return
-        if any(waiter.asleep and waiter.polls for waiter in self._waiters):
-            with contextlib.suppress(OSError):
-                self.transport.shutdown(socket.SHUT_RDWR)
-        elif self.transport.fileno() >= 0:
-            self._unwatch()
-            self.transport.close()

@@ -30,18 +30,18 @@ import os
 import ssl
 import threading
 import time
-from abc import abstractmethod
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
 from adapters.shared.connection import Sendable, fragments_of, payload_size
 from adapters.shared.logs import describe
+from adapters.shared.waiting import Turn, TurnQueue
 from wsproto_core import COMPILED
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from .locking import REFUSALS, Interrupted
 from .waiting import PongWaiter, Waiting, deadline
-from .wakeups import ROOM, TURN, Waiter
+from .wakeups import Gate
 
 __all__ = ["Sending"]
 
@@ -70,8 +70,10 @@ NO_ROOM = "not written yet: the peer does not read"
 class Sending(Waiting):
     """The methods of a connection that send."""
 
-    @abstractmethod
-    def _flush(self) -> None: ...
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._senders = TurnQueue()
+        self._turns: dict[int, tuple[Turn, Gate]] = {}  # the turns of threads in this queue
 
     def _command(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
         """Call a method of the state machine, and react to the change."""
@@ -109,36 +111,35 @@ class Sending(Waiting):
             UnicodeDecodeError: ``text`` is ``True`` and the bytes are not UTF-8.
         """
         until = None if timeout is None else deadline(timeout)
-        fragments: Any = None
+        parts: Any = None
         if isinstance(message, _PLAIN):
             size = len(message)
         else:
-            fragments = fragments_of(message)
-            if isinstance(fragments, AsyncIterable):
+            parts = fragments_of(message)
+            if isinstance(parts, AsyncIterable):
                 raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
-            size = payload_size(message) if fragments is None else 0
+            size = payload_size(message) if parts is None else LONG_PLAIN_MESSAGE
         try:
-            if fragments is not None:
-                self._send_parts(fragments, False, text, compress, until)
-            elif size >= LONG_MESSAGE and (size >= LONG_PLAIN_MESSAGE or self.protocol.extensions):
-                self._send_parts([message], True, text, compress, until)
-            elif self._turns or not self._locked(self._send_now, message, text, compress):
-                send = functools.partial(self._send_now, message, text, compress)
-                self._until(send, TURN, until, NO_TURN)
+            long = size >= LONG_MESSAGE and (size >= LONG_PLAIN_MESSAGE or self.protocol.extensions)
+            if (
+                long
+                or self._senders.last is not None
+                or not self._locked(self._send_now, message, text, compress)
+            ):
+                self._send_in_turn(
+                    [message] if parts is None else parts, parts is None, text, compress, until
+                )
         except Interrupted:
-            later: Any = message if fragments is None else list(fragments)
-            self._call_when_ready(lambda _: self._send_later(later, text, compress))
+            later = message if parts is None else list(parts)
+            self._locked_or_deferred(self._call_in_turn, lambda _: self._send_later(later, text, compress))
         if not self.protocol.writable:
             self._drain(until)
 
-    def _send_now(
-        self, message: Any, text: bool | None, compress: bool | None, waiter: Waiter | None = None
-    ) -> bool | None:
+    def _send_now(self, message: Any, text: bool | None, compress: bool | None) -> bool:
+        """Send a message if that takes no waiting; return whether it was sent."""
         protocol = self.protocol
-        if (self._sending or not protocol.writable) and protocol.state is State.OPEN:
-            if self._sending == threading.get_ident():
-                raise Interrupted
-            return None
+        if (self._senders.last is not None or not protocol.writable) and protocol.state is State.OPEN:
+            return False
         protocol.send(message, text=text, compress=compress)
         if self._unwritten:
             self._flush()
@@ -207,10 +208,10 @@ class Sending(Waiting):
         self._flush()
         self._update()
 
-    def _send_parts(
+    def _send_in_turn(
         self, parts: Iterable[Any], fin: bool, text: bool | None, compress: bool | None, until: float | None
     ) -> None:
-        """Send a message in fragments, or a long message, while other messages wait for their turn.
+        """Send a message in fragments, or one message, while other messages wait for their turn.
 
         Args:
             parts: the fragments, or the one message.
@@ -219,39 +220,79 @@ class Sending(Waiting):
             until: the time at which the wait for room ends; ``None`` for no limit.
         """
         me = threading.get_ident()
-        if self._sending == me:
+        if me in self._turns:
+            # This is a signal handler. The call that it has interrupted cannot continue before it returns.
             raise Interrupted
-        queue = self._send_queue
+        queue, gate = self._send_queue, Gate()
         try:
-            self._until(self._take_turn, TURN, until, NO_TURN)
-            for part in parts:
-                self._send_part(part, fin, text, compress)
-                self._drain(until)
-            if queue.writer.building:
-                self._locked(self._command, self.protocol.end_message)
-                self._drain(until)
-        except BaseException as error:
-            if self._sending == me and queue.writer.building:
-                # No other message can follow an incomplete message.
-                self._locked(self._fail, error)
-            raise
+            self._locked(self._join, me, gate)
+            if not gate.sleep(until):
+                raise TimeoutError(NO_TURN)
+            self._wait_until(self._may_send, until, NO_TURN)
+            if self._is_not_open():
+                raise self.protocol.close_exception()
+            try:
+                for part in parts:
+                    self._send_part(part, fin, text, compress)
+                    if not fin:
+                        self._drain(until)
+                if queue.writer.building:
+                    self._locked(self._command, self.protocol.end_message)
+            except BaseException as error:
+                if queue.writer.building:
+                    # No other message can follow an incomplete message.
+                    self._locked(self._fail, error)
+                raise
         finally:
-            if self._sending == me:
-                # No signal is handled before this call. If a signal interrupts it, the second call follows.
-                self._sending = 0
-                try:
-                    self._locked(self._notify)
-                except BaseException:
-                    self._locked(self._notify)
-                    raise
+            # If a signal interrupts the first call, the second call follows.
+            try:
+                self._locked(self._leave, me)
+            except BaseException:
+                self._locked(self._leave, me)
+                raise
 
-    def _take_turn(self, waiter: Waiter) -> bool | None:
-        if self._must_wait_to_send():
-            return None
-        if self.protocol.state is not State.OPEN:
-            raise self.protocol.close_exception()
-        self._sending = waiter.thread
-        return True
+    def _join(self, me: int, gate: Gate) -> None:
+        """Let a thread wait for its turn to send."""
+        turn = self._senders.join(gate.open)
+        self._turns[me] = turn, gate
+        if turn.first or self._is_not_open():
+            gate.open()
+        else:
+            self._waiters.add(self._is_not_open, gate.open)
+
+    def _leave(self, me: int) -> None:
+        if me in self._turns:
+            turn, gate = self._turns.pop(me)
+            self._waiters.remove(self._is_not_open, gate.open)
+            turn.leave()
+
+    def _call_in_turn(self, function: Callable[[Any], object]) -> None:
+        """Call a function with this connection, once, when a message can be sent or never again."""
+
+        def call() -> None:
+            if not self._may_send():
+                self._waiters.add(self._may_send, call)
+                return
+            function(self)
+            self._waiters.remove(self._may_send, call)
+            self._waiters.remove(self._is_not_open, call)
+            turn.leave()
+
+        turn = self._senders.join(call)
+        if turn.first or self._is_not_open():
+            call()
+        else:
+            self._waiters.add(self._is_not_open, call)
+
+    def _is_not_open(self) -> bool:
+        return self.protocol.state is not State.OPEN
+
+    def _may_send(self) -> bool:
+        """Whether a message can be sent, or is refused."""
+        return self.protocol.writable or self.protocol.state is not State.OPEN
+
+    def _may_write(self) -> bool:
+        return self.protocol.writable or not self.protocol.receiving
 
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
         options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}
@@ -274,18 +315,14 @@ class Sending(Waiting):
             self._react()
 
     def _drain(self, until: float | None) -> None:
-        """Wait while the send queue has more than ``write_limit`` bytes; other threads write the rest."""
-        if not self.protocol.writable:
+        """Wait while the send queue has more than ``write_limit`` bytes; the background thread writes."""
+        protocol = self.protocol
+        if not protocol.writable:
             # A signal handler must not wait for the call that it has interrupted.
             with contextlib.suppress(Interrupted):
-                self._until(self._has_room, ROOM, until, NO_ROOM)
-
-    def _has_room(self, waiter: Waiter) -> bool | None:
-        if self.protocol.writable or (waiter in self._waiters and waiter not in self._rooms):
-            return True
-        if not self.protocol.receiving:
-            raise self.protocol.close_exception()
-        return None
+                self._wait_until(self._may_write, until, NO_ROOM)
+                if not (self.protocol.writable or protocol.receiving):
+                    raise protocol.close_exception()
 
     def ping(self, data: Data | BytesLike | None = None) -> PongWaiter:
         """Send a ping.

@@ -95,7 +95,7 @@ class ServerConnection(BaseServerConnection, Connection):
         try:
             tls = None if context is None else TLSStream(sock, context, server_side=True)
             self._locked(self._start, sock, tls)
-            self._wait_for(lambda: protocol.request or protocol.state is not State.CONNECTING)
+            self._wait_opened(lambda: protocol.request or protocol.state is not State.CONNECTING)
             if protocol.state is State.CONNECTING:
                 self._answer()
             if protocol.state is State.OPEN:

@@ -244,7 +244,7 @@ def test_who_receives_reads_in_the_place_of_who_does_not() -> None:
         until(waits(client))
         receiving = Thread(client.recv)
         until(waits(client, 2))
-        assert client._reader is client._receiver
+        assert not client._watched
         peer.send(Frame(TEXT, b"a"))
         assert receiving.result() == "a"
         # The other one goes on.

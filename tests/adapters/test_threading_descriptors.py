@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-import adapters.threading.wakeups
 from adapters.threading import connect, serve
-from adapters.threading.background import background_reader
-from adapters.threading.wakeups import POLLIN, WAKEUPS, Waiter, Wakeup
+from adapters.threading.background import WAKEUPS, BackgroundReader, background_reader
+from adapters.threading.wakeups import POLLIN, Receiver, Wakeup
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
 
@@ -54,8 +53,8 @@ def test_a_connection_has_one() -> None:
 
 def test_waiters_that_share_a_wakeup_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is woken when it is meant; others that are woken with it go on waiting."""
-    monkeypatch.setattr(adapters.threading.wakeups, "_wakeups", [Wakeup()])
-    monkeypatch.setattr(adapters.threading.wakeups, "WAKEUPS", 1)
+    wakeup = Wakeup()
+    monkeypatch.setattr(BackgroundReader, "shared_wakeup", lambda reader: wakeup)
     with contextlib.ExitStack() as stack:
         pairs = [stack.enter_context(raw_server()) for _ in range(10)]
         receiving = [Thread(client.recv) for _, client in pairs]
@@ -70,7 +69,6 @@ def test_waiters_that_share_a_wakeup_descriptor(monkeypatch: pytest.MonkeyPatch)
             peer, _ = pairs[number]
             peer.send(Frame(TEXT, b"a"))
             assert receiving[number].result() == "a"
-    wakeup = adapters.threading.wakeups._wakeups[0]
     until(lambda: not wakeup.called)
 
 
@@ -78,20 +76,17 @@ def test_wakeup_does_not_wait_for_a_thread_that_is_gone() -> None:
     """An interruption may prevent a thread from answering."""
     ours, theirs = socket.socketpair()
     wakeup = Wakeup()
-    waiters = [Waiter(), Waiter()]
-    for waiter in waiters:
-        waiter._poll.unregister(waiter._wakeup.fd)
-        waiter._poll.register(wakeup.fd, POLLIN)
-        waiter._wakeup = wakeup
-        waiter.watch(ours.fileno())
-        waiter.asleep = True
-    waiters[0].wake()
-    waiters[0].asleep = False
+    receivers = [Receiver(wakeup), Receiver(wakeup)]
+    for receiver in receivers:
+        receiver.watch(ours.fileno())
+        receiver.asleep = True
+    receivers[0].wake()
+    receivers[0].asleep = False
     with ours, theirs:
-        assert waiters[1].sleep(None) == 0
+        assert receivers[1].sleep(None) == 0
         assert not wakeup.called
         theirs.send(b"a")
-        assert waiters[1].sleep(None) == POLLIN
+        assert receivers[1].sleep(None) == POLLIN
 
 
 def test_without_any_left_connections_are_well() -> None:
@@ -210,6 +205,8 @@ def test_background_thread_forgets_a_socket_before_it_is_closed() -> None:
 
 @pytest.fixture
 def no_wakeup(monkeypatch: pytest.MonkeyPatch) -> None:
+    background_reader()
+
     def fail(*args: object) -> int:
         raise OSError(24, "Too many open files")
 
@@ -218,18 +215,18 @@ def no_wakeup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_wakeup")
-def test_wakeup_descriptors_that_cannot_be_made_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_wakeup_descriptor_is_needed_later() -> None:
     with raw_server() as (peer, client):
         peer.send(Frame(PING, b"a"))
         assert peer.read_frame() == Frame(PONG, b"a")
         threads = [Thread(client.wait_closed) for _ in range(3)]
-        until(waits(client, 3))
+        receiving = Thread(client.recv)
+        until(waits(client, 4))
         client.abort()
         for thread in threads:
             thread.result()
-    monkeypatch.setattr(adapters.threading.wakeups, "_wakeups", [])
-    with pytest.raises(OSError, match="Too many open files"):
-        Waiter()
+        with pytest.raises(ConnectionClosed):
+            receiving.result()
 
 
 def test_wakeup_on_a_platform_without_eventfd(monkeypatch: pytest.MonkeyPatch) -> None:

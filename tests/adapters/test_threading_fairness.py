@@ -13,7 +13,7 @@ import pytest
 
 import adapters.threading
 from adapters.threading import ClientConnection, connect, serve
-from adapters.threading.connection import WRITTEN_AT_ONCE
+from adapters.threading.transfer import WRITTEN_AT_ONCE
 from adapters.threading.waiting import BACKGROUND_READ_SIZE
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed

@@ -16,8 +16,9 @@ from adapters.threading import connect, serve
 from adapters.threading.background import background_reader
 from adapters.threading.broadcast import Broadcast
 from adapters.threading.connection import Connection
+from adapters.threading.sending import Sending
 from adapters.threading.waiting import Waiting
-from adapters.threading.wakeups import Waiter
+from adapters.threading.wakeups import Gate, Receiver
 from tests.core.helpers import BINARY, CLOSE, PONG, Frame, close_payload
 from wsproto_core import ConnectionClosed
 
@@ -48,9 +49,12 @@ class Counter:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Counter:
-    """Counts how often a waiter is looked at or woken, or looks itself."""
+    """Counts how often a thread falls asleep or is woken, and how often conditions are tested."""
     counter = Counter(monkeypatch)
-    counter.watch(Waiter, "wake")
+    counter.watch(Gate, "sleep")
+    counter.watch(Receiver, "wake")
+    for condition in ("_is_not_open", "_may_send", "_may_write", "_is_closed"):
+        counter.watch(Sending, condition)
     counter.watch(Waiting, "_step")
     return counter
 
@@ -130,7 +134,7 @@ def test_broadcast_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each slow connection is looked at when it has room, in whatever order they have."""
     counter = Counter(monkeypatch)
     counter.watch(Broadcast, "_deliver_to")
-    counter.watch(Waiting, "_pass_turn_on")
+    counter.watch(Sending, "_may_send")
 
     def work(count: int) -> None:
         accepted: list[Connection] = []
@@ -146,17 +150,15 @@ def test_broadcast_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             options: dict[str, Any] = {"compression": None, "max_queue": None, "read_limit": None}
             clients = [connect(uri, max_size=None, ping_interval=None, **options)() for _ in range(count)]
             until(lambda: len(accepted) == count)
-            for connection in accepted:
-                # As if it were slow.
-                connection._sending = 1
+            # As if they were slow.
+            turns = [connection._senders.join(lambda: None) for connection in accepted]
             counter.count = 0
             waiting = adapters.threading.broadcast(accepted, b"a", "wait")
             assert len(waiting.waiting) == count
             thread = Thread(waiting.wait, DEADLINE)
-            until(lambda: all(connection._when_ready for connection in accepted))
-            for connection in reversed(accepted):
-                connection._sending = 0
-                connection._locked(connection._notify)
+            until(lambda: all(connection._waiters for connection in accepted))
+            for connection, turn in zip(reversed(accepted), reversed(turns), strict=True):
+                connection._locked(turn.leave)
             thread.result()
             assert not waiting.waiting
             for client in clients:

@@ -18,7 +18,7 @@ import pytest
 
 from adapters.threading import ClientConnection, connect
 from adapters.threading.connection import PongWaiter
-from adapters.threading.wakeups import Waiter
+from adapters.threading.wakeups import Receiver, Wakeup
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 from tests.interrupting import Interruption, interrupt
 from wsproto_core import ConnectionClosed
@@ -207,8 +207,9 @@ def check_released(client: ClientConnection) -> None:
         client._lock.release()
 
     Thread(check).result()
-    until(lambda: not any(waiter.asleep for waiter in client._waiters))
-    assert not client._sending
+    until(lambda: not client._waiters and (client._receiver is None or not client._receiver.asleep))
+    until(lambda: not client._turns)
+    assert client.closed or not client._senders
     until(lambda: not client._deferred)
     assert not client._contenders
 
@@ -365,8 +366,7 @@ def test_signal_that_comes_just_before_the_main_thread_sleeps(polls: bool) -> No
     assert threading.current_thread() is threading.main_thread()
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        waiter = Waiter()
-        waiter.watch(ours.fileno() if polls else -1)
-        waiter.asleep = True
+        receiver = Receiver(Wakeup())
+        receiver.watch(ours.fileno() if polls else -1)
         # Without a timeout, and nobody wakes it.
-        assert waiter.sleep(None) == 0
+        assert receiver.sleep(None) == 0

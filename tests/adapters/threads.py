@@ -55,7 +55,14 @@ def until(condition: Callable[[], object]) -> None:
 
 def waits(connection: Any, count: int = 1) -> Callable[[], bool]:
     """Whether so many threads wait for a connection: there is no other way to know that they do."""
-    return lambda: sum(waiter.asleep for waiter in list(connection._waiters)) == count
+
+    def wait() -> bool:
+        receiver = connection._receiver
+        waiters = [connection._waiters, *(ping._waiters for ping in list(connection._pings.values()))]
+        others = sum(len(threads) for each in waiters for threads in list(each.values()))
+        return others + (receiver is not None and receiver.asleep) == count
+
+    return wait
 
 
 class RawServer:

@@ -1,0 +1,264 @@
+"""Moving bytes between the socket and the state machine, with the background thread's part of it.
+
+All methods are called with the connection's lock. The socket does not block, so that any thread may read and
+write at any time. What the socket does not take at once is written by the background thread
+(:mod:`.background`), which also meets the deadlines, and reads while no thread receives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+import ssl
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from adapters.shared.connection import advance, first_bytes
+from adapters.shared.sockets import prepare_socket
+from adapters.shared.waiting import Waiters
+from wsproto_core.broadcast import not_written
+from wsproto_core.types import BytesLike, StreamAction
+
+from .background import READ, WRITE, Entry, background_reader
+from .locking import Guarded
+from .streams import Stream, TLSStream
+from .wakeups import POLLIN, Receiver
+
+__all__ = ["READ_SIZE", "Transfer"]
+
+# Bytes that a thread reads at once.
+READ_SIZE = 2**16
+
+# Bytes up to which several buffers are copied into one, which is cheaper than writing each.
+JOINED_SIZE = 2**15
+
+# Bytes written before other threads may use the connection.
+WRITTEN_AT_ONCE = 2**20
+
+# Bytes read when the stream is lost, among which a close frame may be: more than the receive buffer of a
+# system.
+LAST_READ_LIMIT = 2**23
+
+
+class Transfer(Guarded):
+    """A connection that reads and writes a socket."""
+
+    transport: socket.socket
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._stream: Stream | None = None
+        self._tls: TLSStream | None = None
+        self._fd = -1
+        self._error: OSError | None = None  # the error by which the stream was lost
+        self._unwritten: deque[memoryview] = deque()
+        self._blocked = False  # whether the socket's send buffer is full
+        # The thread that receives, or that has received the last message and will be back.
+        self._receiver: Receiver | None = None
+        self._waiters = Waiters()  # the other threads
+        # For the background thread
+        self._idle_checks = 0  # checks since a thread has received; from 2 on, the background thread reads
+        self._watched = 0  # the events of the socket that the background thread watches
+        self._deadline: Entry | None = None
+
+    @abstractmethod
+    def _step(self, receiver: Receiver | None, take: Callable[[], Any] | None, ready: int) -> None: ...
+
+    def _start(self, sock: socket.socket, tls: TLSStream | None) -> None:
+        """Begin to use a stream."""
+        if self.closed:
+            sock.close()
+            return
+        sock.setblocking(False)
+        prepare_socket(sock)
+        with contextlib.suppress(OSError):  # the peer may have gone
+            self.local_address = sock.getsockname()
+            self.remote_address = sock.getpeername()
+        self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
+        self._react()
+
+    def _react(self) -> None:
+        """React to a change of the state machine: events, bytes to write, deadlines, threads to wake."""
+        protocol = self.protocol
+        self._handle_events()
+        if not protocol.receiving:
+            self._fail_pings()
+        self._flush()
+        if protocol.stream_action is StreamAction.ABORT:
+            self._lose()
+        self._update()
+        self._notify()
+
+    def _notify(self) -> None:
+        """Wake the threads whose conditions are met."""
+        if self._receiver is not None and self.protocol.has_input:
+            self._receiver.wake()
+        self._waiters.wake()
+
+    # Writing
+
+    def _flush(self) -> None:
+        """Write the bytes of the send queue, as many as the socket takes without waiting."""
+        stream = self._stream
+        if stream is None:
+            return
+        protocol = self.protocol
+        buffers = self._unwritten
+        written = 0
+        try:
+            if self._tls is not None:
+                self._tls.flush()
+            # Bytes that were taken from the send queue before are written first.
+            for more in (False, True):
+                if more:
+                    buffers.extend(map(memoryview, protocol.data_to_send()))
+                while buffers:
+                    first: BytesLike = buffers[0]
+                    if len(buffers) > 1 and len(first) < JOINED_SIZE:
+                        # One system call for several buffers, and one record of TLS.
+                        first = first_bytes(buffers, JOINED_SIZE)
+                    count = stream.send(first)
+                    protocol.data_sent(count)
+                    advance(buffers, count)
+                    written += count
+                    if written >= WRITTEN_AT_ONCE and buffers:
+                        # Other threads may use the connection. The socket has room: writing continues soon.
+                        raise BlockingIOError
+            self._blocked = False
+            if not protocol.receiving:
+                self._end_stream(stream)
+        except ssl.SSLWantReadError:
+            self._blocked = False  # TLS's handshake comes first
+        except BlockingIOError:
+            self._blocked = True
+        except OSError as error:
+            self._fail_stream(error)
+
+    def _write_at_once(self, buffers: list[bytes]) -> None:
+        """Write the frames of a broadcast on this connection, which has nothing else to write."""
+        self._unwritten.extend(map(memoryview, buffers))
+        not_written(self.protocol, sum(map(len, buffers)))
+        self._flush()
+        if self._unwritten:
+            self._update()
+
+    # The end of the stream
+
+    def _end_stream(self, stream: Stream) -> None:
+        """End the stream as ``stream_action`` says, after everything has been written."""
+        action = self.protocol.stream_action
+        if action is StreamAction.SEND_EOF or (action is StreamAction.CLOSE and self._tls is not None):
+            stream.shutdown(socket.SHUT_WR)
+        if action is StreamAction.SEND_EOF:
+            self.protocol.eof_sent()
+        elif action is StreamAction.CLOSE:
+            self._lose()
+
+    def _fail_stream(self, error: OSError) -> None:
+        if error.errno is None:
+            # The error is not the system's: a signal handler has raised it, TimeoutError for example.
+            raise error
+        self._lose(error)
+
+    def _lose(self, error: OSError | None = None) -> None:
+        """Close the stream."""
+        stream, self._stream = self._stream, None
+        protocol = self.protocol
+        if error is not None and stream is not None:
+            self._error = error
+            # Bytes that arrived before the error may contain the peer's close frame.
+            rest = LAST_READ_LIMIT
+            with contextlib.suppress(OSError):
+                while rest > 0 and (data := stream.recv(READ_SIZE)):
+                    protocol.receive_data(data)
+                    rest -= len(data)
+        if not self.closed:
+            protocol.connection_lost(error)
+            self._forget_stream()
+            self._react()
+            self._log_closed()
+
+    def abort(self) -> None:
+        """Close the stream at once, without a closing handshake."""
+        self._locked_or_deferred(self._lose)
+
+    def _tear_down(self) -> None:
+        closed = self.closed
+        self._stream = None
+        self.protocol.give_up(InterruptedError(f"{self._interruption} came in the middle of a change"))
+        self._fail_pings()
+        self._forget_stream()
+        self._notify()
+        if not closed:
+            self._log_closed()
+
+    def _forget_stream(self) -> None:
+        self._unwritten.clear()
+        self._blocked = False
+        self._cancel_deadline()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
+        """Close the socket; while a thread polls it, that thread closes it."""
+        if self._fd < 0:
+            return
+        if self._receiver is not None and self._receiver.asleep:
+            with contextlib.suppress(OSError):
+                self.transport.shutdown(socket.SHUT_RDWR)
+        elif self.transport.fileno() >= 0:
+            # After an interruption, the socket may be watched even if ``_watched`` is 0.
+            self._watched = 0
+            background_reader().forget(self._fd, self._socket_ready)
+            self.transport.close()
+
+    # The background thread
+
+    def _update(self) -> None:
+        """Tell the background thread the nearest deadline and the events to watch."""
+        deadline = self.protocol.deadline()
+        if deadline is not None and (self._deadline is None or deadline < self._deadline.when):
+            self._cancel_deadline()
+            self._deadline = self._call_at(deadline, self._meet_deadline)
+        self._watch()
+
+    def _call_at(self, when: float, function: Callable[[], None]) -> Entry:
+        return background_reader().call_at(when, functools.partial(self._locked_or_left, function))
+
+    def _cancel_deadline(self) -> None:
+        """Cancel the call at the deadline: there is no deadline any more, or an earlier one."""
+        entry, self._deadline = self._deadline, None
+        if entry is not None:
+            background_reader().cancel(entry)
+
+    def _watch(self) -> None:
+        """Let the background thread watch the socket for events that no thread polls."""
+        events = READ if self._idle_checks > 1 and self.protocol.wants_read else 0
+        if self._blocked:
+            events |= WRITE
+        if events != self._watched:
+            before, self._watched = self._watched, events
+            background_reader().watch(self._fd, before, events, self._socket_ready)
+
+    def _socket_ready(self, events: int) -> bool:
+        """Read or write the socket, which is ready; return ``False`` if another thread has the lock."""
+        return self._locked_or_left(self._use_socket, events)
+
+    def _use_socket(self, events: int) -> None:
+        if events & READ and self._idle_checks > 1:
+            self._step(None, None, POLLIN)
+        self._react()
+
+    def _meet_deadline(self) -> None:
+        self._cancel_deadline()
+        deadline = self.protocol.deadline()
+        if deadline is not None and deadline <= time.monotonic():
+            # Bytes that have arrived in time count, also if they were not read.
+            self._step(None, None, POLLIN)
+            self.protocol.handle_timeout()
+            self._react()
+        else:
+            self._update()
