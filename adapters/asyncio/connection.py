@@ -219,8 +219,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             prepare_socket(sock)
-            if self._tls is None:
-                self._descriptor = writable_descriptor(transport)
+            self._descriptor = writable_descriptor(transport)
         # With a limit of 0, writing is paused exactly while there are unwritten bytes.
         self.transport.set_write_buffer_limits(0)
         self._react()

@@ -63,10 +63,10 @@ def writable_descriptor(transport: asyncio.BaseTransport) -> int:
     """Return the descriptor of a transport's socket, to write to while the transport has nothing to write.
 
     Returns:
-        The descriptor; -1 if this is not known to be possible: only asyncio's transports for selectors and
-        those of uvloop are known to write without a thread or a proactor.
+        The descriptor; -1 if this is not known to be possible: only the transports of uvloop, and those for
+        selectors of asyncio and of aiofastnet, are known to write without a thread or a proactor.
     """
     kind = type(transport).__module__
     sock = transport.get_extra_info("socket")
-    known = kind == "asyncio.selector_events" or kind.startswith("uvloop.")
+    known = kind in ("asyncio.selector_events", "aiofastnet.selector_transport") or kind.startswith("uvloop.")
     return int(sock.fileno()) if known and sock is not None else -1

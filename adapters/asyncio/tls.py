@@ -31,6 +31,9 @@ class TLSTransport:
         error: the error by which TLS has failed; ``None`` without.
     """
 
+    # The compiled fast path reads and writes these.
+    __slots__ = ("_ignoring", "_timeout", "_transport", "_unwritten", "error", "tls")
+
     def __init__(self, tls: MemoryTLS, handshake_timeout: float | None = None) -> None:
         """
         Args:
@@ -73,15 +76,17 @@ class TLSTransport:
         if self._ignoring:
             return b""
         decrypted = self.tls.receive(data)
-        if self.tls.error is not None:
-            self._fail(tls_failure(self.tls.error))
-        elif self._unwritten:
-            self.write(b"")
-        else:
-            self._write_records()
+        self._answer()
         if self._timeout is not None and self.tls.established:
             self._timeout.cancel()
         return decrypted
+
+    def _answer(self) -> None:
+        """Write the answers of TLS to what has been received, or fail."""
+        if self.tls.error is not None:
+            self._fail(tls_failure(self.tls.error))
+        else:
+            self.write(b"")
 
     def _fail(self, error: OSError) -> None:
         self.error = error
@@ -112,9 +117,9 @@ class TLSTransport:
                 self._write_records()
         except ssl.SSLWantReadError:
             self._unwritten = unwritten
-            self._write_records()
         except ssl.SSLError as error:
             self._fail(error)
+        self._write_records()
 
     def writelines(self, list_of_data: Iterable[BytesLike]) -> None:
         """Encrypt and write buffers, which share records."""

@@ -32,6 +32,12 @@ class MemoryTLS:
         unsent: encrypted bytes to be written: take off what was written.
     """
 
+    # The compiled fast path on asyncio reads and writes these.
+    __slots__ = (
+        *("_below", "_incoming", "_object", "_outgoing"),
+        *("ended", "error", "established", "info", "unsent"),
+    )
+
     def __init__(self, context: ssl.SSLContext, below: MemoryTLS | None = None, **names: Any) -> None:
         """
         Args:
@@ -74,13 +80,21 @@ class MemoryTLS:
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            self.ended = True
-            # A peer that does not end TLS in order may have done so in WebSocket.
-            if not (self.established and isinstance(error, ssl.SSLEOFError)):
-                self.error = error
+            self.fail(error)
         # The handshake goes on, a key is changed, an error is told.
-        self.unsent += self._outgoing.read()
+        self.collect()
         return b"".join(pieces)
+
+    def fail(self, error: ssl.SSLError) -> None:
+        """Decrypting has raised an exception."""
+        self.ended = True
+        # A peer that does not end TLS in order may have done so in WebSocket.
+        if not (self.established and isinstance(error, ssl.SSLEOFError)):
+            self.error = error
+
+    def collect(self) -> None:
+        """Take the encrypted bytes from the TLS of the standard library."""
+        self.unsent += self._outgoing.read()
 
     def _take(self, data: BytesLike) -> None:
         """Take encrypted bytes, or the end of the stream."""
@@ -109,10 +123,10 @@ class MemoryTLS:
                 count += self._object.write(data[count:])
         except ssl.SSLError:
             # Not for an interruption, which must come out.
-            self.unsent += self._outgoing.read()
+            self.collect()
             if not count:
                 raise
-        self.unsent += self._outgoing.read()
+        self.collect()
         return count
 
     def take_unsent(self) -> bytes:
@@ -132,7 +146,7 @@ class MemoryTLS:
         # It would like to wait for the peer's.
         with contextlib.suppress(ssl.SSLError):
             self._object.unwrap()
-        self.unsent += self._outgoing.read()
+        self.collect()
         if self._below is not None:
             records = self.take_unsent()
             self._below.end()

@@ -242,8 +242,27 @@ draw_key(struct module_state *state, PyObject *random, bool *masked, uint32_t *k
     return 0;
 }
 
+/* Whether more bytes than the high watermark wait to be written; -1 with an exception set. */
+static int
+is_above(struct module_state *state, PyObject *outbox)
+{
+    const struct offsets *offsets = &state->offsets;
+    Py_ssize_t waiting = PyLong_AsSsize_t(slot_get(outbox, offsets->outbox_queued))
+                         + PyLong_AsSsize_t(slot_get(outbox, offsets->outbox_unwritten));
+    /* Above the watermark, not at it. */
+    return has_reached(slot_get(outbox, offsets->outbox_watermarks), waiting - 1);
+}
+
+static int
+check_send_queue(struct module_state *state, PyObject *protocol)
+{
+    PyObject *outbox = slot_get(protocol, state->offsets.protocol_outbox);
+    int above = is_above(state, outbox);
+    return above <= 0 ? above : call_method(outbox, state->name_block);
+}
+
 static enum outcome
-send_message(struct module_state *state, PyObject *protocol, PyObject *message)
+send_message(struct module_state *state, PyObject *protocol, PyObject *message, bool *above)
 {
     const struct offsets *offsets = &state->offsets;
     PyObject *outbox = slot_get(protocol, offsets->protocol_outbox);
@@ -270,14 +289,9 @@ send_message(struct module_state *state, PyObject *protocol, PyObject *message)
         || slot_add(protocol, offsets->protocol_sent, 1) < 0) {
         return FAILED;
     }
-    Py_ssize_t waiting = PyLong_AsSsize_t(slot_get(outbox, offsets->outbox_queued))
-                         + PyLong_AsSsize_t(slot_get(outbox, offsets->outbox_unwritten));
-    /* Above the watermark, not at it. */
-    int above = has_reached(slot_get(outbox, offsets->outbox_watermarks), waiting - 1);
-    if (above < 0 || (above && call_method(outbox, state->name_block) < 0)) {
-        return FAILED;
-    }
-    return DONE;
+    int result = is_above(state, outbox);
+    *above = result > 0;
+    return result < 0 ? FAILED : DONE;
 }
 
 /* data_to_send, data_sent */
@@ -434,9 +448,13 @@ call_send(PyObject *callable, PyObject *const *arguments, size_t flags, PyObject
     struct module_state *state = method_state(callable);
     if (PyVectorcall_NARGS(flags) == 2 && has_defaults(state, arguments + 2, names)
         && is_plain(state, arguments[0])) {
-        enum outcome outcome = send_message(state, arguments[0], arguments[1]);
-        if (outcome != NOT_FAST) {
-            return outcome == DONE ? Py_NewRef(Py_None) : NULL;
+        bool above = false;
+        enum outcome outcome = send_message(state, arguments[0], arguments[1], &above);
+        if (outcome == FAILED || (above && check_send_queue(state, arguments[0]) < 0)) {
+            return NULL;
+        }
+        if (outcome == DONE) {
+            return Py_NewRef(Py_None);
         }
     }
     return call_pure(callable, arguments, flags, names);
@@ -758,6 +776,7 @@ add_methods(PyObject *module)
         .check_watermarks = check_watermarks,
         .next_message = next_message,
         .send = send_message,
+        .check_send_queue = check_send_queue,
         .data_to_send = data_to_send,
         .data_sent = data_sent,
     };

@@ -167,8 +167,12 @@ struct core_api {
     /* Take a message, or ask for one: then `message` is NULL. A new reference. */
     enum outcome (*next_message)(struct module_state *state, PyObject *protocol, PyObject **message);
 
-    /* Send a whole message. */
-    enum outcome (*send)(struct module_state *state, PyObject *protocol, PyObject *message);
+    /* Send a whole message. `above` tells whether more bytes than the high watermark wait to be written: then
+       write them, and call `check_send_queue`. */
+    enum outcome (*send)(struct module_state *state, PyObject *protocol, PyObject *message, bool *above);
+
+    /* Turn `writable` false if more bytes than the high watermark wait. Returns -1 with an exception set. */
+    int (*check_send_queue)(struct module_state *state, PyObject *protocol);
 
     /* Take the buffers to write: a new reference to a list. */
     enum outcome (*data_to_send)(struct module_state *state, PyObject *protocol, PyObject **buffers);

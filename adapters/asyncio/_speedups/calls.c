@@ -226,12 +226,18 @@ receive_send(PyObject *object, PyObject *value, PyObject **result)
 
 /* Sending */
 
-/* Write now, or at the end of the read callback, or of the iteration of the event loop. Returns 1 if more may be sent, 0 if `_sent` is to be called,
-   -1 with an exception set. */
+/* Write now, or at the end of the read callback, or of the iteration of the event loop. Returns 1 if more may be
+   sent, 0 if `_sent` is to be called, -1 with an exception set.
+
+   `above`: more bytes than the high watermark wait. If they can be written now, nothing has to wait. */
 static int
-write_soon(struct asyncio_state *state, PyObject *connection, PyObject *protocol)
+write_soon(struct asyncio_state *state, PyObject *connection, PyObject *protocol, bool above)
 {
     const struct offsets *core = state->core->offsets;
+    if (above
+        && (flush(state, connection) < 0 || state->core->check_send_queue(state->core->state, protocol) < 0)) {
+        return -1;
+    }
     if (!HAS(connection, dispatching)) {
         if (slot_add(connection, state->offsets.sends_in_row, 1) < 0) {
             return -1;
@@ -255,11 +261,12 @@ send_first(Call *call, PyObject **result)
     PyObject *connection = call->connection;
     PyObject *protocol = GET(connection, protocol), *senders = GET(connection, senders);
     enum outcome outcome = NOT_FAST;
+    bool above = false;
     if (core->is_plain(core->state, protocol) && senders != NULL
         && slot_get(senders, state->offsets.senders_last) == Py_None
         && PyLong_AsSsize_t(GET(connection, sends_left)) > 0
         && slot_get(protocol, core->offsets->protocol_writable) == Py_True) {
-        outcome = core->send(core->state, protocol, call->message);
+        outcome = core->send(core->state, protocol, call->message, &above);
     }
     if (outcome == FAILED) {
         return finish(call, NULL, result);
@@ -273,7 +280,7 @@ send_first(Call *call, PyObject **result)
     if (slot_add(connection, state->offsets.sends_left, -count_call(state, length)) < 0) {
         return finish(call, NULL, result);
     }
-    int more = write_soon(state, connection, protocol);
+    int more = write_soon(state, connection, protocol, above);
     if (more == 0) {
         return delegate_to(call, PyObject_CallMethodNoArgs(connection, state->name_sent), result);
     }

@@ -68,7 +68,25 @@ write_buffers(int descriptor, PyObject *list)
     return written;
 }
 
+Py_ssize_t
+write_bytes(struct asyncio_state *state, PyObject *connection, PyObject *bytes)
+{
+    long descriptor = PyLong_AsLong(GET(connection, descriptor));
+    struct iovec buffer = {.iov_base = PyBytes_AS_STRING(bytes), .iov_len = (size_t)PyBytes_GET_SIZE(bytes)};
+    if (descriptor < 0 || buffer.iov_len == 0) {
+        return 0;
+    }
+    ssize_t sent = send_buffers((int)descriptor, &buffer, 1, buffer.iov_len);
+    return sent < 0 ? 0 : sent;
+}
+
 #else
+
+Py_ssize_t
+write_bytes(struct asyncio_state *Py_UNUSED(state), PyObject *Py_UNUSED(connection), PyObject *Py_UNUSED(bytes))
+{
+    return 0;
+}
 
 static size_t
 write_buffers(int Py_UNUSED(descriptor), PyObject *Py_UNUSED(list))
@@ -102,19 +120,32 @@ remove_written(PyObject *list, size_t written)
     return rest == NULL ? -1 : PyList_SetItem(list, 0, rest);
 }
 
+/* All buffers have been written. */
+static int
+report_written(struct asyncio_state *state, PyObject *protocol)
+{
+    enum outcome outcome = state->core->data_sent(state->core->state, protocol);
+    return outcome == NOT_FAST ? call_method(protocol, state->name_data_sent) : (int)outcome;
+}
+
 /* Write buffers: what the socket does not take is left to the transport. */
 static int
 write_all(struct asyncio_state *state, PyObject *connection, PyObject *protocol, PyObject *buffers)
 {
-    long descriptor = PyLong_AsLong(GET(connection, descriptor));
-    if (descriptor >= 0) {
-        size_t written = write_buffers((int)descriptor, buffers);
+    PyObject *tls = GET(connection, tls);
+    if (tls != Py_None && tls_is_fast(state, tls)) {
+        int left = tls_write(state, connection, tls, buffers);
+        if (left <= 0) {
+            return left < 0 ? -1 : report_written(state, protocol);
+        }
+    } else if (tls == Py_None) {
+        long descriptor = PyLong_AsLong(GET(connection, descriptor));
+        size_t written = descriptor < 0 ? 0 : write_buffers((int)descriptor, buffers);
         if (remove_written(buffers, written) < 0) {
             return -1;
         }
         if (PyList_GET_SIZE(buffers) == 0) {
-            enum outcome outcome = state->core->data_sent(state->core->state, protocol);
-            return outcome == NOT_FAST ? call_method(protocol, state->name_data_sent) : (int)outcome;
+            return report_written(state, protocol);
         }
     }
     PyObject *result = PyObject_CallMethodOneArg(connection, state->name_write, buffers);
@@ -201,9 +232,9 @@ deliver(struct asyncio_state *state, PyObject *connection, PyObject *protocol)
 
 /* Everything that is done within the read callback before bytes are written. */
 static int
-dispatch(struct asyncio_state *state, PyObject *connection, PyObject *protocol, Py_ssize_t length)
+dispatch(struct asyncio_state *state, PyObject *connection, PyObject *protocol, const uint8_t *data,
+         Py_ssize_t length)
 {
-    const uint8_t *data = PyMemoryView_GET_BUFFER(GET(connection, buffer))->buf;
     if (receive(state, protocol, data, length) < 0) {
         return -1;
     }
@@ -214,12 +245,14 @@ dispatch(struct asyncio_state *state, PyObject *connection, PyObject *protocol, 
     return deliver(state, connection, protocol);
 }
 
+/* Use bytes of the peer that have been received, and decrypted if there is TLS. */
 static int
-read_callback(struct asyncio_state *state, PyObject *connection, PyObject *protocol, Py_ssize_t length)
+use_data(struct asyncio_state *state, PyObject *connection, const uint8_t *data, Py_ssize_t length)
 {
     const struct core_api *core = state->core;
+    PyObject *protocol = GET(connection, protocol);
     SET_BOOL(connection, dispatching, true);
-    int result = dispatch(state, connection, protocol, length);
+    int result = dispatch(state, connection, protocol, data, length);
     SET_BOOL(connection, dispatching, false);
     /* Only now: the messages that a task has taken meanwhile are no reason to stop reading. */
     if (result < 0 || core->check_watermarks(core->state, protocol) < 0) {
@@ -232,6 +265,56 @@ read_callback(struct asyncio_state *state, PyObject *connection, PyObject *proto
     } else if (slot_get(protocol, core->offsets->protocol_wants_read) == GET(connection, reading_paused)) {
         result = call_method(connection, state->name_update_reading);
     }
+    return result;
+}
+
+/* Have `eof_received` called, in a later iteration of the event loop. */
+static int
+end_soon(struct asyncio_state *state, PyObject *connection)
+{
+    PyObject *loop = PyObject_GetAttr(connection, state->name_loop);
+    PyObject *callback = PyObject_GetAttr(connection, state->name_eof_received);
+    PyObject *handle = NULL;
+    if (loop != NULL && callback != NULL) {
+        handle = PyObject_CallMethodOneArg(loop, state->name_call_soon, callback);
+    }
+    Py_XDECREF(loop);
+    Py_XDECREF(callback);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
+}
+
+/* Use encrypted bytes: they are decrypted into the same buffer, which is larger than they are, or not much
+   smaller. */
+static int
+use_encrypted(struct asyncio_state *state, PyObject *connection, PyObject *tls, Py_buffer *buffer,
+              Py_ssize_t length)
+{
+    bool full = true;
+    int result = tls_take(state, tls, buffer->buf, length);
+    while (result == 0 && full && tls_is_fast(state, tls)) {
+        Py_ssize_t decrypted = tls_decrypt(state, tls, buffer->buf, (size_t)buffer->len, &full);
+        if (decrypted < 0 || (tls_has_ended(state, tls) && end_soon(state, connection) < 0)) {
+            return -1;
+        }
+        if (decrypted > 0) {
+            result = use_data(state, connection, buffer->buf, decrypted);
+        }
+    }
+    return result;
+}
+
+/* The read callback: so many bytes are in the read buffer. */
+static int
+read_callback(struct asyncio_state *state, PyObject *connection, Py_ssize_t length)
+{
+    PyObject *tls = GET(connection, tls);
+    /* The next read may have another one. */
+    PyObject *view = Py_NewRef(GET(connection, buffer));
+    Py_buffer *buffer = PyMemoryView_GET_BUFFER(view);
+    int result = tls == Py_None ? use_data(state, connection, buffer->buf, length)
+                                : use_encrypted(state, connection, tls, buffer, length);
+    Py_DECREF(view);
     if (result == 0 && length >= state->read_size && HAS(connection, reads_repeatedly)) {
         result = call_method(connection, state->name_read_next_turn);
     }
@@ -240,13 +323,16 @@ read_callback(struct asyncio_state *state, PyObject *connection, PyObject *proto
 
 /* The methods */
 
-/* Whether the fast path of reading applies; it does not decrypt. */
+/* Whether the fast path of reading applies. */
 static bool
 is_fast(struct asyncio_state *state, PyObject *connection)
 {
-    return PyObject_TypeCheck(connection, (PyTypeObject *)state->connection_type)
-           && GET(connection, tls) == Py_None
-           && state->core->is_plain(state->core->state, GET(connection, protocol));
+    if (!PyObject_TypeCheck(connection, (PyTypeObject *)state->connection_type)
+        || !state->core->is_plain(state->core->state, GET(connection, protocol))) {
+        return false;
+    }
+    PyObject *tls = GET(connection, tls);
+    return tls == Py_None || tls_is_fast(state, tls);
 }
 
 static PyObject *
@@ -256,8 +342,7 @@ call_buffer_updated(PyObject *method, PyObject *const *arguments, size_t flags, 
     if (PyVectorcall_NARGS(flags) == 2 && names == NULL && is_fast(state, arguments[0])) {
         Py_ssize_t length = PyLong_AsSsize_t(arguments[1]);
         if (length >= 0) {
-            PyObject *protocol = GET(arguments[0], protocol);
-            return read_callback(state, arguments[0], protocol, length) < 0 ? NULL : Py_NewRef(Py_None);
+            return read_callback(state, arguments[0], length) < 0 ? NULL : Py_NewRef(Py_None);
         }
     }
     return call_pure(method, arguments, flags, names);
@@ -327,10 +412,52 @@ static const struct fast_path METHODS[] = {
     {"_flush", call_flush},
 };
 
-#define FIND_SLOT(member, name)                                                             \
-    if ((state->offsets.member = state->core->find_slot(connection_type, name)) < 0) {      \
-        return NULL;                                                                        \
+#define FIND_SLOT(member, name)                                                  \
+    if ((state->offsets.member = state->core->find_slot(type, name)) < 0) {      \
+        return -1;                                                               \
     }
+
+static int
+find_slots_of_connection(struct asyncio_state *state, PyObject *type)
+{
+    SLOTS_OF_CONNECTION(FIND_SLOT)
+    return 0;
+}
+
+static int
+find_slots_of_tls_transport(struct asyncio_state *state, PyObject *type)
+{
+    SLOTS_OF_TLS_TRANSPORT(FIND_SLOT)
+    return 0;
+}
+
+static int
+find_slots_of_memory_tls(struct asyncio_state *state, PyObject *type)
+{
+    SLOTS_OF_MEMORY_TLS(FIND_SLOT)
+    return 0;
+}
+
+/* Import a name from a module; -1 with an exception set. */
+static int
+import_name(PyObject **member, const char *module, const char *name)
+{
+    PyObject *imported = PyImport_ImportModule(module);
+    Py_XSETREF(*member, imported == NULL ? NULL : PyObject_GetAttrString(imported, name));
+    Py_XDECREF(imported);
+    return *member == NULL ? -1 : 0;
+}
+
+static int
+find_classes_of_tls(struct asyncio_state *state)
+{
+    if (import_name(&state->tls_transport_type, "adapters.asyncio.tls", "TLSTransport") < 0
+        || import_name(&state->memory_tls_type, "adapters.shared.memory_tls", "MemoryTLS") < 0
+        || find_slots_of_tls_transport(state, state->tls_transport_type) < 0) {
+        return -1;
+    }
+    return find_slots_of_memory_tls(state, state->memory_tls_type);
+}
 
 /* Give the methods of Connection their fast paths:
    use_classes(Connection, TurnQueue, current_task, get_running_loop, **numbers) */
@@ -345,7 +472,9 @@ use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
                                      &state->at_once, &state->gathered, &state->read_size)) {
         return NULL;
     }
-    SLOTS_OF_CONNECTION(FIND_SLOT)
+    if (find_slots_of_connection(state, connection_type) < 0 || find_classes_of_tls(state) < 0) {
+        return NULL;
+    }
     state->offsets.senders_last = state->core->find_slot(turn_queue, "last");
     Py_XSETREF(state->connection_type, Py_NewRef(connection_type));
     Py_XSETREF(state->current_task, Py_NewRef(current_task));
@@ -394,14 +523,12 @@ module_exec(PyObject *module)
         return -1;
     }
     state->core = PyCapsule_Import(CORE_API_NAME, 0);
-    PyObject *exceptions = PyImport_ImportModule("asyncio.exceptions");
-    if (exceptions != NULL) {
-        state->cancelled_error = PyObject_GetAttrString(exceptions, "CancelledError");
-        Py_DECREF(exceptions);
-    }
     state->context_names = PyTuple_Pack(1, state->name_context);
     state->iterating_names = PyTuple_Pack(1, state->name_iterating);
-    if (PyErr_Occurred() || add_type(module, &waiter_spec, &state->waiter_type) < 0
+    if (PyErr_Occurred() || import_name(&state->cancelled_error, "asyncio.exceptions", "CancelledError") < 0
+        || import_name(&state->ssl_error, "ssl", "SSLError") < 0
+        || import_name(&state->want_read_error, "ssl", "SSLWantReadError") < 0
+        || add_type(module, &waiter_spec, &state->waiter_type) < 0
         || add_type(module, &receive_spec, &state->receive_type) < 0
         || add_type(module, &send_spec, &state->send_type) < 0) {
         return -1;

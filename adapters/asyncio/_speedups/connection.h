@@ -31,8 +31,26 @@
     slot(wakeup, "_wakeup")                    \
     slot(writing_paused, "_writing_paused")
 
+/* The same of TLSTransport and of MemoryTLS. */
+#define SLOTS_OF_TLS_TRANSPORT(slot)    \
+    slot(tls_failure, "error")          \
+    slot(tls_ignoring, "_ignoring")     \
+    slot(tls_memory, "tls")             \
+    slot(tls_unwritten, "_unwritten")
+#define SLOTS_OF_MEMORY_TLS(slot)         \
+    slot(tls_below, "_below")             \
+    slot(tls_ended, "ended")              \
+    slot(tls_error, "error")              \
+    slot(tls_established, "established")  \
+    slot(tls_incoming, "_incoming")       \
+    slot(tls_object, "_object")           \
+    slot(tls_outgoing, "_outgoing")       \
+    slot(tls_unsent, "unsent")
+
 struct connection_offsets {
     SLOTS_OF_CONNECTION(DECLARE_OFFSET)
+    SLOTS_OF_TLS_TRANSPORT(DECLARE_OFFSET)
+    SLOTS_OF_MEMORY_TLS(DECLARE_OFFSET)
     Py_ssize_t senders_last;
 };
 
@@ -50,6 +68,15 @@ struct connection_offsets {
     name(wake, "wake")           \
     name(wake_waiters, "_wake_waiters") \
     name(write, "_write")        \
+    name(write_records, "_write_records") \
+    name(answer, "_answer")      \
+    name(collect, "collect")     \
+    name(eof_received, "eof_received") \
+    name(fail, "fail")           \
+    name(loop, "_loop")          \
+    name(pending, "pending")     \
+    name(plain_write, "write")   \
+    name(read, "read")           \
     name(data_sent, "data_sent") \
     name(receive_data, "receive_data") \
     name(call_soon, "call_soon") \
@@ -71,6 +98,7 @@ struct asyncio_state {
     PyObject *pure_flush, *pure_receive, *pure_send;
     PyObject *waiter_type, *receive_type, *send_type;
     PyObject *current_task, *get_running_loop, *cancelled_error;
+    PyObject *tls_transport_type, *memory_tls_type, *ssl_error, *want_read_error;
     PyObject *context_names;   /* ("context",) */
     PyObject *iterating_names; /* ("iterating",) */
     PyObject *turn_object, *zero;
@@ -90,6 +118,10 @@ struct asyncio_state {
     do_((state)->current_task)   \
     do_((state)->get_running_loop) \
     do_((state)->cancelled_error) \
+    do_((state)->tls_transport_type) \
+    do_((state)->memory_tls_type) \
+    do_((state)->ssl_error)      \
+    do_((state)->want_read_error) \
     do_((state)->context_names)  \
     do_((state)->iterating_names) \
     do_((state)->turn_object)    \
@@ -130,5 +162,27 @@ PyObject *new_send(struct asyncio_state *state, PyObject *connection, PyObject *
 /* Write what the state machine wants to send, unless writing is paused; then end the stream if the state
    machine asks for it. */
 int flush(struct asyncio_state *state, PyObject *connection);
+
+/* Write a bytes object to the socket, as far as it takes it. Returns the number of bytes. */
+Py_ssize_t write_bytes(struct asyncio_state *state, PyObject *connection, PyObject *bytes);
+
+/* tls.c: the fast path of TLS. Each function but the first one needs what that one has found to be true. */
+
+/* Whether the fast path applies: the handshake is done, and nothing has failed or ended or is unwritten. */
+bool tls_is_fast(struct asyncio_state *state, PyObject *tls);
+
+/* Take encrypted bytes. Returns -1 with an exception set. */
+int tls_take(struct asyncio_state *state, PyObject *tls, uint8_t *data, Py_ssize_t length);
+
+/* Decrypt what has been taken, as far as there is room, and write the answers of TLS. Returns the number of
+   bytes; -1 with an exception set. `full` tells whether there may be more. */
+Py_ssize_t tls_decrypt(struct asyncio_state *state, PyObject *tls, uint8_t *buffer, size_t capacity, bool *full);
+
+/* Whether the peer has ended TLS, or TLS has failed. */
+bool tls_has_ended(struct asyncio_state *state, PyObject *tls);
+
+/* Encrypt and write a list of buffers. Returns 0 if all has been written; 1 if `_write` has to be called with
+   the list, from which what it must not write has been removed; -1 with an exception set. */
+int tls_write(struct asyncio_state *state, PyObject *connection, PyObject *tls, PyObject *list);
 
 #endif
