@@ -118,7 +118,8 @@ def write(results: Results) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"\n{marks[ability].strip()} {NOTES[ability]}" for ability in notes]
     lines += [
-        "\n[What differs between runtimes](runtimes.md) has what each of them adds, and calls otherwise."
+        "\n[What differs between runtimes](runtimes.md) has what each of them adds, and calls otherwise. "
+        "[Conformance](conformance.md) has Autobahn's cases, section by section."
     ]
     return HEAD + "\n".join(lines) + "\n"
 

@@ -94,9 +94,11 @@ def verdict(result: Any) -> Verdict:
 def reason(result: Any) -> str:
     """What the runner says, and how the peer has closed."""
     told = result.result_close if result.behavior.value in (OK, INFORMATIONAL) else result.result
-    if result.remote_close_code is None:
-        return f"{told} There was no close code."
-    return f"{told} The close code was {result.remote_close_code}: {result.remote_close_reason!r}."
+    code, text = result.remote_close_code, result.remote_close_reason
+    closing = (
+        "there was no close code" if code is None else f"the close code was {code}, {text or 'no reason'}"
+    )
+    return f"{told.rstrip('.')}; {closing}"
 
 
 async def run_client(uri: str, cases: Sequence[str]) -> list[Any]:

@@ -54,7 +54,9 @@ def image() -> bytes:
     for y in range(SIDE):
         row = int.from_bytes(ramp[2 * y : 2 * y + SIDE])
         rows.append((row ^ (rng.getrandbits(8 * SIDE) & mask if y % 4 else 0)).to_bytes(SIDE))
-    return b"".join(rows)
+    # Behind a palette, as in a BMP: without it, the pieces of the picture would soon be the same again.
+    palette = b"".join(bytes([level, level, level, 0]) for level in range(256))
+    return palette + b"".join(rows)
 
 
 @functools.cache

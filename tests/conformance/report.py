@@ -46,9 +46,10 @@ How servers and clients of this library, and of others, do in the cases of the
 
 - wsproto-core {own}, Python {python}; {versions}
 {limit}
-A subject is a program that sends every message back, without a limit on the size of messages, and otherwise
-with the options that its library has by default. The servers are those of `bench/servers`, the clients are in
-`tests/conformance/clients.py`. `adapters.asyncio pure` uses no compiled code.
+A subject is a program that sends every message back, without a limit on the size of messages and on the
+number of fragments, and otherwise with the options that its library has by default. The servers are those of
+`bench/servers`, the clients are in `tests/conformance/clients.py`. `adapters.asyncio pure` uses no compiled
+code.
 
 Sections 1 to 10 are Autobahn's own cases, run by [kosoku](https://pypi.org/project/kosoku/); there is no
 section 8 and no section 11. Sections 12 and 13 do not run there. They are a table in

@@ -68,6 +68,9 @@ ATTEMPTS = 3
 AT_ONCE = 8
 """Cases of Autobahn that a client runs at the same time: in some of them the runner waits for a second."""
 
+WITHOUT_LIMIT = {"WEBSOCKETS_MAX_FRAGMENTS": str(2**30)}
+"""The only way to lift the limit that websockets has on the fragments of a message; others have an option."""
+
 PATIENCE = 4 * 3600
 """Seconds for a part."""
 
@@ -83,7 +86,8 @@ class Unit:
     @property
     def variables(self) -> dict[str, str]:
         """More environment variables; those of a client are those of the server of the same name."""
-        return SERVERS[self.subject].variables if self.subject in SERVERS else {}
+        variables = SERVERS[self.subject].variables if self.subject in SERVERS else {}
+        return {**variables, **WITHOUT_LIMIT}
 
 
 def units() -> Iterator[Unit]:

@@ -73,6 +73,33 @@ def test_client(name: str, section: str) -> None:
     runtime.run(check(try_client, runtime, section, options(try_client, section)))
 
 
+PIECE = 1000
+
+
+async def echo_in_fragments(websocket: Any) -> None:
+    async for message in websocket:
+        await websocket.send([message[start : start + PIECE] for start in range(0, len(message), PIECE)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_server_sends_fragments(name: str) -> None:
+    """Each with all data, with the window kept and reset, and with a small window."""
+    cases = ["12.*.6", "12.*.11", "14.2.7", "14.3.7", "14.5.7"]
+    runtime = make_runtime(name)
+
+    async def run() -> None:
+        verdicts = await try_server(
+            runtime, "deflate", *SHORT, cases=cases, handler=echo_in_fragments, extensions=[WIDE[try_server]]
+        )
+        assert {(verdict.outcome, verdict.late) for verdict in verdicts.values()} == {(OK, ())}
+        assert len(verdicts) == 13
+        for case, verdict in verdicts.items():
+            # A message in fragments is compressed whatever becomes of it.
+            assert verdict.compressed == shortened(CASES[case], MESSAGES, SIZE).count
+
+    runtime.run(run())
+
+
 # Ways to be wrong
 
 encode = PerMessageDeflate.encode
