@@ -117,10 +117,10 @@ def write(results: Results) -> str:
             cells.append(f"{results.counts[cell]}{mark}")
         lines.append(f"| {' | '.join(cells)} |")
     lines += [f"\n{marks[ability].strip()} {NOTES[ability]}" for ability in notes]
-    lines += [
+    lines.append(
         "\n[What differs between runtimes](runtimes.md) has what each of them adds, and calls otherwise. "
         "[Conformance](conformance.md) has Autobahn's cases, section by section."
-    ]
+    )
     return HEAD + "\n".join(lines) + "\n"
 
 

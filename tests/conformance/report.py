@@ -23,11 +23,11 @@ SECTIONS = {
     "5": "fragments",
     "6": "UTF-8",
     "7": "closing",
-    "9": "large messages, and many",
-    "10": "fragments by the runner",
-    "12": "permessage-deflate with other data in each subsection",
-    "13": "permessage-deflate with other parameters in each subsection",
-    "14": "permessage-deflate with parameters in both directions",
+    "9": "large messages and many of them",
+    "10": "a message that the runner cuts into fragments",
+    "12": "permessage-deflate with data of several kinds",
+    "13": "permessage-deflate with all sets of parameters",
+    "14": "the same in both directions",
 }
 
 OWN_SECTION = "14"
@@ -55,9 +55,10 @@ Sections 1 to 10 are Autobahn's own cases, run by [kosoku](https://pypi.org/proj
 section 8 and no section 11. Sections 12 and 13 do not run there. They are a table in
 `tests/conformance/deflate_cases.py`, with Autobahn's numbers, sizes, counts, fragments and parameters, and
 with data of this project's own. Their driver shares no code with this library: it builds and checks frames
-and handshakes by itself, and compresses by `zlib`. Unlike Autobahn, it refuses a message that refers further
-back than the negotiated window. `make test` runs all cases on each adapter, those of sections 12 to 14 with
-few messages.
+and handshakes by itself, and compresses by `zlib`. It is stricter than Autobahn in two ways: an answer must
+grant what the client asks of the server (RFC 7692 sections 7.1.1.1 and 7.1.2.1), and no message may refer
+further back than the negotiated window. `make test` runs all cases on each adapter, those of sections 12 to
+14 with few messages.
 
 The verdicts are Autobahn's:
 
@@ -68,6 +69,7 @@ The verdicts are Autobahn's:
 - *Unimplemented* (u): permessage-deflate was not negotiated.
 - *Failed* (f): the RFC is violated, or the closing handshake goes wrong.
 
+The sections: {sections}.
 """
 
 DEFLATE = """\
@@ -167,6 +169,7 @@ def page(
     versions = ", ".join([runner, *(f"{package} {version(package)}" for package in PACKAGES)])
     lines = [
         INTRODUCTION.format(
+            sections=", ".join(f"{section} {words}" for section, words in SECTIONS.items()),
             date=date,
             own=__version__,
             python=platform.python_version(),
