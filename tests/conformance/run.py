@@ -31,6 +31,7 @@ from kit.peers import SERVERS
 from kit.processes import Server, environment
 
 from . import report
+from .deflate_cases import choose
 from .verdicts import INFORMATIONAL, OK, Verdict, dump, is_late, load
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,9 @@ OTHERS = {
 
 PARTS = {"1-10": "autobahn", "12": "deflate", "13": "deflate", "14": "deflate"}
 """Sections that run at once, and their runner."""
+
+COUNTS = {"1-10": 301, **{part: len(choose([f"{part}.*"])) for part in ("12", "13", "14")}}
+"""Cases in each part."""
 
 ATTEMPTS = 3
 """How often a case is run that ends by a deadline of the runner itself: a busy machine may be too slow."""
@@ -99,7 +103,11 @@ def units() -> Iterator[Unit]:
 
 
 def run(unit: Unit, messages: int | None) -> dict[str, Verdict]:
-    """Run a part; what was late is run again."""
+    """Run a part; what was late is run again.
+
+    Raises:
+        RuntimeError: cases are missing.
+    """
     runner = PARTS[unit.part]
     options = ["--messages", str(messages)] if messages and runner == "deflate" else []
     attempt = try_server if unit.side == "server" else try_client
@@ -108,6 +116,8 @@ def run(unit: Unit, messages: int | None) -> dict[str, Verdict]:
         late = [case for case, verdict in verdicts.items() if is_late(case, verdict)]
         if late:
             verdicts |= attempt(unit, [runner, *options], late)
+    if len(verdicts) != COUNTS[unit.part]:
+        raise RuntimeError(f"{len(verdicts)} cases were run, instead of {COUNTS[unit.part]}")
     return verdicts
 
 
