@@ -57,7 +57,7 @@ async def main(arguments: argparse.Namespace) -> None:
     body = HANDLERS[arguments.mode]
 
     async def handler(request: Any) -> Any:
-        websocket = web.WebSocketResponse(compress=arguments.compressed, max_msg_size=0)
+        websocket = web.WebSocketResponse(compress=arguments.compressed, max_msg_size=arguments.max_size or 0)
         await websocket.prepare(request)
         await body(websocket)
         return websocket

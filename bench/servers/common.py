@@ -1,8 +1,8 @@
 """What the server programs share: arguments, event loops, TLS, and handlers.
 
 Each program is run in the folder ``bench`` as ``python -m servers.NAME PORT [--mode MODE] [--loop LOOP]
-[--transport TRANSPORT] [--compressed] [--tls]``, and listens on 127.0.0.1. The mode says what a connection
-does:
+[--transport TRANSPORT] [--compressed] [--tls] [--max-size BYTES]``, and listens on 127.0.0.1. The mode says
+what a connection does:
 
 echo       Every message comes back.
 sink       Messages are counted. The text message "fin" is answered with the count.
@@ -40,6 +40,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--transport", choices=TRANSPORTS, default="standard")
     parser.add_argument("--compressed", action="store_true", help="negotiate permessage-deflate")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--max-size", type=int, help="limit on a message, in bytes; none by default")
     return parser
 
 
@@ -49,6 +50,7 @@ def parse_arguments(parser: argparse.ArgumentParser | None = None) -> argparse.N
     arguments = (parser or argument_parser()).parse_args()
     arguments.compression = "deflate" if arguments.compressed else None
     arguments.ssl = server_context() if arguments.tls else None
+    arguments.limit = arguments.max_size or UNLIMITED
     return arguments
 
 

@@ -12,7 +12,9 @@ from servers.common import HANDLERS, HOST, argument_parser, parse_arguments
 
 async def main(arguments: argparse.Namespace) -> None:
     handler = HANDLERS[arguments.mode]
-    async with serve(handler, HOST, arguments.port, compression=arguments.compression, max_size=None):
+    async with serve(
+        handler, HOST, arguments.port, compression=arguments.compression, max_size=arguments.max_size
+    ):
         await anyio.sleep_forever()
 
 

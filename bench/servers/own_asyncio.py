@@ -16,7 +16,7 @@ class CallbackEcho(ServerConnection):
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    options: dict[str, Any] = {"compression": arguments.compression, "max_size": None}
+    options: dict[str, Any] = {"compression": arguments.compression, "max_size": arguments.max_size}
     if arguments.ssl is not None:
         options["ssl"] = arguments.ssl
     handler: Callable[[Any], Coroutine[Any, Any, None]]

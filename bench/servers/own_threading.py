@@ -9,6 +9,11 @@ if __name__ == "__main__":
     arguments = parse_arguments()
     handler = BLOCKING_HANDLERS[arguments.mode]
     with serve(
-        handler, HOST, arguments.port, compression=arguments.compression, max_size=None, max_threads=200
+        handler,
+        HOST,
+        arguments.port,
+        compression=arguments.compression,
+        max_size=arguments.max_size,
+        max_threads=200,
     ) as server:
         server.serve_forever()

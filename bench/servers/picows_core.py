@@ -7,7 +7,7 @@ from typing import Any
 
 from picows import WSListener, WSMsgType, ws_create_server
 
-from servers.common import HOST, UNLIMITED, flood_request, parse_arguments, run
+from servers.common import HOST, flood_request, parse_arguments, run
 
 # To look up a member of the enum for every frame would be most of the cost of a listener.
 TEXT, BINARY, CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CLOSE
@@ -106,7 +106,7 @@ async def main(arguments: argparse.Namespace) -> None:
         lambda request: listener(),
         HOST,
         arguments.port,
-        max_frame_size=UNLIMITED,
+        max_frame_size=arguments.limit,
         ssl=arguments.ssl,
         use_aiofastnet=arguments.transport == "aiofastnet",
     )

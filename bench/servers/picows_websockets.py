@@ -14,7 +14,7 @@ async def main(arguments: argparse.Namespace) -> None:
     # Otherwise it takes the transports of aiofastnet wherever that is installed.
     picows.api._HAS_AIOFASTNET = arguments.transport == "aiofastnet"
     handler = broadcast_handler(broadcast) if arguments.mode == "broadcast" else HANDLERS[arguments.mode]
-    options = {"compression": arguments.compression, "max_size": None, "ssl": arguments.ssl}
+    options = {"compression": arguments.compression, "max_size": arguments.max_size, "ssl": arguments.ssl}
     async with serve(handler, HOST, arguments.port, **options):
         await forever()
 

@@ -8,7 +8,7 @@ from typing import Any
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from servers.common import HOST, UNLIMITED, flood_request, forever, parse_arguments, run
+from servers.common import HOST, flood_request, forever, parse_arguments, run
 
 
 class Handler(WebSocketHandler):
@@ -48,7 +48,7 @@ HANDLERS = {"echo": Echo, "sink": Sink, "flood": Flood}
 
 async def main(arguments: argparse.Namespace) -> None:
     Handler.compressed = arguments.compressed
-    application = Application([("/", HANDLERS[arguments.mode])], websocket_max_message_size=UNLIMITED)
+    application = Application([("/", HANDLERS[arguments.mode])], websocket_max_message_size=arguments.limit)
     application.listen(arguments.port, HOST)
     await forever()
 

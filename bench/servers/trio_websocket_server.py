@@ -9,7 +9,7 @@ from typing import Any
 import trio
 from trio_websocket import ConnectionClosed, serve_websocket
 
-from servers.common import HOST, UNLIMITED, flood_request, parse_arguments
+from servers.common import HOST, flood_request, parse_arguments
 
 
 async def echo(websocket: Any) -> None:
@@ -42,7 +42,7 @@ async def main(arguments: argparse.Namespace) -> None:
         with contextlib.suppress(ConnectionClosed):
             await HANDLERS[arguments.mode](websocket)
 
-    await serve_websocket(handler, HOST, arguments.port, None, max_message_size=UNLIMITED)
+    await serve_websocket(handler, HOST, arguments.port, None, max_message_size=arguments.limit)
 
 
 if __name__ == "__main__":

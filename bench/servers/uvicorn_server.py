@@ -7,7 +7,7 @@ from typing import Any
 
 from uvicorn import Config, Server
 
-from servers.common import HOST, UNLIMITED, argument_parser, flood_request, parse_arguments, run
+from servers.common import HOST, argument_parser, flood_request, parse_arguments, run
 
 
 async def echo(receive: Any, send: Any) -> None:
@@ -50,7 +50,7 @@ async def main(arguments: argparse.Namespace) -> None:
         ws=arguments.implementation,
         lifespan="off",
         log_level="error",
-        ws_max_size=UNLIMITED,
+        ws_max_size=arguments.limit,
         ws_per_message_deflate=arguments.compressed,
     )
     await Server(config).serve()

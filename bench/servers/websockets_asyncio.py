@@ -11,7 +11,7 @@ from servers.common import HANDLERS, HOST, broadcast_handler, forever, parse_arg
 
 async def main(arguments: argparse.Namespace) -> None:
     handler = broadcast_handler(broadcast) if arguments.mode == "broadcast" else HANDLERS[arguments.mode]
-    options = {"compression": arguments.compression, "max_size": None, "ssl": arguments.ssl}
+    options = {"compression": arguments.compression, "max_size": arguments.max_size, "ssl": arguments.ssl}
     async with serve(handler, HOST, arguments.port, **options):
         await forever()
 

@@ -12,7 +12,9 @@ from servers.common import HANDLERS, HOST, parse_arguments
 
 async def main(arguments: argparse.Namespace) -> None:
     handler = HANDLERS[arguments.mode]
-    await serve(handler, arguments.port, host=HOST, compression=arguments.compression, max_size=None)
+    await serve(
+        handler, arguments.port, host=HOST, compression=arguments.compression, max_size=arguments.max_size
+    )
 
 
 if __name__ == "__main__":
