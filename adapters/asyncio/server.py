@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack, cast
 
 from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
 from adapters.shared.handlers import AsyncHandler, Handler
-from adapters.shared.listening import BACKLOG, bind_unix, usable_hosts
+from adapters.shared.listening import ACCEPTED_AT_ONCE, BACKLOG, bind_unix, usable_hosts
 from adapters.shared.logs import log_failure
 from adapters.shared.memory_tls import MemoryTLS
 from adapters.shared.options import Logger
@@ -218,7 +218,7 @@ class Serve(BaseServe, Opening[Server]):
     async def _open(self) -> Server:
         target, loop = self._target, asyncio.get_running_loop()
         server = self._make_server(target.handler)
-        options = {"backlog": BACKLOG, **target.options}
+        options = {**target.options, "backlog": ACCEPTED_AT_ONCE}
         # Options of the event loops' own TLS. The peer's closure alert is not waited for.
         handshake_timeout = options.pop("ssl_handshake_timeout", None)
         options.pop("ssl_shutdown_timeout", None)
@@ -235,7 +235,8 @@ class Serve(BaseServe, Opening[Server]):
             server.listener = await listen(partial(self._accept, server, handshake_timeout), **options)
             stack.pop_all()
         # On asyncio, they are of another class with the same methods.
-        server._listens_on(cast(Sequence[socket.socket], server.listener.sockets))
+        sockets = cast(Sequence[socket.socket], server.listener.sockets)
+        server._listens_on(sockets, target.options.get("backlog", BACKLOG))
         if server.listener.is_serving():
             server._log_listening()
         return server

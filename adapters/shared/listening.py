@@ -17,6 +17,7 @@ from typing import Any
 from .addresses import Address
 
 __all__ = [
+    "ACCEPTED_AT_ONCE",
     "BACKLOG",
     "accept_now",
     "bind_tcp",
@@ -25,11 +26,19 @@ __all__ = [
     "listen",
     "look_up_hosts",
     "open_listeners",
+    "set_backlog",
     "usable_hosts",
 ]
 
 BACKLOG = socket.SOMAXCONN
 """The default of the option ``backlog``: how many connections may wait to be accepted."""
+
+ACCEPTED_AT_ONCE = 16
+"""Connections that an event loop accepts in a row, before others have their turn.
+
+asyncio takes the backlog for this number. Without file descriptors it reports each attempt to accept one, and
+makes a timer for each: thousands a second, with the backlog that a server should have.
+"""
 
 # The errors of a connection that was lost before it was accepted: Linux reports them by accept.
 _LOST = {
@@ -211,6 +220,19 @@ def listen(bound: list[socket.socket], backlog: int) -> list[socket.socket]:
             sock.listen(backlog)
         stack.pop_all()
     return bound
+
+
+def set_backlog(listeners: Iterable[Any], backlog: int) -> None:
+    """Set how many connections may wait to be accepted.
+
+    Args:
+        listeners: sockets that listen already, of an event loop.
+        backlog: the number.
+    """
+    for listener in listeners:
+        # An event loop's sockets cannot do that themselves.
+        with socket.socket(fileno=os.dup(listener.fileno())) as sock:
+            sock.listen(backlog)
 
 
 def accept_now(listener: socket.socket) -> socket.socket | None:

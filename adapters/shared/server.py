@@ -28,7 +28,7 @@ from .asynchronous import AsyncConnection, RuntimeEvent
 from .blocks import AsyncOnce, keep_exception
 from .connection import BaseConnection
 from .handlers import Handler, check_async_handler, takes_path
-from .listening import hosts_of, look_up_hosts, open_listeners
+from .listening import hosts_of, look_up_hosts, open_listeners, set_backlog
 from .logs import default_logger, describe, log_failure
 from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection, split_options
 from .routing import Route, Router, Rules, make_router
@@ -226,13 +226,21 @@ class BaseServer(Generic[ConnectionT]):
         ports = [address[1] for address in self.addresses if isinstance(address, tuple)]
         return ports[0] if ports else None
 
-    def _listens_on(self, sockets: Iterable[socket.socket]) -> None:
-        """Set the listening sockets, from which :attr:`sockets`, :attr:`addresses` and :attr:`port` come."""
+    def _listens_on(self, sockets: Iterable[socket.socket], backlog: int | None = None) -> None:
+        """Set the listening sockets, from which :attr:`sockets`, :attr:`addresses` and :attr:`port` come.
+
+        Args:
+            sockets: the sockets.
+            backlog: their backlog, if the runtime has been given another one.
+        """
         self._sockets = tuple(sockets)
+        self._backlog = backlog
         self.addresses = tuple(sock.getsockname() for sock in self._sockets)
 
     def _log_listening(self) -> None:
         """Log the addresses, when the server begins to accept connections."""
+        if self._backlog is not None:
+            set_backlog(self._sockets, self._backlog)
         self._logger.info("server listening on %s", ", ".join(map(show_address, self.addresses)))
 
     @property
