@@ -26,6 +26,8 @@
 #                    times each; then what all adapters have in common, 100 times on each runtime, half of
 #                    them on busy processors; up to the first failure: five hours, on two of them;
 #                    RUNS=3 RUNTIMES="trio threading" for fewer, ARGS="--first 51" to go on with the last part
+#   make adversarial play hostile input against the servers of several libraries, and write
+#                    docs/adversarial.md: some minutes
 #   make clean       remove what these commands made
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=4
@@ -50,7 +52,7 @@ REPORT = -rfEs --durations=15 --durations-min=2
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
-.PHONY: demo test sanitize test-quick test-all lint features peers bench bench-verify bench-counts conformance soak clean
+.PHONY: demo test sanitize test-quick test-all lint features peers bench bench-verify bench-counts conformance soak adversarial clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -125,6 +127,10 @@ soak: $(VENV)/.tools
 	$(BIN)/python -m tests.soak.streaming --runs $(RUNS)00 $(SOAKED)
 	$(BIN)/python -m tests.soak.interruptions --runs $(RUNS)00 $(SOAKED)
 	$(BIN)/python -m tests.adapters.contract.soak --runs $(RUNS) $(SOAKED) $(ARGS)
+
+adversarial: $(BENCH_VENV)/.peers
+	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install 'pytest>=9' hypothesis
+	$(BENCH_VENV)/bin/python -m tests.adversarial.compare --page docs/adversarial.md
 
 clean:
 	rm -rf $(VENV) .venv-bench* .venvs bench/load/bin bench/results build dist

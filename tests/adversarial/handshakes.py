@@ -128,7 +128,7 @@ CASES = [
         opened=False,
         sides=(SERVER,),
         options={"open_timeout": 0.3},
-        patience=30,
+        patience=15,
     ),
     Case(
         "29-a-byte-now-and-then",
@@ -138,7 +138,7 @@ CASES = [
         opened=False,
         sides=(SERVER,),
         options={"open_timeout": 0.3},
-        patience=30,
+        patience=15,
     ),
     bad("43-star", TARGETS, request("GET * HTTP/1.1"), 400, 404),
     bad("43-host-and-port", TARGETS, request("GET localhost:80 HTTP/1.1"), 400, 404),
