@@ -17,10 +17,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, cast
 
-from adapters.shared.memory_tls import MemoryTLS
+from adapters.shared.memory_tls import MemoryTLS, tls_failure
 from wsproto_core.types import BytesLike
 
-__all__ = ["TLSTransport", "handshake_timed_out", "tls_failure"]
+__all__ = ["TLSTransport", "handshake_timed_out"]
 
 
 class TLSTransport:
@@ -157,10 +157,3 @@ class TLSTransport:
 def handshake_timed_out(seconds: float) -> ConnectionAbortedError:
     """Make the exception for ``ssl_handshake_timeout``."""
     return ConnectionAbortedError(f"TLS's handshake was not done within {seconds} seconds")
-
-
-def tls_failure(error: ssl.SSLError) -> OSError:
-    """Return the exception for TLS that has failed."""
-    if isinstance(error, ssl.SSLEOFError):
-        return ConnectionResetError("the peer ended the stream within TLS's handshake")
-    return error

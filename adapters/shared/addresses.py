@@ -80,7 +80,8 @@ def choose_local(found: Sequence[Address], address: Address) -> Any:
     for family, _, _, _, local in found:
         if family == address[0]:
             return local
-    raise refusal(errno.EADDRNOTAVAIL, address)
+    number = errno.EADDRNOTAVAIL
+    raise OSError(number, f"{os.strerror(number)} of the same family, to connect to {address[4]}")
 
 
 def begin_connect(address: Address, local: Any = None) -> socket.socket:

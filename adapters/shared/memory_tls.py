@@ -15,7 +15,7 @@ from wsproto_core.types import BytesLike
 
 from .tls import TLSInfo, tls_info
 
-__all__ = ["RECORDS", "MemoryTLS"]
+__all__ = ["RECORDS", "MemoryTLS", "tls_failure"]
 
 RECORDS = 2**16
 """Bytes encrypted or decrypted at once. A record has at most 16 KiB (RFC 8446 section 5.1)."""
@@ -157,3 +157,10 @@ class MemoryTLS:
             self._object.do_handshake()
             self.info = tls_info(self._object)
             self.established = True
+
+
+def tls_failure(error: ssl.SSLError) -> OSError:
+    """Return the exception for TLS that has failed."""
+    if isinstance(error, ssl.SSLEOFError):
+        return ConnectionResetError("the peer ended the stream within TLS's handshake")
+    return error

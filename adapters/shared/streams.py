@@ -1,6 +1,7 @@
-"""A client's stream on asynchronous adapters: the steps from a URI to the server, through proxies and TLS.
+"""A client's stream: the steps from a URI to the server, through proxies and TLS.
 
-The steps are the same on each runtime. An adapter has the functions for each of them.
+The steps are the same on each runtime. An adapter has the functions for each of them; on threads, their
+coroutines block the thread in the place of suspending.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from .addresses import (
     look_up_number,
 )
 from .client import Connecting
+from .memory_tls import MemoryTLS, tls_failure
+from .tls import client_context
 from .tunnels import SocksRuntime, connect_socks
 
-__all__ = ["ClientStream"]
+__all__ = ["ClientStream", "SocketClientStream"]
 
 
 class ClientStream(ABC):
@@ -149,6 +152,70 @@ class ClientStream(ABC):
         # Event loops look up numbers by threads, too.
         number = look_up_number(host, port, **names)
         return number or await self._getaddrinfo(host, port, type=socket.SOCK_STREAM, **names)
+
+
+class SocketClientStream(ClientStream):
+    """A socket, and TLS in memory over it.
+
+    Attributes:
+        sock: the socket, once it is connected.
+        tls: the TLS, which may go over the TLS of a proxy; ``None`` without.
+        _make_tls: the class of the TLS.
+    """
+
+    sock: socket.socket
+    tls: MemoryTLS | None = None
+    _make_tls: Callable[..., MemoryTLS] = MemoryTLS
+
+    @abstractmethod
+    async def receive_bytes(self) -> bytes:
+        """Wait for bytes of the socket; return none at its end."""
+
+    @abstractmethod
+    async def send_bytes(self, data: bytes) -> object:
+        """Send bytes by the socket."""
+
+    async def start_tls(self, context: Any, server_hostname: str | None) -> None:
+        tls = self._make_tls(client_context(context), self.tls, server_hostname=server_hostname)
+        self.tls = tls
+        tls.receive(None, decrypt=False)
+        await self._send_records()
+        while not tls.established:
+            tls.receive(await self.receive_bytes(), decrypt=False)
+            await self._send_records()
+
+    async def send(self, data: bytes) -> None:
+        if self.tls is None:
+            await self.send_bytes(data)
+        else:
+            self.tls.encrypt(data)
+            await self._send_records()
+
+    async def _send_records(self) -> None:
+        """Send the encrypted bytes of TLS, among them an alert about its error; raise the error."""
+        tls = self.tls
+        if tls is None:
+            return
+        records = tls.take_unsent()
+        try:
+            if records:
+                await self.send_bytes(records)
+        finally:
+            if tls.error is not None:
+                raise tls_failure(tls.error)
+
+    async def receive(self) -> bytes:
+        while True:
+            data = received = await self.receive_bytes()
+            if self.tls is not None:
+                data = self.tls.receive(received)
+                await self._send_records()
+            if data or not received:
+                return data
+
+    async def close(self) -> None:
+        if hasattr(self, "sock"):
+            self.sock.close()
 
 
 async def connect_unix(path: str, sleep: Callable[[float], Awaitable[object]]) -> socket.socket:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Self, Unpack
 
-from adapters.shared.blocks import Once
-from adapters.shared.client import BaseClientConnection, Connecting, Target
+from adapters.shared.client import BaseClientConnection, BaseConnect
 from adapters.shared.reconnect import Attempts
 from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamConnectOptions, check_names, check_path, check_reconnect
-from wsproto_core.exceptions import InvalidStatusCode
+from adapters.shared.stream_options import StreamConnectOptions, check_path, check_reconnect
 from wsproto_core.types import SocketPath
 
 from .connection import Connection
-from .streams import TLSStream, open_stream
+from .streams import open_stream, run
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
@@ -35,43 +31,20 @@ class ClientConnection(BaseClientConnection, Connection):
     ``for`` iterates over its messages, ``with`` closes it at the end of the block: see :class:`Connection`.
     """
 
-    def _open_on(self, sock: socket.socket, tls: TLSStream | None = None) -> None:
-        """Perform the opening handshake.
-
-        Args:
-            sock: a connected socket; the connection closes it.
-            tls: a TLS layer over it.
-
-        Raises:
-            InvalidHandshake: it failed.
-            OSError: TLS failed.
-        """
-        self._locked(self._start, sock, tls)
-        self._wait_opened(self._has_answer)
-        if tls is not None and not tls.established and self._error is not None:
-            raise self._error
+    async def _wait_opened(self) -> None:
+        self._wait_in_opening(self._has_answer)
         self._check_opened()
 
 
-class Connect(Once):
+class Connect(BaseConnect):
     """The result of :func:`connect`: a context manager, a callable that opens a connection, and an iterable.
 
     The iterator is that of :func:`reconnect`.
     """
 
-    made_by = "connect"
+    _options = ThreadingConnectOptions
     _opens = ClientConnection
     _usage = "it is no connection yet: use 'with connect(...) as websocket:' or 'connect(...)()'"
-
-    def __init__(self, uri: str, path: str | None, options: Mapping[str, Any]) -> None:
-        check_names(ThreadingConnectOptions.__annotations__, options)
-        self._target = Target(uri, options, path)
-        self.made_for = self._target.uri
-        # Raise the errors of options now, before connecting.
-        self._connecting()
-
-    def _connecting(self) -> Connecting:
-        return Connecting(self._target, clock=time.monotonic, environment=os.environ)
 
     def __call__(self) -> ClientConnection:
         """Open the connection; it then has to be closed.
@@ -83,19 +56,12 @@ class Connect(Once):
         return self._open()
 
     def _open(self) -> ClientConnection:
-        connecting = self._connecting()
-        while True:
-            connection: ClientConnection = connecting.create(ClientConnection)
-            with connecting.noting():
-                stream = open_stream(connecting)
-                try:
-                    connection._open_on(*stream)
-                    return connection
-                except BaseException as error:
-                    connection.abort()
-                    if not isinstance(error, InvalidStatusCode):
-                        raise
-                    connecting.follow(error)
+        connecting = self._connecting(time.monotonic)
+
+        async def open_on(connection: ClientConnection) -> None:
+            connection._locked(connection._start, *await open_stream(connecting))
+
+        return run(connecting.open(ClientConnection, open_on))
 
     def __enter__(self) -> ClientConnection:
         self._opened = self()

@@ -201,7 +201,8 @@ class Connection(Sending):
     def _abandon_now(self) -> None:
         if self.protocol.state is State.OPEN:
             self._command(self.protocol.close, CloseCode.GOING_AWAY)
-        self._lose()
+        if self._fd >= 0:
+            self._lose()
 
     def __enter__(self) -> Self:
         return self

@@ -142,8 +142,7 @@ class Sending(Waiting):
             return False
         protocol.send(message, text=text, compress=compress)
         if self._unwritten:
-            self._flush()
-            self._update()
+            self._react()
             return True
         queue = self._send_queue
         if (
@@ -191,8 +190,7 @@ class Sending(Waiting):
         """Write the answers that have waited for other answers."""
         self._gathering_thread = 0
         if self._send_queue.queued:
-            self._flush()
-            self._update()
+            self._react()
 
     def _send_later(self, message: Any, text: bool | None, compress: bool | None) -> None:
         """Send the message of a signal handler that interrupted a message of its own thread."""

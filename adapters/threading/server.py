@@ -93,9 +93,9 @@ class ServerConnection(BaseServerConnection, Connection):
         protocol = self.protocol
         self._thread = threading.get_ident()
         try:
-            tls = None if context is None else TLSStream(sock, context, server_side=True)
+            tls = None if context is None else TLSStream(context, server_side=True)
             self._locked(self._start, sock, tls)
-            self._wait_opened(lambda: protocol.request or protocol.state is not State.CONNECTING)
+            self._wait_in_opening(lambda: protocol.request or protocol.state is not State.CONNECTING)
             if protocol.state is State.CONNECTING:
                 self._answer()
             if protocol.state is State.OPEN:

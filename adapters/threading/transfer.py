@@ -54,7 +54,6 @@ class Transfer(Guarded):
         self._stream: Stream | None = None
         self._tls: TLSStream | None = None
         self._fd = -1
-        self._error: OSError | None = None  # the error by which the stream was lost
         self._unwritten: deque[memoryview] = deque()
         self._blocked = False  # whether the socket's send buffer is full
         # The thread that receives, or that has received the last message and will be back.
@@ -79,6 +78,10 @@ class Transfer(Guarded):
             self.local_address = sock.getsockname()
             self.remote_address = sock.getpeername()
         self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
+        if tls is not None:
+            tls.sock = sock
+            # Data may have arrived with the end of the handshake.
+            self.protocol.receive_data(tls.receive(None))
         self._react()
 
     def _react(self) -> None:
@@ -169,7 +172,6 @@ class Transfer(Guarded):
         stream, self._stream = self._stream, None
         protocol = self.protocol
         if error is not None and stream is not None:
-            self._error = error
             # Bytes that arrived before the error may contain the peer's close frame.
             rest = LAST_READ_LIMIT
             with contextlib.suppress(OSError):

@@ -125,7 +125,7 @@ class Waiting(Transfer):
         result, receiver.result = receiver.result, None
         return result
 
-    def _wait_opened(self, done: Callable[[], object]) -> None:
+    def _wait_in_opening(self, done: Callable[[], object]) -> None:
         """Wait in the opening handshake, where no other thread receives, until a condition is true."""
         self._receive(lambda: done() or None)
         self._gathering_thread = 0

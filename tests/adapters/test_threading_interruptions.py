@@ -347,7 +347,7 @@ def test_exception_within_tls_comes_out() -> None:
         interrupted = True
         while interrupted:
             assert client._tls is not None
-            client._tls._stream, stream = Full(), client._tls._stream  # type: ignore[assignment]
+            client._tls.sock, sock = Full(), client._tls.sock  # type: ignore[assignment]
             with (
                 pytest.raises((KeyboardInterrupt, BlockingIOError)) as caught,
                 Interruption(number, interrupt) as interruption,
@@ -355,7 +355,8 @@ def test_exception_within_tls_comes_out() -> None:
                 client._tls.send(b"x")
             interrupted = interruption.happened
             assert interrupted == (caught.type is KeyboardInterrupt)
-            client._tls._stream, client._tls.unsent, client._tls._accepted = stream, b"", 0
+            client._tls.sock, client._tls.unsent, client._tls._accepted = sock, b"", 0
+            client._tls._records = b""
             number += 1
         assert number > 5
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from adapters.threading import connect, serve
-from adapters.threading.streams import TLSStream, connect_tcp, connect_unix, look_up
+from adapters.shared.streams import connect_unix
+from adapters.threading import connect, serve, unix_connect
+from adapters.threading.streams import SocketStream, TLSStream, run
 from tests.ports import free_port
 from wsproto_core import ConnectionClosedError, HandshakeTimeout, InvalidHandshake
 
@@ -38,24 +39,38 @@ def echo(websocket: Any) -> None:
 # Names and addresses
 
 
+def look_up(host: str, deadline: float | None) -> Any:
+    return run(SocketStream(deadline)._getaddrinfo(host, 80, family=0, type=socket.SOCK_STREAM))
+
+
+def connect_tcp(found: list[Any], deadline: float | None) -> socket.socket:
+    """Connect to one of these addresses."""
+
+    class Stream(SocketStream):
+        async def _look_up(self, host: str, port: int, **names: int) -> Any:
+            return found
+
+    return run(Stream(deadline).connect_tcp("", 0, {}))
+
+
 def test_name_that_does_not_exist() -> None:
     with pytest.raises(socket.gaierror):
-        look_up("does-not-exist.invalid", 80, 0, time.monotonic() + DEADLINE)
+        look_up("does-not-exist.invalid", time.monotonic() + DEADLINE)
     with pytest.raises(socket.gaierror):
-        look_up("does-not-exist.invalid", 80, 0, None)
+        look_up("does-not-exist.invalid", None)
 
 
 def test_interruption_of_a_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     """As by Ctrl-C."""
     answered = threading.Event()
-    numbers_only = socket.getaddrinfo
+    original = socket.getaddrinfo
 
-    def look_up_slowly(host: str, port: int, family: int, kind: int, proto: int = 0, flags: int = 0) -> Any:
-        if not flags & socket.AI_NUMERICHOST:
+    def look_up_slowly(host: str, port: int, *arguments: int, **names: int) -> Any:
+        if host == "name.invalid":
             # A signal does not interrupt the system's function in the thread that calls it.
             assert threading.current_thread() is not threading.main_thread()
             answered.wait()
-        return numbers_only(host, port, family, kind, proto, flags | socket.AI_NUMERICHOST)
+        return original(host, port, *arguments, **names)
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -65,7 +80,7 @@ def test_interruption_of_a_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(KeyboardInterrupt):
-            look_up("name.invalid", 80, 0, None)
+            look_up("name.invalid", None)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
@@ -78,7 +93,7 @@ def test_interruption_of_a_name_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_name_that_cannot_be_looked_up() -> None:
     with pytest.raises(UnicodeError):
-        look_up("x" * 64 + ".invalid", 80, 0, time.monotonic() + DEADLINE)
+        look_up("x" * 64 + ".invalid", time.monotonic() + DEADLINE)
 
 
 def address(port: int, host: str = HOST) -> Any:
@@ -93,13 +108,13 @@ def refused() -> Any:
 def test_next_address() -> None:
     with socket.create_server((HOST, 0)) as listener:
         good = address(listener.getsockname()[1])
-        with connect_tcp([refused(), good], None, None) as sock:
+        with connect_tcp([refused(), good], None) as sock:
             assert sock.getpeername() == good[4]
 
 
 def test_no_address() -> None:
     with pytest.raises(ConnectionRefusedError) as info:
-        connect_tcp([refused(), refused()], None, time.monotonic() + DEADLINE)
+        connect_tcp([refused(), refused()], time.monotonic() + DEADLINE)
     (note,) = info.value.__notes__
     assert "refused" in note
 
@@ -112,7 +127,7 @@ def test_address_that_does_not_answer() -> None:
         for sock in fill:
             sock.setblocking(False)
             sock.connect_ex(silent[4])
-        with connect_tcp([silent, good], None, time.monotonic() + 2) as sock:
+        with connect_tcp([silent, good], time.monotonic() + 2) as sock:
             assert sock.getpeername() == good[4]
         with pytest.raises(HandshakeTimeout):
             connect(f"ws://{HOST}:{silent[4][1]}/", open_timeout=0.3)()
@@ -137,8 +152,10 @@ def test_unix_socket_that_does_not_accept(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(0)
-        with connect_unix(path, None), pytest.raises(TimeoutError, match="does not accept"):
-            connect_unix(path, time.monotonic() + 0.2)
+        with run(connect_unix(path, SocketStream(None).sleep)), pytest.raises(TimeoutError):
+            run(connect_unix(path, SocketStream(time.monotonic() + 0.2).sleep))
+        with pytest.raises(HandshakeTimeout):
+            unix_connect(path, open_timeout=0.2)()
 
 
 # TLS
@@ -237,7 +254,7 @@ def test_nothing_is_lost_before_an_error_of_tls() -> None:
         right.sendall(encrypted)
         # What the peer has sent comes back to it: the keys differ, so the first record is bad.
         fed = FedStream(encrypted)
-        ours._stream = fed  # type: ignore[assignment]
+        ours.sock = fed  # type: ignore[assignment]
         assert ours.recv(65536) == b"ab"
         with pytest.raises(ssl.SSLError):
             ours.recv(65536)
@@ -259,13 +276,18 @@ class FedStream:
         return len(data)
 
 
+def over(stream: Any, context: ssl.SSLContext, **names: Any) -> TLSStream:
+    """TLS over a socket or over TLS."""
+    tls = TLSStream(context, None if isinstance(stream, socket.socket) else stream, **names)
+    tls.sock = stream if isinstance(stream, socket.socket) else stream.sock
+    tls.sock.setblocking(False)
+    return tls
+
+
 def pair(left: Any, right: Any) -> tuple[TLSStream, TLSStream]:
     """Two ends of TLS over two ends of a stream, after the handshake."""
-    for sock in (left, right):
-        if isinstance(sock, socket.socket):
-            sock.setblocking(False)
-    ours = TLSStream(left, client_context(), server_hostname="localhost")
-    theirs = TLSStream(right, server_context(), server_side=True)
+    ours = over(left, client_context(), server_hostname="localhost")
+    theirs = over(right, server_context(), server_side=True)
     while not (ours.established and theirs.established):
         for end in (ours, theirs):
             try:
