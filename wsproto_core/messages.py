@@ -161,9 +161,8 @@ class MessageReader:
         """
         self._extensions = tuple(reversed(extensions))
         self._sizes_after = [0] * len(extensions) if extensions else _NO_SIZES
-        self._every_message = (
-            False  # whether even messages without reserved bits are the extensions' business
-        )
+        # whether even messages without reserved bits are the extensions' business
+        self._every_message = False
         self._reserved_bits = 0
         for extension in extensions:
             self._every_message |= not extension.marks_messages

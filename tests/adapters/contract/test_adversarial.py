@@ -485,6 +485,7 @@ async def test_row_29_clients_that_send_nothing(runtime: Runtime) -> None:
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\0"])
 async def test_row_30_what_is_given_to_be_sent_is_checked(runtime: Runtime, character: str) -> None:
+    """Also undici CVE-2026-1527."""
     bad = f"a{character}b"
     for options in (
         {"extra_headers": {"X": bad}},
@@ -497,6 +498,10 @@ async def test_row_30_what_is_given_to_be_sent_is_checked(runtime: Runtime, char
             await runtime.open(f"ws://{HOST}:9/", **options)
     with pytest.raises(ValueError, match=r"invalid|cannot"):
         await runtime.open(f"ws://{HOST}:9/{bad}")
+    for server_options in ({"extra_headers": {"X": bad}}, {"server_header": bad}, {"subprotocols": [bad]}):
+        with pytest.raises(ValueError, match=next(iter(server_options))):
+            async with runtime.serving(**server_options):
+                pass
     async with runtime.serving() as (_, uri), runtime.connect(uri) as client:
         with pytest.raises(ValueError, match="123"):
             await client.close(1000, "x" * 124)
