@@ -60,9 +60,8 @@ class Waiting(Transfer):
         self._gathering_thread = 0  # the thread that has more messages to answer, so that its answers wait
         # Whether answers wait for others: not if the thread was slow since the last read.
         self._gathers = True
-        self._idle_check_scheduled = (
-            False  # whether the background thread will check whether a thread receives
-        )
+        # Whether the background thread will check whether a thread receives.
+        self._idle_check_scheduled = False
 
     @abstractmethod
     def _write_gathered(self) -> None: ...
