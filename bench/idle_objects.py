@@ -26,7 +26,7 @@ from adapters.asyncio import serve
 
 CONNECTIONS = 300
 WARM_UP = 30
-LIMITS = {"without compression": 7.7, "with compression": 8.3}
+LIMITS = {"without compression": 6.3, "with compression": 6.9}
 """By what is negotiated, the most KiB that a connection may take, with CPython 3.11 and 3.12."""
 NEWER = 1.2 if sys.version_info >= (3, 13) else 1.0
 """What later versions may take, in proportion: their objects have room for attributes."""

@@ -23,12 +23,12 @@ from runtimes import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 import adapters.threading
 
 LIMITS = {
-    "asyncio": 425,
-    "uvloop": 425,
-    "threading": 550,
-    "trio": 570,
-    "anyio-asyncio": 570,
-    "anyio-trio": 570,
+    "asyncio": 365,
+    "uvloop": 365,
+    "threading": 485,
+    "trio": 540,
+    "anyio-asyncio": 540,
+    "anyio-trio": 540,
 }
 """By adapter, the most calls that a connection may cost."""
 
