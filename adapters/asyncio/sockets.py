@@ -73,8 +73,10 @@ class SocketStream(SocketClientStream):
         try:
             for sock in sockets:
                 loop.add_writer(sock, note, sock)
+            # Not wait_for: on CPython 3.11 it loses a cancellation that comes when the event is set already.
             with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await event.wait()
         finally:
             for sock in sockets:
                 loop.remove_writer(sock)

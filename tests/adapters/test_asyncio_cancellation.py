@@ -57,6 +57,22 @@ async def test_timeouts_of_recv_lose_no_message(runtime: Runtime, how: str) -> N
         assert timeouts
 
 
+@pytest.mark.parametrize("turns_before", range(20))
+async def test_cancelling_connect_around_the_moment_when_the_socket_is_connected(
+    runtime: Runtime, turns_before: int
+) -> None:
+    async def use(uri: str) -> None:
+        async with connect(uri, open_timeout=1):
+            pass
+
+    async with runtime.raw_listener() as listener:
+        opening = asyncio.create_task(use(listener.uri))
+        await turns(turns_before)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+
 @pytest.mark.parametrize("turns_before", range(6))
 async def test_cancelling_recv_around_the_arrival_of_a_message_loses_nothing(
     runtime: Runtime, turns_before: int
