@@ -119,7 +119,7 @@ CODE_LINES = {
 }
 """Every file of the folder counts, and the count is less than this."""
 
-CODE_LINES_TODAY = CODE_LINES | {"adapters/asyncio": 910, "adapters/threading": 1644}
+CODE_LINES_TODAY = CODE_LINES | {"adapters/asyncio": 869, "adapters/threading": 1642}
 """Until the folders are as small as they are to be."""
 
 
