@@ -1,0 +1,10 @@
+"""``python -m adapters``, or ``python -m wsproto_core.adapters``: the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
