@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
 from functools import partial
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["MOVED", "MOVED_NAMES", "install", "moved_name"]
+__all__ = ["MOVED", "MOVED_NAMES", "RENAMED", "install", "moved_name"]
 
 MOVED = {
     "adapters.asyncio.streams": "adapters.websockets.streams",
@@ -44,42 +42,36 @@ MOVED = {
 """What a module was called, and what it is called now."""
 
 
-MOVED_NAMES = {
+MOVED_NAMES: dict[str, dict[str, str]] = {
     "wsproto_core.extensions.base": {
-        name: ("wsproto_core.handshake.negotiation", name)
-        for name in ("accept_offers", "check_accepted", "offer_extensions")
+        "wsproto_core.handshake.negotiation": "accept_offers check_accepted offer_extensions",
     },
     "wsproto_core.frames": {
-        "Frame": ("adapters.websockets.framing", "Frame"),
-        "FrameHeader": ("adapters.websockets.framing", "FrameHeader"),
-        "apply_mask": ("wsproto_core.codec", "apply_mask"),
-        "parse_close": ("wsproto_core.closing", "parse_close"),
-        "parse_frame": ("adapters.websockets.framing", "parse_frame"),
-        "parse_frame_header": ("adapters.websockets.framing", "parse_frame_header"),
-        "serialize_close": ("wsproto_core.closing", "serialize_close"),
-        "serialize_frame": ("wsproto_core.codec", "encode_frame"),
+        "adapters.websockets.framing": "Frame FrameHeader parse_frame parse_frame_header",
+        "wsproto_core.closing": "parse_close serialize_close",
+        "wsproto_core.codec": "apply_mask serialize_frame",
     },
     "wsproto_core.handshake": {
-        name: ("wsproto_core.handshake.headers", name)
-        for name in (
-            *("accept_key", "build_request", "build_response", "check_host", "check_origin"),
-            *("check_request", "check_response", "negotiate_subprotocol_response", "override_headers"),
-            *("parse_subprotocol_offers", "select_subprotocol", "to_origin_form"),
-        )
-    }
-    | {name: ("wsproto_core.checks", name) for name in ("check_extra_headers", "own_headers")},
-    "wsproto_core.http": {"HeadLimits": ("wsproto_core.limits", "HeadLimits")}
-    | {
-        name: ("wsproto_core.http.reading", name)
-        for name in ("RequestReader", "ResponseReader", "check_no_body")
+        "wsproto_core.handshake.headers": (
+            "accept_key build_request build_response check_host check_origin check_request check_response "
+            "negotiate_subprotocol_response override_headers parse_subprotocol_offers select_subprotocol "
+            "to_origin_form"
+        ),
+        "wsproto_core.checks": "check_extra_headers own_headers",
+    },
+    "wsproto_core.http": {
+        "wsproto_core.http.reading": "RequestReader ResponseReader check_no_body",
+        "wsproto_core.limits": "HeadLimits",
     },
     "wsproto_core.options": {
-        name: ("adapters.shared.options", name)
-        for name in ("ConnectOptions", "Logger", "ProcessRequest", "ServeOptions")
+        "adapters.shared.options": "ConnectOptions Logger ProcessRequest ServeOptions",
     },
-    "wsproto_core.types": {"HeadersLike": ("wsproto_core.http.headers", "HeadersLike")},
+    "wsproto_core.types": {"wsproto_core.http.headers": "HeadersLike"},
 }
-"""By module, names that it has no more, each with the module and the name that has taken its place."""
+"""By module, the modules in which names are that it has no more."""
+
+RENAMED = {"serialize_frame": "encode_frame"}
+"""Those of these names that are not the same in their new module."""
 
 
 def moved_name(module: str, name: str) -> object:
@@ -88,17 +80,20 @@ def moved_name(module: str, name: str) -> object:
     Raises:
         AttributeError: the module never had the name.
     """
-    place = MOVED_NAMES[module].get(name)
-    if place is None:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(place[0]), place[1])
+    for place, names in MOVED_NAMES[module].items():
+        if name in names.split():
+            return getattr(importlib.import_module(place), RENAMED.get(name, name))
+    raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
 
-class _Finder(MetaPathFinder, Loader):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in MOVED else None
+class _Finder:
+    """A finder and a loader. The base classes for these are in modules that take long to import."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in MOVED else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to the import system."""
 
     def exec_module(self, module: ModuleType) -> None:
         # The import system returns what is here afterwards: one module with two names, not a copy.

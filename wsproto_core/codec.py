@@ -6,7 +6,8 @@
 
 They contain no rare case. What :func:`decode_messages` does not understand (a fragment, a control frame,
 a frame that is incomplete, that is too long or that breaks a rule) it leaves to :mod:`.messages`, which
-decides about every frame and finds every error. So these functions keep no state and raise no errors.
+decides about every frame and finds every error. So these functions keep no state and raise no errors. The
+extension that decompresses keeps state, and does the same: see :meth:`.CompressionExtension.decode_whole`.
 
 Where the extension module was built, the functions in C take the place of these, which are their
 specification: property tests compare the two, and the messages that :func:`decode_messages` finds with those
@@ -20,8 +21,10 @@ them bit group by bit group, and four strided ``bytes.translate`` calls are more
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeAlias
 
 from ._speedups import prefer_compiled
+from .extensions.base import RSV1, CompressionExtension
 from .types import BytesLike, Data
 
 __all__ = ["MESSAGE_OVERHEAD", "apply_mask", "decode_messages", "encode_frame"]
@@ -32,9 +35,17 @@ MESSAGE_OVERHEAD = 64
 # Bytes below which header and payload are joined: a copy is cheaper than a second buffer to write.
 COPY_BELOW = 16384
 
-# The first byte of a frame that is a whole message: FIN, no reserved bit, and the opcode (section 5.2).
+Queue: TypeAlias = deque[tuple[Data, int]]
+Decoder: TypeAlias = CompressionExtension | None
+
+# The first byte of a frame that is a whole message: FIN, no reserved bit, and the opcode (section 5.2). That
+# of a compressed message has RSV1, too (RFC 7692 section 6).
 _TEXT = 0x81
 _BINARY = 0x82
+
+# Bytes of messages at which :func:`decode_messages` decompresses no more, so that its caller can look whether
+# the receive queue has room; and bytes of a message that it decompresses.
+DECOMPRESSED_AT_ONCE = 2**16
 
 _MASKED = 0x80
 
@@ -68,12 +79,13 @@ def apply_mask(data: BytesLike, key: BytesLike, /) -> bytes:
 
 @prefer_compiled
 def decode_messages(
-    data: bytes, position: int, masked: bool, max_length: int, messages: deque[tuple[Data, int]], /
+    data: bytes, position: int, masked: bool, max_length: int, messages: Queue, extension: Decoder = None, /
 ) -> tuple[int, int]:
     """Decode the messages that ``data`` has from ``position`` on, as long as each is one whole frame.
 
     Stops before the first frame that is incomplete, not a whole message, too long, masked against the
     rules (section 5.1) or not UTF-8 (section 8.1), and before one with a reserved bit or an invalid length.
+    With an extension, it goes on after a frame with RSV1 whose message that decompresses.
 
     Args:
         data: bytes that were received.
@@ -82,6 +94,7 @@ def decode_messages(
         max_length: limit of a payload in bytes.
         messages: the queue to which each message is added, with the size that it counts for: the bytes
             of its payload and :data:`MESSAGE_OVERHEAD`.
+        extension: decompresses messages, if it is the only extension of the connection.
 
     Returns:
         The position of the first byte that was not decoded, and the sum of the sizes.
@@ -92,7 +105,11 @@ def decode_messages(
     while position + header <= end:
         first = data[position]
         length = data[position + 1] - mask_bit
-        if (first != _TEXT and first != _BINARY) or not 0 <= length < _MASKED:
+        kind = first & ~RSV1
+        compressed = first != kind
+        if (kind != _TEXT and kind != _BINARY) or not 0 <= length < _MASKED:
+            break
+        if compressed and (extension is None or total >= DECOMPRESSED_AT_ONCE):
             break
         start = position + header
         if length == 126:
@@ -121,7 +138,14 @@ def decode_messages(
                 payload = unmasked.to_bytes(4 * words, "little")[:length]
             else:
                 payload = apply_mask(payload, data[start - 4 : start])  # type: ignore[arg-type]
-        if first == _TEXT:
+        if compressed:
+            assert extension is not None
+            limit = min(max_length, DECOMPRESSED_AT_ONCE)
+            found = extension.decode_whole(payload, kind == _TEXT, limit)  # type: ignore[arg-type]
+            if found is None:
+                break
+            payload, length = found
+        elif kind == _TEXT:
             try:
                 payload = str(payload, "utf-8")  # type: ignore[arg-type]
             except UnicodeDecodeError:

@@ -8,8 +8,8 @@ are rarely asked.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 from .closing import GOOD_CODES, NOT_CLOSING, Closing, parse_close_frame, serialize_close, shorten_reason
 from .events import Event, Failure, Ping, Pong, TimerOverdue
@@ -28,6 +28,9 @@ from .states import PHASES, TIMERS, TRANSITIONS, Bytes, ClosingTimer, Input, Pha
 from .statistics import Statistics, collect
 from .timers import Timer, Timers
 from .types import Close, CloseCode, Side, State, Subprotocol
+
+if TYPE_CHECKING:
+    import uuid
 
 __all__ = ["Lifecycle"]
 
@@ -132,6 +135,8 @@ class Lifecycle:
     def id(self) -> uuid.UUID:
         """A random identifier of this connection, for logs."""
         if self._id is None:
+            import uuid  # for logs only
+
             self._id = uuid.UUID(bytes=self._random(16), version=4)
         return self._id
 
@@ -226,6 +231,9 @@ class Lifecycle:
         self.receiving = received is not _DROPPED
         self._timers.allow(timers)
         self._outbox.set_open(self.state is _OPEN and received is _PARSED)
+        if self.state is State.CLOSED:
+            # A stream that was lost, or closed at once, has not taken all, and takes nothing more.
+            self._outbox.drop_all()
         inbox = self._inbox
         if reading is not _BACKPRESSURE:
             inbox.read_to_end(reading is _TO_END)

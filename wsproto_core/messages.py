@@ -23,7 +23,7 @@ from typing import Protocol as Interface
 from .assembly import PayloadBuffer
 from .codec import MESSAGE_OVERHEAD, apply_mask, decode_messages, encode_frame
 from .exceptions import InvalidPayload, InvalidState, PayloadTooBig, ProtocolError
-from .extensions.base import CompressionExtension, Extension
+from .extensions.base import RSV1, CompressionExtension, Extension
 from .frames import FIN, MAX_HEADER, RESERVED_BITS, Opcode, check_first_bytes, parse_length, prepare_data
 from .observing import NOBODY, Observer, ReceivedExcerpts, excerpt_of
 from .prepared import Message, PreparedMessage, encoding_key
@@ -53,6 +53,12 @@ _NO_BACKLOG: deque[bytes] = deque()
 _NO_SIZES: list[int] = []
 
 
+def only_compression(extensions: Sequence[Extension]) -> CompressionExtension | None:
+    """Return the extension that compresses, by RSV1, if there is no other one: then there is a short way."""
+    only = extensions[0] if len(extensions) == 1 else None
+    return only if isinstance(only, CompressionExtension) and only.reserved_bits == RSV1 else None
+
+
 class Receiver(Interface):
     """What a reader tells of control frames, and asks for room: one reference, not a method for each."""
 
@@ -77,19 +83,19 @@ class MessageReader:
         building: opcode of the message under construction; 0 if there is none.
         bounded: whether there is a limit on the size of messages.
         buffered: bytes of the message under construction that have arrived and not been taken.
-        closed: whether a close frame has been received, or an error has been found; bytes that are
-            received afterwards are dropped.
+        closed: whether a close frame has been received, an error has been found, or the stream has ended;
+            bytes that are received afterwards are dropped.
         suspended: whether decoding by extensions has stopped because there is no room for more; bytes that
             are received meanwhile are kept.
         between_messages: whether the next byte begins a frame that :func:`.decode_messages` may decode:
             no frame or message has begun, and neither extensions nor an observer want to see each frame.
-        masked, max_frame: arguments for it.
+        masked, max_frame, decompressing: arguments for it.
     """
 
     __slots__ = (
         *("messages", "pending", "frames", "building", "bounded", "buffered", "closed"),
-        *("suspended", "between_messages", "masked", "max_frame"),
-        *("_receiver", "_max_size", "_max_fragment_size", "_max_fragments"),
+        *("suspended", "between_messages", "masked", "max_frame", "decompressing"),
+        *("receiver", "_max_size", "_max_fragment_size", "_max_fragments"),
         *("_extensions", "_every_message", "_reserved_bits", "_excerpts", "_is_plain"),
         # the frame that is being received
         *("_head", "_remaining", "_first", "_key", "_control_payload"),
@@ -126,7 +132,7 @@ class MessageReader:
         self.closed = False
         self.bounded = max_size is not None
         self.masked = masked
-        self._receiver = receiver
+        self.receiver = receiver
         self._max_size = max_size
         self._max_fragment_size = max_fragment_size
         self._max_fragments = max_fragments
@@ -169,6 +175,7 @@ class MessageReader:
             self._reserved_bits |= extension.reserved_bits
         self._excerpts = None if observer is NOBODY else ReceivedExcerpts(observer)
         self._is_plain = not self._extensions and self._excerpts is None
+        self.decompressing = only_compression(extensions) if extensions and observer is NOBODY else None
         self._set_between_messages()
 
     def receive(self, data: bytes, position: int = 0) -> None:
@@ -191,7 +198,9 @@ class MessageReader:
             if not (self.building or self._every_message):
                 messages = self.messages
                 count = len(messages)
-                position, size = decode_messages(data, position, self.masked, self.max_frame, messages)
+                position, size = decode_messages(
+                    data, position, self.masked, self.max_frame, messages, self.decompressing
+                )
                 self.pending += size
                 self.frames += len(messages) - count
                 if self._excerpts is not None:
@@ -233,7 +242,7 @@ class MessageReader:
         if data:
             self._backlog = self._backlog or deque()
             self._backlog.append(data)
-        if self._receiver.is_full():
+        if self.receiver.is_full():
             return
         self.suspended = False
         if self._decoding is not None:
@@ -333,7 +342,7 @@ class MessageReader:
                 payload = self._control_payload
                 self._control_payload = b""
                 self.closed = opcode == Opcode.CLOSE
-                self._receiver.receive_control(opcode, payload)
+                self.receiver.receive_control(opcode, payload)
         return stop
 
     def _apply_extensions(
@@ -365,7 +374,7 @@ class MessageReader:
             if self._excerpts is not None:
                 self._excerpts.add_decoded(payload, final)
             self._add_payload(payload, 0, len(payload), b"", final)
-            if self._receiver.is_full():
+            if self.receiver.is_full():
                 self.suspended = True
                 if final:
                     self._decoding = None
@@ -387,7 +396,7 @@ class MessageReader:
             message = payload.finish()
         except UnicodeDecodeError as error:
             # section 8.1: the connection fails at once
-            raise InvalidPayload("text message is not UTF-8") from error
+            raise InvalidPayload("text message is not UTF-8") from error.with_traceback(None)
         if not payload.dropped:
             size = self.buffered + MESSAGE_OVERHEAD
             self.messages.append((message, size))
@@ -443,6 +452,7 @@ class MessageWriter:
         text: whether that message is text.
         frames: number of frames built.
         plain: whether there are neither extensions nor an observer.
+        compressing: the extension, if there is no other one, it compresses, and nobody observes.
         encoding_key: the key by which frames of whole messages are shared with other connections;
             ``None`` if they cannot be shared.
         context_is_stale: whether the extensions have to start anew before they encode a message, as the
@@ -450,7 +460,7 @@ class MessageWriter:
     """
 
     __slots__ = (
-        *("building", "text", "frames", "plain", "encoding_key", "context_is_stale"),
+        *("building", "text", "frames", "plain", "compressing", "encoding_key", "context_is_stale"),
         *("_decoder", "_extensions", "_observer", "_random"),
     )
 
@@ -484,6 +494,7 @@ class MessageWriter:
         self._extensions = tuple(extensions)
         self._observer = None if observer is NOBODY else observer
         self.plain = not extensions and self._observer is None
+        self.compressing = only_compression(extensions) if extensions and observer is NOBODY else None
         # A masking key serves one frame only (section 5.3); and the observer is told of no shared frame.
         shares = self._random is None and self._observer is None
         self.encoding_key = encoding_key(extensions) if shares else None

@@ -11,10 +11,9 @@ The options of ``connect`` and ``serve`` are declared in :mod:`adapters.shared.o
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import platform
 import re
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -37,6 +36,7 @@ __all__ = [
     "ClientSettings",
     "CommonOptions",
     "CommonSettings",
+    "LimitOptions",
     "NegotiationOptions",
     "Option",
     "ServerOptions",
@@ -46,7 +46,7 @@ __all__ = [
     "unknown_option",
 ]
 
-USER_AGENT = f"wsproto-core/{VERSION} Python/{platform.python_version()}"
+USER_AGENT = f"wsproto-core/{VERSION} Python/{sys.version.split()[0]}"
 """Default of ``user_agent_header`` and ``server_header``."""
 
 ExtraResponseHeaders: TypeAlias = "HeadersLike | Callable[[str, Headers], HeadersLike | None]"
@@ -55,8 +55,8 @@ ProcessResponse: TypeAlias = Callable[[str, Headers, Response], Response | None]
 OriginLike: TypeAlias = "Origin | str | re.Pattern[str] | None"
 
 
-class CommonOptions(TypedDict, total=False):
-    """Options of both sides; :data:`OPTIONS` documents them."""
+class LimitOptions(TypedDict, total=False):
+    """Deadlines and limits of both sides; :data:`OPTIONS` documents them."""
 
     open_timeout: float | None
     close_timeout: float | None
@@ -68,6 +68,11 @@ class CommonOptions(TypedDict, total=False):
     write_limit: int | Pair | None
     max_fragments: int | None
     max_pings: int | None
+
+
+class CommonOptions(LimitOptions, total=False):
+    """Options of both sides; :data:`OPTIONS` documents them."""
+
     max_headers: int | None
     max_header_line: int | None
     max_header_bytes: int | None
@@ -84,21 +89,23 @@ class ClientOptions(CommonOptions, total=False):
     user_agent_header: str | None
 
 
-class NegotiationOptions(TypedDict, total=False):
-    """Options of a server that may depend on the request; :data:`OPTIONS` documents them."""
+class AnswerOptions(TypedDict, total=False):
+    """Options of a server's answer to a request; :data:`OPTIONS` documents them."""
 
     origins: Sequence[OriginLike] | None
     extensions: Sequence[ServerExtensionFactory] | None
     extra_headers: ExtraResponseHeaders | None
+
+
+class NegotiationOptions(AnswerOptions, total=False):
+    """Options of a server that may depend on the request; :data:`OPTIONS` documents them."""
+
     subprotocols: Sequence[Subprotocol] | Sequence[str] | None
 
 
-class ServerOptions(CommonOptions, total=False):
+class ServerOptions(CommonOptions, AnswerOptions, total=False):
     """Options of a server; :data:`OPTIONS` documents them."""
 
-    origins: Sequence[OriginLike] | None
-    extensions: Sequence[ServerExtensionFactory] | None
-    extra_headers: ExtraResponseHeaders | None
     process_response: ProcessResponse | None
     select_subprotocol: SelectSubprotocol | None
     server_header: str | None
@@ -521,5 +528,7 @@ def unknown_option(name: str, known: Collection[str]) -> str:
     if name in _OTHER_NAMES:
         similar = [here for here in _OTHER_NAMES[name] if here in known]
     else:
+        import difflib  # for an error only
+
         similar = difflib.get_close_matches(name, known, n=1)
     return f"unexpected keyword argument {name!r}" + (f"; did you mean {similar[0]!r}?" if similar else "")

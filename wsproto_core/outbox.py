@@ -199,9 +199,10 @@ class Outbox:
 
     def drop_all(self) -> None:
         """Drop all that has not been handed out: the connection is closed."""
-        self._opening, self._close = _NO_BUFFERS, None
-        self.set_open(False)
+        self._opening, self._close, self._ping_end = _NO_BUFFERS, None, None
         self.drop()
+        # As Inbox.drop_owner. There is nothing to tell it, because no watermark is reached from now on.
+        self._owner, self._watermarks = None, Watermarks(float("inf"), -1)  # type: ignore[assignment]
 
     def take(self, written: bool = False) -> list[bytes]:
         """Hand out everything, in order.
@@ -224,9 +225,8 @@ class Outbox:
             self._buffers[:0] = self._opening
             self._opening = _NO_BUFFERS
         if self._close is not None:
-            payload, self._close = self._close, None
-            self._close_taken = True
-            self.add(self.writer.frame(FIN | Opcode.CLOSE, payload))
+            self.add(self.writer.frame(FIN | Opcode.CLOSE, self._close))
+            self._close, self._close_taken = None, True
         buffers = self._buffers
         if buffers:
             self._buffers = []

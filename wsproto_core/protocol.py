@@ -176,7 +176,8 @@ class Protocol(Lifecycle):
     def connection_lost(self, error: Exception | None = None) -> None:
         """The stream is closed in both directions: by us, by a reset, by an error.
 
-        When a write fails, bytes may be left to read: read to the end before.
+        Frames that have not been handed out are dropped. When a write fails, bytes may be left to read:
+        read to the end before.
 
         Args:
             error: the error, if there was one: the cause of :exc:`ConnectionClosed`.
@@ -187,9 +188,9 @@ class Protocol(Lifecycle):
         self._resume()
         self._conclude()
         if self._is_parsing():
-            error = error or EOFError("the stream was closed without a close frame")
-            self._set_cause(error, remote=False)
+            self._set_cause(error or EOFError("the stream was closed without a close frame"), remote=False)
         self._step(Input.LOST)
+        self._inbox.drop_owner()
 
     def data_sent(self, count: int | None = None) -> None:
         """Bytes that were handed out have been written.
@@ -389,7 +390,6 @@ class Protocol(Lifecycle):
             error: the cause, for :exc:`ConnectionClosed`.
         """
         self._inbox.reader.drop_all_but_messages()
-        self._outbox.drop_all()
         self._timers.allow(())
         if self.state is not State.CLOSED:
             if self._closing.cause is None:

@@ -76,7 +76,8 @@ def collect(
     bytes_received: int,
 ) -> Statistics:
     """Read all the counters of a connection."""
-    compressions = [extension for extension in extensions if isinstance(extension, CompressionExtension)]
+    found = [extension for extension in extensions if isinstance(extension, CompressionExtension)]
+    sums = {name: sum(getattr(each, name) for each in found) for name in CompressionExtension.__slots__}
     return Statistics(
         messages_received=inbox.taken + len(inbox.messages),
         messages_sent=messages_sent + outbox.shared,
@@ -84,10 +85,7 @@ def collect(
         frames_sent=outbox.writer.frames + outbox.shared,
         bytes_received=bytes_received,
         bytes_sent=outbox.bytes_sent,
-        compressed_bytes_received=sum(each.compressed_bytes_received for each in compressions),
-        decompressed_bytes_received=sum(each.decompressed_bytes_received for each in compressions),
-        compressed_bytes_sent=sum(each.compressed_bytes_sent for each in compressions),
-        decompressed_bytes_sent=sum(each.decompressed_bytes_sent for each in compressions),
+        **sums,
         round_trip_time=pings.latency if pings.shortest is not None else None,
         smoothed_round_trip_time=pings.smoothed,
         shortest_round_trip_time=pings.shortest,

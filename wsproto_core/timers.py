@@ -140,7 +140,7 @@ class Timers:
 class Stopwatch:
     """How many seconds a condition has held, in all."""
 
-    __slots__ = ("_clock", "_seconds", "_since")
+    __slots__ = ("_clock", "_state")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """
@@ -148,19 +148,19 @@ class Stopwatch:
             clock: returns the time in seconds.
         """
         self._clock = clock
-        self._seconds = 0.0
-        self._since: float | None = None
+        # The seconds before, and since when the condition holds: together, because another thread may read.
+        self._state: tuple[float, float | None] = 0.0, None
 
     def start(self) -> None:
         """The condition holds from now on; it did not hold before."""
-        self._since = self._clock()
+        self._state = self._state[0], self._clock()
 
     def stop(self) -> None:
         """The condition does not hold any more; it may not have held before."""
-        self._seconds = self.seconds
-        self._since = None
+        self._state = self.seconds, None
 
     @property
     def seconds(self) -> float:
         """Seconds so far."""
-        return self._seconds if self._since is None else self._seconds + self._clock() - self._since
+        seconds, since = self._state
+        return seconds if since is None else seconds + self._clock() - since

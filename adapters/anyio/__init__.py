@@ -3,14 +3,15 @@
 try:
     import anyio as _runtime  # noqa: F401
 except ImportError as error:
-    raise ImportError("adapters.anyio needs anyio: pip install 'wsproto-core[anyio]'") from error
+    raise ImportError(
+        f"{__name__} needs anyio: pip install 'wsproto-core[anyio]', or in a checkout: pip install '.[anyio]'"
+    ) from error
 
-from adapters.shared import public
-from adapters.shared.broadcast import Broadcast, broadcast
-from adapters.shared.public import *  # noqa: F403
-from adapters.structured.connection import StructuredConnection as Connection
-from adapters.structured.server import Server
-
+from ..shared import public
+from ..shared.broadcast import Broadcast, broadcast
+from ..shared.public import *  # noqa: F403
+from ..structured.connection import StructuredConnection as Connection
+from ..structured.server import Server
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .server import (
     BasicAuthWebSocketServerProtocol,

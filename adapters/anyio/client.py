@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_path
-from adapters.structured.client import (
+from anyio.abc import ByteStream, TaskGroup
+from wsproto_core.types import SocketPath
+
+from ..shared.signatures import show_options
+from ..shared.stream_options import check_path
+from ..structured.client import (
     StructuredClientConnection,
     StructuredConnect,
     StructuredConnectOptions,
     StructuredReconnect,
 )
-from anyio.abc import ByteStream, TaskGroup
-from wsproto_core.types import SocketPath
-
 from .streams import RUNTIME
 
 __all__ = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
-from adapters.structured.server import StructuredServe, StructuredServerConnection, as_function
 from anyio.abc import ByteStream, TaskStatus
 
+from ..shared.authentication import AsyncBasicAuth, make_basic_auth_factory
+from ..structured.server import StructuredServe, StructuredServerConnection, as_function
 from .streams import RUNTIME
 
 __all__ = [

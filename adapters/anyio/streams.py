@@ -11,13 +11,15 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from adapters.shared.sockets import prepare_socket
-from adapters.shared.tunnels import SocksRuntime
-from adapters.shared.wrong_runtime import check_running
-from adapters.structured.runtime import Runtime
-from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses, close_socket
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from anyio.streams.tls import TLSAttribute, TLSStream
+
+from ..shared.clocks import loop_clock
+from ..shared.sockets import addresses_of, prepare_socket
+from ..shared.tunnels import SocksRuntime
+from ..shared.wrong_runtime import check_running
+from ..structured.runtime import Runtime
+from ..structured.transport import READ_SIZE, WaitingTransport, close_socket
 
 __all__ = ["RUNTIME", "LowerStream", "StreamTransport"]
 
@@ -35,7 +37,7 @@ class LowerStream(ByteStream):
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._addresses = addresses(sock)
+        self._addresses = addresses_of(sock)
         self.error: OSError | None = None
 
     async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
@@ -132,8 +134,8 @@ def _on_asyncio() -> bool:
 
 
 def _get_clock() -> Callable[[], float]:
-    # Cancel scopes go by this clock on asyncio; uvloop's own clock is rounded.
-    return time.monotonic if _on_asyncio() else anyio.current_time
+    # Cancel scopes go by this clock.
+    return loop_clock(anyio.lowlevel.current_token().native_token) if _on_asyncio() else anyio.current_time
 
 
 def _get_check_cancelled() -> Callable[[], Awaitable[object]]:
@@ -148,7 +150,7 @@ def _load_socks() -> Any:
 
 
 RUNTIME = Runtime(
-    check_running=partial(check_running, "adapters.anyio", "asyncio", "trio"),
+    check_running=partial(check_running, __package__, "asyncio", "trio"),
     stream_methods=("receive", "send", "aclose", "extra"),
     make_event=anyio.Event,
     open_tasks=anyio.create_task_group,

@@ -1,9 +1,8 @@
 """WebSocket clients and servers on asyncio, and on uvloop."""
 
-from adapters.shared import public
-from adapters.shared.broadcast import Broadcast, broadcast
-from adapters.shared.public import *  # noqa: F403
-
+from ..shared import public
+from ..shared.broadcast import Broadcast, broadcast
+from ..shared.public import *  # noqa: F403
 from . import client, server
 from .client import *  # noqa: F403
 from .connection import Connection

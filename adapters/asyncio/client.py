@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Unpack
 
-from adapters.shared.client import AsyncClientConnection, BaseConnect, Connecting
-from adapters.shared.reconnect import AsyncReconnecting
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamConnectOptions, check_path
 from wsproto_core.types import SocketPath
 
+from ..shared.client import AsyncClientConnection, BaseConnect, Connecting, replace_timeout
+from ..shared.clocks import loop_clock
+from ..shared.reconnect import AsyncReconnecting
+from ..shared.signatures import show_options
+from ..shared.stream_options import StreamConnectOptions, check_path
 from .connection import Connection
-from .loops import clock, running_loop
+from .loops import running_loop
 from .sockets import SocketStream
 from .tls import TLSTransport
 from .waiting import Opening
@@ -58,23 +59,20 @@ class Connect(BaseConnect, Opening[ClientConnection]):
     )
 
     async def _open(self) -> ClientConnection:
-        connecting = self._connecting(clock(running_loop()))
+        connecting = self._connecting(loop_clock(running_loop()))
         return await connecting.open(ClientConnection, partial(self._open_stream, connecting))
 
     async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
         stream = SocketStream(connecting.stream_options.get("ssl_handshake_timeout"))
-        try:
-            async with asyncio.timeout_at(connecting.deadline) as timeout:
+        timeout = asyncio.timeout_at(connecting.deadline)
+        with replace_timeout(timeout.expired, connecting.timed_out):
+            async with timeout:
                 await stream.open(connecting)
                 connection._tls = None if stream.tls is None else TLSTransport(stream.tls)
                 await asyncio.get_running_loop().create_connection(lambda: connection, sock=stream.sock)
                 if connection._tls is not None and (early := connection._tls.decrypt(None)):
                     # It has come together with the end of TLS's handshake.
                     connection.protocol.receive_data(early)
-        except TimeoutError as error:
-            if timeout.expired():
-                raise connecting.timed_out() from error
-            raise
 
     async def __aiter__(self) -> AsyncIterator[ClientConnection]:
         async with self.reconnecting() as connections:

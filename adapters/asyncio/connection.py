@@ -18,19 +18,22 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import cast
 
-from adapters.shared.asynchronous import CALL, TURN, AsyncConnection
-from adapters.shared.logs import describe
-from adapters.shared.options import Logger
-from adapters.shared.sockets import prepare_socket, read_now
-from adapters.shared.tls import TLSInfo
-from adapters.shared.waiting import TurnQueue
 from wsproto_core.broadcast import not_written
 from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
+from ..shared.asynchronous import CALL, TURN, AsyncConnection
+from ..shared.clocks import loop_clock
+from ..shared.connection import LAST_READ_LIMIT, LATE_READ_LIMIT
+from ..shared.logs import describe
+from ..shared.memory_tls import MemoryTLS
+from ..shared.options import Logger
+from ..shared.sockets import prepare_socket, read_now
+from ..shared.tls import TLSInfo
+from ..shared.waiting import TurnQueue
 from ._speedups import install
-from .loops import READ_SIZE, clock, read_buffers, reads_repeatedly, writable_descriptor
+from .loops import READ_SIZE, read_buffers, reads_repeatedly, writable_descriptor
 from .tls import TLSTransport
 from .waiting import Wakeup
 
@@ -50,15 +53,8 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
     # The compiled fast path reads and writes these.
     __slots__ = (
         *("__dict__", "_broken", "_buffer", "_buffers", "_called_back", "_descriptor"),
-        *(
-            "_dispatching",
-            "_reaction_scheduled",
-            "_reading_paused",
-            "_reads_repeatedly",
-            "_sends_in_row",
-            "_tls",
-        ),
-        *("_wakeup", "_writing_paused", "transport"),
+        *("_dispatching", "_loop", "_reaction_scheduled", "_reading_paused", "_reads_repeatedly"),
+        *("_sends_in_row", "_tls", "_wakeup", "_writing_paused", "transport"),
     )
 
     transport: asyncio.Transport
@@ -94,7 +90,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._receiving = True
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
-        return clock(asyncio.get_running_loop()), time.time
+        return loop_clock(asyncio.get_running_loop()), time.time
 
     def message_received(self, message: Data) -> None:
         """Handle a message: a subclass may override this, and then must not call :meth:`recv`.
@@ -148,7 +144,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             self._flush()
         self._sends_in_row = 0
         self._receiving = True
-        self._wakeup = wakeup = Wakeup()
+        self._wakeup = wakeup = Wakeup(loop=self._loop)
         return wakeup
 
     def _stop_waiting_for_input(self) -> None:
@@ -389,14 +385,13 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             # In Python 3.12.1 and 3.13.0, writelines does not call pause_writing, but this does.
             self.transport.set_write_buffer_limits(0)
 
-    def _read_rest(self) -> None:
-        """Read the bytes that were received before the stream broke: a close frame may be among them."""
+    def _read_rest(self, limit: int = LAST_READ_LIMIT) -> None:
         protocol, tls = self.protocol, self._tls
         with suppress(OSError):
-            while protocol.receiving and protocol.wants_read:
-                data = read_now(self.transport, READ_SIZE)
-                if not data:
+            while limit > 0 and protocol.receiving and protocol.wants_read:
+                if not (data := read_now(self.transport, READ_SIZE)):
                     break
+                limit -= len(data)
                 if tls is None or (data := tls.decrypt(data)):
                     protocol.receive_data(data)
 
@@ -454,10 +449,12 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             unwritten = self.transport.get_write_buffer_size()
             if unwritten < protocol.unwritten:
                 protocol.data_sent(protocol.unwritten - unwritten)
+        if protocol.state is State.CLOSING:
+            # A program that is late may have received the close frame behind more than one read takes.
+            self._read_rest(LATE_READ_LIMIT)
         protocol.handle_timeout()
         self._react()
 
 
-install(
-    Connection, TurnQueue, turn=TURN, call=CALL, at_once=SENDS_AT_ONCE, gathered=GATHERED, read_size=READ_SIZE
-)
+_CLASSES = Connection, TurnQueue, TLSTransport, MemoryTLS
+install(*_CLASSES, turn=TURN, call=CALL, at_once=SENDS_AT_ONCE, gathered=GATHERED, read_size=READ_SIZE)

@@ -1,15 +1,13 @@
-"""The event loop: its clock, its functions, the read buffer, and fair reading on uvloop."""
+"""The event loop: its functions, the read buffer, and fair reading on uvloop."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-from adapters.shared.wrong_runtime import check_running
+from ..shared.wrong_runtime import check_running
 
-__all__ = ["READ_SIZE", "clock", "read_buffers", "reads_repeatedly", "running_loop"]
+__all__ = ["READ_SIZE", "read_buffers", "reads_repeatedly", "running_loop"]
 
 READ_SIZE = 48 * 2**10
 """Bytes that are read at once: they, the begun part of a message, and echoes reach no watermark of 64 KiB."""
@@ -26,15 +24,8 @@ def running_loop() -> asyncio.AbstractEventLoop:
     Raises:
         RuntimeError: asyncio does not run this code.
     """
-    check_running("adapters.asyncio", "asyncio")
+    check_running(__package__, "asyncio")
     return asyncio.get_running_loop()
-
-
-def clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """Return a clock that shows the time of the loop's timers and is precise enough for latencies."""
-    # uvloop's clock has milliseconds, and stands still while callbacks run. It shows the same time.
-    own = isinstance(loop, asyncio.BaseEventLoop) and type(loop).time is not asyncio.BaseEventLoop.time
-    return loop.time if own else time.monotonic
 
 
 def read_buffers(loop: asyncio.AbstractEventLoop) -> tuple[memoryview, memoryview]:
@@ -64,9 +55,10 @@ def writable_descriptor(transport: asyncio.BaseTransport) -> int:
 
     Returns:
         The descriptor; -1 if this is not known to be possible: only the transports of uvloop, and those for
-        selectors of asyncio and of aiofastnet, are known to write without a thread or a proactor.
+        selectors of asyncio and of aiofastnet, are known to write without a thread or a proactor. Those of
+        the event loops' own TLS encrypt.
     """
     kind = type(transport).__module__
-    sock = transport.get_extra_info("socket")
+    sock = None if transport.get_extra_info("sslcontext") else transport.get_extra_info("socket")
     known = kind in ("asyncio.selector_events", "aiofastnet.selector_transport") or kind.startswith("uvloop.")
     return int(sock.fileno()) if known and sock is not None else -1

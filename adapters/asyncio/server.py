@@ -10,19 +10,19 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar, Unpack, cast
 
-from adapters.shared.authentication import AsyncBasicAuth, make_basic_auth_factory
-from adapters.shared.handlers import AsyncHandler, Handler
-from adapters.shared.listening import ACCEPTED_AT_ONCE, BACKLOG, bind_unix, usable_hosts
-from adapters.shared.logs import log_failure
-from adapters.shared.memory_tls import MemoryTLS
-from adapters.shared.options import Logger
-from adapters.shared.routing import RouteOptions, Rules
-from adapters.shared.server import AsyncServer, AsyncServerConnection, BaseServe
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions
 from wsproto_core.events import Event, Request
 from wsproto_core.types import SocketPath
 
+from ..shared.authentication import AsyncBasicAuth, make_basic_auth_factory
+from ..shared.handlers import AsyncHandler, Handler
+from ..shared.listening import ACCEPTED_AT_ONCE, BACKLOG, bind_unix, stop_listening, usable_hosts
+from ..shared.logs import log_failure
+from ..shared.memory_tls import MemoryTLS
+from ..shared.options import Logger
+from ..shared.routing import RouteOptions, Rules
+from ..shared.server import AsyncServer, AsyncServerConnection, BaseServe
+from ..shared.signatures import show_options
+from ..shared.stream_options import StreamListenOptions
 from .connection import Connection
 from .tls import TLSTransport
 from .waiting import Opening
@@ -68,7 +68,6 @@ class ServerConnection(AsyncServerConnection, Connection):
     server: Server
 
     _task: asyncio.Task[None] | None = None
-    _stream_lost = False
 
     # Methods of asyncio.BufferedProtocol
 
@@ -77,7 +76,6 @@ class ServerConnection(AsyncServerConnection, Connection):
         self.server._enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stream_lost = True
         try:
             super().connection_lost(exc)
         finally:
@@ -100,20 +98,21 @@ class ServerConnection(AsyncServerConnection, Connection):
         except BaseException as error:
             if not (isinstance(error, asyncio.CancelledError) and task.cancelling()):
                 log_failure(self.logger, "connection failed")
-        if not self._stream_lost:
+        if not self.closed:
             self._abandon()
         self._leave()
 
     def _leave(self) -> None:
-        if self._stream_lost and self._task is None:
+        if self.closed and self._task is None:
             self.server._leave(self)
 
     def _is_own_task(self) -> bool:
         return self._task is not None and self._task is asyncio.current_task()
 
     async def _give_up_when(self, condition: Callable[[], bool], work: Awaitable[None]) -> None:
+        scope = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as scope:
+            async with scope:
                 wake = partial(scope.reschedule, 0)
                 self._waiters.add(condition, wake)
                 try:
@@ -150,12 +149,6 @@ class Server(AsyncServer[ServerConnection]):
 
     def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
         super().__init__(handler, logger, asyncio.Event)
-        self._forgotten = asyncio.Event()
-
-    def _leave(self, connection: ServerConnection) -> None:
-        super()._leave(connection)
-        if not self._connections:
-            self._forgotten.set()
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -189,13 +182,17 @@ class Server(AsyncServer[ServerConnection]):
         # was closed by then, asyncio would lose its socket.
         for sock in self.listener.sockets:
             loop.remove_reader(sock.fileno())
+            # When asyncio closes a Unix socket, it needs the path.
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                stop_listening(sock)
         loop.call_soon(self.listener.close)
+
+    def _call_at(self, when: float, function: Callable[[], bool]) -> Callable[[], object]:
+        return self.listener.get_loop().call_at(when, function).cancel
 
     async def _wait_ended(self) -> None:
         await self.listener.wait_closed()
-        while self._connections:
-            self._forgotten.clear()
-            await self._forgotten.wait()
+        await self._wait_until(self._is_empty)
 
 
 class Refusal(asyncio.Protocol):

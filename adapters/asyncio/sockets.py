@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from adapters.shared.memory_tls import RECORDS
-from adapters.shared.streams import SocketClientStream
-from adapters.shared.tunnels import SocksRuntime
-
+from ..shared.client import replace_timeout
+from ..shared.memory_tls import RECORDS
+from ..shared.streams import SocketClientStream
+from ..shared.tunnels import SocksRuntime
 from .tls import handshake_timed_out
 
 __all__ = ["SocketStream"]
@@ -38,21 +38,14 @@ class SocketStream(SocketClientStream):
         self._getaddrinfo = self._loop.getaddrinfo
         self._handshake_timeout = handshake_timeout
 
-    def use(self, stream: socket.socket) -> None:
-        self.sock = stream
-        stream.setblocking(False)
-
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     async def start_tls(self, context: Any, server_hostname: str | None) -> None:
-        try:
-            async with asyncio.timeout(self._handshake_timeout) as timeout:
+        timeout = asyncio.timeout(self._handshake_timeout)
+        with replace_timeout(timeout.expired, partial(handshake_timed_out, self._handshake_timeout)):
+            async with timeout:
                 await super().start_tls(context, server_hostname)
-        except TimeoutError as error:
-            if self._handshake_timeout is not None and timeout.expired():
-                raise handshake_timed_out(self._handshake_timeout) from error
-            raise
 
     async def receive_bytes(self) -> bytes:
         return await self._loop.sock_recv(self.sock, RECORDS)
@@ -63,20 +56,19 @@ class SocketStream(SocketClientStream):
     async def wait_writable(
         self, sockets: Iterable[socket.socket], seconds: float | None
     ) -> Iterable[socket.socket]:
-        loop, event = self._loop, asyncio.Event()
+        loop, changed = self._loop, self._loop.create_future()
         writable: set[socket.socket] = set()
 
         def note(sock: socket.socket) -> None:
             writable.add(sock)
-            event.set()
+            if not changed.done():
+                changed.set_result(None)
 
         try:
             for sock in sockets:
                 loop.add_writer(sock, note, sock)
-            # Not wait_for: on CPython 3.11 it loses a cancellation that comes when the event is set already.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await event.wait()
+            # Not wait_for: on CPython 3.11 it loses a cancellation when the future is done already.
+            await asyncio.wait([changed], timeout=seconds)
         finally:
             for sock in sockets:
                 loop.remove_writer(sock)

@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, cast
 
-from adapters.shared.memory_tls import MemoryTLS, tls_failure
 from wsproto_core.types import BytesLike
+
+from ..shared.memory_tls import MemoryTLS, tls_failure
 
 __all__ = ["TLSTransport", "handshake_timed_out"]
 
@@ -154,6 +155,6 @@ class TLSTransport:
         self._write_records()
 
 
-def handshake_timed_out(seconds: float) -> ConnectionAbortedError:
+def handshake_timed_out(seconds: float | None) -> ConnectionAbortedError:
     """Make the exception for ``ssl_handshake_timeout``."""
     return ConnectionAbortedError(f"TLS's handshake was not done within {seconds} seconds")

@@ -12,8 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
-from adapters.shared.blocks import AsyncOnce
-
+from ..shared.blocks import AsyncOnce
 from .loops import running_loop
 
 __all__ = ["Opening", "Wakeup"]

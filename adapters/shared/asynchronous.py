@@ -31,16 +31,19 @@ from .decoding import PieceConverter, check_decode, convert_message
 from .options import Logger
 from .waiting import TurnQueue, Waiters
 
-__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent"]
+__all__ = ["CALL", "TURN", "AsyncConnection", "AwaitablePong", "Pieces", "RuntimeEvent", "wait_for_wake"]
 
-TURN = 2**16
+TURN = 2**18
 """Bytes that are received, or sent, without waiting, before other tasks run: see :data:`CALL`."""
 
 CALL = TURN // 64
-"""Bytes that are counted for a call at least: a message counts for as many, or for its size."""
+"""Bytes that are counted for a call at least: a message counts for as many, or for its size.
+
+Messages of this size and more are large: more bytes are read at once.
+"""
 
 
-DataT = TypeVar("DataT", bound=Data)
+DataT_co = TypeVar("DataT_co", bound=Data, covariant=True)
 
 
 class RuntimeEvent(Interface):
@@ -57,7 +60,7 @@ class AwaitablePong(PongResult, Awaitable[float], Interface):
     """The result of ``ping``: an awaitable of the latency in seconds."""
 
 
-class Pieces(AsyncIterator[DataT]):
+class Pieces(AsyncIterator[DataT_co]):
     """The result of ``recv_streaming``: an asynchronous iterator over the pieces of one message.
 
     It is not a generator, so that an unfinished iteration needs no cleanup: runtimes warn about
@@ -69,13 +72,13 @@ class Pieces(AsyncIterator[DataT]):
         self._converter = PieceConverter(decode)
         self._final = False
 
-    async def __anext__(self) -> DataT:
+    async def __anext__(self) -> DataT_co:
         while not self._final:
             fragment = await self._connection._next_fragment()
             self._final = fragment.final
             piece = self._converter.convert(fragment.data, fragment.final)
             if piece:
-                return cast(DataT, piece)
+                return cast(DataT_co, piece)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -487,27 +490,28 @@ class AsyncConnection(BaseConnection, ABC):
 
     # Waiting
 
-    def _is_closed(self) -> bool:
-        return self.protocol.state is State.CLOSED
-
-    def _has_ended(self) -> bool:
-        return not self.protocol.receiving
-
-    def _may_write(self) -> bool:
-        return self.protocol.writable or not self.protocol.receiving
-
     async def _park(self, ready: Callable[[], bool]) -> None:
         """Wait until :meth:`_wake_waiters` finds that a condition is true."""
-        event = self._make_event()
-        self._waiters.add(ready, event.set)
-        try:
-            await event.wait()
-        finally:
-            self._waiters.remove(ready, event.set)
+        await wait_for_wake(self._waiters, ready, self._make_event())
 
     def _wake_waiters(self) -> None:
         """Wake the tasks whose condition has become true."""
         self._waiters.wake()
+
+
+async def wait_for_wake(waiters: Waiters, ready: Callable[[], bool], event: RuntimeEvent) -> None:
+    """Wait until :meth:`.Waiters.wake` finds that a condition is true.
+
+    Args:
+        waiters: the waiting tasks, to which this one is added.
+        ready: the condition.
+        event: an event of the runtime that is not set.
+    """
+    waiters.add(ready, event.set)
+    try:
+        await event.wait()
+    finally:
+        waiters.remove(ready, event.set)
 
 
 async def _asynchronous(items: Iterable[Any]) -> AsyncIterator[Any]:

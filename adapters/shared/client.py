@@ -29,7 +29,14 @@ from .options import ConnectOptions, ConnectSettings, make_connection, split_opt
 from .stream_options import GIVEN_STREAMS, TCP_CLIENT, check_connect, check_names, complete_tls
 from .tls import note_trust, without_certificate
 
-__all__ = ["AsyncClientConnection", "BaseClientConnection", "BaseConnect", "Connecting", "Target"]
+__all__ = [
+    "AsyncClientConnection",
+    "BaseClientConnection",
+    "BaseConnect",
+    "Connecting",
+    "Target",
+    "replace_timeout",
+]
 
 _BAD_REQUEST = 400
 
@@ -196,7 +203,7 @@ class Connecting:
         """
         self._redirects.follow(error)
         self._prepare()
-        if self.deadline is not None and self._clock() >= self.deadline:
+        if self.is_late():
             raise self.timed_out() from error
 
     def create(self, connection_class: Callable[..., T]) -> T:
@@ -281,6 +288,10 @@ class Connecting:
             return "If this port speaks TLS, the URI begins with wss:."
         return None
 
+    def is_late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and self._clock() >= self.deadline
+
     def timed_out(self) -> HandshakeTimeout:
         """Make the exception for a stream that was not opened in time."""
         return HandshakeTimeout(f"no stream to {self.uri.host} within {self._timeout} seconds (open_timeout)")
@@ -355,6 +366,22 @@ class BaseConnect(Once):
     def _connecting(self, clock: Callable[[], float]) -> Connecting:
         """Begin to open a connection."""
         return Connecting(self._target, clock=clock, environment=os.environ)
+
+
+@contextmanager
+def replace_timeout(has_expired: Callable[[], bool], make_error: Callable[[], Exception]) -> Iterator[None]:
+    """Raise another exception in the place of the :exc:`TimeoutError` of a deadline.
+
+    Args:
+        has_expired: whether the deadline has passed; if not, the exception has another cause.
+        make_error: makes the exception to raise.
+    """
+    try:
+        yield
+    except TimeoutError as error:
+        if has_expired():
+            raise make_error() from error
+        raise
 
 
 def _looks_like_tls(error: Exception) -> bool:

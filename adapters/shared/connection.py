@@ -7,11 +7,10 @@ writing.
 from __future__ import annotations
 
 import logging
-import uuid
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from typing import Protocol as Interface
 
 from wsproto_core.events import Close, Event, Failure, Pong, Request, Response, TimerOverdue
@@ -27,8 +26,13 @@ from .logs import ConnectionLogger, FrameLog, default_logger, describe, describe
 from .options import Logger
 from .sockets import show_address
 
+if TYPE_CHECKING:
+    import uuid
+
 __all__ = [
     "DATA_TYPES",
+    "LAST_READ_LIMIT",
+    "LATE_READ_LIMIT",
     "BaseConnection",
     "PongResult",
     "Sendable",
@@ -52,6 +56,18 @@ Sendable: TypeAlias = (
 
 LATE = 0.1
 """Seconds by which a timer must be overdue for a warning in the log."""
+
+LAST_READ_LIMIT = 2**23
+"""Bytes that are read when the stream is lost: a close frame may be among them.
+
+It is more than the receive buffer of a system.
+"""
+
+LATE_READ_LIMIT = 2**18
+"""Bytes that are read before the deadline of the closing handshake is met.
+
+They may be control frames, which take the time of other connections.
+"""
 
 DATA_TYPES = (str, bytes, bytearray, memoryview, PreparedMessage)
 """The types that are sent as one message; a tuple, because a union would be built at each use."""
@@ -114,6 +130,14 @@ class BaseConnection:
     @abstractmethod
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         """Return two functions: the clock of deadlines, and the time since the epoch; both in seconds."""
+
+    @abstractmethod
+    def _read_rest(self, limit: int = LAST_READ_LIMIT) -> None:
+        """Read the bytes that have arrived and were not read yet, if there is a stream.
+
+        Args:
+            limit: about how many at most.
+        """
 
     def _log_attributes(self) -> tuple[str, str, Any, str | None]:
         return str(self.id), self.protocol.side.value, self.remote_address, self.path
@@ -222,6 +246,17 @@ class BaseConnection:
         """
         own = ConnectionLogger(logger or self._base_logger, self._log_attributes)
         self.protocol.observe(FrameLog(own))
+
+    # Conditions for which tasks and threads wait
+
+    def _is_closed(self) -> bool:
+        return self.protocol.state is State.CLOSED
+
+    def _has_ended(self) -> bool:
+        return not self.protocol.receiving
+
+    def _may_write(self) -> bool:
+        return self.protocol.writable or not self.protocol.receiving
 
     def _check_not_receiving(self) -> None:
         if self._receiving:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsproto_core.events import Fragment
 from wsproto_core.types import Data
 from wsproto_core.utf8 import Utf8Decoder
 
@@ -48,3 +49,9 @@ class PieceConverter:
         if self._decode and isinstance(piece, bytes):
             return self._decoder.decode(piece, final)
         return convert_message(piece, self._decode)
+
+    def convert_fragment(self, fragment: Fragment | Data) -> tuple[Data, bool]:
+        """Convert the next fragment, or a whole message; return it, and whether it is the last one."""
+        if not isinstance(fragment, Fragment):
+            fragment = Fragment(fragment, True)
+        return self.convert(fragment.data, fragment.final), fragment.final

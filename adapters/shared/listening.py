@@ -27,6 +27,7 @@ __all__ = [
     "look_up_hosts",
     "open_listeners",
     "set_backlog",
+    "stop_listening",
     "usable_hosts",
 ]
 
@@ -233,6 +234,21 @@ def set_backlog(listeners: Iterable[Any], backlog: int) -> None:
         # An event loop's sockets cannot do that themselves.
         with socket.socket(fileno=os.dup(listener.fileno())) as sock:
             sock.listen(backlog)
+
+
+def stop_listening(listener: Any) -> None:
+    """Refuse clients at once, where an event loop uses the listening socket for another iteration.
+
+    From now on, the descriptor is that of another socket, which does not listen. So its number belongs to the
+    event loop until that closes it. If other processes have the listening socket, they go on to accept.
+
+    Args:
+        listener: a socket that listens. On Windows, and if the process has no descriptors left, this does
+            nothing: clients are refused when the event loop closes the socket.
+    """
+    if os.name == "posix":
+        with suppress(OSError), socket.socket(listener.family, socket.SOCK_STREAM) as other:
+            os.dup2(other.fileno(), listener.fileno(), inheritable=False)
 
 
 def accept_now(listener: socket.socket) -> socket.socket | None:

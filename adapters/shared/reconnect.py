@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar
@@ -14,7 +15,7 @@ from .asynchronous import AsyncConnection
 from .blocks import Once
 from .client import Target
 from .logs import default_logger, describe, shown
-from .options import ConnectSettings, Logger
+from .options import Logger
 from .stream_options import check_reconnect
 
 __all__ = ["AsyncReconnecting", "Attempts"]
@@ -23,8 +24,8 @@ T = TypeVar("T")
 ConnectionT = TypeVar("ConnectionT", bound=AsyncConnection)
 
 
-class Attempts(Once, Generic[T]):
-    """The part of reconnecting that does not wait.
+class Attempts(Once, ABC, Generic[T]):
+    """Reconnecting on every adapter; on threads, the coroutines block.
 
     A connection is opened when the previous one has ended, after a delay if connecting fails. It is closed
     at the next iteration, or at the end of the block. A fatal error, after which no attempt can succeed, is
@@ -36,16 +37,30 @@ class Attempts(Once, Generic[T]):
 
     made_by = "reconnect"
 
-    def __init__(self, uri: str, *, clock: Callable[[], float], settings: ConnectSettings) -> None:
+    def __init__(
+        self,
+        target: Target,
+        connect: Callable[[], Awaitable[T]],
+        *,
+        sleep: Callable[[float], Awaitable[object]],
+        clock: Callable[[], float],
+    ) -> None:
         """
         Args:
-            uri: the URI, for the log.
+            target: the arguments of ``connect``.
+            connect: opens a connection.
+            sleep: waits for a number of seconds.
             clock: returns the time in seconds.
-            settings: the options, of which this uses ``reconnect_delays``,
-                ``reconnect_fatal`` and ``logger``.
+
+        Raises:
+            ValueError: an option is for one connection only.
         """
+        check_reconnect(target.stream_options)
+        settings = target.settings
         self.connection: T | None = None
-        self.made_for = uri
+        self.made_for = str(target.uri)
+        self._connect = connect
+        self._sleep = sleep
         self._clock = clock
         self._policy = ReconnectPolicy(settings.reconnect_delays, fatal=settings.reconnect_fatal)
         self._logger: Logger = settings.logger or default_logger(Side.CLIENT)
@@ -67,19 +82,31 @@ class Attempts(Once, Generic[T]):
         finally:
             self._opening = False
 
-    def opened(self, connection: T) -> T:
-        """Note that a connection has been opened."""
-        self._policy.succeeded()
-        self._opened_at = self._clock()
-        self.connection = connection
-        return connection
+    @abstractmethod
+    async def _close(self, connection: T) -> None:
+        """Close a connection."""
 
-    def closed(self) -> float:
-        """Note that the connection has been closed; return the delay before the next attempt in seconds."""
-        self.connection = None
-        return self._policy.ended(self._clock() - self._opened_at)
+    async def _next(self) -> T:
+        """Close the connection, and open the next one, after a delay if connecting fails."""
+        with self._turn():
+            delay = 0.0
+            if self.connection is not None:
+                await self._close(self.connection)
+                self.connection = None
+                delay = self._policy.ended(self._clock() - self._opened_at)
+            while True:
+                if delay:
+                    await self._sleep(delay)
+                try:
+                    self.connection = connection = await self._connect()
+                except Exception as error:
+                    delay = self._failed(error)
+                else:
+                    self._policy.succeeded()
+                    self._opened_at = self._clock()
+                    return connection
 
-    def failed(self, error: Exception) -> float:
+    def _failed(self, error: Exception) -> float:
         """Log that connecting has failed; return the delay before the next attempt, or raise the error."""
         delay = self._policy.failed(error)
         self._logger.warning(
@@ -99,45 +126,14 @@ class AsyncReconnecting(Attempts[ConnectionT], Generic[ConnectionT]):
     connection.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        connect: Callable[[], Awaitable[ConnectionT]],
-        *,
-        sleep: Callable[[float], Awaitable[object]],
-        clock: Callable[[], float],
-    ) -> None:
-        """
-        Args:
-            target: the arguments of ``connect``.
-            connect: opens a connection.
-            sleep: waits for a number of seconds.
-            clock: returns the time in seconds.
-
-        Raises:
-            ValueError: an option is for one connection only.
-        """
-        check_reconnect(target.stream_options)
-        super().__init__(str(target.uri), clock=clock, settings=target.settings)
-        self._connect = connect
-        self._sleep = sleep
+    async def _close(self, connection: ConnectionT) -> None:
+        await connection.close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> ConnectionT:
-        with self._turn():
-            delay = 0.0
-            if self.connection is not None:
-                await self.connection.close()
-                delay = self.closed()
-            while True:
-                if delay:
-                    await self._sleep(delay)
-                try:
-                    return self.opened(await self._connect())
-                except Exception as error:
-                    delay = self.failed(error)
+        return await self._next()
 
     async def __aenter__(self) -> Self:
         self._begin()

@@ -29,7 +29,7 @@ import inspect
 import math
 import re
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -44,7 +44,7 @@ from wsproto_core.options import Option
 if TYPE_CHECKING:
     from werkzeug.routing import BaseConverter, Map, MapAdapter, Rule, RuleFactory
 
-__all__ = ["ROUTE_OPTIONS", "Route", "RouteOptions", "Router", "Rules", "make_router"]
+__all__ = ["ROUTE_OPTIONS", "Route", "RouteOptions", "Router", "Rules", "make_router", "take_route_options"]
 
 Rules: TypeAlias = "Map | Iterable[RuleFactory]"
 """The rules of a router: a :class:`werkzeug.routing.Map`, or rules from which a map is made."""
@@ -470,12 +470,32 @@ def make_router(
     return router, None if ssl is True else ssl
 
 
+def take_route_options(url_map: Rules, options: Mapping[str, Any]) -> tuple[Router, dict[str, Any]]:
+    """Make the router by the options of ``route``.
+
+    Args:
+        url_map: see :func:`make_router`.
+        options: the options of ``route``.
+
+    Returns:
+        The router, and the options of ``serve``.
+
+    Raises:
+        ImportError, TypeError, ValueError: see :func:`make_router`.
+    """
+    others = dict(options)
+    own = [others.pop(name, None) for name in ("server_name", "ssl", "create_router")]
+    router, context = make_router(url_map, *own)
+    return router, {"ssl": context, **others}
+
+
 def _make_map(url_map: Any) -> Map:
     try:
         from werkzeug.routing import Map, RuleFactory
     except ImportError as error:
         raise ImportError(
-            "routing needs werkzeug: install it with  pip install 'wsproto-core[router]'"
+            "routing needs werkzeug: pip install 'wsproto-core[router]', "
+            "or in a checkout: pip install '.[router]'"
         ) from error
 
     if isinstance(url_map, Map):

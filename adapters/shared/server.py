@@ -12,28 +12,31 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import methodcaller
 from typing import Any, Generic, Self, TypeVar, Unpack, cast
 
 from wsproto_core.closing import serialize_close
 from wsproto_core.events import Request
 from wsproto_core.exceptions import ConnectionClosed, InvalidHandshake
 from wsproto_core.handshake.headers import select_subprotocol
-from wsproto_core.handshake.server import ServerProtocol
+from wsproto_core.handshake.server import Answer, ServerProtocol
 from wsproto_core.http import Headers, Response
 from wsproto_core.options import resolve
 from wsproto_core.types import CloseCode, Side, SocketPath, State, Subprotocol
 
 from .addresses import Address
-from .asynchronous import AsyncConnection, RuntimeEvent
+from .asynchronous import AsyncConnection, RuntimeEvent, wait_for_wake
 from .blocks import AsyncOnce, keep_exception
 from .connection import BaseConnection
+from .draining import Drain, check_drain
 from .handlers import Handler, check_async_handler, takes_path
 from .listening import hosts_of, look_up_hosts, open_listeners, set_backlog
 from .logs import default_logger, describe, log_failure
 from .options import HTTPAnswer, Logger, ServeOptions, ServeSettings, make_connection, split_options
-from .routing import Route, Router, Rules, make_router
+from .routing import Route, Router, Rules, take_route_options
 from .sockets import show_address
 from .stream_options import TCP_SERVER, check_names, check_serve
+from .waiting import Waiters
 
 __all__ = [
     "AsyncServer",
@@ -166,10 +169,8 @@ class BaseServe(AsyncOnce):
         Raises:
             ImportError, TypeError, ValueError: see :func:`.make_router`, or above.
         """
-        others = dict(options)
-        own = [others.pop(name, None) for name in ("server_name", "ssl", "create_router")]
-        router, context = make_router(url_map, *own)
-        return cls(router, host, port, path, {"ssl": context, **others})
+        router, others = take_route_options(url_map, options)
+        return cls(router, host, port, path, others)
 
 
 class BaseServer(Generic[ConnectionT]):
@@ -194,6 +195,9 @@ class BaseServer(Generic[ConnectionT]):
     _sockets: tuple[socket.socket, ...] = ()
     # Guards the connections, on an adapter with threads.
     _lock: AbstractContextManager[object] = nullcontext()
+    # What the application may raise when a connection is made, and what is then logged.
+    _logged: type[BaseException] = Exception
+    _drain: Drain[ConnectionT] | None = None
 
     def __init__(self, handler: Handler, logger: Logger | None = None) -> None:
         """
@@ -255,7 +259,7 @@ class BaseServer(Generic[ConnectionT]):
             connection = make_connection(target.settings, connection_class, target.handler, self)
             if not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
-        except Exception:
+        except self._logged:
             log_failure(self._logger, "connection could not be created")
             return None
         return connection
@@ -289,6 +293,8 @@ class BaseServer(Generic[ConnectionT]):
             if connection._has_place:
                 connection._has_place = False
                 self._places_taken -= 1
+        if self._drain is not None:
+            self._drain.discard(connection)
 
     def _check_may_wait(self) -> None:
         """Refuse to wait for the end of the server in one of its own handlers, which would never end.
@@ -303,7 +309,11 @@ class BaseServer(Generic[ConnectionT]):
             )
 
     def close(
-        self, close_connections: bool = True, code: int = CloseCode.GOING_AWAY, reason: str = ""
+        self,
+        close_connections: bool = True,
+        code: int = CloseCode.GOING_AWAY,
+        reason: str = "",
+        drain: float = 0,
     ) -> None:
         """Stop accepting connections and begin to close all connections; :meth:`wait_closed` waits.
 
@@ -311,17 +321,70 @@ class BaseServer(Generic[ConnectionT]):
         once, and clients whose request is not complete after one second. In the handlers of open
         connections, ``recv`` and ``send`` raise :exc:`ConnectionClosedOK`, if ``code`` is 1000, 1001 or 1005.
 
+        With ``drain``, open connections are closed one after the other, in equal steps over this time, so
+        that clients do not all come back in the same second. Until its turn comes, a connection goes on as
+        before. If the server's block ends meanwhile, it waits for the rest; an exception or a cancellation
+        closes the rest at once. So does another ``close()``; with ``drain``, another call closes no
+        connection later than it was to be closed.
+
         Args:
             close_connections: ``False`` does not close open connections: their handlers continue.
             code: the close code for open connections; by default 1001 (going away).
             reason: the reason for open connections, at most 123 bytes in UTF-8; by default empty.
+            drain: seconds over which open connections are closed; by default 0, all at once.
 
         Raises:
-            TypeError: the code is not an ``int``, or the reason is not a ``str``.
-            ValueError: the code or the reason is not allowed.
+            TypeError: the code is not an ``int``, the reason is not a ``str``, or ``drain`` is not a number.
+            ValueError: the code, the reason or ``drain`` is not allowed, or ``drain`` is given although no
+                connection is to be closed.
         """
         serialize_close(code, reason)
-        self._shut_down(code if close_connections else None, reason)
+        check_drain(drain)
+        if drain and not close_connections:
+            raise ValueError("drain must be left out with close_connections=False: no connection is closed")
+        before = self._drain
+        self._shut_down(code if close_connections and not drain else None, reason)
+        if not close_connections:
+            return
+        if drain:
+            self._begin_drain(drain, code, reason)
+        if before is not None:
+            before.cancel()
+
+    def _begin_drain(self, seconds: float, code: int, reason: str) -> None:
+        """Close open connections one after the other.
+
+        Args:
+            seconds: the time for that, more than 0.
+            code, reason: those in the close frames.
+        """
+        connections = [each for each in self.connections if each.protocol.state is State.OPEN]
+        if connections:
+            clock, _ = connections[0]._clocks()
+            close = methodcaller("_shut_down_soon", code, reason)
+            self._drain = Drain(connections, seconds, clock, self._call_at, close, self._drain)
+            self._drain.close_due()
+
+    def _close_at_exit(self, exc: BaseException | None) -> None:
+        """Close the server when its block ends, by an exception or not; a drain that was begun goes on."""
+        if exc is not None or not self._drain:
+            self.close()
+
+    def _after_drain(self, timeout: float | None) -> float | None:
+        """Return a timeout in seconds that begins when the last connection has begun to close."""
+        return timeout if timeout is None or self._drain is None else timeout + self._drain.seconds_left
+
+    @abstractmethod
+    def _call_at(self, when: float, function: Callable[[], bool]) -> Callable[[], object]:
+        """Call a function, which returns true, while there are connections.
+
+        Args:
+            when: the time of the connections' clock, in seconds.
+            function: the function, which does not wait.
+
+        Returns:
+            A function that cancels the call.
+        """
 
     def _shut_down(self, code: int | None, reason: str) -> None:
         """End opening handshakes, and begin the closing handshakes of open connections.
@@ -351,7 +414,8 @@ class AsyncServer(BaseServer[ConnectionT]):
             make_event: makes an event of the runtime.
         """
         super().__init__(handler, logger)
-        self._close_called = make_event()
+        self._make_event = make_event
+        self._waiters = Waiters()
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -371,11 +435,26 @@ class AsyncServer(BaseServer[ConnectionT]):
 
     async def _wait_until_close(self) -> None:
         """Wait until :meth:`close` is called."""
-        await self._close_called.wait()
+        await self._wait_until(self._is_closing)
+
+    def _is_closing(self) -> bool:
+        return self.closing
+
+    def _is_empty(self) -> bool:
+        return not self._connections
+
+    async def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until a condition is true: tested when the server closes, and when a connection has ended."""
+        while not ready():
+            await wait_for_wake(self._waiters, ready, self._make_event())
 
     def _shut_down(self, code: int | None, reason: str) -> None:
         super()._shut_down(code, reason)
-        self._close_called.set()
+        self._waiters.wake()
+
+    def _leave(self, connection: ConnectionT) -> None:
+        super()._leave(connection)
+        self._waiters.wake()
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
@@ -384,7 +463,7 @@ class AsyncServer(BaseServer[ConnectionT]):
             RuntimeError: this is called in one of the server's own connection handlers.
         """
         self._check_may_wait()
-        await self._close_called.wait()
+        await self._wait_until(self._is_closing)
         await self._wait_ended()
 
     @abstractmethod
@@ -395,7 +474,7 @@ class AsyncServer(BaseServer[ConnectionT]):
         return self
 
     async def __aexit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
-        self.close()
+        self._close_at_exit(exc)
         with keep_exception(exc, self._logger):
             await self.wait_closed()
 
@@ -412,8 +491,10 @@ class BaseServerConnection(BaseConnection, ABC):
 
     protocol: ServerProtocol
     _has_place: bool  # whether it counts against max_connections
-    _hooks_done: bool  # whether the application has answered the request
+    _hooks_run: bool  # whether the application is answering the request
     route: Route | None = None
+
+    _hooks_may_be_coroutines = True
 
     def __init__(
         self,
@@ -435,7 +516,7 @@ class BaseServerConnection(BaseConnection, ABC):
         super().__init__(ServerProtocol(clock=clock, date=date, settings=settings), settings.logger)
         self.handler = handler
         self.server = server
-        self._has_place = self._hooks_done = False
+        self._has_place = self._hooks_run = False
         self._process_request = settings.process_request
         self._max_connections = settings.max_connections
 
@@ -494,16 +575,67 @@ class BaseServerConnection(BaseConnection, ABC):
         """
         return select_subprotocol(client_subprotocols, server_subprotocols)
 
-    def _ask(self, request: Request) -> Any:
-        """Return the answer of the application, or its exception; for adapters without coroutines."""
+    @abstractmethod
+    def _change(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function that changes the state machine, on threads with the lock; react to the change."""
+
+    @abstractmethod
+    async def _end(self, code: CloseCode) -> None:
+        """Close the connection with this code if it is open; wait until it is closed."""
+
+    async def _serve(self, request: Request) -> None:
+        """Answer the request, run the handler, and wait until the connection is closed."""
+        code = CloseCode.NORMAL_CLOSURE
+        if not self.server._admit(self):
+            self._change(self.protocol.refuse_connection)
+        elif self._begin_hooks():
+            await self._run_hooks(request)
+            if self.protocol.state is State.OPEN:
+                try:
+                    await self._call_handler()
+                except Exception as error:
+                    code = self._judge(error)
+        await self._end(code)
+
+    def _begin_hooks(self) -> bool:
+        """Note that the application answers the request; return false if it has been answered already."""
+        self._hooks_run = not self._is_answered()
+        return self._hooks_run
+
+    async def _run_hooks(self, request: Request) -> None:
+        """Run :meth:`_answer`."""
+        await self._answer(request)
+
+    async def _answer(self, request: Request) -> None:
+        """Perform the opening handshake."""
+        # Without the lock: the application's hooks delay neither the deadline nor the end.
+        result = await self._ask(request)
+        self._tell_if_late(result)
+        answer: Answer | None = None
+        if not self._is_answered():
+            answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
+        self._change(self._end_hooks, answer)
+
+    async def _ask(self, request: Request) -> Any:
+        """Return the answer of the application, or its exception."""
         try:
-            result = self.process_request(request.path, request.headers)
-            if inspect.iscoroutine(result):
+            result: Any = self.process_request(request.path, request.headers)
+            if inspect.iscoroutine(result) and not self._hooks_may_be_coroutines:
                 result.close()
                 raise TypeError("process_request must be a plain function, not a coroutine function")
+            if result is not None and inspect.isawaitable(result):
+                result = await result
             return self._find_route(request) if result is None else result
         except Exception as error:
             return error
+
+    def _end_hooks(self, answer: Answer | None) -> None:
+        """Give the answer of the application, unless the request has been answered already."""
+        self._hooks_run = False
+        if answer is not None:
+            self.protocol.give_answer(answer)
+        if self.protocol.handshake_error is None:
+            self._log_open()
 
     def _find_route(self, request: Request) -> Response | None:
         """Find the handler by the rules of ``route``, if there are any; return the response if there is none.
@@ -522,14 +654,22 @@ class BaseServerConnection(BaseConnection, ABC):
 
     def _judge(self, error: Exception) -> CloseCode:
         """Log the exception of a handler; return the close code."""
-        # Several tasks of a handler may raise ConnectionClosed.
-        group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
-        # ConnectionClosed of another connection, in a proxy for example, is an error.
-        if self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None:
+        if self._tells_of_end(error):
             self.logger.debug("connection handler ended: %s", describe(error))
             return CloseCode.NORMAL_CLOSURE
         self.logger.error("connection handler failed", exc_info=error)
         return CloseCode.INTERNAL_ERROR
+
+    def _tells_of_end(self, error: Exception) -> bool:
+        """Whether the exception of a handler only says that the connection is closed."""
+        # Several tasks of a handler may raise ConnectionClosed.
+        group = error if isinstance(error, ExceptionGroup) else ExceptionGroup("", [error])
+        # ConnectionClosed of another connection, in a proxy for example, is an error.
+        return self.protocol.state is not State.OPEN and group.split(ConnectionClosed)[1] is None
+
+    def _is_requested(self) -> bool:
+        """Whether there is a request, or the client has left."""
+        return self.protocol.request is not None or self._is_answered()
 
     def _is_answered(self) -> bool:
         """Whether the request has been answered, or the client has left."""
@@ -537,7 +677,7 @@ class BaseServerConnection(BaseConnection, ABC):
 
     def _tell_if_late(self, result: object) -> None:
         """Log the exception of a hook that ended too late: no response can report it."""
-        if self._is_answered() and isinstance(result, Exception) and not isinstance(result, InvalidHandshake):
+        if isinstance(result, Exception) and not isinstance(result, InvalidHandshake) and self._is_answered():
             self.logger.error("opening handshake failed", exc_info=result)
 
     @abstractmethod
@@ -553,7 +693,14 @@ class BaseServerConnection(BaseConnection, ABC):
             reason: the reason in the close frame.
         """
 
+    def _shut_down_soon(self, code: int, reason: str) -> None:
+        """Begin the closing handshake, without waiting."""
+        self._shut_down(code, reason)
+
     def _begin_shut_down(self, code: int | None, reason: str) -> None:
+        if self.protocol.state is State.CONNECTING:
+            # A request that has arrived and was not read yet is answered, too.
+            self._read_rest()
         self.protocol.shut_down()
         if code is not None:
             self.protocol.close(code, reason)
@@ -572,52 +719,25 @@ class AsyncServerConnection(BaseServerConnection, AsyncConnection):
         """
 
     def _shut_down(self, code: int | None, reason: str) -> None:
-        self._begin_shut_down(code, reason)
+        self._change(self._begin_shut_down, code, reason)
+
+    def _change(self, function: Callable[..., object], *arguments: Any) -> None:
+        function(*arguments)
         self._react()
 
-    async def _serve(self, request: Request) -> None:
-        """Answer the request, run the handler, and wait until the connection is closed."""
-        if not self.server._admit(self):
-            self.protocol.refuse_connection()
-            self._react()
-        elif not self._is_answered():
-            if self._hooks_may_wait():
-                await self._give_up_when(self._hooks_are_late, self._answer(request))
-            else:
-                await self._answer(request)
-            if self.protocol.state is State.OPEN:
-                code = CloseCode.NORMAL_CLOSURE
-                try:
-                    await self._call_handler()
-                except Exception as error:
-                    code = self._judge(error)
-                if self.protocol.state is State.OPEN:
-                    await self.close(code)
+    async def _end(self, code: CloseCode) -> None:
+        if self.protocol.state is State.OPEN:
+            await self.close(code)
         await self.wait_closed()
 
-    def _hooks_may_wait(self) -> bool:
-        """Whether the application has a hook that may be a coroutine function."""
+    async def _run_hooks(self, request: Request) -> None:
         overridden = type(self).process_request is not BaseServerConnection.process_request
-        return overridden or self._process_request is not None
+        if overridden or self._process_request is not None:
+            await self._give_up_when(self._hooks_are_late, self._answer(request))
+        else:
+            # No hook of the application may be a coroutine function.
+            await self._answer(request)
 
     def _hooks_are_late(self) -> bool:
         """Whether the request was answered, or the client has left, while the application's hooks run."""
-        return self._is_answered() and not self._hooks_done
-
-    async def _answer(self, request: Request) -> None:
-        """Perform the opening handshake."""
-        result: Any
-        try:
-            result = self.process_request(request.path, request.headers)
-            if result is not None and inspect.isawaitable(result):
-                result = await result
-            if result is None:
-                result = self._find_route(request)
-        except Exception as error:
-            result = error
-        self._hooks_done = True
-        self._tell_if_late(result)
-        self.protocol.answer(result, select_subprotocol=self.select_subprotocol)
-        if self.protocol.handshake_error is None:
-            self._log_open()
-        self._react()
+        return self._hooks_run and self._is_answered()

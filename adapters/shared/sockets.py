@@ -9,7 +9,7 @@ from typing import Any
 
 from .logs import shown
 
-__all__ = ["UNSENT_LOW_WATERMARK", "prepare_socket", "read_now", "show_address"]
+__all__ = ["UNSENT_LOW_WATERMARK", "addresses_of", "prepare_socket", "read_now", "show_address"]
 
 UNSENT_LOW_WATERMARK = 2**17
 """Bytes that the operating system may hold unsent before it reports the socket as not writable."""
@@ -31,6 +31,15 @@ def prepare_socket(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LOW_WATERMARK)
+
+
+def addresses_of(sock: Any) -> tuple[Any, Any]:
+    """Return a socket's own address and its peer's, which is ``None`` if the peer has gone already."""
+    own = peer = None
+    with suppress(OSError):
+        own = sock.getsockname()
+        peer = sock.getpeername()
+    return own, peer
 
 
 def show_address(address: Any) -> str:

@@ -137,7 +137,8 @@ class ClientStream(ABC):
         names = {name: options[name] for name in ("family", "proto", "flags") if name in options}
         given = {name: options[name] for name in ("interleave", "all_errors") if name in options}
         found = await self._look_up(host, port, **names)
-        local = options.get("local_addr") or (options.get("local_address"), 0)
+        local = options.get("local_addr") or options.get("source_address")
+        local = local or (options.get("local_address"), 0)
         if local[0] is not None:
             given["choose_local"] = partial(choose_local, await self._look_up(*local[:2], **names))
         delay = options.get("happy_eyeballs_delay", ADDRESS_DELAY)
@@ -166,6 +167,10 @@ class SocketClientStream(ClientStream):
     sock: socket.socket
     tls: MemoryTLS | None = None
     _make_tls: Callable[..., MemoryTLS] = MemoryTLS
+
+    def use(self, stream: socket.socket) -> None:
+        self.sock = stream
+        stream.setblocking(False)
 
     @abstractmethod
     async def receive_bytes(self) -> bytes:

@@ -90,7 +90,8 @@ def socks_client(load: Callable[[], Any], proxy: Proxy, connect: Callable[..., A
         create = load()
     except ImportError as error:
         raise ImportError(
-            "connecting through a SOCKS proxy needs python-socks: pip install wsproto-core[proxy]"
+            "connecting through a SOCKS proxy needs python-socks: pip install 'wsproto-core[proxy]', "
+            "or in a checkout: pip install '.[proxy]'"
         ) from error
     username, password = proxy.user_info or (None, None)
     return create(

@@ -8,9 +8,9 @@ successor. A task that stops waiting is removed in constant time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-__all__ = ["Turn", "TurnQueue", "Waiters", "Wake"]
+__all__ = ["BasePongWaiter", "Turn", "TurnQueue", "Waiters", "Wake"]
 
 Wake: TypeAlias = Callable[[], object]
 """Wakes a waiting task. Further calls have no effect."""
@@ -47,6 +47,34 @@ class Waiters(dict[Callable[[], bool], dict[Wake, None]]):
                 for wake in list(self.get(ready, ())):
                     wake()
                 self.pop(ready, None)
+
+
+class BasePongWaiter:
+    """The result of a ping, on adapters whose runtime has no futures; a subclass has a method that waits."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._result: float | Exception | None = None
+        # Not those of the connection: each pong would be checked whenever another one comes.
+        self._waiters = Waiters()
+
+    def done(self) -> bool:
+        """Return whether the pong has been received, or the connection has ended without it."""
+        return self._result is not None
+
+    def set_result(self, result: float | Exception) -> None:
+        """Store the latency in seconds, or the error if no pong will arrive; the connection calls it."""
+        self._result = result
+        self._waiters.wake()
+
+    set_exception = set_result
+
+    def _latency(self) -> float:
+        """Return the latency in seconds, or raise the error, when :meth:`done` is true."""
+        if isinstance(self._result, Exception):
+            raise self._result
+        assert self._result is not None
+        return self._result
 
 
 class TurnQueue:

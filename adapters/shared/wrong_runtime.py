@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["check_running"]
+__all__ = ["check_running", "running_runtime"]
 
 
 def check_running(adapter: str, *needed: str) -> None:
@@ -18,16 +18,18 @@ def check_running(adapter: str, *needed: str) -> None:
     Raises:
         RuntimeError: another runtime runs the caller, or none.
     """
-    running = _running()
+    running = running_runtime()
     if running in needed:
         return
     needs = f"{adapter} needs {' or '.join(needed)}"
     if running is None:
         raise RuntimeError(f"{needs}, and neither asyncio nor trio runs this code")
-    raise RuntimeError(f"{needs}, but {running} runs this code: use adapters.{running} or adapters.anyio")
+    name = adapter.rpartition(".")[0]
+    raise RuntimeError(f"{needs}, but {running} runs this code: use {name}.{running} or {name}.anyio")
 
 
-def _running() -> str | None:
+def running_runtime() -> str | None:
+    """Return the runtime that runs the caller: ``"asyncio"``, ``"trio"`` or ``None``."""
     # A runtime that has not been imported does not run. trio may run within asyncio's event loop or the other
     # way round, so the current task decides.
     asyncio: Any = sys.modules.get("asyncio")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar
 
-from adapters.shared.client import AsyncClientConnection, BaseConnect, Connecting
-from adapters.shared.logs import default_logger
-from adapters.shared.reconnect import AsyncReconnecting
-from adapters.shared.stream_options import StreamConnectOptions, check_reconnect, check_tasks
 from wsproto_core.types import Side
 
+from ..shared.client import AsyncClientConnection, BaseConnect, Connecting
+from ..shared.logs import default_logger
+from ..shared.reconnect import AsyncReconnecting
+from ..shared.stream_options import StreamConnectOptions, check_reconnect, check_tasks
 from .connection import StructuredConnection
 from .runtime import Opening, Tasks
 from .streams import open_transport

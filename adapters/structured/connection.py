@@ -19,16 +19,17 @@ import math
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
-from adapters.shared.asynchronous import CALL, TURN, RuntimeEvent
-from adapters.shared.options import Logger
-from adapters.shared.tls import TLSInfo, tls_info
-from adapters.shared.waiting import Waiters, Wake
 from wsproto_core.exceptions import ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, State, StreamAction
 
+from ..shared.asynchronous import CALL, TURN, RuntimeEvent
+from ..shared.connection import LATE_READ_LIMIT
+from ..shared.options import Logger
+from ..shared.tls import TLSInfo, tls_info
+from ..shared.waiting import BasePongWaiter, Waiters, Wake
 from .runtime import Scope, Tasks
-from .transport import Transport, os_error
+from .transport import READ_SIZE, Transport, os_error
 from .writing import WritingConnection
 
 __all__ = ["PongWaiter", "StructuredConnection"]
@@ -39,26 +40,8 @@ _BACKGROUND_DELAY = 0.1
 """Seconds without a reader after which the connection's own task reads in the background."""
 
 
-class PongWaiter:
+class PongWaiter(BasePongWaiter):
     """The answer to a ping, to be awaited, any number of times: the latency in seconds."""
-
-    def __init__(self, connection: StructuredConnection) -> None:
-        self._connection = connection
-        self._result: float | Exception | None = None
-        # Not those of the connection: each pong would be checked whenever another one comes.
-        self._waiters = Waiters()
-
-    def done(self) -> bool:
-        """Whether awaiting it would not wait."""
-        return self._result is not None
-
-    def set_result(self, latency: float) -> None:
-        self._result = latency
-        self._waiters.wake()
-
-    def set_exception(self, error: Exception) -> None:
-        self._result = error
-        self._waiters.wake()
 
     def __await__(self) -> Generator[Any, Any, float]:
         return self._wait().__await__()
@@ -67,10 +50,7 @@ class PongWaiter:
         if isinstance(self._result, ConnectionClosed):
             await self._connection._let_others_run()
         await self._connection._wait_until(self.done, self._waiters)
-        if isinstance(self._result, Exception):
-            raise self._result
-        assert self._result is not None
-        return self._result
+        return self._latency()
 
 
 class StructuredConnection(WritingConnection):
@@ -85,6 +65,8 @@ class StructuredConnection(WritingConnection):
     tls: TLSInfo | None = None
     _check_cancelled: Callable[[], Awaitable[object]]
     _waits_yield = False
+    # Bytes that are read before other tasks run; more while messages are large.
+    _read_size = READ_SIZE
 
     def __init__(self, protocol: Protocol, logger: Logger | None) -> None:
         super().__init__(protocol, logger)
@@ -119,13 +101,15 @@ class StructuredConnection(WritingConnection):
         await self._runtime.checkpoint()
 
     def _begin_turn(self) -> None:
-        self._takes_left = self._sends_left = self._reads_left = TURN
+        self._takes_left = self._sends_left = TURN
+        self._reads_left = self._read_size
 
     async def _wait_for_input(self, pieces: bool) -> None:
         protocol = self.protocol
-        if not protocol.receiving:
-            # Asking for a message may have made a deferred close take effect.
+        if protocol.has_events or not protocol.receiving:
+            # Asking for a message may have decoded a ping, or made a deferred close take effect.
             self._react()
+        if not protocol.receiving:
             await self._refuse()
         self._receiving = True
         if self._waiters:
@@ -238,7 +222,7 @@ class StructuredConnection(WritingConnection):
         transport = self._transport
         data: bytes | None = None
         waited = False
-        first = self._reads_left == TURN
+        first = self._reads_left == self._read_size
         try:
             # No more than up to where other tasks are to have a turn.
             if protocol.wants_read:
@@ -268,11 +252,18 @@ class StructuredConnection(WritingConnection):
         if data:
             self._reads_left -= CALL + len(data)
             protocol.receive_data(data)
+            if len(data) >= READ_SIZE:
+                # Small messages and control frames in as many bytes would take too much time.
+                large = 0 < protocol.undelivered <= len(data) // CALL
+                self._read_size = TURN if large else READ_SIZE
         elif data is not None:
             self._receive_end()
         # In each turn, also if there is always more to read: a peer must not postpone a deadline by sending.
         late = (waited or first) and self._is_late()
         if late:
+            if protocol.state is State.CLOSING:
+                # A program that is late may have received the close frame behind more than one read takes.
+                self._read_rest(LATE_READ_LIMIT)
             protocol.handle_timeout()
         if late or protocol.has_events or protocol.state is not _OPEN:
             self._react()

@@ -11,10 +11,10 @@ from socket import socket
 from typing import Any, Generic, TypeVar
 from typing import Protocol as Interface
 
-from adapters.shared.asynchronous import RuntimeEvent
-from adapters.shared.blocks import AsyncOnce, keep_exception
-from adapters.shared.options import Logger
-from adapters.shared.tunnels import SocksRuntime
+from ..shared.asynchronous import RuntimeEvent
+from ..shared.blocks import AsyncOnce, keep_exception
+from ..shared.options import Logger
+from ..shared.tunnels import SocksRuntime
 
 __all__ = ["Opening", "Runtime", "Scope", "Tasks"]
 

@@ -11,16 +11,17 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar, Unpack, cast, overload
 
-from adapters.shared.handlers import AsyncHandler, Handler
-from adapters.shared.listening import accept_now
-from adapters.shared.logs import log_failure
-from adapters.shared.options import Logger, ServeOptions
-from adapters.shared.routing import RouteOptions, Rules
-from adapters.shared.server import AsyncServer, AsyncServerConnection, BaseServe
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions
 from wsproto_core.types import SocketPath, State
 
+from ..shared.asynchronous import RuntimeEvent
+from ..shared.handlers import AsyncHandler, Handler
+from ..shared.listening import accept_now, stop_listening
+from ..shared.logs import log_failure
+from ..shared.options import Logger, ServeOptions
+from ..shared.routing import RouteOptions, Rules
+from ..shared.server import AsyncServer, AsyncServerConnection, BaseServe
+from ..shared.signatures import show_options
+from ..shared.stream_options import StreamListenOptions
 from .connection import StructuredConnection
 from .runtime import Opening, Runtime, Scope, Tasks
 from .streams import make_transport, start_tls
@@ -124,9 +125,6 @@ class StructuredServerConnection(AsyncServerConnection, StructuredConnection):
     def _is_own_task(self) -> bool:
         return self._runner is not None and self._runner == self._runtime.current_task()
 
-    def _is_requested(self) -> bool:
-        return self.protocol.request is not None or self.protocol.state is not State.CONNECTING
-
 
 ServerConnectionT = TypeVar("ServerConnectionT", bound=StructuredServerConnection)
 
@@ -139,6 +137,8 @@ class Server(AsyncServer[StructuredServerConnection]):
     Attributes:
         closing: whether :meth:`close` has been called.
     """
+
+    _handlers: Tasks  # while the server accepts connections, and until they have ended
 
     def __init__(self, handler: Handler, runtime: Runtime, logger: Logger) -> None:
         """
@@ -157,15 +157,30 @@ class Server(AsyncServer[StructuredServerConnection]):
         if self._accepting is not None:
             self._accepting.cancel()
         listeners = [listener for listener in self._sockets if listener.fileno() >= 0]
-        if listeners and self._runtime.frees_at_once():
-            # Otherwise each listener is closed when the task that accepts runs next.
+        if listeners:
+            # Each listener is closed, at the latest, when the task that accepts runs next.
+            end = socket.socket.close if self._runtime.frees_at_once() else stop_listening
             for listener in listeners:
-                self._close_listener(listener)
+                self._end_listener(listener, end)
 
-    def _close_listener(self, listener: socket.socket) -> None:
+    def _end_listener(self, listener: socket.socket, end: Callable[[socket.socket], None]) -> None:
         if listener.fileno() >= 0:
+            # First, or the event loop would watch a listening socket that another process goes on to use.
             self._runtime.notify_closing(listener)
-            listener.close()
+            end(listener)
+
+    def _call_at(self, when: float, function: Callable[[], bool]) -> Callable[[], object]:
+        cancelled = self._runtime.make_event()
+        self._handlers.start_soon(self._call_unless, cancelled, when, function)
+        return cancelled.set
+
+    async def _call_unless(self, cancelled: RuntimeEvent, when: float, function: Callable[[], bool]) -> None:
+        due = True
+        with self._runtime.open_scope(deadline=when):
+            await cancelled.wait()
+            due = False
+        if due:
+            function()
 
     async def _wait_ended(self) -> None:
         await self._closed.wait()
@@ -179,17 +194,15 @@ class Server(AsyncServer[StructuredServerConnection]):
     async def _run(self, serve: StructuredServe[Any, Any], *, task_status: Any) -> None:
         """Accept connections until the server is closed, and wait until their handlers have ended."""
         try:
-            async with self._runtime.open_tasks() as handlers, self._runtime.open_tasks() as accepting:
+            async with self._runtime.open_tasks() as self._handlers, self._runtime.open_tasks() as accepting:
                 self._accepting = accepting.cancel_scope
                 for listener in self._sockets:
-                    accepting.start_soon(self._accept, listener, partial(self._handle, serve), handlers)
+                    accepting.start_soon(self._accept, listener, partial(self._handle, serve))
                 task_status.started()
         finally:
             self._closed.set()
 
-    async def _accept(
-        self, listener: socket.socket, handle: Callable[[Any], Awaitable[None]], handlers: Tasks
-    ) -> None:
+    async def _accept(self, listener: socket.socket, handle: Callable[[Any], Awaitable[None]]) -> None:
         """Accept connections, and handle each in a task, until this is cancelled; close the listener."""
         runtime = self._runtime
         try:
@@ -201,12 +214,12 @@ class Server(AsyncServer[StructuredServerConnection]):
                     if sock is None:
                         await runtime.wait_readable(listener)
                     else:
-                        handlers.start_soon(handle, sock)
+                        self._handlers.start_soon(handle, sock)
                 except OSError:
                     log_failure(self._logger, "accepting a connection failed; trying again")
                     await runtime.sleep_until(runtime.get_clock()() + _ACCEPT_DELAY)
         finally:
-            self._close_listener(listener)
+            self._end_listener(listener, socket.socket.close)
 
     async def _handle(self, serve: StructuredServe[Any, Any], stream: Any) -> None:
         """Serve a client; its errors are not the server's."""

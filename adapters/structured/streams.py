@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from adapters.shared.client import Connecting
-from adapters.shared.connection import advance
-from adapters.shared.streams import ClientStream
-from adapters.shared.tls import client_context
-
+from ..shared.client import Connecting
+from ..shared.connection import advance
+from ..shared.streams import ClientStream
+from ..shared.tls import client_context
 from .runtime import Runtime
 from .transport import SocketTransport, Transport, os_errors
 

@@ -11,9 +11,8 @@ from itertools import islice
 from typing import Any, TypeAlias
 from typing import Protocol as Interface
 
-from adapters.shared.connection import first_bytes
-from adapters.shared.sockets import prepare_socket
-
+from ..shared.connection import first_bytes
+from ..shared.sockets import addresses_of, prepare_socket
 from .runtime import Runtime
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "SocketTransport",
     "Transport",
     "WaitingTransport",
-    "addresses",
     "close_socket",
     "os_error",
     "os_errors",
@@ -120,14 +118,6 @@ def os_error(error: Exception) -> OSError:
     return unknown
 
 
-def addresses(sock: Any) -> tuple[Any, Any]:
-    """Return a socket's own address and its peer's, which is ``None`` if the peer has gone already."""
-    try:
-        return sock.getsockname(), sock.getpeername()
-    except OSError:
-        return sock.getsockname(), None
-
-
 async def close_socket(runtime: Runtime, sock: socket.socket) -> None:
     """Close a socket that a task may wait for.
 
@@ -159,7 +149,7 @@ class SocketTransport:
         sock.setblocking(False)
         self._runtime = runtime
         self.stream = self._sock = sock
-        self.local_address, self.remote_address = addresses(sock)
+        self.local_address, self.remote_address = addresses_of(sock)
         prepare_socket(sock)
 
     def read(self, size: int = READ_SIZE) -> bytes | None:

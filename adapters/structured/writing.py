@@ -12,13 +12,13 @@ from abc import abstractmethod
 from collections import deque
 from contextlib import suppress
 
-from adapters.shared.asynchronous import AsyncConnection
-from adapters.shared.connection import advance
-from adapters.shared.options import Logger
 from wsproto_core.broadcast import not_written
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import State, StreamAction
 
+from ..shared.asynchronous import AsyncConnection
+from ..shared.connection import LAST_READ_LIMIT, advance
+from ..shared.options import Logger
 from .runtime import Runtime, Scope, Tasks
 from .transport import Transport
 
@@ -28,7 +28,7 @@ __all__ = ["WritingConnection"]
 _CLOSED = State.CLOSED
 _KEEP = StreamAction.KEEP
 
-_FINAL_WRITE_TIMEOUT = 0.05
+_FINAL_WRITE_TIMEOUT = 0.5
 """Seconds for the close frame of a connection that is cancelled, on streams where a write waits."""
 
 _FINAL_READ_TIMEOUT = 1.0
@@ -160,11 +160,18 @@ class WritingConnection(AsyncConnection):
 
     def _lose_connection(self, error: OSError) -> None:
         """A write has failed: read what the peer sent before, such as its close frame, and end."""
-        with suppress(OSError):
-            while self.protocol.wants_read and (data := self._transport.read()):
-                self.protocol.receive_data(data)
+        self._read_rest()
         self.protocol.connection_lost(error)
         self._react()
+
+    def _read_rest(self, limit: int = LAST_READ_LIMIT) -> None:
+        if self._tasks is None:
+            # There is no stream yet.
+            return
+        with suppress(OSError):
+            while limit > 0 and self.protocol.wants_read and (data := self._transport.read()):
+                self.protocol.receive_data(data)
+                limit -= len(data)
 
     def _limit_writing(self, at_once: bool) -> None:
         """The connection's tasks have been cancelled: limit the time of the write that is under way.

@@ -1,43 +1,17 @@
 """WebSocket clients and servers on blocking sockets and threads."""
 
-from adapters.shared import public
-from adapters.shared.public import *  # noqa: F403
-
+from ..shared import public
+from ..shared.public import *  # noqa: F403
+from . import client, server
 from .broadcast import Broadcast, broadcast
-from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
+from .client import *  # noqa: F403
 from .connection import Connection, PongWaiter
-from .server import (
-    BasicAuthWebSocketServerProtocol,
-    Server,
-    ServerConnection,
-    basic_auth_protocol_factory,
-    route,
-    serve,
-    unix_route,
-    unix_serve,
-)
-
-__all__ = [
-    "BasicAuthWebSocketServerProtocol",
-    "Broadcast",
-    "ClientConnection",
-    "Connect",
-    "Connection",
-    "PongWaiter",
-    "Reconnect",
-    "Server",
-    "ServerConnection",
-    "basic_auth_protocol_factory",
-    "broadcast",
-    "connect",
-    "reconnect",
-    "route",
-    "serve",
-    "unix_connect",
-    "unix_route",
-    "unix_serve",
-]
+from .server import *  # noqa: F403
 
 Ping = PongWaiter
 """Older name of :class:`PongWaiter`."""
+
+__all__ = ["Broadcast", "Connection", "PongWaiter", "broadcast"]
 __all__ += public.__all__
+__all__ += client.__all__
+__all__ += server.__all__

@@ -76,27 +76,19 @@ class BackgroundReader:
 
     # A selector's methods for one socket do not change the data of another socket.
 
-    def watch(self, fd: int, before: int, events: int, call: Callable[[int], bool]) -> None:
+    def watch(self, fd: int, events: int, call: Callable[[int], bool]) -> None:
         """Call a function with the events of a socket when there are any.
 
         Args:
             fd: the socket's descriptor.
-            before: the events that were watched before: READ, WRITE, both or 0.
-            events: the events to watch from now on.
+            events: the events to watch from now on: READ, WRITE or both; 0 for none, as before the socket is
+                closed.
             call: the function, which returns whether it could do its work.
         """
-        if not events:
+        if fd in self._selector.get_map():
             self._selector.unregister(fd)
-        elif before:
-            self._selector.modify(fd, events, call)
-        else:
+        if events:
             self._selector.register(fd, events, call)
-
-    def forget(self, fd: int, call: Callable[[int], bool]) -> None:
-        """Stop to watch a socket, which is about to be closed."""
-        key = self._selector.get_map().get(fd)
-        if key is not None and key.data == call:
-            self._selector.unregister(fd)
 
     def shared_wakeup(self) -> Wakeup:
         """Return one of the wakeup descriptors of the process; with few receivers, each has its own."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import queue
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
 
-from adapters.shared.broadcast import BaseBroadcast
 from wsproto_core.broadcast import SlowPolicy
 from wsproto_core.prepared import PreparedMessage
 from wsproto_core.types import BytesLike, Data
 
+from ..shared.broadcast import BaseBroadcast
 from .connection import Connection
+from .streams import run
 from .waiting import deadline
+from .wakeups import Gate
 
 __all__ = ["Broadcast", "broadcast"]
 
@@ -35,25 +37,20 @@ class Broadcast(BaseBroadcast[Connection]):
             TimeoutError: some of them have no room yet; they are in :attr:`waiting`.
         """
         until = deadline(timeout)
-        slow = dict.fromkeys(self.waiting)
-        self.waiting = []
-        ready: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        for connection in slow:
-            connection._locked_or_deferred(connection._call_in_turn, ready.put)
-        try:
-            while slow:
-                left = None if until is None else max(0.0, until - time.monotonic())
-                connection = ready.get(timeout=left)
-                self._deliver([connection], "wait")
-                if self.waiting:
-                    self.waiting.clear()
-                    connection._locked_or_deferred(connection._call_in_turn, ready.put)
-                else:
-                    slow.pop(connection, None)
-        except queue.Empty:
-            raise TimeoutError(f"{len(slow)} connections have no room for the message yet") from None
-        finally:
-            self.waiting = list(slow)
+
+        def make_event() -> Any:
+            gate = Gate()
+
+            async def wait() -> None:
+                if not gate.sleep(until):
+                    raise TimeoutError(f"{len(self.waiting)} connections have no room for the message yet")
+
+            return SimpleNamespace(set=gate.open, wait=wait)
+
+        run(self._serve_waiting(make_event))
+
+    def _change(self, function: Callable[[Any], Any], slow: Any) -> Any:
+        return slow.connection._locked(function, slow)
 
     def _deliver(self, connections: Iterable[Connection], policy: SlowPolicy) -> None:
         for connection in connections:

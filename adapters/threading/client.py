@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Self, Unpack
 
-from adapters.shared.client import BaseClientConnection, BaseConnect
-from adapters.shared.reconnect import Attempts
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamConnectOptions, check_path, check_reconnect
 from wsproto_core.types import SocketPath
 
+from ..shared.client import BaseClientConnection, BaseConnect, Connecting, replace_timeout
+from ..shared.reconnect import Attempts
+from ..shared.signatures import show_options
+from ..shared.stream_options import StreamConnectOptions, check_path
 from .connection import Connection
-from .streams import open_stream, run
+from .streams import SocketStream, run, sleep
 
 __all__ = ["ClientConnection", "Connect", "Reconnect", "connect", "reconnect", "unix_connect"]
 
@@ -53,15 +54,17 @@ class Connect(BaseConnect):
             RuntimeError: this has been called or entered before.
         """
         self._begin()
-        return self._open()
+        return run(self._open())
 
-    def _open(self) -> ClientConnection:
+    async def _open(self) -> ClientConnection:
         connecting = self._connecting(time.monotonic)
+        return await connecting.open(ClientConnection, partial(self._open_stream, connecting))
 
-        async def open_on(connection: ClientConnection) -> None:
-            connection._locked(connection._start, *await open_stream(connecting))
-
-        return run(connecting.open(ClientConnection, open_on))
+    async def _open_stream(self, connecting: Connecting, connection: ClientConnection) -> None:
+        stream = SocketStream(connecting.deadline)
+        with replace_timeout(connecting.is_late, connecting.timed_out):
+            await stream.open(connecting)
+        connection._locked(connection._start, stream.sock, stream.tls)
 
     def __enter__(self) -> ClientConnection:
         self._opened = self()
@@ -71,8 +74,11 @@ class Connect(BaseConnect):
         self._opened.__exit__(*exc_info)
 
     def __iter__(self) -> Iterator[ClientConnection]:
-        with Reconnect(self) as connections:
+        with self.reconnecting() as connections:
             yield from connections
+
+    def reconnecting(self) -> Reconnect:
+        return Reconnect(self._target, self._open, sleep=sleep, clock=time.monotonic)
 
 
 class Reconnect(Attempts[ClientConnection]):
@@ -81,26 +87,14 @@ class Reconnect(Attempts[ClientConnection]):
     As a context manager it closes the last connection.
     """
 
-    def __init__(self, connect: Connect) -> None:
-        target = connect._target
-        super().__init__(str(target.uri), clock=time.monotonic, settings=target.settings)
-        self._connect = connect
+    async def _close(self, connection: ClientConnection) -> None:
+        connection.close()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> ClientConnection:
-        with self._turn():
-            delay = 0.0
-            if self.connection is not None:
-                self.connection.close()
-                delay = self.closed()
-            while True:
-                time.sleep(delay)
-                try:
-                    return self.opened(self._connect._open())
-                except Exception as error:
-                    delay = self.failed(error)
+        return run(self._next())
 
     def __enter__(self) -> Self:
         self._begin()
@@ -327,5 +321,4 @@ def reconnect(uri: str, **options: Unpack[ThreadingConnectOptions]) -> Reconnect
     Raises:
         InvalidURI, TypeError, ValueError: see :func:`connect`.
     """
-    check_reconnect(options)
-    return Reconnect(Connect(uri, None, options))
+    return Connect(uri, None, options).reconnecting()

@@ -20,14 +20,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
 
-from adapters.shared.blocks import keep_exception
-from adapters.shared.decoding import PieceConverter, check_decode, convert_message
-from adapters.shared.tls import TLSInfo
 from wsproto_core.closing import serialize_close
-from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConnectionClosedOK
 from wsproto_core.types import CloseCode, Data, State
 
+from ..shared.blocks import keep_exception
+from ..shared.decoding import PieceConverter, check_decode, convert_message
+from ..shared.tls import TLSInfo
 from .locking import interrupts_a_change
 from .sending import Sending
 from .waiting import PongWaiter, deadline
@@ -91,16 +90,12 @@ class Connection(Sending):
             UnicodeDecodeError: ``decode`` is ``True`` and a binary message is not UTF-8.
         """
         until = None if timeout is None else deadline(timeout)
-        take: Callable[[], Data | None] = self.protocol.next_message
+        convert: Callable[[Data], Data] | None = None
         if decode is not None:
             check_decode(decode)
-            take = functools.partial(self._next_converted, decode)
-        message: Data = self._receive(take, until)
+            convert = functools.partial(convert_message, decode=decode)
+        message: Data = self._receive(self.protocol.next_message, until, convert)
         return message
-
-    def _next_converted(self, decode: bool) -> Data | None:
-        message = self.protocol.next_message()
-        return None if message is None else convert_message(message, decode)
 
     @overload
     def recv_streaming(self, decode: Literal[True], *, timeout: float | None = None) -> Iterator[str]: ...
@@ -137,18 +132,9 @@ class Connection(Sending):
         converter = PieceConverter(decode)
         final = False
         while not final:
-            # A message that an interrupted call has taken comes first.
-            taken: Data | Fragment = self._receive(self.protocol.next_fragment, deadline(timeout))
-            fragment = taken if isinstance(taken, Fragment) else Fragment(taken, True)
-            final = fragment.final
-            try:
-                piece = converter.convert(fragment.data, final)
-            except UnicodeDecodeError:
-                raise
-            except BaseException:
-                # A piece is lost: no other piece may follow.
-                self.abort()
-                raise
+            piece, final = self._receive(
+                self.protocol.next_fragment, deadline(timeout), converter.convert_fragment
+            )
             if piece:
                 yield piece
 
@@ -214,8 +200,8 @@ class Connection(Sending):
             return
         with keep_exception(exc, self.logger):
             try:
-                code = () if isinstance(exc, GeneratorExit | None) else (CloseCode.INTERNAL_ERROR,)
-                self.close(*code)
+                failed = not isinstance(exc, GeneratorExit | None)
+                self.close(CloseCode.INTERNAL_ERROR if failed else CloseCode.NORMAL_CLOSURE)
             except BaseException:
                 self._abandon()
                 raise

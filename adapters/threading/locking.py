@@ -27,9 +27,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from adapters.shared.connection import BaseConnection
-from adapters.shared.logs import describe
 from wsproto_core.exceptions import ConcurrencyError, WebSocketException
+
+from ..shared.connection import BaseConnection
+from ..shared.logs import describe
 
 __all__ = ["REFUSALS", "Guarded", "Interrupted", "interrupts_a_change"]
 
@@ -162,22 +163,19 @@ class Guarded(BaseConnection, ABC):
                 self._deferred.append((function, arguments))
             return False
         try:
-            try:
-                self._locked(function, *arguments)
-            finally:
-                self._lock.release()
+            self._locked(function, *arguments)
         except Exception:
             self.logger.exception("internal error")
             with suppress(Exception):
                 self.abort()
+        finally:
+            self._lock.release()
         return True
 
 
 def interrupts_a_change() -> bool:
     """Whether the caller is a signal handler that has interrupted a call with the lock of any connection."""
-    frame = sys._getframe()
-    while frame.f_back is not None:
+    frame = sys._getframe().f_back
+    while frame is not None and frame.f_code is not Guarded._locked.__code__:
         frame = frame.f_back
-        if frame.f_code is Guarded._locked.__code__:
-            return True
-    return False
+    return frame is not None

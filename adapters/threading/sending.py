@@ -27,18 +27,17 @@ import atexit
 import contextlib
 import functools
 import os
-import ssl
 import threading
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any
 
-from adapters.shared.connection import Sendable, fragments_of, payload_size
-from adapters.shared.logs import describe
-from adapters.shared.waiting import Turn, TurnQueue
 from wsproto_core import COMPILED
 from wsproto_core.types import BytesLike, CloseCode, Data, State
 
+from ..shared.connection import Sendable, fragments_of, payload_size
+from ..shared.logs import describe
+from ..shared.waiting import Turn, TurnQueue
 from .locking import REFUSALS, Interrupted
 from .waiting import PongWaiter, Waiting, deadline
 from .wakeups import Gate
@@ -75,9 +74,9 @@ class Sending(Waiting):
         self._senders = TurnQueue()
         self._turns: dict[int, tuple[Turn, Gate]] = {}  # the turns of threads in this queue
 
-    def _command(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
+    def _command(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a method of the state machine, and react to the change."""
-        function(*arguments, **options)
+        function(*arguments)
         self._react()
 
     def send(
@@ -111,14 +110,16 @@ class Sending(Waiting):
             UnicodeDecodeError: ``text`` is ``True`` and the bytes are not UTF-8.
         """
         until = None if timeout is None else deadline(timeout)
-        parts: Any = None
+        parts: Any = [message]
+        fin = True
         if isinstance(message, _PLAIN):
             size = len(message)
+        elif (fragments := fragments_of(message)) is None:
+            size = payload_size(message)
+        elif isinstance(fragments, AsyncIterable):
+            raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
         else:
-            parts = fragments_of(message)
-            if isinstance(parts, AsyncIterable):
-                raise TypeError("an asynchronous iterable cannot be sent by a blocking call")
-            size = payload_size(message) if parts is None else LONG_PLAIN_MESSAGE
+            parts, fin, size = fragments, False, LONG_PLAIN_MESSAGE
         try:
             long = size >= LONG_MESSAGE and (size >= LONG_PLAIN_MESSAGE or self.protocol.extensions)
             if (
@@ -126,12 +127,9 @@ class Sending(Waiting):
                 or self._senders.last is not None
                 or not self._locked(self._send_now, message, text, compress)
             ):
-                self._send_in_turn(
-                    [message] if parts is None else parts, parts is None, text, compress, until
-                )
+                self._send_in_turn(parts, fin, text, compress, until)
         except Interrupted:
-            later = message if parts is None else list(parts)
-            self._locked_or_deferred(self._call_in_turn, lambda _: self._send_later(later, text, compress))
+            self._locked_or_deferred(self._send_later, list(parts), fin, text, compress)
         if not self.protocol.writable:
             self._drain(until)
 
@@ -161,25 +159,12 @@ class Sending(Waiting):
         count = 0
         try:
             count = self._stream.send(data)  # type: ignore[union-attr]
-        except (BlockingIOError, ssl.SSLWantReadError):
-            pass
         except OSError as error:
-            self._fail_stream(error)
-            return True
+            if error.errno is None:
+                raise  # a signal handler has raised it
         if count < len(data) or queue.unwritten:
-            self._written_in_part(data, count)
+            self._write_at_once([data], count)
         return True
-
-    def _written_in_part(self, data: bytes, count: int) -> None:
-        """Of bytes that were to be written at once, ``count`` have been written, and the rest has to wait."""
-        queue = self._send_queue
-        if not queue.unwritten:
-            queue.not_written(len(data))
-        self.protocol.data_sent(count)
-        if count < len(data):
-            self._unwritten.append(memoryview(data)[count:])
-            self._blocked = True
-        self._update()
 
     def _write_later(self) -> None:
         _gathering.pop(self, None)
@@ -192,19 +177,25 @@ class Sending(Waiting):
         if self._send_queue.queued:
             self._react()
 
-    def _send_later(self, message: Any, text: bool | None, compress: bool | None) -> None:
-        """Send the message of a signal handler that interrupted a message of its own thread."""
-        try:
-            if isinstance(message, list):
-                for fragment in message:
-                    self.protocol.send(fragment, text=text, fin=False, compress=compress)
-                self.protocol.end_message()
-            else:
-                self.protocol.send(message, text=text, compress=compress)
-        except REFUSALS as error:
-            self.logger.debug("not sent for a signal handler: %s", describe(error))
-        self._flush()
-        self._update()
+    def _send_later(self, parts: list[Any], fin: bool, text: bool | None, compress: bool | None) -> None:
+        """Send the message of a signal handler after that of its own thread, which it has interrupted."""
+
+        def send() -> None:
+            try:
+                for part in parts:
+                    self.protocol.send(part, text=text, fin=fin, compress=compress)
+                if self._send_queue.writer.building:
+                    self.protocol.end_message()
+            except REFUSALS as error:
+                self.logger.debug("not sent for a signal handler: %s", describe(error))
+                if self._send_queue.writer.building:
+                    self._fail(error)
+            turn.leave()
+            self._react()
+
+        turn = self._senders.join(send)
+        if turn.first:
+            send()
 
     def _send_in_turn(
         self, parts: Iterable[Any], fin: bool, text: bool | None, compress: bool | None, until: float | None
@@ -264,24 +255,6 @@ class Sending(Waiting):
             self._waiters.remove(self._is_not_open, gate.open)
             turn.leave()
 
-    def _call_in_turn(self, function: Callable[[Any], object]) -> None:
-        """Call a function with this connection, once, when a message can be sent or never again."""
-
-        def call() -> None:
-            if not self._may_send():
-                self._waiters.add(self._may_send, call)
-                return
-            function(self)
-            self._waiters.remove(self._may_send, call)
-            self._waiters.remove(self._is_not_open, call)
-            turn.leave()
-
-        turn = self._senders.join(call)
-        if turn.first or self._is_not_open():
-            call()
-        else:
-            self._waiters.add(self._is_not_open, call)
-
     def _is_not_open(self) -> bool:
         return self.protocol.state is not State.OPEN
 
@@ -289,17 +262,10 @@ class Sending(Waiting):
         """Whether a message can be sent, or is refused."""
         return self.protocol.writable or self.protocol.state is not State.OPEN
 
-    def _may_write(self) -> bool:
-        return self.protocol.writable or not self.protocol.receiving
-
     def _send_part(self, message: Any, fin: bool, text: bool | None, compress: bool | None) -> None:
-        options: dict[str, Any] = {"text": text, "fin": fin, "compress": compress}
-        if payload_size(message) < LONG_MESSAGE:
-            self._locked(functools.partial(self._command, self.protocol.send, message, **options))
-            return
         try:
-            buffers = self.protocol.encode(message, **options)
-            self._locked(functools.partial(self._command, self.protocol.send_encoded, buffers, fin=fin))
+            buffers = self.protocol.encode(message, text=text, fin=fin, compress=compress)
+            self._locked(self._command, functools.partial(self.protocol.send_encoded, buffers, fin=fin))
         except REFUSALS:
             raise
         except BaseException:

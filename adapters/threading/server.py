@@ -11,24 +11,24 @@ import socket
 import ssl as ssl_module
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
-from adapters.shared.addresses import Address
-from adapters.shared.authentication import BlockingBasicAuth, make_basic_auth_factory
-from adapters.shared.blocks import keep_exception
-from adapters.shared.handlers import BlockingHandler, Handler, check_plain
-from adapters.shared.listening import accept_now
-from adapters.shared.logs import log_failure
-from adapters.shared.options import OPTIONS
-from adapters.shared.routing import Router, Rules, make_router
-from adapters.shared.server import BaseServer, BaseServerConnection, ServeTarget
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import StreamListenOptions, check_names
-from wsproto_core.handshake.server import Answer
-from wsproto_core.types import CloseCode, SocketPath, State
+from wsproto_core.types import CloseCode, SocketPath
 
+from ..shared.addresses import Address
+from ..shared.authentication import BlockingBasicAuth, make_basic_auth_factory
+from ..shared.blocks import keep_exception
+from ..shared.handlers import BlockingHandler, Handler, check_plain
+from ..shared.listening import accept_now
+from ..shared.logs import log_failure
+from ..shared.options import OPTIONS
+from ..shared.routing import RouteOptions, Rules, take_route_options
+from ..shared.server import BaseServer, BaseServerConnection, ServeTarget
+from ..shared.signatures import show_options
+from ..shared.stream_options import StreamListenOptions, check_names
+from .background import background_reader
 from .connection import Connection
-from .streams import TLSStream
+from .streams import TLSStream, run
 from .wakeups import Wakeup
 
 __all__ = [
@@ -65,11 +65,16 @@ class ThreadingServeOptions(ThreadingListenOptions, total=False):
     ssl: ssl_module.SSLContext | None
 
 
+class ThreadingRouteOptions(RouteOptions, ThreadingListenOptions, total=False):
+    """Options of :func:`route`."""
+
+
 class ServerConnection(BaseServerConnection, Connection):
     __doc__ = BaseServerConnection.__doc__
 
+    _hooks_may_be_coroutines = False
+
     _thread = 0
-    _hooks_run = False
 
     def _is_own_task(self) -> bool:
         return self._thread == threading.get_ident()
@@ -83,6 +88,22 @@ class ServerConnection(BaseServerConnection, Connection):
     def _shut_down(self, code: int | None, reason: str) -> None:
         self._locked_or_deferred(self._command, self._begin_shut_down, code, reason)
 
+    def _shut_down_soon(self, code: int, reason: str) -> None:
+        # The background thread waits for no connection's lock.
+        self._call_at(0.0, lambda: self._command(self._begin_shut_down, code, reason))
+
+    def _change(self, function: Callable[..., object], *arguments: Any) -> None:
+        self._locked(self._command, function, *arguments)
+
+    def _begin_hooks(self) -> bool:
+        return self._locked(super()._begin_hooks)
+
+    async def _call_handler(self) -> None:
+        super()._call_handler()
+
+    async def _end(self, code: CloseCode) -> None:
+        self.close(code)
+
     def _serve_on(self, sock: socket.socket, context: ssl_module.SSLContext | None) -> None:
         """Serve a client on an accepted socket until the end, in the calling thread.
 
@@ -90,45 +111,17 @@ class ServerConnection(BaseServerConnection, Connection):
             sock: the socket; the connection closes it.
             context: for TLS.
         """
-        protocol = self.protocol
         self._thread = threading.get_ident()
         try:
             tls = None if context is None else TLSStream(context, server_side=True)
             self._locked(self._start, sock, tls)
-            self._wait_in_opening(lambda: protocol.request or protocol.state is not State.CONNECTING)
-            if protocol.state is State.CONNECTING:
-                self._answer()
-            if protocol.state is State.OPEN:
-                code = CloseCode.NORMAL_CLOSURE
-                try:
-                    self._call_handler()
-                except Exception as error:
-                    code = self._judge(error)
-                self.close(code)
-            self.wait_closed()
+            self._wait_in_opening(self._is_requested)
+            if self._is_answered():
+                self.wait_closed()
+            else:
+                run(self._serve(self.request))
         finally:
             self._abandon()
-
-    def _answer(self) -> None:
-        """Answer the request."""
-        if not self.server._admit(self):
-            self._locked(self._command, self.protocol.refuse_connection)
-        elif self._locked(self._begin_hooks):
-            # Without the lock: the application's hooks delay neither the deadline nor the end.
-            result = self._ask(self.request)
-            self._tell_if_late(result)
-            answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
-            self._locked(self._command, self._end_hooks, answer)
-
-    def _begin_hooks(self) -> bool:
-        self._hooks_run = not self._is_answered()
-        return self._hooks_run
-
-    def _end_hooks(self, answer: Answer) -> None:
-        self._hooks_run = False
-        self.protocol.give_answer(answer)
-        if self.protocol.handshake_error is None:
-            self._log_open()
 
 
 class BasicAuthWebSocketServerProtocol(BlockingBasicAuth, ServerConnection):
@@ -152,11 +145,14 @@ class Server(BaseServer[ServerConnection]):
         closing: whether :meth:`close` has been called.
     """
 
+    # SystemExit, for example, must not end the thread that accepts other clients.
+    _logged = BaseException
+
     def __init__(self, target: ServeTarget, listeners: list[socket.socket], max_threads: int | None) -> None:
         super().__init__(target.handler, target.settings.logger)
         self._target = target
         self._max_threads = max_threads
-        self._threads = 0
+        self._served: set[ServerConnection] = set()  # each has a thread
         # ``with`` on a condition calls a function of Python: an interruption after it would leave it locked.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -224,6 +220,10 @@ class Server(BaseServer[ServerConnection]):
             for listener in self._sockets:
                 listener.close()
 
+    def _call_at(self, when: float, function: Callable[[], bool]) -> Callable[[], object]:
+        entry = background_reader().call_at(when, function)
+        return lambda: background_reader().cancel(entry)
+
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until the server is closed, all connections are and all handlers have returned.
 
@@ -246,6 +246,7 @@ class Server(BaseServer[ServerConnection]):
         *,
         close_connections: bool = True,
         timeout: float | None = SHUTDOWN,
+        drain: float = 0,
     ) -> None:
         """Close the server, and wait until everything is closed and all handlers have returned.
 
@@ -254,24 +255,27 @@ class Server(BaseServer[ServerConnection]):
         the program from ending.
 
         Args:
-            code, reason: see :meth:`close`.
+            code, reason, drain: see :meth:`close`.
             close_connections: ``False`` does not close open connections until the timeout.
-            timeout: seconds to wait, by default 30; ``None`` for no limit.
+            timeout: seconds to wait after the last connection has begun to close, by default 30; ``None``
+                for no limit.
 
         Raises:
             RuntimeError: this is called in one of the server's own connection handlers; nothing is closed.
         """
         self._check_may_wait()
-        self.close(close_connections, code, reason)
+        self.close(close_connections, code, reason, drain)
+        self._wait_or_abort(timeout)
+
+    def _wait_or_abort(self, timeout: float | None) -> None:
         try:
-            self.wait_closed(timeout)
+            self.wait_closed(self._after_drain(timeout))
         except TimeoutError:
             for connection in self.connections:
                 connection.abort()
             with contextlib.suppress(TimeoutError):
                 self.wait_closed(PAUSE)
-            left = self.connections
-            if left:
+            if left := self.connections:
                 self._logger.warning("%d connection handlers do not return", len(left))
             for connection in left:
                 self._leave(connection)
@@ -282,7 +286,8 @@ class Server(BaseServer[ServerConnection]):
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
         with keep_exception(exc, self._logger):
-            self.shutdown()
+            self._close_at_exit(exc)
+            self._wait_or_abort(SHUTDOWN)
 
     # Called by the server's threads
 
@@ -296,16 +301,14 @@ class Server(BaseServer[ServerConnection]):
                 with self._lock:
                     self._changed.wait_for(self._has_room)
                 try:
-                    sock = accept_now(listener)
+                    if (sock := accept_now(listener)) is not None:
+                        self._begin(sock)
                 except OSError:
                     # The process may have too many open files.
                     self._pause()
-                else:
-                    if sock is not None:
-                        self._begin(sock)
 
     def _has_room(self) -> bool:
-        return self.closing or self._max_threads is None or self._threads < self._max_threads
+        return self.closing or self._max_threads is None or len(self._served) < self._max_threads
 
     def _pause(self) -> None:
         """Log an error of the operating system, and wait: the error would occur again at once."""
@@ -316,18 +319,12 @@ class Server(BaseServer[ServerConnection]):
 
     def _begin(self, sock: socket.socket) -> None:
         """Make the connection for a socket that was accepted, and the thread."""
-        connection: ServerConnection | None = None
-        try:
-            connection = self._make(ServerConnection, self._target)
-        except BaseException:
-            # SystemExit, for example, must not end the thread that accepts other clients.
-            log_failure(self._logger, "connection could not be created")
+        connection = self._make(ServerConnection, self._target)
         if connection is None:
             sock.close()
             return
         self._enter(connection)
-        with self._lock:
-            self._threads += 1
+        self._served.add(connection)
         try:
             threading.Thread(target=self._run, args=(connection, sock), daemon=True).start()
         except RuntimeError:
@@ -345,9 +342,8 @@ class Server(BaseServer[ServerConnection]):
             self._end(connection)
 
     def _end(self, connection: ServerConnection) -> None:
-        with self._lock:
-            self._threads -= 1
-            self._leave(connection)
+        self._served.discard(connection)
+        self._leave(connection)
 
 
 ServerConnectionT = TypeVar("ServerConnectionT", bound=ServerConnection)
@@ -433,7 +429,7 @@ def serve(
         TypeError, ValueError: an option is unknown or not allowed, or the handler cannot be called.
         OSError: the address cannot be listened on.
     """
-    return _serve(handler, host, port, None, options)
+    return _serve(handler, options, host, port)
 
 
 @show_options(ThreadingServeOptions)
@@ -494,19 +490,15 @@ def unix_serve(
         start_serving: Whether connections are accepted at once. Default: True.
         ssl: TLS context; on a client, the default context for a wss: URI if it is left out. Default: None.
     """
-    return _serve(handler, None, None, path or "", options)
+    return _serve(handler, options, path=path or "")
 
 
-@show_options(ThreadingListenOptions)
+@show_options(ThreadingRouteOptions)
 def route(
     url_map: Rules,
     host: str | Sequence[str] | None = None,
     port: int | None = None,
-    *,
-    server_name: str | None = None,
-    ssl: ssl_module.SSLContext | Literal[True] | None = None,
-    create_router: Callable[..., Router] | None = None,
-    **options: Unpack[ThreadingListenOptions],
+    **options: Unpack[ThreadingRouteOptions],
 ) -> Server:
     """Start a WebSocket server that chooses the handler by the request's path.
 
@@ -530,19 +522,12 @@ def route(
         ImportError, TypeError, ValueError: see :class:`Router`, or :func:`serve`.
         OSError: the address cannot be listened on.
     """
-    router, context = make_router(url_map, server_name, ssl, create_router)
-    return serve(router, host, port, ssl=context, **options)
+    return _serve(*take_route_options(url_map, options), host, port)
 
 
-@show_options(ThreadingListenOptions)
+@show_options(ThreadingRouteOptions)
 def unix_route(
-    url_map: Rules,
-    path: SocketPath | None = None,
-    *,
-    server_name: str | None = None,
-    ssl: ssl_module.SSLContext | Literal[True] | None = None,
-    create_router: Callable[..., Router] | None = None,
-    **options: Unpack[ThreadingListenOptions],
+    url_map: Rules, path: SocketPath | None = None, **options: Unpack[ThreadingRouteOptions]
 ) -> Server:
     """Start a WebSocket server that listens on a Unix socket and chooses the handler by the request's path.
 
@@ -550,21 +535,20 @@ def unix_route(
         url_map, server_name, ssl, create_router: see :func:`~adapters.shared.routing.make_router`.
         path, options: see :func:`unix_serve`.
     """
-    router, context = make_router(url_map, server_name, ssl, create_router)
-    return unix_serve(router, path, ssl=context, **options)
+    return _serve(*take_route_options(url_map, options), path=path or "")
 
 
-def _serve(handler: Handler, host: Any, port: int | None, path: Any, options: Any) -> Server:
+async def _getaddrinfo(host: str | None, port: int, **names: int) -> Sequence[Address]:
+    return socket.getaddrinfo(host, port, names["family"], names["type"], 0, names["flags"])
+
+
+def _serve(handler: Handler, options: Any, host: Any = None, port: Any = None, path: Any = None) -> Server:
     check_names(ThreadingServeOptions.__annotations__, options)
     target = ServeTarget(handler, host, port, path, options)
     check_plain(handler, target.settings.process_request)
     max_threads = target.options.get("max_threads", MAX_THREADS)
     OPTIONS["max_connections"].check("max_threads", max_threads)  # a count as well
-    family = target.options.get("family", 0)
-    found: list[Address] = []
-    for name in target.hosts:
-        found += socket.getaddrinfo(name, port, family, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)
-    server = Server(target, target.listen(found), max_threads)
+    server = Server(target, target.listen(run(target.look_up(_getaddrinfo))), max_threads)
     if target.options.get("start_serving", True):
         server.start_serving()
     return server

@@ -16,19 +16,19 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, TypeAlias, TypeVar
 
-from adapters.shared.addresses import Address
-from adapters.shared.client import Connecting
-from adapters.shared.memory_tls import RECORDS, MemoryTLS
-from adapters.shared.streams import SocketClientStream
-from adapters.shared.tunnels import SocksRuntime
 from wsproto_core.types import BytesLike
 
-__all__ = ["Stream", "TLSStream", "open_stream", "run"]
+from ..shared.addresses import Address
+from ..shared.memory_tls import RECORDS, MemoryTLS
+from ..shared.streams import SocketClientStream
+from ..shared.tunnels import SocksRuntime
+
+__all__ = ["SocketStream", "Stream", "TLSStream", "run", "sleep"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,11 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+async def sleep(seconds: float) -> None:
+    """Block the thread for a time."""
+    time.sleep(seconds)
 
 
 class TLSStream(MemoryTLS):
@@ -129,24 +134,6 @@ Stream: TypeAlias = socket.socket | TLSStream
 # Clients
 
 
-async def open_stream(connecting: Connecting) -> tuple[socket.socket, TLSStream | None]:
-    """Open a client's stream; return the socket, and TLS over it or ``None``.
-
-    Raises:
-        HandshakeTimeout: the deadline has passed.
-        ProxyError: the proxy refuses.
-        OSError: the server or the proxy cannot be reached.
-    """
-    opened = SocketStream(connecting.deadline)
-    try:
-        await opened.open(connecting)
-    except TimeoutError as error:
-        if connecting.deadline is None or time.monotonic() < connecting.deadline:
-            raise
-        raise connecting.timed_out() from error
-    return opened.sock, opened.tls
-
-
 class SocketStream(SocketClientStream):
     """A socket with calls that block until one deadline, and TLS over it."""
 
@@ -159,14 +146,7 @@ class SocketStream(SocketClientStream):
             deadline: the time in seconds at which all calls fail; ``None`` for no limit.
         """
         self._deadline = deadline
-        self._socks = SocksRuntime(load_socks, self._wrap, lambda stream: self.sock)
-
-    def use(self, stream: socket.socket) -> None:
-        self.sock = stream
-
-    async def connect_tcp(self, host: str, port: int, options: Mapping[str, Any]) -> socket.socket:
-        options = {**options, "local_addr": options.get("source_address")}
-        return await super().connect_tcp(host, port, options)
+        self._socks = SocksRuntime(load_socks, self._wrap, lambda _: self.sock)
 
     async def _wrap(self, sock: socket.socket) -> Any:
         self.sock = sock
@@ -217,7 +197,7 @@ class SocketStream(SocketClientStream):
 
     async def sleep(self, seconds: float) -> None:
         self._time_left()
-        time.sleep(seconds)
+        await sleep(seconds)
 
     async def receive_bytes(self) -> bytes:
         return self._recv(RECORDS)

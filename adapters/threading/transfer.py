@@ -17,12 +17,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from adapters.shared.connection import advance, first_bytes
-from adapters.shared.sockets import prepare_socket
-from adapters.shared.waiting import Waiters
-from wsproto_core.broadcast import not_written
-from wsproto_core.types import BytesLike, StreamAction
+from wsproto_core.types import BytesLike, State, StreamAction
 
+from ..shared.connection import LAST_READ_LIMIT, LATE_READ_LIMIT, advance, first_bytes
+from ..shared.sockets import addresses_of, prepare_socket
+from ..shared.waiting import Waiters
 from .background import READ, WRITE, Entry, background_reader
 from .locking import Guarded
 from .streams import Stream, TLSStream
@@ -38,10 +37,6 @@ JOINED_SIZE = 2**15
 
 # Bytes written before other threads may use the connection.
 WRITTEN_AT_ONCE = 2**20
-
-# Bytes read when the stream is lost, among which a close frame may be: more than the receive buffer of a
-# system.
-LAST_READ_LIMIT = 2**23
 
 
 class Transfer(Guarded):
@@ -74,9 +69,7 @@ class Transfer(Guarded):
             return
         sock.setblocking(False)
         prepare_socket(sock)
-        with contextlib.suppress(OSError):  # the peer may have gone
-            self.local_address = sock.getsockname()
-            self.remote_address = sock.getpeername()
+        self.local_address, self.remote_address = addresses_of(sock)
         self.transport, self._fd, self._tls, self._stream = sock, sock.fileno(), tls, tls or sock
         if tls is not None:
             tls.sock = sock
@@ -141,13 +134,22 @@ class Transfer(Guarded):
         except OSError as error:
             self._fail_stream(error)
 
-    def _write_at_once(self, buffers: list[bytes]) -> None:
-        """Write the frames of a broadcast on this connection, which has nothing else to write."""
+    def _write_at_once(self, buffers: list[bytes], count: int = 0) -> None:
+        """Write the frames of a broadcast, or of a message, or let them wait; nothing else is to be written.
+
+        Args:
+            buffers: the frames, which count as written.
+            count: the number of bytes that are written in fact.
+        """
+        if not self._send_queue.unwritten:
+            self._send_queue.not_written(sum(map(len, buffers)))
+        self.protocol.data_sent(count)
+        # Not joined: connections share the buffers of a broadcast.
         self._unwritten.extend(map(memoryview, buffers))
-        not_written(self.protocol, sum(map(len, buffers)))
-        self._flush()
+        advance(self._unwritten, count)
         if self._unwritten:
-            self._update()
+            self._flush()
+        self._update()
 
     # The end of the stream
 
@@ -169,20 +171,20 @@ class Transfer(Guarded):
 
     def _lose(self, error: OSError | None = None) -> None:
         """Close the stream."""
-        stream, self._stream = self._stream, None
-        protocol = self.protocol
-        if error is not None and stream is not None:
+        if error is not None:
             # Bytes that arrived before the error may contain the peer's close frame.
-            rest = LAST_READ_LIMIT
-            with contextlib.suppress(OSError):
-                while rest > 0 and (data := stream.recv(READ_SIZE)):
-                    protocol.receive_data(data)
-                    rest -= len(data)
+            self._read_rest()
         if not self.closed:
-            protocol.connection_lost(error)
+            self.protocol.connection_lost(error)
             self._forget_stream()
             self._react()
             self._log_closed()
+
+    def _read_rest(self, limit: int = LAST_READ_LIMIT) -> None:
+        with contextlib.suppress(OSError):
+            while self._stream is not None and limit > 0 and (data := self._stream.recv(READ_SIZE)):
+                self.protocol.receive_data(data)
+                limit -= len(data)
 
     def abort(self) -> None:
         """Close the stream at once, without a closing handshake."""
@@ -190,7 +192,6 @@ class Transfer(Guarded):
 
     def _tear_down(self) -> None:
         closed = self.closed
-        self._stream = None
         self.protocol.give_up(InterruptedError(f"{self._interruption} came in the middle of a change"))
         self._fail_pings()
         self._forget_stream()
@@ -199,6 +200,7 @@ class Transfer(Guarded):
             self._log_closed()
 
     def _forget_stream(self) -> None:
+        self._stream = None
         self._unwritten.clear()
         self._blocked = False
         self._cancel_deadline()
@@ -214,7 +216,7 @@ class Transfer(Guarded):
         elif self.transport.fileno() >= 0:
             # After an interruption, the socket may be watched even if ``_watched`` is 0.
             self._watched = 0
-            background_reader().forget(self._fd, self._socket_ready)
+            background_reader().watch(self._fd, 0, self._socket_ready)
             self.transport.close()
 
     # The background thread
@@ -242,8 +244,8 @@ class Transfer(Guarded):
         if self._blocked:
             events |= WRITE
         if events != self._watched:
-            before, self._watched = self._watched, events
-            background_reader().watch(self._fd, before, events, self._socket_ready)
+            self._watched = events
+            background_reader().watch(self._fd, events, self._socket_ready)
 
     def _socket_ready(self, events: int) -> bool:
         """Read or write the socket, which is ready; return ``False`` if another thread has the lock."""
@@ -260,7 +262,9 @@ class Transfer(Guarded):
         if deadline is not None and deadline <= time.monotonic():
             # Bytes that have arrived in time count, also if they were not read.
             self._step(None, None, POLLIN)
+            if self.protocol.state is State.CLOSING:
+                # A program that is late may have received the close frame behind more than one read takes.
+                self._read_rest(LATE_READ_LIMIT)
             self.protocol.handle_timeout()
             self._react()
-        else:
-            self._update()
+        self._update()

@@ -22,14 +22,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from adapters.shared.waiting import Waiters
 from wsproto_core.events import Fragment
 from wsproto_core.exceptions import ConcurrencyError
 from wsproto_core.types import Data, State
 
+from ..shared.waiting import BasePongWaiter, Waiters
 from .background import background_reader
 from .transfer import READ_SIZE, Transfer
-from .wakeups import POLLIN, Gate, Receiver
+from .wakeups import POLLIN, Gate, Receiver, time_left
 
 __all__ = ["PongWaiter", "Waiting", "deadline"]
 
@@ -68,12 +68,15 @@ class Waiting(Transfer):
 
     # The thread that receives
 
-    def _receive(self, take: Callable[[], Any], until: float | None = None) -> Any:
+    def _receive(
+        self, take: Callable[[], Any], until: float | None = None, convert: Callable[[Any], Any] | None = None
+    ) -> Any:
         """Call a function with the lock, and read, until its result is not ``None``; return the result.
 
         Args:
             take: the function; a call that returns ``None`` can be repeated.
             until: the time in seconds at which to give up; ``None`` for no limit.
+            convert: is given the result, and returns another one; ``None`` to return the result itself.
 
         Raises:
             TimeoutError: there was no result in time.
@@ -107,12 +110,14 @@ class Waiting(Transfer):
                     if expired:
                         raise TimeoutError(NOTHING_RECEIVED)
                 sleeps = False
-                if until is None:
-                    happened = receiver.poll(receiver.limit)
-                    ready = POLLIN if happened == receiver.readable else receiver.look(happened)
-                else:
-                    ready = receiver.sleep(until)
-                    expired = until <= time.monotonic()
+                happened = receiver.poll(receiver.limit if until is None else time_left(until) * 1000)
+                ready = POLLIN if happened == receiver.readable else receiver.look(happened)
+                expired = until is not None and until <= time.monotonic()
+            result = receiver.result if convert is None else convert(receiver.result)
+        except UnicodeDecodeError:
+            # The message is gone, as in other adapters.
+            receiver.result = None
+            raise
         except BaseException:
             # If a signal interrupts the first call, the second call follows.
             try:
@@ -121,7 +126,7 @@ class Waiting(Transfer):
                 self._locked(self._give_up, receiver)
                 raise
             raise
-        result, receiver.result = receiver.result, None
+        receiver.result = None
         return result
 
     def _wait_in_opening(self, done: Callable[[], object]) -> None:
@@ -157,7 +162,7 @@ class Waiting(Transfer):
                 if not data or (tls is not None and tls.ended and not stream.recv(READ_SIZE)):
                     protocol.receive_eof()
             except BlockingIOError:
-                pass
+                ready = 0
             except OSError as error:
                 self._fail_stream(error)
             if (
@@ -169,15 +174,16 @@ class Waiting(Transfer):
                 or (self._unwritten and not self._blocked)
             ):
                 self._react()
-            if receiver is None and self._receiver is not None:
+            if receiver is None and ready and self._receiver is not None:
                 # It may wait for these bytes.
                 self._receiver.wake()
         if receiver is None or take is None:
             return
         paused = not protocol.wants_read
         result = self._returned.popleft() if self._returned else take()
-        if protocol.wants_read is paused or (paused and result is None):
-            # The receive queue may have room now, and bytes may have been decoded that had waited for it.
+        if protocol.wants_read is paused or (paused and result is None) or protocol.has_events:
+            # The receive queue may have room now, and bytes may have been decoded that had waited for it,
+            # a ping among them.
             self._resume_reading()
             if result is None:
                 result = take()
@@ -223,8 +229,7 @@ class Waiting(Transfer):
         if self._receiver is not receiver:
             return
         # A signal may interrupt this: it is called again then.
-        result, receiver.result = receiver.result, None
-        self._receiver = None
+        result, receiver.result, self._receiver = receiver.result, None, None
         if isinstance(result, Fragment):
             # A piece is lost: no other piece may follow.
             self.abort()
@@ -279,9 +284,6 @@ class Waiting(Transfer):
             self._idle_checks = 2
             self._watch()
 
-    def _is_closed(self) -> bool:
-        return self.protocol.state is State.CLOSED
-
     # The background thread
 
     def _check_idle_later(self) -> None:
@@ -291,15 +293,16 @@ class Waiting(Transfer):
 
     def _check_idle(self) -> None:
         """Check whether no thread receives."""
+        self._idle_check_scheduled = False
+        # If a signal handler of this thread waits, the background thread goes on reading.
+        if self._receiver is not None and self._receiver.asleep:
+            return
         self._idle_checks += 1
         if self._idle_checks < 2:
             self._check_idle_later()
-            return
-        self._idle_check_scheduled = False
-        self._replace_receiver(None)
-        if self._receiver is not None and self._receiver.asleep:
-            self._idle_checks = 0
-        self._watch()
+        else:
+            self._replace_receiver(None)
+            self._watch()
 
 
 def deadline(timeout: float | None) -> float | None:
@@ -307,25 +310,8 @@ def deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
 
 
-class PongWaiter:
+class PongWaiter(BasePongWaiter):
     """The result of :meth:`.Connection.ping`: it waits for the pong."""
-
-    def __init__(self, connection: Waiting) -> None:
-        self._connection = connection
-        self._result: float | Exception | None = None
-        # Not those of the connection: each pong would be checked whenever another one comes.
-        self._waiters = Waiters()
-
-    def done(self) -> bool:
-        """Return whether the pong has been received, or the connection has ended without it."""
-        return self._result is not None
-
-    def set_result(self, result: float | Exception) -> None:
-        """Store the latency in seconds, or the error if no pong will arrive; the connection calls it."""
-        self._result = result
-        self._waiters.wake()
-
-    set_exception = set_result
 
     def wait(self, timeout: float | None = None) -> float:
         """Wait for the pong.
@@ -342,7 +328,4 @@ class PongWaiter:
         """
         if not self.done():
             self._connection._wait_until(self.done, deadline(timeout), "no pong yet", self._waiters)
-        if isinstance(self._result, Exception):
-            raise self._result
-        assert self._result is not None
-        return self._result
+        return self._latency()

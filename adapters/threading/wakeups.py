@@ -19,11 +19,11 @@ from typing import Any
 
 if not hasattr(select, "poll"):
     raise ImportError(
-        "adapters.threading needs select.poll(), which this platform does not have (Windows, for example): "
+        f"{__package__} needs select.poll(), which this platform does not have (Windows, for example): "
         "use adapters.asyncio, adapters.trio or adapters.anyio"
     )
 
-__all__ = ["POLLIN", "Gate", "Receiver", "Wakeup"]
+__all__ = ["POLLIN", "Gate", "Receiver", "Wakeup", "time_left"]
 
 POLLIN = select.POLLIN
 
@@ -52,17 +52,14 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.called: set[Receiver] = set()
-        if hasattr(os, "eventfd"):
-            self.fd = self._write_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        else:
-            self.fd, self._write_fd = os.pipe()
-            os.set_blocking(self.fd, False)
-            os.set_blocking(self._write_fd, False)
+        self.fd, self._write_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write_fd, False)
 
     def set(self) -> None:
         """Make the descriptor readable."""
         with suppress(BlockingIOError):  # it is readable already
-            os.write(self._write_fd, b"\1\0\0\0\0\0\0\0")
+            os.write(self._write_fd, b"\0")
 
     def clear(self) -> None:
         """Make the descriptor unreadable."""
@@ -91,7 +88,7 @@ class Wakeup:
 
 
 class Gate:
-    """A thread that sleeps until it is woken, once. :meth:`open` is called with the connection's lock."""
+    """A thread that sleeps until it is woken, once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -99,7 +96,7 @@ class Gate:
 
     def open(self) -> None:
         """Wake the thread, or keep it from falling asleep."""
-        if self._lock.locked():
+        with suppress(RuntimeError):  # it is open already
             self._lock.release()
 
     def sleep(self, until: float | None) -> bool:
@@ -111,7 +108,7 @@ class Gate:
 
 
 class Receiver:
-    """A thread that receives. ``sleep`` and ``look`` are called without the connection's lock.
+    """A thread that receives. :attr:`poll` and :meth:`look` are called without the connection's lock.
 
     Attributes:
         thread: the thread's identifier.
@@ -146,10 +143,6 @@ class Receiver:
                 self._poll.register(fd, POLLIN)
             self.fd = fd
             self.readable = [(fd, POLLIN)]
-
-    def sleep(self, until: float | None) -> int:
-        """Wait until woken, at most until a time in seconds; return the events of the socket, or 0."""
-        return self.look(self.poll(time_left(until) * 1000))
 
     def look(self, happened: list[tuple[int, int]]) -> int:
         """Return the events of the socket in a result of :attr:`poll`, or 0."""

@@ -3,14 +3,15 @@
 try:
     import trio as _runtime  # noqa: F401
 except ImportError as error:
-    raise ImportError("adapters.trio needs trio: pip install 'wsproto-core[trio]'") from error
+    raise ImportError(
+        f"{__name__} needs trio: pip install 'wsproto-core[trio]', or in a checkout: pip install '.[trio]'"
+    ) from error
 
-from adapters.shared import public
-from adapters.shared.broadcast import Broadcast, broadcast
-from adapters.shared.public import *  # noqa: F403
-from adapters.structured.connection import StructuredConnection as Connection
-from adapters.structured.server import Server
-
+from ..shared import public
+from ..shared.broadcast import Broadcast, broadcast
+from ..shared.public import *  # noqa: F403
+from ..structured.connection import StructuredConnection as Connection
+from ..structured.server import Server
 from .client import ClientConnection, Connect, Reconnect, connect, reconnect, unix_connect
 from .server import (
     BasicAuthWebSocketServerProtocol,

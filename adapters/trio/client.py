@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Unpack
 
 import trio
-from adapters.shared.signatures import show_options
-from adapters.shared.stream_options import check_path
-from adapters.structured.client import (
+from wsproto_core.types import SocketPath
+
+from ..shared.signatures import show_options
+from ..shared.stream_options import check_path
+from ..structured.client import (
     StructuredClientConnection,
     StructuredConnect,
     StructuredConnectOptions,
     StructuredReconnect,
 )
-from wsproto_core.types import SocketPath
-
 from .streams import RUNTIME
 
 __all__ = [

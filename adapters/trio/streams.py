@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 import trio
-from adapters.shared.tunnels import SocksRuntime
-from adapters.shared.wrong_runtime import check_running
-from adapters.structured.runtime import Runtime
-from adapters.structured.transport import READ_SIZE, WaitingTransport, addresses
+
+from ..shared.sockets import addresses_of
+from ..shared.tunnels import SocksRuntime
+from ..shared.wrong_runtime import check_running
+from ..structured.runtime import Runtime
+from ..structured.transport import READ_SIZE, WaitingTransport
 
 __all__ = ["RUNTIME", "LowerStream", "StreamTransport"]
 
@@ -87,7 +89,7 @@ class StreamTransport(WaitingTransport):
                 self._lower = lowest
         sock = getattr(lowest, "socket", None)
         if sock is not None:
-            self.local_address, self.remote_address = addresses(sock)
+            self.local_address, self.remote_address = addresses_of(sock)
 
     async def _receive(self) -> bytes:
         try:
@@ -115,7 +117,7 @@ async def _to_socks(sock: socket.socket) -> trio.socket.SocketType:
 
 
 RUNTIME = Runtime(
-    check_running=partial(check_running, "adapters.trio", "trio"),
+    check_running=partial(check_running, __package__, "trio"),
     stream_methods=("receive_some", "send_all", "aclose"),
     make_event=trio.Event,
     open_tasks=trio.open_nursery,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from adapters.shared import authentication as auth
-from adapters.shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
-
+from ..shared import authentication as auth
+from ..shared.authentication import AsyncBasicAuth, CheckCredentials, Credentials
 from .server import WebSocketServerProtocol
 
 __all__ = ["BasicAuthWebSocketServerProtocol", "basic_auth_protocol_factory"]

@@ -6,10 +6,6 @@ import asyncio
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
-from adapters.asyncio import client as asyncio_client
-from adapters.asyncio.client import ClientConnection
-from adapters.asyncio.connection import Connection
-from adapters.shared.stream_options import check_path
 from wsproto_core.exceptions import InvalidHandshake
 from wsproto_core.extensions.base import ClientExtensionFactory
 from wsproto_core.extensions.permessage_deflate import DEFAULT_CLIENT
@@ -18,6 +14,10 @@ from wsproto_core.http.headers import HeadersLike
 from wsproto_core.http.uri import WebSocketURI
 from wsproto_core.types import Origin, SocketPath, State, Subprotocol
 
+from ..asyncio import client as asyncio_client
+from ..asyncio.client import ClientConnection
+from ..asyncio.connection import Connection
+from ..shared.stream_options import check_path
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
 from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
 

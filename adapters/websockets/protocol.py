@@ -8,13 +8,13 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, cast, overload
 
-from adapters.asyncio.connection import Connection
-from adapters.shared.asynchronous import AwaitablePong
-from adapters.shared.connection import Sendable, fragments_of
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, Data, Side
 
+from ..asyncio.connection import Connection
+from ..shared.asynchronous import AwaitablePong
+from ..shared.connection import Sendable, fragments_of
 from .calls import Called, coroutine_function
 from .older_names import check_loop, deprecated, take_close_timeout, take_legacy_recv
 

@@ -9,10 +9,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from adapters.asyncio import server as asyncio_server
-from adapters.asyncio.server import Server, ServerConnection
-from adapters.shared.handlers import AsyncHandler, Handler
-from adapters.shared.options import ProcessRequest
 from wsproto_core.events import Request
 from wsproto_core.exceptions import AbortHandshake, InvalidHandshake, InvalidOrigin, InvalidUpgrade
 from wsproto_core.extensions.base import ServerExtensionFactory
@@ -21,6 +17,10 @@ from wsproto_core.http import Headers
 from wsproto_core.options import ExtraResponseHeaders, OriginLike, SelectSubprotocol
 from wsproto_core.types import CloseCode, SocketPath, State, Subprotocol
 
+from ..asyncio import server as asyncio_server
+from ..asyncio.server import Server, ServerConnection
+from ..shared.handlers import AsyncHandler, Handler
+from ..shared.options import ProcessRequest
 from .older_names import check_loop, deprecated, take_close_timeout, take_create_protocol, take_legacy_recv
 from .protocol import GOOD_CODES, WebSocketCommonProtocol, documented, listed, with_compression
 

@@ -15,7 +15,7 @@ import pytest
 from anyio.streams.stapled import StapledObjectStream
 from anyio.streams.tls import TLSStream
 
-from adapters.anyio import ServerConnection, connect, serve, serve_stream, unix_serve
+from adapters.anyio import Connection, ServerConnection, connect, serve, serve_stream, unix_serve
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
 from tests.adapters.runtimes.on_anyio import Anyio
@@ -153,6 +153,14 @@ async def test_closing_a_server_ends_what_task_group_start_began() -> None:
 @pytest.mark.parametrize("use_uvloop", [False, True])
 @pytest.mark.parametrize("tls", [False, True])
 def test_asyncios_own_cancellation(use_uvloop: bool, tls: bool) -> None:
+    last: Connection | None = None
+
+    async def receive_for_ever(uri: str, **options: Any) -> None:
+        nonlocal last
+        async with asyncio.timeout(None) as scope, connect(uri, **options) as last:
+            scope.reschedule(asyncio.get_running_loop().time() + 0.2)
+            await last.recv()
+
     async def test() -> None:
         options: dict[str, Any] = {"ssl": server_context()} if tls else {}
         async with serve(echo, HOST, 0, **options) as server:
@@ -161,9 +169,9 @@ def test_asyncios_own_cancellation(use_uvloop: bool, tls: bool) -> None:
             uri = f"ws{'s' * tls}://{host}:{port}"
             options = {"ssl": client_context()} if tls else {}
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.2), connect(uri, **options) as client:
-                    await client.recv()
-            assert client.closed
+                await receive_for_ever(uri, **options)
+            assert last is not None
+            assert last.closed
             async with connect(uri, **options) as client:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(client.recv(), 0.2)

@@ -45,31 +45,20 @@ class Counting(ServerConnection):
 
 
 @contextlib.contextmanager
-def counted_timers(loop: asyncio.AbstractEventLoop) -> Iterator[list[Any]]:
-    """Note the timers that are set."""
-    calls: list[Any] = []
+def counted_timers() -> Iterator[list[Any]]:
+    """Note the timers that connections set. uvloop's loop cannot be patched to tell."""
+    timers: list[Any] = []
 
-    # uvloop's loop cannot be patched: its connections are given another one that looks like it.
-    class Loop:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(loop, name)
+    def get(self: Connection) -> Any:
+        return vars(self)["_timer"]
 
-        def call_at(self, *args: Any, **kwargs: Any) -> Any:
-            calls.append(args)
-            return loop.call_at(*args, **kwargs)
+    def set_(self: Connection, timer: Any) -> None:
+        vars(self)["_timer"] = timer
+        if timer is not None:
+            timers.append(timer)
 
-        def call_later(self, *args: Any, **kwargs: Any) -> Any:
-            calls.append(args)
-            return loop.call_later(*args, **kwargs)
-
-    original = Connection.__init__
-
-    def patched(self: Connection, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        self._loop = Loop()  # type: ignore[assignment]
-
-    with mock.patch.object(Connection, "__init__", patched):
-        yield calls
+    with mock.patch.object(Connection, "_timer", property(get, set_), create=True):
+        yield timers
 
 
 async def test_answers_to_the_messages_of_one_read_are_one_write(runtime: Runtime) -> None:
@@ -175,8 +164,7 @@ async def test_close_shares_the_write_of_what_precedes_it(runtime: Runtime) -> N
 
 
 async def test_no_timer_a_message(runtime: Runtime) -> None:
-    loop = asyncio.get_running_loop()
-    with counted_timers(loop) as timers:
+    with counted_timers() as timers:
         async with runtime.serving(echo) as (_, uri), connect(uri) as client:
             opened = len(timers)
             # for each side the opening, and the first ping
@@ -190,14 +178,13 @@ async def test_no_timer_a_message(runtime: Runtime) -> None:
 
 
 async def test_no_timer_without_deadlines(runtime: Runtime) -> None:
-    loop = asyncio.get_running_loop()
     options: dict[str, Any] = {
         "open_timeout": None,
         "close_timeout": None,
         "ping_interval": None,
         "ping_timeout": None,
     }
-    with counted_timers(loop) as timers:
+    with counted_timers() as timers:
         async with runtime.serving(echo, **options) as (_, uri), connect(uri, **options) as client:
             for _ in range(100):
                 await client.send("x")
@@ -220,8 +207,7 @@ async def test_no_timer_outlives_its_connection(runtime: Runtime) -> None:
 
 
 async def test_timer_is_not_moved_for_a_deadline_that_moves_away(runtime: Runtime) -> None:
-    loop = asyncio.get_running_loop()
-    with counted_timers(loop) as timers:
+    with counted_timers() as timers:
         async with runtime.raw_server(ping_interval=0.2, ping_timeout=None) as (peer, _):
             before = len(timers)
             for _ in range(3):

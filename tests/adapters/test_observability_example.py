@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import runpy
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from adapters.asyncio import connect, serve
 from adapters.shared.connection import BaseConnection
 from wsproto_core import Statistics
 
@@ -37,7 +35,7 @@ def example() -> Iterator[dict[str, Any]]:
 def test_page_shows_the_program() -> None:
     program = PROGRAM.read_text(encoding="utf-8")
     codes = [part.split("```")[0].strip() for part in PAGE.split("```python\n")[1:]]
-    assert sum(code in program for code in codes) == 4
+    assert sum(code in program for code in codes) == 3
 
 
 def test_program(example: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,46 +67,6 @@ def test_formatter_of_errors_and_of_other_records(example: dict[str, Any]) -> No
     error = ValueError("wrong")
     record.exc_info = (ValueError, error, None)
     assert "ValueError: wrong" in json.loads(formatter.format(record))["exception"]
-
-
-class Span:
-    """What the example needs of OpenTelemetry's spans."""
-
-    def __init__(self) -> None:
-        self.attributes: dict[str, Any] = {}
-
-    def set_attribute(self, name: str, value: Any) -> None:
-        self.attributes[name] = value
-
-
-class Tracer:
-    """What the example needs of OpenTelemetry's tracers."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, Span]] = []
-
-    @contextlib.contextmanager
-    def start_as_current_span(self, name: str, *, attributes: dict[str, Any]) -> Iterator[Span]:
-        span = Span()
-        span.attributes.update(attributes)
-        yield span
-        self.spans.append((name, span))
-
-
-async def test_a_span_for_each_connection(example: dict[str, Any]) -> None:
-    tracer = Tracer()
-    handler = example["traced"](example["echo"], tracer)
-    async with serve(handler, "localhost", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"ws://localhost:{port}/chat") as websocket:
-            await websocket.send("hello")
-            await websocket.recv()
-    ((name, span),) = tracer.spans
-    assert name == "websocket"
-    assert span.attributes["url.path"] == "/chat"
-    assert span.attributes["websocket.messages_received"] == 1
-    assert span.attributes["websocket.bytes_sent"] > 0
-    assert "websocket.round_trip_time" not in span.attributes
 
 
 def test_page_has_what_there_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from pathlib import Path
@@ -30,6 +31,31 @@ async def test_listening_on_several_hosts(runtime: Runtime) -> None:
             async with runtime.connect(f"ws://{host}:{port}") as client:
                 await runtime.check_echo(client)
     assert server.sockets == ()
+
+
+@pytest.mark.parametrize("runtime", ["asyncio", "anyio-asyncio"], indirect=True)
+async def test_event_loop_lets_a_closed_listener_be(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if another process goes on to listen, and a client waits there to be accepted."""
+    turns = 0
+    selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    select = selector.select
+
+    def counting(timeout: float | None = None) -> Any:
+        nonlocal turns
+        turns += 1
+        return select(timeout)
+
+    with socket.create_server((HOST, 0)) as listener, listener.dup() as of_another_process:
+        async with runtime.serve(wait_closed, sock=listener) as server:
+            await runtime.settle()
+            server.close(close_connections=False)
+            with socket.create_connection(of_another_process.getsockname()):
+                await runtime.settle()
+                monkeypatch.setattr(selector, "select", counting)
+                await runtime.sleep(0.2)
+                assert turns < 20
 
 
 async def test_all_or_nothing_is_listened_on(runtime: Runtime) -> None:

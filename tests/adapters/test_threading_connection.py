@@ -410,3 +410,16 @@ def test_what_connect_returns_is_no_connection() -> None:
 def test_unknown_options() -> None:
     with pytest.raises(TypeError, match="did you mean 'source_address'"):
         connect("ws://localhost/", source_adress=("127.0.0.1", 0))  # type: ignore[call-arg]
+
+
+def test_message_of_an_interrupted_call_has_the_type_that_the_next_call_asks_for() -> None:
+    """The interruption came after the message was taken and before it was returned."""
+    with raw_server() as (_, client):
+        client._returned.extend(["a", b"b", b"\xff", "c", b"d", "e"])
+        assert client.recv(decode=False) == b"a"
+        assert client.recv(decode=True) == "b"
+        with pytest.raises(UnicodeDecodeError):
+            client.recv(decode=True)
+        assert list(client.recv_streaming(decode=False)) == [b"c"]
+        assert list(client.recv_streaming(decode=True)) == ["d"]
+        assert client.recv() == "e"

@@ -7,6 +7,8 @@ import os
 import select
 import signal
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
 
 from .test_threading_background import run
-from .threads import HOST, Thread, raw_server, until, waits
+from .threads import DEADLINE, HOST, Thread, raw_server, sleep, until, waits
 
 COUNT = 150
 
@@ -83,10 +85,10 @@ def test_wakeup_does_not_wait_for_a_thread_that_is_gone() -> None:
     receivers[0].wake()
     receivers[0].asleep = False
     with ours, theirs:
-        assert receivers[1].sleep(None) == 0
+        assert sleep(receivers[1]) == 0
         assert not wakeup.called
         theirs.send(b"a")
-        assert receivers[1].sleep(None) == POLLIN
+        assert sleep(receivers[1]) == POLLIN
 
 
 def test_without_any_left_connections_are_well() -> None:
@@ -191,6 +193,40 @@ def test_socket_is_closed_when_the_signal_handler_has_returned() -> None:
             signal.signal(signal.SIGALRM, previous)
         assert closed == [True]
         assert client.transport.fileno() == -1
+
+
+def test_peer_that_is_slow_to_answer_the_close_frame_of_a_signal_handler() -> None:
+    """The thread that would receive is interrupted: the background thread reads for as long as it takes."""
+    with raw_server(close_timeout=10 * DEADLINE) as (peer, client):
+        closed = threading.Event()
+
+        def close(*args: object) -> None:
+            # As if a message had been received just before.
+            client._locked_or_deferred(client._check_idle_later)
+            client.close()
+            closed.set()
+
+        def answer() -> None:
+            peer.read_frame()
+            # Longer than it takes to see that no thread receives.
+            time.sleep(0.5)
+            peer.send(Frame(CLOSE, close_payload(1000)))
+            peer.socket.close()
+            try:
+                until(closed.is_set)
+            finally:
+                client.abort()
+
+        previous = signal.signal(signal.SIGALRM, close)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            answering = Thread(answer)
+            with pytest.raises(ConnectionClosed):
+                client.recv()
+            answering.result()
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+        assert client.close_code == 1000
 
 
 def test_background_thread_forgets_a_socket_before_it_is_closed() -> None:

@@ -15,6 +15,7 @@ import adapters.threading
 from adapters.threading import ClientConnection, connect, serve
 from adapters.threading.transfer import WRITTEN_AT_ONCE
 from adapters.threading.waiting import BACKGROUND_READ_SIZE
+from adapters.threading.wakeups import Receiver, Wakeup
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed
 from wsproto_core.protocol import Protocol
@@ -138,6 +139,26 @@ def test_writing_is_interrupted_for_others() -> None:
         assert client._blocked  # so that it goes on
 
 
+def test_deadlines_leave_a_thread_that_receives_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wakeup descriptors are shared: each call would wake an eighth of all threads that receive."""
+    called: list[Receiver] = []
+    call = Wakeup.call
+
+    def note(wakeup: Wakeup, receiver: Receiver) -> None:
+        called.append(receiver)
+        call(wakeup, receiver)
+
+    with raw_server(ping_interval=0.2, ping_timeout=None) as (peer, client):
+        receiving = Thread(client.recv)
+        until(waits(client))
+        monkeypatch.setattr(Wakeup, "call", note)
+        for _ in range(3):
+            assert peer.read_frame().opcode == PING
+        assert not called
+        peer.send(Frame(TEXT, b"a"))
+        assert receiving.result() == "a"
+
+
 # Long messages
 
 
@@ -147,10 +168,11 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event,
     begun, go_on = threading.Event(), threading.Event()
     encode = Protocol.encode
 
-    def slow(*args: Any, **options: Any) -> list[bytes]:
-        buffers = encode(*args, **options)
-        begun.set()
-        assert go_on.wait(DEADLINE)
+    def slow(protocol: Protocol, message: Any, **options: Any) -> list[bytes]:
+        buffers = encode(protocol, message, **options)
+        if message == LONG:
+            begun.set()
+            assert go_on.wait(DEADLINE)
         return buffers
 
     monkeypatch.setattr(Protocol, "encode", slow)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import gc
+import socket
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -19,7 +22,7 @@ from adapters.threading.connection import Connection
 from adapters.threading.sending import Sending
 from adapters.threading.waiting import Waiting
 from adapters.threading.wakeups import Gate, Receiver
-from tests.core.helpers import BINARY, CLOSE, PONG, Frame, close_payload
+from tests.core.helpers import BINARY, CLOSE, PONG, Frame, close_payload, request
 from wsproto_core import ConnectionClosed
 
 from .threads import DEADLINE, HOST, Thread, raw_server, until, waits
@@ -133,8 +136,8 @@ def test_threads_that_wait_for_the_end(looks: Counter) -> None:
 def test_broadcast_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each slow connection is looked at when it has room, in whatever order they have."""
     counter = Counter(monkeypatch)
-    counter.watch(Broadcast, "_deliver_to")
-    counter.watch(Sending, "_may_send")
+    counter.watch(Broadcast, "_serve")
+    counter.watch(Sending, "_may_write")
 
     def work(count: int) -> None:
         accepted: list[Connection] = []
@@ -168,6 +171,30 @@ def test_broadcast_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
                 client.close()
 
     check_growth(counter, work)
+
+
+def test_broadcast_of_a_long_message_is_kept_once() -> None:
+    """Connections whose peers do not read share its buffers."""
+    accepted: list[Connection] = []
+
+    def handler(websocket: Any) -> None:
+        accepted.append(websocket)
+        websocket.wait_closed()
+
+    count, message = 8, bytes(2**23)
+    with serve(handler, HOST, 0, compression=None, ping_interval=None) as server, ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(socket.create_connection((HOST, server.port)))
+            sock.sendall(request())
+            assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+        until(lambda: len(accepted) == count)
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        adapters.threading.broadcast(accepted, message)
+        assert all(connection.protocol.unwritten > 0 for connection in accepted)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(message)
+        for connection in accepted:
+            connection.abort()
 
 
 def test_many_small_messages_that_wait() -> None:

@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from adapters.threading import ClientConnection, connect
+from adapters.threading import ClientConnection, broadcast, connect
 from adapters.threading.connection import PongWaiter
 from adapters.threading.wakeups import Receiver, Wakeup
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame
 from tests.interrupting import Interruption, interrupt
-from wsproto_core import ConnectionClosed
+from wsproto_core import ConcurrencyError, ConnectionClosed
 
 from .runtimes.base import client_context, server_context, shrink_buffers
-from .threads import DEADLINE, RawServer, Thread, raw_server, until, waits
+from .threads import DEADLINE, RawServer, Thread, raw_server, sleep, until, waits
 
 # Of so many places one is tried; the number changes from test to test, and with the environment all are.
 STRIDE = int(os.environ.get("INTERRUPTION_STRIDE", "5"))
@@ -333,6 +333,24 @@ def test_others_have_their_turn_after_an_exception_anywhere() -> None:
         others.clear()
 
 
+def test_broadcast_that_waits_in_a_signal_handler() -> None:
+    """It cannot wait for the call that it has interrupted, and leaves the queues of other connections."""
+    with raw_server() as (_, client), raw_server() as (peer, other):
+        # As if they were slow.
+        turns = [each._senders.join(lambda: None) for each in (other, client)]
+        waiting = broadcast([other, client], "a", "wait")
+        assert waiting.waiting == [other, client]
+        with pytest.raises(ConcurrencyError, match="signal handler"):
+            client._locked(waiting.wait)
+        assert waiting.waiting == [other, client]
+        for turn in turns:
+            turn.leave()
+        assert not other._senders
+        assert not client._senders
+        other.send("b")
+        assert peer.read_frame() == Frame(TEXT, b"b")
+
+
 class Full:
     """A stream that takes nothing."""
 
@@ -370,4 +388,4 @@ def test_signal_that_comes_just_before_the_main_thread_sleeps(polls: bool) -> No
         receiver = Receiver(Wakeup())
         receiver.watch(ours.fileno() if polls else -1)
         # Without a timeout, and nobody wakes it.
-        assert receiver.sleep(None) == 0
+        assert sleep(receiver) == 0

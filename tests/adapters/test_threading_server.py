@@ -175,6 +175,46 @@ def test_shutdown_aborts_connections_that_it_has_left_for_too_long() -> None:
         assert websocket.close_code == 1006
 
 
+def test_shutdown_drains() -> None:
+    """The timeout begins when the last connection has begun to close."""
+    with serve(echo, HOST, 0) as server:
+        clients = [connect(uri_of(server))() for _ in range(2)]
+        for client in clients:
+            check_echo(client)
+        server.shutdown(1012, "back soon", drain=6, timeout=3)
+        for client in clients:
+            client.wait_closed(DEADLINE)
+            assert (client.close_code, client.close_reason) == (1012, "back soon")
+
+
+def test_shutdown_aborts_what_has_not_ended_after_a_drain() -> None:
+    with serve(echo, HOST, 0, close_timeout=None) as server, contextlib.ExitStack() as stack:
+        for _ in range(2):
+            sock = stack.enter_context(socket.create_connection(server.sockets[0].getsockname()))
+            sock.sendall(request())
+            assert sock.recv(65536).startswith(b"HTTP/1.1 101 ")
+        server.shutdown(drain=0.2, timeout=0.2)
+        assert not server.connections
+
+
+def test_drain_does_not_wait_for_a_lock() -> None:
+    """A thread is in the middle of a change of the connection whose turn comes: another one is closed."""
+    with serve(echo, HOST, 0) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(uri_of(server))) for _ in range(3)]
+        for client in clients:
+            check_echo(client)
+        free = threading.Event()
+        server.close(drain=3)
+        assert server._drain is not None
+        (_, held), (_, other) = server._drain._queue
+        holding = Thread(held._locked, free.wait, DEADLINE)
+        other.wait_closed(DEADLINE)
+        assert holding.is_alive()
+        free.set()
+        holding.result()
+        server.wait_closed(DEADLINE)
+
+
 def test_wait_closed_times_out() -> None:
     with serve(echo, HOST, 0) as server, connect(uri_of(server)) as websocket:
         with pytest.raises(TimeoutError, match="1 connections"):

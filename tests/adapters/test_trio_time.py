@@ -343,7 +343,7 @@ def test_what_is_being_written_has_a_moment_when_a_connection_is_cancelled() -> 
                     start = trio.current_time()
                     scope.cancel()
                     await client.recv()
-        assert start < trio.current_time() < start + 0.1
+        assert start < trio.current_time() < start + 1
         assert client.closed
 
     run(test)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.threading import ClientConnection, connect
+from adapters.threading.wakeups import Receiver
 from tests.core.helpers import Frame, mask, parse_head, response
 from tests.core.helpers import frame as build_frame
 
@@ -51,6 +52,11 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what was waited for has not come"
         time.sleep(0.005)
+
+
+def sleep(receiver: Receiver) -> int:
+    """Wait as a thread that receives does; return the events of its socket, or 0."""
+    return receiver.look(receiver.poll(receiver.limit))
 
 
 def waits(connection: Any, count: int = 1) -> Callable[[], bool]:

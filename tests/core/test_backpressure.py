@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wsproto_core import Close, Ping, Pong, Protocol, Side, State
+from wsproto_core import Close, Fragment, Ping, Pong, Protocol, Side, State
 
 from .helpers import (
     BINARY,
@@ -278,6 +278,19 @@ def test_a_message_under_construction_is_dropped_too(side: Side) -> None:
         assert protocol.receiving
         protocol.receive_data(from_peer(protocol, Frame(TEXT, b"\xff", fin=False)))
         assert not protocol.receiving
+
+
+@both_sides
+def test_the_message_under_construction_is_dropped_before_those_that_are_complete(side: Side) -> None:
+    protocol = opened(side, read_limit=1000)
+    assert protocol.next_fragment() is None
+    protocol.close()
+    complete, begun = Frame(TEXT, b"x" * 600), Frame(TEXT, b"x" * 600, fin=False)
+    protocol.receive_data(from_peer(protocol, complete, begun))
+    assert protocol.next_fragment() == Fragment("x" * 600, True)
+    protocol.receive_data(from_peer(protocol, Frame(CONTINUATION), Frame(TEXT, b"small"), Frame(CLOSE)))
+    assert protocol.next_fragment() is None
+    assert protocol.events() == [Close(1005)]
 
 
 @both_sides

@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from wsproto_core import (
+    ClientProtocol,
     Close,
     ConnectionClosedError,
     ConnectionClosedOK,
     Failure,
     InvalidState,
     Ping,
+    ServerProtocol,
     Side,
     State,
     StreamAction,
     TimerOverdue,
+    make_response,
 )
 from wsproto_core.timers import Timer
 
@@ -25,6 +28,7 @@ from .helpers import (
     PING,
     PONG,
     TEXT,
+    URI,
     Clock,
     Frame,
     both_sides,
@@ -395,6 +399,45 @@ def test_inputs_after_the_end_change_nothing(side: Side) -> None:
 
 
 @both_sides
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_closed_stream_leaves_nothing_in_the_send_queue(side: Side, closes: bool) -> None:
+    """A message, the pong that is due and the close frame can't be written any more, and take no memory."""
+    protocol = opened(side)
+    protocol.send(bytes(100_000))
+    protocol.receive_data(from_peer(protocol, Frame(PING, b"x")))
+    if closes:
+        protocol.close()
+    before = protocol.statistics
+    protocol.connection_lost(ConnectionResetError())
+    assert protocol.queued == 0
+    assert protocol.data_to_send() == []
+    assert protocol.unwritten == 0
+    assert protocol.statistics == before
+
+
+@both_sides
+def test_a_stream_that_is_closed_before_it_opens_leaves_nothing_in_the_send_queue(side: Side) -> None:
+    protocol = ClientProtocol(URI, clock=Clock()) if side is Side.CLIENT else ServerProtocol(clock=Clock())
+    if isinstance(protocol, ServerProtocol):
+        protocol.reject(make_response(503))
+    assert protocol.queued > 0
+    protocol.connection_lost()
+    assert protocol.queued == 0
+    assert protocol.data_to_send() == []
+    assert protocol.state is State.CLOSED
+
+
+@both_sides
+def test_events_keep_their_order_when_messages_are_dropped(side: Side) -> None:
+    """There is no room for the messages behind the first one."""
+    protocol = opened(side, max_queue=1)
+    protocol.close()
+    texts = [Frame(TEXT, b"a"), Frame(TEXT, b"b"), Frame(TEXT, b"c")]
+    protocol.receive_data(from_peer(protocol, *texts, Frame(PING, b"x"), Frame(PING, b"y"), NORMAL))
+    assert protocol.events() == ["a", Ping(b"x"), Ping(b"y"), Close(1000)]
+
+
+@both_sides
 def test_eof_sent_out_of_turn_changes_nothing(side: Side) -> None:
     protocol = opened(side)
     protocol.eof_sent()
@@ -499,3 +542,17 @@ def test_keepalive_ends_with_the_close(side: Side) -> None:
     assert protocol.deadline() == clock.now + 20
     protocol.close()
     assert protocol.deadline() == clock.now + 100
+
+
+@both_sides
+def test_no_output_after_the_end(side: Side) -> None:
+    """What a lost stream has not taken is let go: it would keep its memory as long as the connection."""
+    protocol = opened(side)
+    protocol.send("x" * 100_000)
+    protocol.ping()
+    protocol.receive_data(from_peer(protocol, Frame(PING)))
+    protocol.close()
+    assert protocol.queued > 100_000
+    protocol.connection_lost(ConnectionResetError())
+    assert protocol.queued == 0
+    assert protocol.data_to_send() == []

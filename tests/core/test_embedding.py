@@ -223,10 +223,10 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class Patience:
-    """Ends tests that would hang. No test depends on how long a minute is."""
+    """Ends tests that would hang. No test depends on how long it is."""
 
     def __init__(self) -> None:
-        self.end = time.monotonic() + 60
+        self.end = time.monotonic() + 300
 
     def check(self) -> None:
         assert time.monotonic() < self.end, "what is waited for does not happen"
@@ -1163,9 +1163,10 @@ def test_blocked_loop_is_told(driver: Driver, side: Side) -> None:
 
 def test_ping_flood(driver: Driver, side: Side) -> None:
     """While the peer does not read, there are answers to the pings of one read; memory is bounded."""
-    protocol, application, peer = connect(driver, side)
+    # On a busy machine, the peer does not read for longer than the deadline of a write.
+    protocol, application, peer = connect(driver, side, ping_interval=None, ping_timeout=None)
     peer.reading = False
-    count = 100_000
+    count = 60_000
     peer.send(b"".join(Frame(True, Opcode.PING, b"%06d" % i).serialize(peer.key) for i in range(count)))
     driver.run(lambda: len(application.events) >= count)
     assert protocol.unwritten < 2 * SOCKET_BUFFER
@@ -1173,7 +1174,7 @@ def test_ping_flood(driver: Driver, side: Side) -> None:
     peer.send_frame(Opcode.TEXT, b"still there?")
     driver.run(lambda: application.messages == ["still there?"])
     peer.reading = True
-    driver.run(lambda: pongs(peer)[-1:] == [b"099999"])
+    driver.run(lambda: pongs(peer)[-1:] == [b"%06d" % (count - 1)])
     assert pongs(peer) == sorted(pongs(peer))
     assert protocol.state is State.OPEN
 

@@ -18,7 +18,8 @@ from wsproto_core import (
     State,
 )
 from wsproto_core.exceptions import InvalidPayload, NegotiationError, PayloadTooBig, ProtocolError
-from wsproto_core.extensions import Extension, base
+from wsproto_core.extensions import ClientExtensionFactory, Extension, base
+from wsproto_core.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from wsproto_core.handshake.negotiation import accept_offers, check_accepted, offer_extensions
 
 from .helpers import (
@@ -428,6 +429,28 @@ def test_a_server_accepts_the_first_offer_that_suits_it() -> None:
 def test_a_server_may_have_several_factories_for_an_extension() -> None:
     server = accepted("x-add; a=2", ServerFactory(Add, [("a", "1")]), ServerFactory(Add, [("a", "2")]))
     assert response_header(server) == "x-add; a=2"
+
+
+def test_a_server_accepts_an_offer_once() -> None:
+    """By the first factory that can, though others could, too."""
+    header, extensions = accept_offers(["x-counting"], [ServerFactory(Counting), ServerFactory(Counting)])
+    assert header == "x-counting"
+    assert [type(extension) for extension in extensions] == [Counting]
+
+
+@pytest.mark.parametrize(
+    ("factories", "names"),
+    [
+        ([], ["permessage-deflate"]),
+        ([ClientFactory(Counting)], ["x-counting", "permessage-deflate"]),
+        ([ClientPerMessageDeflateFactory()], ["permessage-deflate"]),
+    ],
+)
+def test_compression_is_offered_once(factories: list[ClientExtensionFactory], names: list[str]) -> None:
+    """After the extensions of the application, unless it is one of them."""
+    client = ClientProtocol(URI, clock=Clock(), extensions=factories, compression="deflate")
+    header = parse_head(written(client)).headers["sec-websocket-extensions"]
+    assert [offer.partition(";")[0].strip() for offer in header.split(",")] == names
 
 
 def test_factories_are_told_what_was_accepted_before() -> None:

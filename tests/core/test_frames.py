@@ -100,6 +100,18 @@ def test_lengths_that_are_refused(header: bytes, message: str) -> None:
     assert parse_length(header[:-1]) is None
 
 
+def test_opcodes() -> None:
+    """RFC 6455 section 5.2."""
+    assert {opcode.name: opcode.value for opcode in Opcode} == {
+        "CONTINUATION": 0,
+        "TEXT": 1,
+        "BINARY": 2,
+        "CLOSE": 8,
+        "PING": 9,
+        "PONG": 10,
+    }
+
+
 @pytest.mark.parametrize("opcode", [3, 4, 5, 6, 7, 11, 12, 13, 14, 15])
 def test_reserved_opcodes(opcode: int) -> None:
     with pytest.raises(ProtocolError, match=f"reserved opcode 0x{opcode:X}"):
@@ -180,11 +192,16 @@ def test_prepare_and_encode_data(data: str | bytes, opcode: Opcode, payload: byt
 
 @pytest.mark.parametrize("data", [None, 3, ["tea"], object()])
 def test_data_of_another_type(data: object) -> None:
-    message = f"data must be str or bytes-like, not {type(data).__name__}"
+    message = f"^data must be str or bytes-like, not {type(data).__name__}$"
     with pytest.raises(TypeError, match=message):
         prepare_data(data)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=message):
         encode_data(data)  # type: ignore[arg-type]
+
+
+def test_data_that_is_a_dict() -> None:
+    with pytest.raises(TypeError, match=r"not dict: json.dumps\(\) makes a str of it$"):
+        prepare_data({"tea": 1})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("data", ["é", "é".encode(), bytearray("é".encode())])

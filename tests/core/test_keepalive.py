@@ -22,6 +22,7 @@ from .helpers import (
     reach_deadline,
     sent,
 )
+from .sample_extensions import Counting
 
 
 def keepalive(protocol: Protocol, clock: Clock) -> bytes:
@@ -324,6 +325,21 @@ def test_nothing_starts_if_no_ping_waits(side: Side) -> None:
     assert protocol.deadline() == 1020
 
 
+@both_sides
+def test_nothing_starts_after_a_sign_of_life(side: Side) -> None:
+    clock = Clock()
+    protocol = opened(side, clock, ping_interval=100, ping_timeout=10, max_queue=2)
+    payload = keepalive(protocol, clock)
+    protocol.receive_data(from_peer(protocol, Frame(PONG, payload)))
+    reach_deadline(protocol, clock)
+    assert clock.now == 1110
+    protocol.receive_data(from_peer(protocol, Frame(TEXT, b"1"), Frame(TEXT, b"2")))
+    assert not protocol.wants_read
+    protocol.next_message()
+    assert protocol.wants_read
+    assert protocol.deadline() == 1200
+
+
 # Lateness
 
 
@@ -481,3 +497,92 @@ def test_a_write_and_a_pong_expire_together(side: Side) -> None:
     reach_deadline(protocol, clock)
     timed_out(protocol, "no progress writing for 10 seconds", None)
     assert protocol.stream_action is StreamAction.ABORT
+
+
+# The pings that wait
+
+
+@both_sides
+def test_a_payload_that_waits_already(side: Side) -> None:
+    """Two pings with the same payload could not be told apart: the random one is chosen again."""
+    payloads = iter([b"abcd", b"abcd", b"abcd", b"efgh"])
+    protocol = opened(side, random=lambda size: next(payloads, bytes(4)) if size == 4 else bytes(size))
+    assert (protocol.ping(), protocol.ping()) == (b"abcd", b"efgh")
+    with pytest.raises(ValueError, match="a ping with the payload b'efgh' waits for its pong already"):
+        protocol.ping(b"efgh")
+    (pong,) = feed(protocol, from_peer(protocol, Frame(PONG, b"efgh")))
+    assert pong == Pong(b"efgh", ((b"abcd", 0), (b"efgh", 0)))
+    # Both may be used again.
+    assert protocol.ping(b"efgh") == b"efgh"
+
+
+@both_sides
+def test_as_many_pings_as_are_allowed(side: Side) -> None:
+    protocol = opened(side, max_pings=2)
+    assert protocol.ping(b"1") == b"1"
+    protocol.ping(b"2")
+    with pytest.raises(RuntimeError, match="2 pings wait for their pong already"):
+        protocol.ping(b"3")
+    feed(protocol, from_peer(protocol, Frame(PONG, b"1")))
+    protocol.ping(b"3")
+
+
+@both_sides
+def test_a_pong_that_answers_several_pings(side: Side) -> None:
+    """Each has its own latency; that of the connection is the latest one's."""
+    clock = Clock()
+    protocol = opened(side, clock, ping_interval=None)
+    assert protocol.latency == 0.0
+    for payload in (b"1", b"2", b"3"):
+        protocol.ping(payload)
+        clock.advance(1)
+    assert feed(protocol, from_peer(protocol, Frame(PONG, b"?"))) == [Pong(b"?", ())]
+    events = feed(protocol, from_peer(protocol, Frame(PONG, b"2")))
+    assert events == [Pong(b"2", ((b"1", 3), (b"2", 2)))]
+    assert protocol.latency == 2
+    assert feed(protocol, from_peer(protocol, Frame(PONG, b"1"))) == [Pong(b"1", ())]
+    assert feed(protocol, from_peer(protocol, Frame(PONG, b"3"))) == [Pong(b"3", ((b"3", 1),))]
+    assert protocol.latency == 1
+
+
+# Idle connections: extensions give memory up
+
+
+def idle_after(*timeouts: float | None) -> list[Counting]:
+    extensions = [Counting() for _ in timeouts]
+    for extension, timeout in zip(extensions, timeouts, strict=True):
+        extension.idle_timeout = timeout
+    return extensions
+
+
+@both_sides
+def test_an_idle_connection(side: Side) -> None:
+    """The shortest period counts, for all extensions; each message that passes, either way, puts it off."""
+    clock = Clock()
+    extensions = idle_after(50, None, 30)
+    protocol = Protocol(side, clock=clock, extensions=extensions, ping_interval=None)
+    assert protocol.deadline() == 1030
+    reach_deadline(protocol, clock)
+    assert [extension.released for extension in extensions] == [1, 1, 1]
+    assert protocol.deadline() == 1060
+    clock.now = 1045
+    protocol.send("a")
+    sent(protocol)
+    reach_deadline(protocol, clock)
+    assert clock.now == 1060
+    assert extensions[0].released == 1
+    reach_deadline(protocol, clock)
+    assert extensions[0].released == 2
+    protocol.receive_data(from_peer(protocol, Frame(TEXT, b"b")))
+    reach_deadline(protocol, clock)
+    assert extensions[0].released == 2
+    assert protocol.events() == ["b"]
+    # To take a message that had been counted is no more traffic.
+    reach_deadline(protocol, clock)
+    assert extensions[0].released == 3
+
+
+@both_sides
+def test_extensions_that_are_never_idle(side: Side) -> None:
+    protocol = Protocol(side, clock=Clock(), extensions=idle_after(None), ping_interval=None)
+    assert protocol.deadline() is None

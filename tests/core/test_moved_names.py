@@ -6,14 +6,20 @@ import importlib
 
 import pytest
 
-from wsproto_core._moved import MOVED, MOVED_NAMES
+from wsproto_core._moved import MOVED, MOVED_NAMES, RENAMED
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(module, name) for module, names in MOVED_NAMES.items() for name in names]
+    ("module", "place", "name"),
+    [
+        (module, place, name)
+        for module, places in MOVED_NAMES.items()
+        for place, names in places.items()
+        for name in names.split()
+    ],
 )
-def test_names(module: str, name: str) -> None:
-    place, now = MOVED_NAMES[module][name]
+def test_names(module: str, place: str, name: str) -> None:
+    now = RENAMED.get(name, name)
     assert getattr(importlib.import_module(module), name) is getattr(importlib.import_module(place), now)
 
 

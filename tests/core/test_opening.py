@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from wsproto_core import Failure, InvalidState, Protocol, Request, Response, Side, State
+from wsproto_core import (
+    ClientProtocol,
+    Failure,
+    InvalidState,
+    Protocol,
+    Request,
+    Response,
+    ServerProtocol,
+    Side,
+    State,
+)
 from wsproto_core.exceptions import InvalidMessage
+from wsproto_core.observing import Observer
 from wsproto_core.opening import Answer, End, Handshake
 
-from .helpers import TEXT, Clock, Frame, from_peer, opened, written
+from .helpers import TEXT, URI, Clock, Frame, from_peer, opened, transfer, written
 
 
 class Greeting(Handshake):
@@ -85,3 +96,39 @@ def test_a_handshake_ends_without_an_answer() -> None:
 def test_a_stream_that_was_opened_in_another_way() -> None:
     assert opened(Side.SERVER).state is State.OPEN
     assert Protocol(Side.CLIENT, clock=Clock()).state is State.OPEN
+
+
+# Observers
+
+
+class Heads(Observer):
+    """Collects the heads of the opening handshake."""
+
+    def __init__(self) -> None:
+        self.heads: list[Request | Response] = []
+
+    def request(self, request: Request) -> None:
+        self.heads.append(request)
+
+    def response(self, response: Response) -> None:
+        self.heads.append(response)
+
+
+def test_observers_of_an_opening_handshake() -> None:
+    """Both sides tell of the request when it is there, once, and of the response."""
+    client, server = ClientProtocol(None, clock=Clock()), ServerProtocol(clock=Clock())
+    of_client, of_server = Heads(), Heads()
+    client.observe(of_client)
+    server.observe(of_server)
+    assert of_client.heads == of_server.heads == []
+    client.ask(URI)
+    assert of_client.heads == [client.request]
+    transfer(client, server)
+    assert of_server.heads == [server.request]
+    server.accept()
+    transfer(server, client)
+    assert of_client.heads == [client.request, client.response]
+    assert of_server.heads == [server.request, server.response]
+    late = Heads()
+    client.observe(late)
+    assert late.heads == [client.request]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -148,6 +149,9 @@ def test_date() -> None:
     """RFC 9110 section 6.6.1: a server with a clock sends it."""
     head = accepted(date=lambda: 784111777.5)
     assert head.headers["date"] == "Sun, 06 Nov 1994 08:49:37 GMT"
+    for seconds in range(0, 400 * 86400, 86401):
+        date = accepted(date=lambda now=seconds: now).headers["date"]  # type: ignore[misc]
+        assert date == formatdate(seconds, usegmt=True)
     server = server_of(date=lambda: 784111777.5)
     server.receive_data(b"\0")
     assert refused(server, InvalidMessage, 400).headers["date"] == "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -737,6 +741,14 @@ def test_functions_of_the_application_that_refuse(where: str) -> None:
         assert server.stream_action is StreamAction.SEND_EOF
 
 
+def test_the_text_of_a_refusal_is_sent_whatever_is_in_it() -> None:
+    """Even what no encoding has, such as half a surrogate pair."""
+    server = asked()
+    server.answer(NegotiationError("no \udc80 here"))
+    head = refused(server, NegotiationError, 400)
+    assert head.body == b"Failed to open a WebSocket connection: no \\udc80 here.\n"
+
+
 def test_a_hook_chooses_how_to_select_a_subprotocol() -> None:
     server = asked(offering("a, b"), subprotocols=["a", "b", "c"])
     server.answer(None, select_subprotocol=last)
@@ -894,6 +906,12 @@ def test_too_many_connections(received: bytes) -> None:
     assert str(server.handshake_error) == "the request was answered with HTTP status 503"
     server.refuse_connection()
     assert written(server) == b""
+
+
+def test_when_a_refused_client_may_come_again() -> None:
+    server = asked()
+    server.refuse_connection()
+    assert parse_head(written(server)).headers["retry-after"] == "10"
 
 
 def test_one_connection_is_never_too_many_once_it_is_open() -> None:

@@ -17,6 +17,8 @@ MODULES = sorted(
         *(module.name for module in pkgutil.walk_packages(wsproto_core.__path__, "wsproto_core.")),
     ]
 )
+# These are the adapters by their second name.
+MODULES = [name for name in MODULES if not name.startswith("wsproto_core.adapters")]
 
 
 def names(module: ModuleType) -> list[str]:

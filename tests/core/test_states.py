@@ -140,8 +140,7 @@ class Subject:
     def answer_is_written(self) -> None:
         self.protocol.send("answer")
         self.take()
-        first = 0x81
-        assert b"".join(self.protocol.data_to_send())[0] == first
+        assert b"".join(self.protocol.data_to_send())[:1] == b"\x81"
 
     def messages_received(self) -> None:
         """As many as there is room for."""

@@ -214,6 +214,19 @@ def test_the_end_of_the_stream_within_a_message(side: Side, end: object) -> None
 
 
 @both_sides
+@pytest.mark.parametrize("end", [Protocol.receive_eof, Protocol.connection_lost])
+def test_a_piece_that_is_taken_after_the_end(side: Side, end: object) -> None:
+    """Nothing follows it: the other way out is free."""
+    protocol = opened(side)
+    protocol.receive_data(from_peer(protocol, Frame(TEXT, b"a", fin=False)))
+    end(protocol)  # type: ignore[operator]
+    assert protocol.next_fragment() == Fragment("a", False)
+    assert protocol.next_fragment() is None
+    assert protocol.next_message() is None
+    assert len(protocol.events()) == 1
+
+
+@both_sides
 def test_the_last_piece_outlives_a_failure(side: Side) -> None:
     protocol = opened(side)
     protocol.receive_data(from_peer(protocol, Frame(TEXT, b"a", fin=False)))

@@ -5,36 +5,20 @@ Where the extension module was not built, or is turned off, this compares pure P
 
 from __future__ import annotations
 
-import importlib
 import random
 import zlib
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.halves import PURE, pure_module
+from tests.halves import HALVES, Half, converse, outcome
 from wsproto_core.codec import encode_frame
 
 from .test_frames import LENGTHS, payloads
 from .test_messages import ALMOST_TEXT, KEY, cut, frames, streams
-
-pure_module("codec")
-
-
-class Half(NamedTuple):
-    """A copy of the core."""
-
-    package: str
-
-    def module(self, name: str) -> Any:
-        return importlib.import_module(f"{self.package}.{name}")
-
-
-HALVES = [Half("wsproto_core"), Half(PURE)]
 
 CUTS = st.lists(st.integers(0, 400), max_size=6)
 MANY_CUTS = st.lists(st.integers(0, 70_000), max_size=20)
@@ -46,14 +30,6 @@ TEXTS = st.one_of(
     ),
     st.lists(st.sampled_from(["a", "é", "漢", "😀", "hello, world ", "привет "]), max_size=40).map("".join),
 )
-
-
-def outcome(function: Callable[..., Any], *arguments: object) -> Any:
-    """What a call returns, or the exception that it raises."""
-    try:
-        return function(*arguments)
-    except Exception as error:
-        return repr(error)
 
 
 # The functions
@@ -179,63 +155,6 @@ def conversations(draw: st.DrawFn) -> dict[str, Any]:
         "sends": draw(st.lists(st.none() | TEXTS | st.binary(max_size=300), min_size=30, max_size=30)),
         "eof": draw(st.booleans()),
     }
-
-
-def receive(connection: Any, data: bytes, in_place: bool) -> None:
-    while in_place and data and (buffer := connection.get_buffer()) is not None:
-        count = min(len(data), len(buffer))
-        buffer[:count] = data[:count]
-        connection.buffer_updated(count)
-        data = data[count:]
-    connection.receive_data(data)
-
-
-def converse(half: Half, case: dict[str, Any]) -> list[object]:
-    """Let a connection receive and send; return all that it does, in order."""
-    extensions = []
-    if case["deflate"]:
-        deflate = half.module("extensions.permessage_deflate").PerMessageDeflate
-        extensions.append(deflate(remote_no_context_takeover=True, local_no_context_takeover=True))
-    connection = half.module("protocol").Protocol(
-        half.module("types").Side(case["side"]),
-        clock=lambda: 0.0,
-        random=random.Random(0).randbytes,
-        extensions=extensions,
-        ping_interval=None,
-        **case["options"],
-    )
-    seen: list[object] = []
-
-    def look() -> None:
-        seen.append(b"".join(connection.data_to_send()))
-        connection.data_sent()
-        seen.append((connection.state.value, connection.wants_read, connection.has_input))
-
-    take = getattr(connection, case["take"])
-
-    def take_all() -> None:
-        events = []
-        while True:
-            result = outcome(take)
-            events.append(repr(result))
-            if result is None or isinstance(result, list) or case["take"] == "events" or len(events) > 500:
-                break
-            if isinstance(result, str) and "Error" in result:
-                break
-        seen.append(events)
-
-    for piece, takes, message in zip(case["pieces"], case["takes"], case["sends"], strict=False):
-        receive(connection, piece, case["in_place"])
-        if takes:
-            take_all()
-        if message is not None:
-            seen.append(outcome(connection.send, message))
-        look()
-    if case["eof"]:
-        connection.receive_eof()
-    take_all()
-    look()
-    return seen
 
 
 @given(

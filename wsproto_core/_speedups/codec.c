@@ -79,16 +79,49 @@ append_message(struct module_state *state, PyObject *messages, PyObject *message
     return none == NULL ? -1 : 0;
 }
 
+/* Decompress a message, and set its size. NULL without an exception if the extension leaves it to the reader in
+   Python. */
+static PyObject *
+decompress(struct module_state *state, PyObject *extension, const uint8_t *payload, size_t length, uint32_t key,
+           bool text, uint64_t max_length, uint64_t *size)
+{
+    PyObject *data = mask_to_bytes(payload, length, key), *limit;
+    limit = PyLong_FromUnsignedLongLong(Py_MIN(max_length, DECOMPRESSED_AT_ONCE));
+    PyObject *found = NULL, *message = NULL;
+    if (data != NULL && limit != NULL) {
+        PyObject *arguments[] = {extension, data, text ? Py_True : Py_False, limit};
+        found = PyObject_VectorcallMethod(state->name_decode_whole, arguments, 4, NULL);
+    }
+    Py_XDECREF(data);
+    Py_XDECREF(limit);
+    if (found != NULL && found != Py_None) {
+        PyObject *first;
+        unsigned long long bytes;
+        if (!PyTuple_Check(found)) {
+            PyErr_Format(PyExc_TypeError, "decode_whole must return a tuple or None, not %.100s",
+                         Py_TYPE(found)->tp_name);
+        } else if (PyArg_ParseTuple(found, "OK", &first, &bytes)) {
+            message = Py_NewRef(first);
+            *size = bytes;
+        }
+    }
+    Py_XDECREF(found);
+    return message;
+}
+
 int
 decode_messages(struct module_state *state, const uint8_t *data, size_t length, bool masked,
-                uint64_t max_length, PyObject *messages, struct decoded *decoded)
+                uint64_t max_length, PyObject *messages, PyObject *extension, struct decoded *decoded)
 {
     const uint8_t text = FRAME_FIN | OPCODE_TEXT, binary = FRAME_FIN | OPCODE_BINARY;
     while (decoded->position < length) {
         const uint8_t *frame = data + decoded->position;
         size_t available = length - decoded->position;
         struct frame_header header;
-        if (frame[0] != text && frame[0] != binary) {
+        bool compressed = frame[0] & FRAME_RSV1;
+        uint8_t first = frame[0] & ~FRAME_RSV1;
+        if ((first != text && first != binary)
+            || (compressed && (extension == Py_None || decoded->size >= DECOMPRESSED_AT_ONCE))) {
             break;
         }
         if (parse_header(frame, available, &header) != HEADER_COMPLETE || header.masked != masked
@@ -97,15 +130,24 @@ decode_messages(struct module_state *state, const uint8_t *data, size_t length, 
         }
         const uint8_t *payload = frame + header.size;
         size_t payload_length = (size_t)header.length;
-        PyObject *message = frame[0] == text ? decode_text(payload, payload_length, header.key)
-                                             : mask_to_bytes(payload, payload_length, header.key);
+        uint64_t size = header.length;
+        PyObject *message;
+        if (compressed) {
+            message = decompress(state, extension, payload, payload_length, header.key, first == text, max_length,
+                                 &size);
+        } else if (first == text) {
+            message = decode_text(payload, payload_length, header.key);
+        } else {
+            message = mask_to_bytes(payload, payload_length, header.key);
+        }
         if (message == NULL) {
             return PyErr_Occurred() ? -1 : 0;
         }
-        if (append_message(state, messages, message, header.length + MESSAGE_OVERHEAD) < 0) {
+        size += MESSAGE_OVERHEAD;
+        if (append_message(state, messages, message, size) < 0) {
             return -1;
         }
-        decoded->size += header.length + MESSAGE_OVERHEAD;
+        decoded->size += size;
         decoded->count += 1;
         decoded->position += header.size + payload_length;
     }
@@ -115,7 +157,7 @@ decode_messages(struct module_state *state, const uint8_t *data, size_t length, 
 static PyObject *
 py_decode_messages(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (!check_count("decode_messages", count, 5, 5)) {
+    if (!check_count("decode_messages", count, 5, 6)) {
         return NULL;
     }
     PyObject *data = arguments[0];
@@ -132,8 +174,9 @@ py_decode_messages(PyObject *module, PyObject *const *arguments, Py_ssize_t coun
         return NULL;
     }
     struct decoded decoded = {.position = (size_t)position};
+    PyObject *extension = count == 6 ? arguments[5] : Py_None;
     if (decode_messages(PyModule_GetState(module), (const uint8_t *)PyBytes_AS_STRING(data),
-                        (size_t)PyBytes_GET_SIZE(data), masked, max_length, arguments[4], &decoded)
+                        (size_t)PyBytes_GET_SIZE(data), masked, max_length, arguments[4], extension, &decoded)
         < 0) {
         return NULL;
     }
@@ -245,7 +288,7 @@ py_encode_frame(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssiz
 static PyMethodDef functions[] = {
     FUNCTION(apply_mask, "($module, data, key, /)",
              "Mask or unmask ``data`` with the four bytes of ``key`` (RFC 6455 section 5.3)."),
-    FUNCTION(decode_messages, "($module, data, position, masked, max_length, messages, /)",
+    FUNCTION(decode_messages, "($module, data, position, masked, max_length, messages, extension=None, /)",
              "Decode the messages that ``data`` has from ``position`` on."),
     FUNCTION(encode_frame, "($module, first, payload, key=b'', /)",
              "Encode a frame (RFC 6455 section 5.2)."),

@@ -14,6 +14,9 @@
 /* Bytes below which header and payload are joined. */
 #define COPY_BELOW 16384
 
+/* Bytes of messages at which no more is decompressed; and bytes of a message that is. */
+#define DECOMPRESSED_AT_ONCE 65536
+
 /* What decode_messages has come to. */
 struct decoded {
     size_t position; /* of the first byte that has not been decoded */
@@ -22,10 +25,10 @@ struct decoded {
 };
 
 /* Decode the messages at `decoded->position`, as long as each is one whole frame, and append each with its
-   size to the deque `messages`. Adds to what `decoded` has. Returns -1 with an exception set if there is no
-   memory. */
+   size to the deque `messages`. `extension` decompresses messages; or it is None. Adds to what `decoded` has.
+   Returns -1 with an exception set if there is no memory, or if the extension has raised one. */
 int decode_messages(struct module_state *state, const uint8_t *data, size_t length, bool masked,
-                    uint64_t max_length, PyObject *messages, struct decoded *decoded);
+                    uint64_t max_length, PyObject *messages, PyObject *extension, struct decoded *decoded);
 
 /* Append a message with its size to the queue; takes the reference to the message. Returns -1 with an exception
    set. */

@@ -9,6 +9,7 @@
 
 #define FRAME_FIN 0x80
 #define FRAME_RESERVED_BITS 0x70
+#define FRAME_RSV1 0x40
 #define FRAME_OPCODE 0x0F
 #define FRAME_MASKED 0x80
 

@@ -1,8 +1,8 @@
 /* The compiled fast paths of the hot methods of wsproto_core/protocol.py and outbox.py: see methods.h.
 
    The methods in Python are the specification. What stands here is the way that nearly every message takes:
-   the connection is open, the message is one frame without extensions, no watermark is reached, and
-   neither a control frame nor a close frame is waiting to be sent. */
+   the connection is open, the message is one frame, of extensions there is none or one that compresses, no
+   watermark is reached, and neither a control frame nor a close frame is waiting to be sent. */
 
 #include "methods.h"
 
@@ -102,7 +102,8 @@ decode(struct module_state *state, PyObject *inbox, PyObject *reader, const uint
     bool masked = IS_TRUE(reader, reader_masked);
     uint64_t max_frame = read_limit(slot_get(reader, offsets->reader_max_frame));
     PyObject *messages = slot_get(inbox, offsets->inbox_messages);
-    if (decode_messages(state, data, length, masked, max_frame, messages, decoded) < 0) {
+    PyObject *extension = slot_get(reader, offsets->reader_decompressing);
+    if (decode_messages(state, data, length, masked, max_frame, messages, extension, decoded) < 0) {
         return -1;
     }
     return decoded->position == length || !pieces ? 0 : begin_frame(state, reader, data, length, decoded);
@@ -261,26 +262,75 @@ check_send_queue(struct module_state *state, PyObject *protocol)
     return above <= 0 ? above : call_method(outbox, state->name_block);
 }
 
+/* Call the extension's `encode` for a whole message; add to the first byte of the frame the reserved bits. */
+static PyObject *
+call_encode(struct module_state *state, PyObject *extension, PyObject *data, uint8_t *first)
+{
+    PyObject *arguments[] = {extension, data, Py_True, Py_True};
+    PyObject *encoded = PyObject_VectorcallMethod(state->name_encode, arguments, 2, state->encode_names);
+    PyObject *payload = NULL, *second;
+    unsigned char bits;
+    if (encoded != NULL && !PyTuple_Check(encoded)) {
+        PyErr_Format(PyExc_TypeError, "encode must return a tuple, not %.100s", Py_TYPE(encoded)->tp_name);
+    } else if (encoded != NULL && PyArg_ParseTuple(encoded, "bO", &bits, &second)) {
+        *first |= bits & FRAME_RSV1;
+        payload = Py_NewRef(second);
+    }
+    Py_XDECREF(encoded);
+    return payload;
+}
+
+/* Return the payload as it is sent, and add to the first byte of the frame the bits of the extension. */
+static PyObject *
+compress(struct module_state *state, PyObject *extension, PyObject *message, uint8_t *first)
+{
+    PyObject *data = PyUnicode_Check(message) ? PyUnicode_AsUTF8String(message) : Py_NewRef(message);
+    PyObject *payload = data == NULL ? NULL : call_encode(state, extension, data, first);
+    if (data != NULL && payload == NULL) {
+        /* The message is not sent, and the extension must not go on from it. */
+        PyObject *error_type, *error, *traceback;
+        PyErr_Fetch(&error_type, &error, &traceback);
+        if (call_method(extension, state->name_cancel_encoding) == 0) {
+            PyErr_Restore(error_type, error, traceback);
+        } else {
+            Py_XDECREF(error_type);
+            Py_XDECREF(error);
+            Py_XDECREF(traceback);
+        }
+    }
+    Py_XDECREF(data);
+    return payload;
+}
+
+static Py_ssize_t
+add_frame(struct module_state *state, PyObject *outbox, uint8_t first, PyObject *payload)
+{
+    bool masked;
+    uint32_t key;
+    if (draw_key(state, slot_get(outbox, state->offsets.outbox_random), &masked, &key) < 0) {
+        return -1;
+    }
+    return append_frame(slot_get(outbox, state->offsets.outbox_buffers), first, payload, masked, key);
+}
+
 static enum outcome
 send_message(struct module_state *state, PyObject *protocol, PyObject *message, bool *above)
 {
     const struct offsets *offsets = &state->offsets;
     PyObject *outbox = slot_get(protocol, offsets->protocol_outbox);
     PyObject *writer = slot_get(outbox, offsets->outbox_writer);
-    bool text = PyUnicode_CheckExact(message);
+    PyObject *extension = slot_get(writer, offsets->writer_compressing);
+    bool text = PyUnicode_CheckExact(message), plain = IS_TRUE(writer, writer_plain);
     if (slot_get(protocol, offsets->protocol_state) != state->state_open
-        || !(text || PyBytes_CheckExact(message)) || !IS_TRUE(writer, writer_plain)
+        || !(text || PyBytes_CheckExact(message))
+        || !(plain || (extension != Py_None && !IS_TRUE(writer, writer_context_is_stale)))
         || IS_TRUE(writer, writer_building)) {
         return NOT_FAST;
     }
-    bool masked;
-    uint32_t key;
-    if (draw_key(state, slot_get(outbox, offsets->outbox_random), &masked, &key) < 0) {
-        return FAILED;
-    }
     uint8_t first = FRAME_FIN | (text ? OPCODE_TEXT : OPCODE_BINARY);
-    PyObject *buffers = slot_get(outbox, offsets->outbox_buffers);
-    Py_ssize_t size = append_frame(buffers, first, message, masked, key);
+    PyObject *payload = plain ? Py_NewRef(message) : compress(state, extension, message, &first);
+    Py_ssize_t size = payload == NULL ? -1 : add_frame(state, outbox, first, payload);
+    Py_XDECREF(payload);
     if (size < 0) {
         return FAILED;
     }
@@ -760,10 +810,16 @@ add_methods(PyObject *module)
     INTERN(name_block, "_block")
     INTERN(name_fin, "fin")
     INTERN(name_pop, "pop")
+    INTERN(name_first, "first")
+    INTERN(name_final, "final")
+    INTERN(name_decode_whole, "decode_whole")
+    INTERN(name_encode, "encode")
+    INTERN(name_cancel_encoding, "cancel_encoding")
+    state->encode_names = PyTuple_Pack(2, state->name_first, state->name_final);
     state->zero = PyLong_FromLong(0);
     state->four = PyLong_FromLong(4);
     state->fast_method_type = PyType_FromModuleAndSpec(module, &fast_method_spec, NULL);
-    if (state->zero == NULL || state->four == NULL || state->fast_method_type == NULL) {
+    if (state->encode_names == NULL || state->zero == NULL || state->four == NULL || state->fast_method_type == NULL) {
         return -1;
     }
     state->api = (struct core_api){

@@ -43,6 +43,7 @@
     slot(reader_between_messages, "between_messages")    \
     slot(reader_bounded, "bounded")                      \
     slot(reader_buffered, "buffered")                    \
+    slot(reader_decompressing, "decompressing")          \
     slot(reader_building, "building")                    \
     slot(reader_first, "_first")                         \
     slot(reader_fragments, "_fragments")                 \
@@ -74,6 +75,8 @@
     slot(outbox_writable, "writable")
 #define SLOTS_OF_WRITER(slot)         \
     slot(writer_building, "building") \
+    slot(writer_compressing, "compressing") \
+    slot(writer_context_is_stale, "context_is_stale") \
     slot(writer_frames, "frames")     \
     slot(writer_plain, "plain")
 #define SLOTS_OF_CLOSING(slot) slot(closing_deferred, "deferred")

@@ -17,7 +17,8 @@ struct module_state {
     PyObject *state_open, *state_closing; /* members of State */
     PyObject *demand_nothing, *demand_message, *demand_fragment, *overflow_pause;
     PyObject *no_messages, *no_payload; /* NO_MESSAGES of inbox.py, _NO_PAYLOAD of messages.py */
-    PyObject *name_update, *name_block, *name_fin, *name_pop;
+    PyObject *name_update, *name_block, *name_fin, *name_pop, *name_first, *name_final;
+    PyObject *name_decode_whole, *name_encode, *name_cancel_encoding, *encode_names;
     PyObject *random_bytes, *keys; /* of randomness.py */
     PyObject *zero, *four;
     /* The members below are no references. */
@@ -48,6 +49,12 @@ struct module_state {
     do((state)->name_block); \
     do((state)->name_fin); \
     do((state)->name_pop); \
+    do((state)->name_first); \
+    do((state)->name_final); \
+    do((state)->name_decode_whole); \
+    do((state)->name_encode); \
+    do((state)->name_cancel_encoding); \
+    do((state)->encode_names); \
     do((state)->random_bytes); \
     do((state)->keys); \
     do((state)->zero); \

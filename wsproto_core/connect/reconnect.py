@@ -10,11 +10,9 @@ connect at the same moment.
 
 from __future__ import annotations
 
-import calendar
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from email.utils import parsedate_tz
 from typing import TypeAlias
 
 from ..exceptions import (
@@ -74,19 +72,21 @@ def exponential_delays(
 
 
 class ReconnectPolicy:
-    """The delays between attempts to connect. A client that reconnects does this::
+    """The delays between attempts to connect.
 
-    policy = ReconnectPolicy(delays)
-    while True:
-        try:
-            connection = connect_once()
-        except Exception as error:
-            sleep(policy.failed(error))  # raises it if it is fatal
-            continue
-        policy.succeeded()
-        start = clock()
-        use(connection)
-        sleep(policy.ended(clock() - start))
+    A client that reconnects does this::
+
+        policy = ReconnectPolicy(delays)
+        while True:
+            try:
+                connection = connect_once()
+            except Exception as error:
+                sleep(policy.failed(error))  # raises it if it is fatal
+                continue
+            policy.succeeded()
+            start = clock()
+            use(connection)
+            sleep(policy.ended(clock() - start))
     """
 
     def __init__(
@@ -233,9 +233,12 @@ def _single(headers: Headers, name: str) -> str:
 
 def _parse_date(value: str) -> int | None:
     """Return the seconds since 1970 of an HTTP date (RFC 9110 section 5.6.7)."""
+    # Few responses have one.
+    from email.utils import mktime_tz, parsedate_tz
+
     try:
         parts = parsedate_tz(value)
         # A date without a zone is in HTTP's zone, GMT.
-        return None if parts is None else calendar.timegm(parts[:9]) - (parts[9] or 0)
+        return None if parts is None else mktime_tz((*parts[:9], parts[9] or 0))
     except (ValueError, OverflowError):
         return None

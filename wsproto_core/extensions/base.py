@@ -16,9 +16,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..types import ExtensionName, ExtensionParameter
+from ..types import Data, ExtensionName, ExtensionParameter
 
 __all__ = [
+    "RSV1",
     "ClientExtensionFactory",
     "CompressionExtension",
     "EncodingKey",
@@ -27,6 +28,10 @@ __all__ = [
     "MessageExtension",
     "ServerExtensionFactory",
 ]
+
+
+RSV1 = 0x40
+"""The reserved bit of RFC 7692, as it stands in a frame's first byte."""
 
 
 class EncodingKey(ABC):
@@ -139,10 +144,8 @@ class CompressionExtension(Extension):
     """
 
     __slots__ = (
-        "compressed_bytes_received",
-        "compressed_bytes_sent",
-        "decompressed_bytes_received",
-        "decompressed_bytes_sent",
+        *("compressed_bytes_received", "compressed_bytes_sent"),
+        *("decompressed_bytes_received", "decompressed_bytes_sent"),
     )
 
     def __init__(self) -> None:
@@ -163,9 +166,25 @@ class CompressionExtension(Extension):
                 message's first frame holds for all of them.
         """
 
+    def decode_whole(self, data: bytes, text: bool, max_length: int) -> tuple[Data, int] | None:
+        """Decompress a message at once that has arrived in one frame with RSV1: nearly every one.
 
-class FrameExtension(Extension):
-    """An extension that sees each frame's payload as a whole, at the cost of the memory for it."""
+        Called if this is the only extension of a connection. It saves time to override this method.
+
+        Args:
+            data: the payload of the frame.
+            text: whether the message is text.
+            max_length: limit of the message in bytes.
+
+        Returns:
+            The message and the bytes of its payload; or ``None`` (the default), and nothing has changed: the
+            message is long, too long or invalid, and :meth:`decode` is called for it, which decides.
+        """
+        return None
+
+
+class _Collecting(Extension):
+    """An extension that keeps what has arrived of a frame or of a message until it is complete."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,6 +193,10 @@ class FrameExtension(Extension):
 
     def begin_decoding(self, reserved_bits: int) -> None:
         self._reserved_bits = reserved_bits
+
+
+class FrameExtension(_Collecting):
+    """An extension that sees each frame's payload as a whole, at the cost of the memory for it."""
 
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         self._received.append(data)
@@ -193,18 +216,13 @@ class FrameExtension(Extension):
         """
 
 
-class MessageExtension(Extension):
+class MessageExtension(_Collecting):
     """An extension that sees each message as a whole, at the cost of the memory for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._reserved_bits = 0
-        self._received: list[bytes] = []
         self._sent: list[bytes] = []
         self._encoded: list[bytes] | None = None
-
-    def begin_decoding(self, reserved_bits: int) -> None:
-        self._reserved_bits = reserved_bits
 
     def decode(self, data: bytes, *, frame_end: bool, final: bool, max_length: int) -> bytes:
         self._received.append(data)

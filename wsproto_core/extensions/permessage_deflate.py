@@ -31,8 +31,9 @@ from ..exceptions import (
     InvalidPayload,
     NegotiationError,
 )
-from ..types import ExtensionName, ExtensionParameter
+from ..types import Data, ExtensionName, ExtensionParameter
 from .base import (
+    RSV1,
     ClientExtensionFactory,
     CompressionExtension,
     EncodingKey,
@@ -59,7 +60,6 @@ __all__ = [
 ]
 
 NAME = ExtensionName("permessage-deflate")
-RSV1 = 0x40
 MAX_BITS = 15
 
 # The default window of a sender. 4 KiB instead of 32 need an eighth of the memory, and compress the messages
@@ -81,38 +81,12 @@ EMPTY_FINAL_BLOCK = b"\x03\x00"
 # Blocks with BFINAL in one message. Each takes two bytes to send, and an inflater to go on behind.
 MAX_FINAL_BLOCKS = 1024
 
-# Pieces of the window at which they are joined: many small ones cost more than their bytes.
-MAX_PIECES = 64
-
 # Messages in a row that get a compressor each; then it is kept.
 MAX_MADE_ANEW = 16
 
+SHOWN = tuple(f"{end}_{x}" for x in ("no_context_takeover", "max_window_bits") for end in ("remote", "local"))
+
 DEFAULT_SETTINGS: Mapping[str, Any] = {"memLevel": 5}
-
-
-class _Window:
-    """The last bytes of the inflated output, kept in the pieces in which they came."""
-
-    __slots__ = ("_length", "_pieces", "_size")
-
-    def __init__(self, bits: int, content: bytes = b"") -> None:
-        self._size = 1 << bits
-        self._pieces = [content] if content else []
-        self._length = len(content)
-
-    def add(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self._length += len(piece)
-        # Joined when twice as much is there as is needed, each byte is copied once at most.
-        if self._length >= 2 * self._size or len(self._pieces) > MAX_PIECES:
-            self.content()
-
-    def content(self) -> bytes:
-        """Keep one object instead of the pieces, and return it."""
-        content = b"".join(self._pieces)[-self._size :]
-        self._pieces = [content] if content else []
-        self._length = len(content)
-        return content
 
 
 class _Inflation:
@@ -134,7 +108,7 @@ class _Inflation:
         """
         self.has_more = False
         self._bits = bits
-        self._window = _Window(bits, history)
+        self._window = bytearray(history)
         self._inflater: Any = None
         self._empty = True  # whether nothing has come
         self._final_blocks = 0
@@ -161,13 +135,15 @@ class _Inflation:
             if final and self._final_blocks and piece == TAIL:
                 # Right behind a block with BFINAL: the peer left out the first byte of an empty block too.
                 return b""
-            self._inflater = zlib.decompressobj(-self._bits, zdict=self._window.content())
+            self._inflater = zlib.decompressobj(-self._bits, zdict=self._history())
         try:
             output: bytes = self._inflater.decompress(piece, max_length)
         except zlib.error as error:
             raise InvalidPayload(f"compressed message cannot be inflated: {error}") from error
-        if output:
-            self._window.add(output)
+        self._window += output
+        if len(self._window) >= 2 << self._bits:
+            # So each byte is moved once at most.
+            self._window[:] = self._history()
         if self._inflater.eof:
             # A block with BFINAL (section 7.2.3.4): what follows begins a new stream, with the history.
             self._final_blocks += 1
@@ -195,7 +171,11 @@ class _Inflation:
                 raise InvalidPayload("compressed message ends within a block") from error
             if not self._inflater.eof:
                 raise InvalidPayload("compressed message ends within a block")
-        return self._window.content()
+        return self._history()
+
+    def _history(self) -> bytes:
+        """Return the last bytes of the output, which what follows may refer to."""
+        return bytes(self._window[-(1 << self._bits) :])
 
 
 class PerMessageDeflate(CompressionExtension):
@@ -252,12 +232,8 @@ class PerMessageDeflate(CompressionExtension):
         self._made_anew = 0  # compressors made for a single message
 
     def __repr__(self) -> str:
-        return (
-            f"PerMessageDeflate(remote_no_context_takeover={self.remote_no_context_takeover}, "
-            f"local_no_context_takeover={self.local_no_context_takeover}, "
-            f"remote_max_window_bits={self.remote_max_window_bits}, "
-            f"local_max_window_bits={self.local_max_window_bits})"
-        )
+        shown = ", ".join(f"{name}={getattr(self, name)}" for name in SHOWN)
+        return f"PerMessageDeflate({shown})"
 
     # Receiving
 
@@ -282,6 +258,25 @@ class PerMessageDeflate(CompressionExtension):
             if not self.remote_no_context_takeover:
                 self._history = history
         return output
+
+    def decode_whole(self, data: bytes, text: bool, max_length: int) -> tuple[Data, int] | None:
+        if len(data) > MAX_INPUT or not data or type(self) is not PerMessageDeflate:
+            # a subclass may decode in another way
+            return None
+        raw = zlib.decompressobj(-self.remote_max_window_bits, zdict=self._history)
+        try:
+            output: bytes = raw.decompress(data + TAIL, max_length + 1)
+            # A block with BFINAL and a message that ends within a block have more rules: see _Inflation.
+            if len(output) > max_length or raw.eof or raw.decompress(EMPTY_FINAL_BLOCK) or not raw.eof:
+                return None
+            message: Data = str(output, "utf-8") if text else output
+        except (zlib.error, UnicodeDecodeError):
+            return None
+        self.compressed_bytes_received += len(data)
+        self.decompressed_bytes_received += len(output)
+        if not self.remote_no_context_takeover:
+            self._history = (self._history + output)[-(1 << self.remote_max_window_bits) :]
+        return message, len(output)
 
     # Sending
 
@@ -374,12 +369,8 @@ _deflate_key = functools.cache(_DeflateKey)
 
 # Negotiation (section 7.1)
 
-PARAMETERS = (
-    "server_no_context_takeover",
-    "client_no_context_takeover",
-    "server_max_window_bits",
-    "client_max_window_bits",
-)
+WINDOW_BITS = ("server_max_window_bits", "client_max_window_bits")
+PARAMETERS = ("server_no_context_takeover", "client_no_context_takeover", *WINDOW_BITS)
 
 
 def _parse_parameters(params: Sequence[ExtensionParameter], *, valueless_bits: bool) -> dict[str, int | bool]:
@@ -453,10 +444,15 @@ class _Factory:
         Raises:
             TypeError, ValueError: a parameter is not allowed.
         """
-        for name, bits in (
-            ("server_max_window_bits", server_max_window_bits),
-            ("client_max_window_bits", client_max_window_bits),
-        ):
+        self.server_no_context_takeover = server_no_context_takeover
+        self.client_no_context_takeover = client_no_context_takeover
+        self.server_max_window_bits = server_max_window_bits
+        self.client_max_window_bits = client_max_window_bits
+        self.compress_settings = compress_settings
+        self.threshold = threshold
+        self.idle_timeout = idle_timeout
+        for name in WINDOW_BITS:
+            bits = getattr(self, name)
             valueless = name == "client_max_window_bits" and isinstance(self, ClientExtensionFactory)
             if bits is None or (bits is True and valueless):
                 continue
@@ -471,13 +467,6 @@ class _Factory:
             raise ValueError(f"threshold must not be negative: {threshold!r}")
         if idle_timeout is not None and not idle_timeout > 0:
             raise ValueError(f"idle_timeout must be positive or None, not {idle_timeout!r}")
-        self.server_no_context_takeover = server_no_context_takeover
-        self.client_no_context_takeover = client_no_context_takeover
-        self.server_max_window_bits = server_max_window_bits
-        self.client_max_window_bits = client_max_window_bits
-        self.compress_settings = compress_settings
-        self.threshold = threshold
-        self.idle_timeout = idle_timeout
 
     def _make(self, *, server: bool, agreed: Mapping[str, int | bool | None]) -> PerMessageDeflate:
         local, remote = ("server", "client") if server else ("client", "server")
@@ -536,18 +525,13 @@ class ServerPerMessageDeflateFactory(_Factory, ServerExtensionFactory):
         for side in ("server", "client"):
             name = f"{side}_no_context_takeover"
             agreed[name] = getattr(self, name) or offer.get(name, False)
-        # The smaller of what the client asks for and what we want.
-        wanted = [self.server_max_window_bits, offer.get("server_max_window_bits")]
-        agreed["server_max_window_bits"] = min((bits for bits in wanted if bits is not None), default=None)
-        # Only a client that offers it lets us limit its window (section 7.1.2.2).
-        hint = offer.get("client_max_window_bits")
-        own = self.client_max_window_bits
-        if hint is None:
-            agreed["client_max_window_bits"] = None
-        elif hint is True:
-            agreed["client_max_window_bits"] = own
-        else:
-            agreed["client_max_window_bits"] = hint if own is None else min(own, hint)
+        for name in WINDOW_BITS:
+            # The smaller of what the client asks for and what we want. Only a client that offers it lets us
+            # limit its window (section 7.1.2.2).
+            wanted = [getattr(self, name), offer.get(name)]
+            limited = name in offer or name == "server_max_window_bits"
+            numbers = (bits for bits in wanted if bits is not None and bits is not True)
+            agreed[name] = min(numbers, default=None) if limited else None
         return _build_parameters(agreed), self._make(server=True, agreed=agreed)
 
 

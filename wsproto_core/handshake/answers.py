@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from email.utils import formatdate
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from ..checks import check_extra_headers, own_headers
@@ -49,7 +49,6 @@ _INTERNAL_ERROR = Response(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     body=b"Failed to open a WebSocket connection: internal server error.\n",
 )
-
 
 _WEBSOCKET_ONLY = """
 This URI is for WebSocket clients. A browser's address bar and HTTP clients cannot open it: use a WebSocket
@@ -332,8 +331,10 @@ class ServerHandshake(Handshake):
 
 @functools.lru_cache(1)
 def _format_date(seconds: int) -> str:
-    """Format the value of a ``Date`` header, once for all responses of a second."""
-    return formatdate(seconds, usegmt=True)
+    """Format the value of a ``Date`` header, once for all responses of a second (RFC 9110 section 5.6.7)."""
+    # English in every locale, unlike strftime.
+    weekday, month, day, clock, year = datetime.fromtimestamp(seconds, UTC).ctime().split()
+    return f"{weekday}, {day:0>2} {month} {year} {clock} GMT"
 
 
 def _unexpected_method(method: str) -> InvalidMessage:

@@ -20,14 +20,13 @@ with suppress(ImportError):
         from . import _compiled as _extension
 
 
-def install(connection: type, turn_queue: type, **numbers: int) -> None:
+def install(*classes: type, **numbers: int) -> None:
     """Give the hot methods of a connection their fast paths, if the extension module is there.
 
     Args:
-        connection, turn_queue: the classes of a connection, and of its queue of senders.
+        classes: those of a connection, of its queue of senders, and of the two parts of TLS.
         numbers: the constants of :mod:`adapters.asyncio.connection` that the fast paths need.
     """
     if _extension is None:
         return
-    functions = asyncio.current_task, asyncio.get_running_loop
-    _extension.use_classes(connection, turn_queue, *functions, **numbers)
+    _extension.use_classes(*classes, asyncio.current_task, **numbers)

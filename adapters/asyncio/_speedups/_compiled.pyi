@@ -6,8 +6,9 @@ from typing import Any
 def use_classes(
     connection: type,
     turn_queue: type,
+    tls_transport: type,
+    memory_tls: type,
     current_task: Callable[..., Any],
-    get_running_loop: Callable[[], Any],
     /,
     *,
     turn: int,

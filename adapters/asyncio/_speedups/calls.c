@@ -111,12 +111,13 @@ begin_turn(struct asyncio_state *state, PyObject *connection)
 
 /* Receiving */
 
-/* Read more at once after a message that hardly fits into the read buffer: a message that arrives whole costs
-   less than one in pieces. Small messages would fill the receive queue, and reading would stop. */
+/* Read more at once after a large message, if the task has taken all messages: fewer reads cost less, and a
+   message that arrives whole costs less than one in pieces. Of small messages, so many bytes would be too many
+   messages. */
 static void
 choose_buffer(struct asyncio_state *state, PyObject *connection, Py_ssize_t length)
 {
-    bool large = length > state->read_size / 2;
+    bool large = length >= state->call && !has_input(state, connection);
     PyObject *buffer = PyTuple_GET_ITEM(GET(connection, buffers), large);
     if (GET(connection, buffer) != buffer) {
         slot_set(connection, state->offsets.buffer, Py_NewRef(buffer));
@@ -141,7 +142,7 @@ wait_for_input(Call *call, PyObject **result)
     if (!HAS(connection, dispatching) && flush(state, connection) < 0) {
         return finish(call, NULL, result);
     }
-    PyObject *waiter = new_waiter(state);
+    PyObject *waiter = new_waiter(state, GET(connection, loop));
     if (waiter == NULL) {
         return finish(call, NULL, result);
     }
@@ -523,14 +524,14 @@ static PyType_Slot call_slots[] = {
     (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE)
 
 PyType_Spec receive_spec = {
-    .name = "adapters.asyncio._speedups._compiled.Receive",
+    .name = "Receive",
     .basicsize = sizeof(Call),
     .flags = CALL_FLAGS,
     .slots = call_slots,
 };
 
 PyType_Spec send_spec = {
-    .name = "adapters.asyncio._speedups._compiled.Send",
+    .name = "Send",
     .basicsize = sizeof(Call),
     .flags = CALL_FLAGS,
     .slots = call_slots,

@@ -8,6 +8,10 @@
 #ifndef MS_WINDOWS
 #include <sys/socket.h>
 #include <sys/uio.h>
+#ifndef MSG_NOSIGNAL
+/* Python ignores SIGPIPE. */
+#define MSG_NOSIGNAL 0
+#endif
 #endif
 
 /* Writing */
@@ -238,9 +242,12 @@ dispatch(struct asyncio_state *state, PyObject *connection, PyObject *protocol, 
     if (receive(state, protocol, data, length) < 0) {
         return -1;
     }
-    if (slot_get(protocol, state->core->offsets->protocol_has_events) == Py_True
-        && call_method(connection, state->name_handle_events) < 0) {
-        return -1;
+    if (slot_get(protocol, state->core->offsets->protocol_has_events) == Py_True) {
+        /* A peer that floods with control frames gets no more than the usual share of time. */
+        slot_set(connection, state->offsets.buffer, Py_NewRef(PyTuple_GET_ITEM(GET(connection, buffers), 0)));
+        if (call_method(connection, state->name_handle_events) < 0) {
+            return -1;
+        }
     }
     return deliver(state, connection, protocol);
 }
@@ -272,13 +279,11 @@ use_data(struct asyncio_state *state, PyObject *connection, const uint8_t *data,
 static int
 end_soon(struct asyncio_state *state, PyObject *connection)
 {
-    PyObject *loop = PyObject_GetAttr(connection, state->name_loop);
     PyObject *callback = PyObject_GetAttr(connection, state->name_eof_received);
     PyObject *handle = NULL;
-    if (loop != NULL && callback != NULL) {
-        handle = PyObject_CallMethodOneArg(loop, state->name_call_soon, callback);
+    if (callback != NULL) {
+        handle = PyObject_CallMethodOneArg(GET(connection, loop), state->name_call_soon, callback);
     }
-    Py_XDECREF(loop);
     Py_XDECREF(callback);
     Py_XDECREF(handle);
     return handle == NULL ? -1 : 0;
@@ -448,37 +453,29 @@ import_name(PyObject **member, const char *module, const char *name)
     return *member == NULL ? -1 : 0;
 }
 
-static int
-find_classes_of_tls(struct asyncio_state *state)
-{
-    if (import_name(&state->tls_transport_type, "adapters.asyncio.tls", "TLSTransport") < 0
-        || import_name(&state->memory_tls_type, "adapters.shared.memory_tls", "MemoryTLS") < 0
-        || find_slots_of_tls_transport(state, state->tls_transport_type) < 0) {
-        return -1;
-    }
-    return find_slots_of_memory_tls(state, state->memory_tls_type);
-}
-
 /* Give the methods of Connection their fast paths:
-   use_classes(Connection, TurnQueue, current_task, get_running_loop, **numbers) */
+   use_classes(Connection, TurnQueue, TLSTransport, MemoryTLS, current_task, **numbers) */
 static PyObject *
 use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"", "", "", "", "turn", "call", "at_once", "gathered", "read_size", NULL};
+    static char *names[] = {"", "", "", "", "", "turn", "call", "at_once", "gathered", "read_size", NULL};
     struct asyncio_state *state = PyModule_GetState(module);
-    PyObject *connection_type, *turn_queue, *current_task, *get_running_loop;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOO$nnnnn", names, &connection_type, &turn_queue,
-                                     &current_task, &get_running_loop, &state->turn, &state->call,
-                                     &state->at_once, &state->gathered, &state->read_size)) {
+    PyObject *connection_type, *turn_queue, *tls_transport_type, *memory_tls_type, *current_task;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOOO$nnnnn", names, &connection_type, &turn_queue,
+                                     &tls_transport_type, &memory_tls_type, &current_task, &state->turn,
+                                     &state->call, &state->at_once, &state->gathered, &state->read_size)) {
         return NULL;
     }
-    if (find_slots_of_connection(state, connection_type) < 0 || find_classes_of_tls(state) < 0) {
+    if (find_slots_of_connection(state, connection_type) < 0
+        || find_slots_of_tls_transport(state, tls_transport_type) < 0
+        || find_slots_of_memory_tls(state, memory_tls_type) < 0) {
         return NULL;
     }
     state->offsets.senders_last = state->core->find_slot(turn_queue, "last");
     Py_XSETREF(state->connection_type, Py_NewRef(connection_type));
+    Py_XSETREF(state->tls_transport_type, Py_NewRef(tls_transport_type));
+    Py_XSETREF(state->memory_tls_type, Py_NewRef(memory_tls_type));
     Py_XSETREF(state->current_task, Py_NewRef(current_task));
-    Py_XSETREF(state->get_running_loop, Py_NewRef(get_running_loop));
     Py_XSETREF(state->zero, PyLong_FromLong(0));
     Py_XSETREF(state->turn_object, PyLong_FromSsize_t(state->turn));
     Py_XSETREF(state->pure_flush, PyObject_GetAttrString(connection_type, "_flush"));
@@ -501,10 +498,19 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* The name of a type begins with the name of the module, which may be imported under two names. */
 static int
-add_type(PyObject *module, PyType_Spec *spec, PyObject **type)
+add_type(PyObject *module, const PyType_Spec *spec, PyObject **type)
 {
-    *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    const char *module_name = PyModule_GetName(module);
+    PyObject *name = module_name == NULL ? NULL : PyUnicode_FromFormat("%s.%s", module_name, spec->name);
+    if (name == NULL) {
+        return -1;
+    }
+    PyType_Spec named = *spec;
+    named.name = PyUnicode_AsUTF8(name);
+    *type = named.name == NULL ? NULL : PyType_FromModuleAndSpec(module, &named, NULL);
+    Py_DECREF(name);
     return *type == NULL ? -1 : 0;
 }
 

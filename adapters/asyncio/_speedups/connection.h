@@ -18,6 +18,7 @@
     slot(broken, "_broken")                    \
     slot(descriptor, "_descriptor")            \
     slot(dispatching, "_dispatching")          \
+    slot(loop, "_loop")                        \
     slot(reaction_scheduled, "_reaction_scheduled") \
     slot(reading_paused, "_reading_paused")    \
     slot(reads_repeatedly, "_reads_repeatedly") \
@@ -73,7 +74,6 @@ struct connection_offsets {
     name(collect, "collect")     \
     name(eof_received, "eof_received") \
     name(fail, "fail")           \
-    name(loop, "_loop")          \
     name(pending, "pending")     \
     name(plain_write, "write")   \
     name(read, "read")           \
@@ -97,7 +97,7 @@ struct asyncio_state {
     PyObject *connection_type;
     PyObject *pure_flush, *pure_receive, *pure_send;
     PyObject *waiter_type, *receive_type, *send_type;
-    PyObject *current_task, *get_running_loop, *cancelled_error;
+    PyObject *current_task, *cancelled_error;
     PyObject *tls_transport_type, *memory_tls_type, *ssl_error, *want_read_error;
     PyObject *context_names;   /* ("context",) */
     PyObject *iterating_names; /* ("iterating",) */
@@ -116,7 +116,6 @@ struct asyncio_state {
     do_((state)->receive_type)   \
     do_((state)->send_type)      \
     do_((state)->current_task)   \
-    do_((state)->get_running_loop) \
     do_((state)->cancelled_error) \
     do_((state)->tls_transport_type) \
     do_((state)->memory_tls_type) \
@@ -145,7 +144,7 @@ react_soon(struct asyncio_state *state, PyObject *connection)
 extern PyType_Spec waiter_spec;
 
 /* Return a new waiter for the running loop. */
-PyObject *new_waiter(struct asyncio_state *state);
+PyObject *new_waiter(struct asyncio_state *state, PyObject *loop);
 
 /* Resume the task, if it has not been cancelled: now if that is possible, or else soon. */
 int wake(struct asyncio_state *state, PyObject *waiter);

@@ -15,16 +15,14 @@ typedef struct {
 } Waiter;
 
 PyObject *
-new_waiter(struct asyncio_state *state)
+new_waiter(struct asyncio_state *state, PyObject *loop)
 {
-    PyObject *loop = PyObject_CallNoArgs(state->get_running_loop);
-    Waiter *waiter = loop == NULL ? NULL : PyObject_GC_New(Waiter, (PyTypeObject *)state->waiter_type);
+    Waiter *waiter = PyObject_GC_New(Waiter, (PyTypeObject *)state->waiter_type);
     if (waiter == NULL) {
-        Py_XDECREF(loop);
         return NULL;
     }
     waiter->state = state;
-    waiter->loop = loop;
+    waiter->loop = Py_NewRef(loop);
     waiter->callback = waiter->context = waiter->cancel_message = NULL;
     waiter->blocking = true;
     waiter->done = false;
@@ -251,7 +249,7 @@ static PyType_Slot waiter_slots[] = {
 };
 
 PyType_Spec waiter_spec = {
-    .name = "adapters.asyncio._speedups._compiled.Waiter",
+    .name = "Waiter",
     .basicsize = sizeof(Waiter),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION
              | Py_TPFLAGS_IMMUTABLETYPE,

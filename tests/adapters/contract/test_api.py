@@ -102,7 +102,7 @@ SERVER_CONNECTION = {
 
 SERVER = {
     "connections": PROPERTY,
-    "close": "close_connections=True, code=1001, reason=''",
+    "close": "close_connections=True, code=1001, reason='', drain=0",
     "is_serving": "",
     "port": PROPERTY,
     "serve_forever": "",

@@ -68,8 +68,12 @@ async def receive(websocket: Any) -> None:
     ("flood", "tls", "received"),
     [*[(flood, False, True) for flood in FLOODS], ("pongs", True, True), ("pongs", False, False)],
 )
-async def test_others_run_meanwhile(runtime: Runtime, flood: str, tls: bool, received: bool) -> None:
-    options = {"max_fragments": None, "max_size": None, "max_queue": None, "read_limit": None}
+@pytest.mark.parametrize("ping_interval", [20, 0.01], ids=["without-deadlines", "with-deadlines"])
+async def test_others_run_meanwhile(
+    runtime: Runtime, flood: str, tls: bool, received: bool, ping_interval: float
+) -> None:
+    options: dict[str, Any] = {"max_fragments": None, "max_size": None, "max_queue": None, "read_limit": None}
+    options |= {"ping_interval": ping_interval, "max_pings": None}
     async with runtime.raw_server(tls=tls, **options) as (peer, client):
         if flood == "fragments":
             await peer.send(Frame(TEXT, b"", fin=False))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
+from tests.core.helpers import CLOSE, PING, PONG, RSV1, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK
+from wsproto_core.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 
 async def test_value_of_a_ping_is_the_latency(runtime: Runtime) -> None:
@@ -234,3 +236,23 @@ async def test_pings_are_answered_while_nobody_waits(runtime: Runtime) -> None:
             payload = str(number).encode()
             await peer.send(Frame(PING, payload))
             assert await peer.read_frame() == Frame(PONG, payload)
+
+
+async def test_ping_behind_a_compressed_message_is_answered_while_we_receive(runtime: Runtime) -> None:
+    # The queue has room for one message. So decoding stops behind it, and goes on when it has been taken.
+    options: dict[str, Any] = {
+        "answer": {"Sec_WebSocket_Extensions": "permessage-deflate; server_no_context_takeover"},
+        # There is no deadline after which the connection would go on by itself.
+        "extensions": [ClientPerMessageDeflateFactory(idle_timeout=None)],
+        "max_queue": 1,
+    }
+    async with runtime.raw_server(**options) as (peer, client):
+        compressor = zlib.compressobj(wbits=-15)
+        payload = compressor.compress(b"message") + compressor.flush(zlib.Z_SYNC_FLUSH)
+        message = Frame(TEXT, payload[:-4], reserved=RSV1)
+        await peer.send(message, Frame(PING, b"ping"))
+        assert await client.recv() == "message"
+        receiving = runtime.spawn(client.recv)
+        assert await peer.read_frame() == Frame(PONG, b"ping")
+        await peer.send(message)
+        assert await receiving.result() == "message"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import HOST, client_context, server_context
+from tests.adapters.runtimes.base import AMPLE, HOST, client_context, server_context
 from tests.adapters.runtimes.proxies import HTTPProxy, Proxy, SocksProxy, Target
 from tests.ports import free_port
 from wsproto_core import HandshakeTimeout, InvalidHandshake, InvalidStatusCode
@@ -273,7 +273,7 @@ async def test_proxy_resets_the_stream(runtime: Runtime) -> None:
 async def test_proxy_that_never_answers(runtime: Runtime) -> None:
     with HTTPProxy(b"", then="wait") as proxy:
         with pytest.raises(HandshakeTimeout, match="open_timeout"):
-            await runtime.open("ws://example.com/", proxy=proxy.url, open_timeout=0.3)
+            await runtime.open("ws://example.com/", proxy=proxy.url, open_timeout=AMPLE)
         # The stream is closed.
         await runtime.until(lambda: proxy.leftovers == [b""])
 
@@ -281,7 +281,7 @@ async def test_proxy_that_never_answers(runtime: Runtime) -> None:
 async def test_proxy_that_never_finishes(runtime: Runtime) -> None:
     with HTTPProxy(b"HTTP/1.1 200 OK\r\n", then="wait") as proxy:
         with pytest.raises(HandshakeTimeout, match="open_timeout"):
-            await runtime.open("ws://example.com/", proxy=proxy.url, open_timeout=0.3)
+            await runtime.open("ws://example.com/", proxy=proxy.url, open_timeout=AMPLE)
         await runtime.until(lambda: proxy.leftovers == [b""])
 
 

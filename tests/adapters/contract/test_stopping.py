@@ -74,6 +74,25 @@ async def test_client_whose_request_is_not_complete(runtime: Runtime, tls: bool)
         await server.wait_closed()
 
 
+@needs_sockets
+@pytest.mark.parametrize("missing", [pytest.param(0, marks=pytest.mark.needs("coroutines")), 10])
+async def test_client_whose_request_has_arrived_and_was_not_read(runtime: Runtime, missing: int) -> None:
+    """Nothing runs between its arrival and the end. (A thread may just have accepted a complete request.)"""
+    data = request()
+    async with (
+        runtime.serving(**EVER) as (server, _),
+        runtime.raw_connection(server) as peer,
+    ):
+        await runtime.until(lambda: server.connections)
+        await runtime.settle(0.1)
+        # This waits for nothing.
+        await peer.send(data[: len(data) - missing])
+        server.close()
+        assert (await peer.read_response()).status == 503
+        peer.close()
+        await server.wait_closed()
+
+
 @plain_or_tls
 async def test_client_that_has_been_answered(runtime: Runtime, tls: bool) -> None:
     """A client that keeps its side open after an HTTP response has all it wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,6 +22,16 @@ DEADLINE = 0.8
 """Seconds that are enough for one of them, and not for both."""
 
 both_streams = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+
+
+@contextlib.contextmanager
+def too_long(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Expect that there is not enough time, unless this process stood still: then a deadline starts anew."""
+    try:
+        yield
+    except HandshakeTimeout:
+        return
+    assert "the opening handshake deadline was handled" in caplog.text
 
 
 async def answer_late(runtime: Runtime, listener: RawListener) -> None:
@@ -44,7 +55,9 @@ async def redirect_late(runtime: Runtime, listener: RawListener, location: str) 
 
 
 @both_streams
-async def test_redirect_takes_a_part_of_it(runtime: Runtime, tls: bool) -> None:
+async def test_redirect_takes_a_part_of_it(
+    runtime: Runtime, tls: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async with runtime.raw_listener(tls=tls) as listener:
 
         async def serve() -> None:
@@ -52,12 +65,12 @@ async def test_redirect_takes_a_part_of_it(runtime: Runtime, tls: bool) -> None:
             await answer_late(runtime, listener)
 
         serving = runtime.spawn(serve)
-        with pytest.raises(HandshakeTimeout):
+        with too_long(caplog):
             await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET, **runtime.client_tls(tls))
         await serving.result()
 
 
-async def test_several_redirects_take_it_all(runtime: Runtime) -> None:
+async def test_several_redirects_take_it_all(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     """The last one comes when there is no time left: it is not followed."""
     async with runtime.raw_listener() as listener:
 
@@ -66,12 +79,12 @@ async def test_several_redirects_take_it_all(runtime: Runtime) -> None:
             await redirect_late(runtime, listener, "/elsewhere")
 
         serving = runtime.spawn(serve)
-        with pytest.raises(HandshakeTimeout):
+        with too_long(caplog):
             await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET)
         await serving.result()
 
 
-async def test_tls_takes_a_part_of_it(runtime: Runtime) -> None:
+async def test_tls_takes_a_part_of_it(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     async with runtime.raw_listener(tls=True) as listener:
 
         async def serve() -> None:
@@ -80,12 +93,14 @@ async def test_tls_takes_a_part_of_it(runtime: Runtime) -> None:
             await answer_late(runtime, listener)
 
         serving = runtime.spawn(serve)
-        with pytest.raises(HandshakeTimeout):
+        with too_long(caplog):
             await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET, **runtime.client_tls(True))
         await serving.result()
 
 
-async def test_socks_proxy_that_answers_by_the_byte(runtime: Runtime) -> None:
+async def test_socks_proxy_that_answers_by_the_byte(
+    runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     """Each byte is in time, and all of them are not (RFC 1928 section 6)."""
     answered: list[int] = []
 
@@ -103,7 +118,7 @@ async def test_socks_proxy_that_answers_by_the_byte(runtime: Runtime) -> None:
     async with runtime.raw_listener() as listener:
         serving = runtime.spawn(serve)
         host, port = listener.address
-        with pytest.raises(HandshakeTimeout):
+        with too_long(caplog):
             await runtime.open(
                 "ws://127.0.0.1:9/", proxy=f"socks5://{host}:{port}", open_timeout=DEADLINE, **QUIET
             )
@@ -111,7 +126,7 @@ async def test_socks_proxy_that_answers_by_the_byte(runtime: Runtime) -> None:
     assert len(answered) < 200
 
 
-async def test_proxy_takes_a_part_of_it(runtime: Runtime) -> None:
+async def test_proxy_takes_a_part_of_it(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
     async with runtime.raw_listener() as listener:
 
         async def serve() -> None:
@@ -124,7 +139,7 @@ async def test_proxy_takes_a_part_of_it(runtime: Runtime) -> None:
 
         serving = runtime.spawn(serve)
         host, port = listener.address
-        with pytest.raises(HandshakeTimeout):
+        with too_long(caplog):
             await runtime.open(
                 "ws://example.com/", proxy=f"http://{host}:{port}", open_timeout=DEADLINE, **QUIET
             )

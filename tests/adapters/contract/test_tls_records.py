@@ -42,7 +42,11 @@ class RecordingStream(SocketStream):
         return count
 
 
-async def test_answers_to_messages_that_came_together(runtime: Runtime) -> None:
+async def test_answers_to_messages_that_came_together(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On threads, an answer waits for others only for a time, which is short for a slow machine.
+    monkeypatch.setattr("adapters.threading.sending.GATHERING_TIME", 10.0)
     count = 100
     async with runtime.serving(echo, **QUIET, **runtime.server_tls(True)) as (server, _):
         stream = RecordingStream(runtime, socket.create_connection((HOST, runtime.port_of(server))))

@@ -1,4 +1,4 @@
-"""Turns: a task that sends or receives without waiting lets others run, after 64 calls or 64 KiB."""
+"""Turns: a task that sends or receives without waiting lets others run, after 64 calls or 256 KiB."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.needs("sockets"), pytest.mark.needs("coroutines")]
 with_tls = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
 CALLS = 64
-SIZE = 2**16
+SIZE = 2**18
 
-LARGE = 2**12
+LARGE = 2**14
 """Bytes of a message of which fewer make a turn."""
 
 

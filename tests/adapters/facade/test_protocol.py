@@ -129,8 +129,11 @@ async def test_connection_is_closed_when_there_is_no_pong(
     async with runtime.raw_listener() as listener:
         peer, client = await connect_to_peer(listener, **peer_options)
         frames = await peer.read_frames_to_end()
-        assert [frame.opcode for frame in frames] == [PING, CLOSE]
-        assert int.from_bytes(frames[-1].payload[:2], "big") == 1011
+        *pings, close = frames
+        # On a busy machine, the next ping is due before the deadline is noticed.
+        assert {frame.opcode for frame in pings} == {PING}
+        assert close.opcode == CLOSE
+        assert int.from_bytes(close.payload[:2], "big") == 1011
         with pytest.raises(ConnectionClosedError):
             await client.recv()
         await client.wait_closed()

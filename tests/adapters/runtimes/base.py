@@ -16,6 +16,7 @@ import os
 import random
 import socket
 import ssl
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
@@ -195,6 +196,10 @@ class Runtime(ABC):
         task = self.start(function, args)
         self.tasks.append(task)
         return task
+
+    def now(self) -> float:
+        """The time in seconds, of a clock that never goes back."""
+        return time.monotonic()
 
     async def settle(self, seconds: float = 0.05) -> None:
         """Let happen what is on its way; nothing may depend on it having happened."""

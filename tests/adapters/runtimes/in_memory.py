@@ -19,9 +19,11 @@ from typing import Any, Self
 
 from adapters.shared.connection import BaseConnection, fragments_of
 from adapters.shared.decoding import PieceConverter, convert_message
+from adapters.shared.draining import Drain, check_drain
 from adapters.shared.handlers import takes_path
 from adapters.shared.options import ConnectSettings, ServeSettings, connection_options, split_options
 from wsproto_core import ClientProtocol, ConnectionClosed, ConnectionClosedOK, Protocol, ServerProtocol, State
+from wsproto_core.closing import serialize_close
 from wsproto_core.events import Event as ProtocolEvent
 from wsproto_core.events import Pong
 from wsproto_core.exceptions import ConcurrencyError
@@ -357,6 +359,7 @@ class MemoryServer:
         self.settings, unknown = split_options(ServeSettings, options)
         assert not unknown, unknown
         self._accepted: list[MemoryServerConnection] = []
+        self.drain: Drain[MemoryServerConnection] | None = None
 
     def connection(self) -> MemoryServerConnection:
         create = self.settings.create_protocol or MemoryServerConnection
@@ -370,12 +373,37 @@ class MemoryServer:
     def is_serving(self) -> bool:
         return self.name in self.runtime.servers
 
-    def close(self, close_connections: bool = True, code: int = 1001, reason: str = "") -> None:
+    def close(
+        self, close_connections: bool = True, code: int = 1001, reason: str = "", drain: float = 0
+    ) -> None:
+        check_drain(drain)
+        serialize_close(code, reason)
+        if drain and not close_connections:
+            raise ValueError("drain with close_connections=False")
         self.runtime.servers.pop(self.name, None)
         for connection in list(self.connections):
             connection.protocol.shut_down()
-            if close_connections:
-                connection.protocol.close(code, reason)
+        opened = [each for each in self.connections if each.protocol.state is State.OPEN]
+        if close_connections:
+            self.drain = Drain(
+                opened,
+                drain,
+                self.runtime.clock,
+                self._call_at,
+                lambda connection: connection.protocol.close(code, reason),
+                self.drain,
+            )
+            self.drain.close_due()
+
+    def _call_at(self, when: float, function: Callable[[], bool]) -> Callable[[], object]:
+        drain = self.drain
+        self.runtime.spawn(self._call_unless_replaced, when, function, drain)
+        return lambda: None
+
+    async def _call_unless_replaced(self, when: float, function: Callable[[], bool], drain: Any) -> None:
+        await Wait(lambda: self.drain is not drain or not self.connections, when)
+        if self.drain is drain and self.connections:
+            function()
 
     async def wait_closed(self) -> None:
         await Wait(lambda: not self.is_serving() and not self.connections)
@@ -508,6 +536,9 @@ class Memory(Runtime):
         self.clock.now = following
         return True
 
+    def now(self) -> float:
+        return self.clock.now
+
     async def sleep(self, seconds: float) -> None:
         # Even a moment lets others have their turn.
         deadline = self.clock.now + max(seconds, 1e-6)
@@ -585,8 +616,12 @@ class Memory(Runtime):
         server = self.servers[name] = MemoryServer(self, handler, name, options)
         try:
             yield server
-        finally:
+        except BaseException:
             server.close()
+            raise
+        finally:
+            if not server.drain:
+                server.close()
             await server.wait_closed()
 
     def unix_connect(self, *args: Any, **options: Any) -> Any:

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from adapters.shared import listening
-from adapters.shared.listening import accept_now, bind_tcp, hosts_of, listen, usable_hosts
+from adapters.shared.listening import (
+    accept_now,
+    bind_tcp,
+    hosts_of,
+    listen,
+    stop_listening,
+    usable_hosts,
+)
 
 HOST = "127.0.0.1"
 
@@ -109,3 +116,33 @@ def test_failure_to_accept(error: int) -> None:
     with FailingListener(error) as listener, pytest.raises(OSError, match="no") as raised:
         accept_now(listener)
     assert raised.value.errno == error
+
+
+def test_listening_goes_on_without_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends when the listener is closed: the end of a server must not fail."""
+
+    def fail(*arguments: Any) -> Any:
+        raise OSError(errno.EMFILE, "no descriptors")
+
+    with socket.create_server((HOST, 0)) as listener:
+        with monkeypatch.context() as patch:
+            patch.setattr(listening.socket, "socket", fail)
+            stop_listening(listener)
+        with socket.create_connection(listener.getsockname()):
+            pass
+
+
+def test_listening_ends_for_this_process_alone() -> None:
+    with socket.create_server((HOST, 0)) as listener, listener.dup() as of_another_process:
+        address, descriptor = listener.getsockname(), listener.fileno()
+        stop_listening(listener)
+        assert listener.fileno() == descriptor
+        assert not listener.get_inheritable()
+        with pytest.raises(OSError, match="Invalid argument"):
+            listener.accept()
+        with socket.create_connection(address) as client, of_another_process.accept()[0] as accepted:
+            accepted.sendall(b"a")
+            assert client.recv(1) == b"a"
+        of_another_process.close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
