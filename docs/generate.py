@@ -6,16 +6,19 @@ test fails when a page differs from what would be written.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from adapters import anyio, asyncio, threading, trio
+from adapters.cli.arguments import make_parser
 from adapters.shared.options import OPTIONS, ConnectOptions, ServeOptions
 from adapters.shared.signatures import ALL_OPTIONS, option_names
 from adapters.shared.stream_options import STREAM_OPTIONS
@@ -171,8 +174,29 @@ def generate_docstrings(name: str) -> str:
     return text
 
 
+def _argument(action: argparse.Action) -> str:
+    """Return what is written for an argument of a command."""
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    if action.nargs == 0:
+        return names
+    values = action.choices or [action.metavar or action.dest.upper()]
+    return f"{names} {', '.join(f'`{value}`' for value in values)}".strip()
+
+
+def command_table(command: str) -> str:
+    """Return the description of a command, and its arguments."""
+    (commands,) = (each.choices for each in make_parser()._actions if isinstance(each.choices, dict))
+    parser = commands[command]
+    lines = [parser.description, "", "| argument | |", "|---|---|"]
+    for action in parser._actions:
+        if action.help != argparse.SUPPRESS:
+            lines.append(f"| {_argument(action)} | {action.help or ''} |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "observability.md": {"statistics": statistics_table},
+    "reference/cli.md": {name: partial(command_table, name) for name in ("connect", "serve", "bench")},
     "states.md": {"diagram": states_diagram, "phases": phases_table, "timers": timers_table},
     "options.md": {
         "common": lambda: options_table(COMMON),

@@ -11,10 +11,10 @@ import json
 from collections.abc import AsyncIterator
 
 from core_client import ThreadedClient
-from server import MAX_SIZE, parse
 from transcript import Tally, Transcript, describe, milliseconds, size
 
 from adapters.asyncio import ClientConnection, connect
+from adapters.cli.chat import MAX_SIZE, parse
 from wsproto_core import CloseCode, ConnectionClosed, Data
 
 CHUNK = 2**16

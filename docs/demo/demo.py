@@ -24,9 +24,9 @@ import traceback
 from typing import TextIO
 
 from clients import AsyncioClient, CoreClient
-from server import ChatServer, Room, serve_chat
 from transcript import Step, Transcript, size
 
+from adapters.cli.chat import ChatServer, Room, serve_chat
 from wsproto_core import CloseCode
 
 DEADLINE = 60.0
@@ -36,6 +36,13 @@ GRACE = 30.0
 """Seconds more, after which even what does not react to the deadline is ended."""
 
 FILE_SIZE = 3 * 2**20
+
+NEXT = """
+What next?
+  make demo SERVE=1           the same chat in your browser, until Ctrl-C
+  docs/tutorial/start.md      build a chat room, step by step
+  docs/examples.md            small programs to copy
+  docs/README.md              all pages"""
 
 
 async def fetch(server: ChatServer, path: str) -> http.client.HTTPResponse:
@@ -198,7 +205,10 @@ def main() -> int:
         # Rather a question mark than an error where the terminal has no arrows.
         sys.stdout.reconfigure(errors="replace")
     if os.environ.get("SERVE", "0") in ("", "0"):
-        return run(sys.stdout)
+        status = run(sys.stdout)
+        if status == 0:
+            print(NEXT)
+        return status
     try:
         asyncio.run(stay(int(os.environ.get("PORT") or 0), Transcript(sys.stdout)))
     except (OSError, ValueError) as error:

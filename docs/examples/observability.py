@@ -1,8 +1,6 @@
-"""A server that can be watched: logs as JSON, the frames of some paths, spans, statistics."""
+"""A server that can be watched: logs as JSON, the frames of some paths, statistics."""
 
 import asyncio
-import dataclasses
-import functools
 import json
 import logging
 import sys
@@ -48,23 +46,6 @@ class WatchedConnection(ServerConnection):
             frames.setLevel(logging.DEBUG)
             self.log_frames(frames)
         return super().process_request(path, request_headers)
-
-
-def traced(handler: Any, tracer: Any) -> Any:
-    """Run a handler in a span: ``tracer`` is what ``opentelemetry.trace.get_tracer(...)`` returns."""
-
-    @functools.wraps(handler)
-    async def traced_handler(websocket: ServerConnection) -> None:
-        attributes = {"url.path": websocket.path, "websocket.id": str(websocket.id)}
-        with tracer.start_as_current_span("websocket", attributes=attributes) as span:
-            try:
-                await handler(websocket)
-            finally:
-                for name, value in dataclasses.asdict(websocket.statistics).items():
-                    if value is not None:
-                        span.set_attribute(f"websocket.{name}", value)
-
-    return traced_handler
 
 
 def totals(server: Server) -> dict[str, float]:

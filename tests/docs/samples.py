@@ -1,0 +1,168 @@
+"""The samples on the pages of the documentation, and what runs them.
+
+A comment before a block says what it is: ``<!-- program: asyncio/chat.py -->`` is a whole program,
+``<!-- sample: name -->`` a part of one, ``<!-- cell: name -->`` a cell of a notebook, ``<!-- run: name -->``
+commands of a shell, ``<!-- file: name -->`` another file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapters.asyncio import ClientConnection, connect
+
+__all__ = [
+    "CERTIFICATES",
+    "DEADLINE",
+    "DOCS",
+    "Sample",
+    "blocks",
+    "connected",
+    "python",
+    "run",
+    "serving",
+    "until",
+    "write",
+]
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+CERTIFICATES = ROOT / "tests" / "certificates"
+
+DEADLINE = 100.0
+"""Of each wait, in seconds."""
+
+BLOCK = re.compile(r"^<!-- (\w+): (\S+) -->\n+```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str, kind: str) -> dict[str, str]:
+    """Return the blocks of a kind on a page, by their names."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = [(name, block) for of_kind, name, _, block in BLOCK.findall(text) if of_kind == kind]
+    assert len(dict(found)) == len(found), "two blocks have the same name"
+    return dict(found)
+
+
+class Sample:
+    """The samples of a page, each of which defines names."""
+
+    def __init__(self, page: str) -> None:
+        self.page = page
+        self.blocks = blocks(page, "sample")
+
+    def __call__(self, name: str, **given: Any) -> dict[str, Any]:
+        """Run a sample; return the names that it defines.
+
+        Args:
+            name: the name of the sample.
+            given: names that the sample uses, and that are not its own.
+        """
+        names: dict[str, Any] = {"__name__": name, **given}
+        exec(compile(self.blocks[name], f"docs/{self.page}: {name}", "exec"), names)
+        return names
+
+    def all_are_in(self, tests: str) -> bool:
+        """Whether each block of Python on the page has a name, and a test has each name."""
+        text = (DOCS / self.page).read_text(encoding="utf-8")
+        named = {**self.blocks, **blocks(self.page, "program"), **blocks(self.page, "cell")}
+        source = Path(tests).read_text(encoding="utf-8")
+        return text.count("```python") == len(named) and all(f'"{name}"' in source for name in named)
+
+
+def write(folder: Path, name: str, source: str, changes: Mapping[str, str]) -> Path:
+    """Write a program, with each of these texts replaced, which it contains."""
+    for old, new in changes.items():
+        assert old in source, old
+        source = source.replace(old, new)
+    path = folder / name
+    path.write_text(source, encoding="utf-8")
+    return path
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+
+
+def python(folder: Path, *arguments: str, text: str = "") -> str:
+    """Run Python in a folder; return what it has printed. An error fails the test."""
+    command = [sys.executable, "-W", "error", *arguments]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment(),
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a server in a folder, as Python does with these arguments, until the end of the block."""
+    command = [sys.executable, "-W", "error", *arguments]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@asynccontextmanager
+async def connected(
+    process: subprocess.Popen[str], uri: str, **options: Any
+) -> AsyncIterator[ClientConnection]:
+    """Connect to the server of a process, as soon as it listens."""
+    until = time.monotonic() + DEADLINE
+    while True:
+        try:
+            websocket = await connect(uri, proxy=None, **options)
+            break
+        except ConnectionRefusedError:
+            if process.poll() is not None or time.monotonic() > until:
+                process.kill()
+                raise AssertionError(f"it does not listen: {process.communicate()}") from None
+        await asyncio.sleep(0.02)
+    async with websocket:
+        yield websocket
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function, with a deadline."""
+
+    async def within_deadline() -> T:
+        async with asyncio.timeout(DEADLINE):
+            return await main()
+
+    return asyncio.run(within_deadline())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition is true, in a test with a deadline."""
+    while True:
+        if condition():
+            return
+        await asyncio.sleep(0.01)
