@@ -3,12 +3,23 @@
 #   make demo        show the library at work; SERVE=1 keeps the server running
 #   make test        lint, types, tests, coverage: about a quarter of an hour on two processors; at the end, why
 #                    a test was skipped, which tests were slow, and the time; ARGS="-k name -x" goes to pytest;
-#                    the core is tested twice: compiled, if there is a compiler, and in pure Python
+#                    the core is tested twice: compiled, if there is a compiler, and in pure Python;
+#                    THOROUGH=1 for tests that take long and whose kind shorter ones try, too;
+#                    CONTRACT="asyncio trio" for the adapters' contract on some runtimes alone;
+#                    SANITIZED=1 leaves the compiled half of the core to `make sanitize`
 #   make sanitize    the tests of the core with the extension module built with AddressSanitizer and UBSan
 #   make test-quick  the core, what adapters share, the rules on imports, and the contract on asyncio and
 #                    threads: under two minutes on two processors; without lint, types and coverage
 #   make test-all    the tests on every CPython found; SKIP="3.11 3.12" leaves some out
+#   make test-min    the tests of what uses other packages with the oldest versions that are allowed of
+#                    everything that the package and its tests need, on the oldest CPython found or on
+#                    VERSION=3.12, in .venvs/minimal
+#   make audit       look for known vulnerabilities in everything that the package and its tests need, at the
+#                    latest versions; needs https://pypi.org
 #   make lint        format, lint and types alone
+#   make docs        build the site of the documentation in build/docs/html, with warnings as errors, in an
+#                    environment of its own (.venv-docs): under a minute
+#   make screenshots take the pictures of the chat's page in docs/screenshots, by a headless Chromium
 #   make features    run the tests of the adapters' contract and write docs/features.md by their results
 #   make peers       install what of other languages the tests talk to, where there is npm and Go; tests
 #                    of what is missing are skipped
@@ -22,12 +33,24 @@
 #   make bench-verify  check that all of these servers and clients do their work
 #   make bench-counts  run the benchmarks of this library alone, each with few connections; each prints
 #                    tables. As bench/NAME.py, most take a number of connections: see their first lines
-#   make soak        peers that leave while messages are streamed, and interrupted threads, ten thousand
+#   make flat-memory  watch the memory of servers and clients, with 1,000 idle connections and under load, at
+#                    the same time, and print its slope: an hour after a warm-up of ten minutes;
+#                    TIME=60 for another number of seconds, ARGS="--adapter trio --phases idle"
+#   make soak        peers that leave while messages are streamed, leaks, and interrupted threads, ten thousand
 #                    times each; then what all adapters have in common, 100 times on each runtime, half of
 #                    them on busy processors; up to the first failure: five hours, on two of them;
 #                    RUNS=3 RUNTIMES="trio threading" for fewer, ARGS="--first 51" to go on with the last part
+#   make simulate    a million connections between two cores, in virtual time, each by a seed; a failure prints
+#                    its seed: half an hour on two idle processors; RUNS=1000 for fewer, ARGS="--first 7000000"
+#                    for others; then conversations of the adapters on asyncio, trio and anyio, each on a
+#                    thousandth as many schedules
+#   make mutants     change the modules of the core that matter most, one place at a time, and see whether
+#                    their tests fail; write docs/mutants.md: some minutes on two idle processors;
+#                    MODULES="frames closing" for some
 #   make adversarial play hostile input against the servers of several libraries, and write
 #                    docs/adversarial.md: some minutes
+#   make fuzz        search for inputs that break a rule, with atheris and libFuzzer: TIME=600 seconds in total,
+#                    ARGS="uri frames" for some targets; fuzz/README.md
 #   make clean       remove what these commands made
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment. Tests run in PROCESSES=4
@@ -48,28 +71,42 @@ BENCH_RESULTS := bench/results/results.jsonl
 BENCH_SHORT := --seconds 0.4
 BENCH_FULL := --full --seconds 1 --rounds 3 --attempts 3
 
+FUZZ_VENV := .venv-fuzz
+
+DOCS_VENV := .venv-docs
+
 REPORT = -rfEs --durations=15 --durations-min=2
+# Tests of the core that call nothing in C: those of HTTP and of the opening handshake, which use h11.
+WITHOUT_C = handshake headers http opening_client opening_server proxy public_names reconnect redirects \
+	request_forms states uri
+# Tests of the adapters that use other packages, of which there are old versions.
+WITH_PACKAGES = asgi contract otel shared testing
+PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) $(if $(THOROUGH),,-m "not thorough")
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
-.PHONY: demo test sanitize test-quick test-all lint features peers bench bench-verify bench-counts conformance soak adversarial clean
+.PHONY: demo test sanitize test-quick test-all test-min audit lint docs screenshots features peers bench bench-verify bench-counts flat-memory conformance soak simulate mutants adversarial fuzz clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
 
+# Coverage counts where it says something and costs little: what talks to other programs runs without it, and the
+# core is covered by its tests in pure Python. ARGS may leave nothing of a part (5).
 test: lint
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) --cov --cov-report= $(ARGS)
-	WSPROTO_CORE_PURE=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) \
-		--cov --cov-append --cov-report= tests/core tests/property $(ARGS)
-	WSPROTO_CORE_PURE=1 RUNTIMES=asyncio $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) \
-		--cov --cov-append --cov-report= tests/adapters/contract $(ARGS)
+	$(PYTEST) --ignore tests/adapters $(WITHOUT_C:%=--ignore tests/core/test_%.py) \
+		$(if $(SANITIZED),--ignore tests/core --ignore tests/property) $(ARGS) || [ $$? = 5 ]
+	$(if $(CONTRACT),RUNTIMES='$(CONTRACT)') $(PYTEST) --cov --cov-report= tests/adapters $(ARGS) || [ $$? = 5 ]
+	WSPROTO_CORE_PURE=1 $(PYTEST) --cov --cov-append --cov-report= tests/core $(ARGS) || [ $$? = 5 ]
+	WSPROTO_CORE_PURE=1 RUNTIMES=asyncio $(PYTEST) --cov --cov-append --cov-report= tests/adapters/contract $(ARGS) \
+		|| [ $$? = 5 ]
 	$(BIN)/coverage report --include='wsproto_core/*' --fail-under=100
 	$(BIN)/coverage report --include='adapters/*' --fail-under=95
 	$(TELL_TIME)
 
 sanitize: $(VENV)/.tools
 	.ci/sanitize $(BIN)/python -n $(PROCESSES) --dist worksteal $(REPORT) -p no:cacheprovider \
-		--ignore tests/core/test_embedding.py tests/core tests/property \
+		$(WITHOUT_C:%=--ignore tests/core/test_%.py) --ignore tests/core/test_embedding.py \
+		tests/core tests/property/test_halves.py tests/property/test_messages.py \
 		tests/adapters/test_asyncio_speedups.py tests/adapters/test_asyncio_cancellation.py $(ARGS)
 	$(TELL_TIME)
 
@@ -82,12 +119,34 @@ test-quick: $(VENV)/.tools
 test-all:
 	PYTHON='$(PYTHON)' SKIP='$(SKIP)' .ci/test-all -n $(PROCESSES) --dist worksteal $(ARGS)
 
+test-min:
+	PYTHON='$(PYTHON)' VERSION='$(VERSION)' .ci/test-min -n $(PROCESSES) --dist worksteal \
+		--ignore tests/adapters/asgi/test_uvicorn_own.py -m "not thorough" \
+		tests/test_imports.py $(WITHOUT_C:%=tests/core/test_%.py) tests/core/test_permessage_deflate.py \
+		$(WITH_PACKAGES:%=tests/adapters/%) $(ARGS)
+	$(TELL_TIME)
+
+audit: $(VENV)/.tools
+	.ci/venv '$(PYTHON)' .venvs/audit
+	.venvs/audit/bin/python -m pip --disable-pip-version-check --quiet install pip-audit
+	$(BIN)/python .ci/audit.py "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		.venvs/audit/bin/pip-audit
+
 lint: $(VENV)/.tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p wsproto_core -p adapters
-	MYPYPATH=docs/demo $(BIN)/mypy docs/demo docs/examples docs/generate.py docs/features.py
+	$(BIN)/mypy -p wsproto_core -p adapters -m wsproto_core_pytest
+	$(BIN)/mypy -p fuzz
+	MYPYPATH=docs/demo $(BIN)/mypy docs/demo docs/examples docs/generate.py docs/features.py docs/screenshots.py
+	$(BIN)/mypy examples
 	MYPYPATH=bench $(BIN)/mypy bench
+
+docs: $(DOCS_VENV)/.tools
+	$(DOCS_VENV)/bin/python -m sphinx -q -W --keep-going -n -c docs -d build/docs/cache . build/docs/html
+	@echo "build/docs/html/index.html"
+
+screenshots: $(VENV)/.tools
+	$(BIN)/python -m docs.screenshots
 
 features: $(VENV)/.tools
 	$(BIN)/python docs/features.py -n $(PROCESSES) --dist worksteal $(ARGS)
@@ -117,6 +176,9 @@ bench-counts: $(VENV)/.tools
 	$(BIN)/python bench/opening_calls.py
 	$(BIN)/python bench/idle_objects.py
 
+flat-memory: $(VENV)/.tools
+	$(BIN)/python bench/flat_memory.py $(if $(TIME),--time $(TIME)) $(ARGS)
+
 conformance: $(VENV)/.tools $(BENCH_VENV)/.peers
 	$(if $(CONTINUE),,rm -f build/conformance.jsonl)
 	PYTHONPATH=bench $(BENCH_VENV)/bin/python -m tests.conformance.run \
@@ -125,15 +187,30 @@ conformance: $(VENV)/.tools $(BENCH_VENV)/.peers
 
 soak: $(VENV)/.tools
 	$(BIN)/python -m tests.soak.streaming --runs $(RUNS)00 $(SOAKED)
+	$(BIN)/python -W error -m tests.soak.leaks --runs $(RUNS)00 $(SOAKED)
 	$(BIN)/python -m tests.soak.interruptions --runs $(RUNS)00 $(SOAKED)
 	$(BIN)/python -m tests.adapters.contract.soak --runs $(RUNS) $(SOAKED) $(ARGS)
+
+simulate: RUNS := $(if $(filter file,$(origin RUNS)),1000000,$(RUNS))
+simulate: $(VENV)/.tools
+	$(BIN)/python -m tests.simulation --runs $(RUNS) --processes 2 $(ARGS)
+	SCHEDULES=$$(( ($(RUNS) + 999) / 1000 )) $(BIN)/python -m pytest -n 2 $(REPORT) \
+		tests/simulation/test_adapters.py -k test_schedules
+
+mutants: $(VENV)/.tools
+	$(BIN)/python -m tests.mutants $(ARGS) $(MODULES)
+	$(TELL_TIME)
 
 adversarial: $(BENCH_VENV)/.peers
 	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install 'pytest>=9' hypothesis
 	$(BENCH_VENV)/bin/python -m tests.adversarial.compare --page docs/adversarial.md
 
+fuzz: TIME ?= 600
+fuzz: $(FUZZ_VENV)/.fuzzer
+	$(FUZZ_VENV)/bin/python -m fuzz run --seconds $(TIME) $(ARGS)
+
 clean:
-	rm -rf $(VENV) .venv-bench* .venvs bench/load/bin bench/results build dist
+	rm -rf $(VENV) .venv-bench* .venv-docs .venv-fuzz .venvs bench/load/bin bench/results build dist
 	rm -rf *.egg-info htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -161,4 +238,22 @@ $(BENCH_VENV)/pyvenv.cfg:
 $(BENCH_VENV)/.peers: $(BENCH_VENV)/pyvenv.cfg $(PACKAGE) bench/requirements.txt
 	$(BENCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --editable . \
 		--requirement bench/requirements.txt
+	@touch $@
+
+# The environment of the fuzzer, which has no wheels for other versions.
+
+$(FUZZ_VENV)/pyvenv.cfg:
+	.ci/venv "$$($(PYTHON) .ci/pythons.py | grep -E '^3\.1[2-4] ' | tail -1 | cut -d ' ' -f 2-)" $(FUZZ_VENV)
+
+$(FUZZ_VENV)/.fuzzer: $(FUZZ_VENV)/pyvenv.cfg $(PACKAGE)
+	$(FUZZ_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --editable . atheris==3.1.0
+	@touch $@
+
+# The environment of Sphinx, of which an older Python has older versions with other warnings.
+
+$(DOCS_VENV)/pyvenv.cfg:
+	.ci/venv "$$($(PYTHON) .ci/pythons.py | tail -1 | cut -d ' ' -f 2-)" $(DOCS_VENV)
+
+$(DOCS_VENV)/.tools: $(DOCS_VENV)/pyvenv.cfg docs/requirements.txt
+	$(DOCS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --requirement docs/requirements.txt
 	@touch $@

@@ -7,6 +7,7 @@ import importlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,8 +84,13 @@ def frame(first: int, payload: bytes = b"") -> bytes:
     return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
 
 
-def open_peer(port: int, tls: bool = False, small: bool = False, headers: bytes = b"") -> socket.socket:
-    """A client that has done the opening handshake, perhaps one with a small buffer."""
+def open_peer(
+    port: int, tls: bool = False, small: bool = False, headers: bytes = b"", pause: float = 0.0
+) -> socket.socket:
+    """A client that has done the opening handshake, perhaps one with a small buffer.
+
+    It pauses for so many seconds before its request: so the server is there first, and waits.
+    """
     sock = socket.socket()
     if small:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
@@ -92,6 +98,7 @@ def open_peer(port: int, tls: bool = False, small: bool = False, headers: bytes 
     if tls:
         context = ssl.create_default_context(cafile=CERTIFICATES / "localhost.pem")
         sock = context.wrap_socket(sock, server_hostname=HOST)
+    time.sleep(pause)
     sock.sendall(HEAD + headers + b"\r\n")
     head = b""
     while not head.endswith(b"\r\n\r\n"):

@@ -1,10 +1,10 @@
-"""CPU time of echo round trips on trio and anyio:  python bench/structured_round_trip.py [COUNT]
+"""CPU time of echo round trips on trio and anyio:  python bench/structured_round_trip.py [COUNT [ROUNDS]]
 
 A client sends 256 bytes and waits for them to come back, COUNT times (20000), over loopback. Client
 and server are processes of their own, and the CPU time of each is told, in microseconds a message:
 for streams of trio without WebSocket, for adapters.trio, for trio-websocket if it is installed, and
 for adapters.asyncio (also with callbacks on the server) and adapters.anyio on asyncio. The best of
-three rounds counts.
+the rounds counts (3).
 """
 
 from __future__ import annotations
@@ -187,10 +187,10 @@ def round_trips(kind: str, count: int) -> tuple[float, float]:
     return client_seconds / count, server_seconds / (count * 1.1)
 
 
-def main(count: int) -> None:
+def main(count: int = 20000, rounds: int = ROUNDS) -> None:
     best: dict[str, tuple[float, float]] = {}
     kinds = [kind for kind in KINDS if kind != "trio-websocket" or importlib.util.find_spec("trio_websocket")]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for kind in kinds:
             times = round_trips(kind, count)
             best[kind] = min(times, best.get(kind, times))
@@ -213,4 +213,4 @@ if __name__ == "__main__":
             run, _, client = KINDS[kind]
             run(client, int(port), int(count))
         case arguments:
-            main(int(arguments[0]) if arguments else 20000)
+            main(*map(int, arguments))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,24 +27,43 @@ LITTLE = {
     "calls": [],
     "compression_settings": ["3", "no compression", "the defaults"],
     "fairness": ["1024"],
+    "flat_memory": [
+        "--time",
+        "3",
+        "--connections",
+        "20",
+        "--ping-interval",
+        "0.3",
+        "--limit",
+        "1e9",
+        "--served",
+        "0.01",
+    ],
     "growth": [],
     "idle_connections": ["3", "256"],
     "idle_objects": [],
     "opening_calls": [],
-    "structured_round_trip": ["10"],
+    "structured_round_trip": ["10", "1"],
     "threading_round_trip": ["10"],
 }
 """By script, its arguments."""
 
-LIMITED = ("calls", "fairness", "growth", "opening_calls")
+LIMITED = ("calls", "fairness", "flat_memory", "growth", "opening_calls")
 """Those that measure each adapter and have limits."""
 
 ADAPTERS = ("asyncio", "uvloop", "trio", "threading", "anyio-asyncio", "anyio-trio")
 
+thorough = pytest.mark.thorough
+
 MARKDOWN = ("bomb", "broadcast", "compression_settings", "idle_connections", "idle_objects")
+LONG = ("bomb", "compression_settings", "idle_connections", "structured_round_trip")
 """Those that print tables for the documentation."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by means of Linux")
+
+
+def if_long(name: str) -> Any:
+    return pytest.param(name, marks=thorough) if name in LONG else name
 
 
 def test_all_are_tried_and_run_by_make() -> None:
@@ -61,7 +83,7 @@ def run(name: str, *options: str, more: Sequence[str] = ()) -> subprocess.Comple
     )
 
 
-@pytest.mark.parametrize("name", MARKDOWN)
+@pytest.mark.parametrize("name", list(map(if_long, MARKDOWN)))
 def test_benchmark_for_the_documentation(name: str) -> None:
     done = run(name, "-W", "error")
     assert (done.returncode, done.stderr) == (0, "")
@@ -72,13 +94,14 @@ def test_benchmark_for_the_documentation(name: str) -> None:
     assert all(re.search(r"\d", line) for line in table if not line.startswith(("|--", table[0])))
 
 
-@pytest.mark.parametrize("name", sorted(set(LITTLE) - {*MARKDOWN, *LIMITED}))
+@pytest.mark.parametrize("name", list(map(if_long, sorted(set(LITTLE) - {*MARKDOWN, *LIMITED}))))
 def test_benchmark(name: str) -> None:
     done = run(name)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"\d\.\d", done.stdout)) > 2
 
 
+@thorough
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_others_get_their_turn(adapter: str) -> None:
     done = run("fairness", more=[adapter])
@@ -94,7 +117,21 @@ def test_calls(adapter: str, name: str) -> None:
     assert re.search(rf"^\| {adapter} \| \d+ \| \d+ \|$", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("place", ["core", *ADAPTERS])
+@thorough
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_memory_is_watched(adapter: str) -> None:
+    done = run("flat_memory", "-W", "error", more=["--adapter", adapter])
+    assert (done.returncode, done.stderr) == (0, "")
+    figure = r"-?[\d,]+"
+    row = rf"{figure} to {figure} \| {figure} ± (?:{figure}|inf) \| 1,000,000,000 \|"
+    for process in ("idle, server", "idle, clients", "load, server", "load, clients"):
+        assert len(re.findall(rf"^\| [\d.]+ \| {process} \|", done.stdout, re.MULTILINE)) > 10
+        assert re.search(rf"^\| {process} \| {row}", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "place", ["core", "asyncio", *(pytest.param(name, marks=thorough) for name in ADAPTERS[1:])]
+)
 def test_work_is_in_proportion(place: str) -> None:
     done = run("growth", more=[f"{place}: "])
     assert done.returncode == 0, done.stdout + done.stderr
@@ -121,6 +158,15 @@ def test_work_is_in_proportion(place: str) -> None:
             r"more memory than the limit: .*with compression: [\d.]+ KiB",
         ),
         (
+            "import flat_memory as f; f.main('--phases idle --time 1 --connections 5 --limit=-1e8'.split())",
+            r"memory does not stay flat: idle, server: -?[\d,]+ KiB an hour are above the limit",
+        ),
+        pytest.param(
+            "import flat_memory; flat_memory.main('--time 1 --phases load --rate 1e9 --limit 1e9'.split())",
+            r"memory does not stay flat: load, server: \d+ messages or frames are too few",
+            marks=thorough,
+        ),
+        (
             "import fairness; fairness.BYTES = 1000; fairness.main(64, 'asyncio')",
             r"others do not get their turn: asyncio, bytes of pongs; asyncio, bytes of pongs on TLS; ",
         ),
@@ -145,6 +191,24 @@ def test_limits_that_are_not_kept_are_noticed(code: str, said: str) -> None:
     )
     assert done.returncode == 1
     assert re.search(said, done.stderr)
+
+
+def test_line_and_its_uncertainty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    from flat_memory import fit
+
+    times = [number / 100 for number in range(100)]
+    line = fit(times, [3 * when + 1 for when in times])
+    assert (round(line.slope, 9), line.error) == (3, 0)
+    assert fit(times, [5.0] * 100) == (0, 0)
+    # The slope is in the confidence interval in 95% of the cases.
+    source = random.Random(1)
+    noisy = [fit(times, [3 * when + source.gauss(0, 1) for when in times]) for _ in range(500)]
+    assert 0.9 < sum(abs(line.slope - 3) < line.error for line in noisy) / len(noisy) < 0.99
+    # Values that change rarely say less.
+    steps = [fit(times, [value for _ in range(20) for value in [source.gauss(0, 1)] * 5]) for _ in range(500)]
+    assert 0.85 < sum(abs(line.slope) < line.error for line in steps) / len(steps) < 0.99
+    assert fit([0.0, 1.0], [1.0, 2.0]).error == math.inf
 
 
 # The comparison with other libraries
@@ -175,6 +239,7 @@ def has_header(name: str) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
+@thorough
 @needs_compiler
 def test_peers_do_their_work() -> None:
     done = run_kit("verify", "--peers", "asyncio,raw")

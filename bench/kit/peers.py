@@ -189,7 +189,9 @@ def asyncio_servers(loop: str) -> Iterator[ServerPeer]:
         f"tornado/{loop}", limit, "tornado_server", on, requires=needs(loop, "tornado"), short=(), full=MINOR,
         connections="full",
     )  # fmt: skip
-    for implementation, package in (("websockets-sansio", "websockets"), ("wsproto", "wsproto")):
+    for implementation, package in (
+        ("adapters.asgi", "wsproto_core"), ("websockets-sansio", "websockets"), ("wsproto", "wsproto"),
+    ):  # fmt: skip
         yield ServerPeer(
             f"uvicorn {implementation}/{loop}", limit, "uvicorn_server",
             (*on, "--implementation", implementation), requires=needs(loop, "uvicorn", package), short=(),

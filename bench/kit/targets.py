@@ -79,6 +79,11 @@ def asyncio_targets(loop: str) -> Iterator[Target]:
     )  # fmt: skip
     for workload in ("inflight32-256", "inflight32-256-text"):
         yield from server(workload, (raw, 1.15), (picows, 0.50), (picows_api, 0.33), (websockets, 0.10))
+    for workload in ("pingpong-256", "inflight32-256"):
+        yield from server(
+            workload, (f"uvicorn websockets-sansio/{loop}", 0.50), (f"uvicorn wsproto/{loop}", 0.35),
+            peer=f"uvicorn adapters.asgi/{loop}",
+        )  # fmt: skip
     yield from server("connections100-256", (picows_api, 0.65), (websockets, 0.25))
     yield from server("inflight32-8k", (best, 0.50))
     yield from server("pingpong-100k", (raw, 1.4), (best, 0.60))

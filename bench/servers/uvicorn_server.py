@@ -34,6 +34,13 @@ async def flood(receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "bytes": payload})
 
 
+# The names of uvicorn are its own implementations.
+IMPLEMENTATIONS: dict[str, Any] = {
+    "adapters.asgi": "adapters.asgi:WebSocketProtocol",
+    "websockets-sansio": "websockets-sansio",
+    "wsproto": "wsproto",
+}
+
 HANDLERS = {"echo": echo, "sink": sink, "flood": flood}
 
 
@@ -47,7 +54,7 @@ async def main(arguments: argparse.Namespace) -> None:
         application,
         HOST,
         arguments.port,
-        ws=arguments.implementation,
+        ws=IMPLEMENTATIONS[arguments.implementation],
         lifespan="off",
         log_level="error",
         ws_max_size=arguments.limit,
@@ -58,5 +65,5 @@ async def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argument_parser()
-    parser.add_argument("--implementation", choices=["websockets-sansio", "wsproto"], required=True)
+    parser.add_argument("--implementation", choices=IMPLEMENTATIONS, required=True)
     run(main, parse_arguments(parser))

@@ -25,14 +25,24 @@ def key_of(headers: dict[str, str]) -> str:
     return headers["sec-websocket-key"]
 
 
-def wrong(name: str, section: str, *errors: str, **changes: Any) -> Case:
+def wrong(
+    name: str, section: str, *errors: str, options: dict[str, Any] | None = None, **changes: Any
+) -> Case:
     """A response that the client refuses."""
 
     def answering(headers: dict[str, str]) -> tuple[Step, ...]:
         return (send(response(key_of(headers), **changes)),)
 
     return Case(
-        name, section, (), raised(*errors), opened=False, sides=(CLIENT,), answering=answering, bytewise=True
+        name,
+        section,
+        (),
+        raised(*errors),
+        opened=False,
+        sides=(CLIENT,),
+        answering=answering,
+        options=options or {},
+        bytewise=True,
     )
 
 
@@ -88,6 +98,19 @@ CASES = [
     wrong("31-subprotocol-not-asked-for", ANSWERS, NEGOTIATING, Sec_WebSocket_Protocol="unasked"),
     wrong("31-extension-not-asked-for", ANSWERS, NEGOTIATING, Sec_WebSocket_Extensions="x-unasked"),
     wrong("31-compression-not-asked-for", ANSWERS, NEGOTIATING, Sec_WebSocket_Extensions=DEFLATE),
+    *[
+        wrong(
+            f"31-compression-{name}",
+            PARAMETERS,
+            NEGOTIATING,
+            options=COMPRESSING,
+            Sec_WebSocket_Extensions=f"{DEFLATE}; {parameter}",
+        )
+        for name, parameter in (
+            ("window-of-7-bits", "server_max_window_bits=7"),
+            ("unknown-parameter", "abc"),
+        )
+    ],
     wrong("31-101-without-upgrade", ANSWERS, UPGRADE, Upgrade=None),
     wrong("31-101-without-connection", ANSWERS, UPGRADE, Connection=None),
     wrong("31-101-in-http-1.0", ANSWERS, MESSAGE, start="HTTP/1.0 101 Switching Protocols"),

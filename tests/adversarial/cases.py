@@ -97,6 +97,7 @@ class Expect:
         pongs: the payloads of all pongs, in order; `None` for any.
         closed: whether the stream must end by itself.
         errors: on a client, the exceptions that may be raised.
+        says_why: whether the close frame has a reason; other libraries need not give one.
         check: more to look at: returns what is wrong, or nothing.
     """
 
@@ -107,6 +108,7 @@ class Expect:
     pongs: tuple[bytes, ...] | None = None
     closed: bool = False
     errors: frozenset[str] = frozenset()
+    says_why: bool = False
     check: Callable[[Observed], str] | None = None
 
     def fault(self, observed: Observed) -> str:
@@ -184,9 +186,12 @@ class Case:
 def failing(code: int | tuple[int, ...], before: tuple[bytes, ...] = ()) -> Expect:
     """The connection is failed with a code."""
     codes = frozenset((code,) if isinstance(code, int) else code)
-    if before:
-        return Expect(close=codes, before=before)
-    return Expect(close=codes, messages=())
+    return Expect(close=codes, messages=None if before else (), before=before, says_why=True)
+
+
+def answered(code: int) -> Expect:
+    """The close frame of the peer is answered with its code, or without one if that is 1005."""
+    return Expect(close=frozenset((code,)), messages=())
 
 
 def going_on(*messages: bytes, pongs: tuple[bytes, ...] | None = None) -> Expect:

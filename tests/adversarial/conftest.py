@@ -13,7 +13,18 @@ from .targets import TARGETS, Target, listening, running
 CHOSEN = os.environ.get("RUNTIMES", " ".join(TARGETS)).split()
 
 
-@pytest.fixture(scope="module", params=[name for name in TARGETS if name in CHOSEN])
+# Their code is that of other targets.
+THOROUGH = ("uvloop", "anyio-asyncio")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.thorough if name in THOROUGH else ())
+        for name in TARGETS
+        if name in CHOSEN
+    ],
+)
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     with running(request.param) as target:
         yield target

@@ -29,6 +29,7 @@ from .cases import (
     Pause,
     Reset,
     Wait,
+    answered,
     failing,
     going_on,
     send,
@@ -66,14 +67,16 @@ def fine(name: str, section: str, *parts: Part, messages: tuple[bytes, ...] = ()
 
 def closing(name: str, *parts: Part, code: int, before: tuple[Part, ...] = ()) -> Case:
     """The closing handshake."""
-    return Case(name, CLOSING, (send(*before, *parts),), failing(code), bytewise=True)
+    return Case(name, CLOSING, (send(*before, *parts),), answered(code), bytewise=True)
 
 
 MESSAGE = [Frame(TEXT, b"", False), *[Frame(CONTINUATION, b"x", False)] * 5000, Frame(CONTINUATION)]
 
 CASES = [
     Case("01-masking", MASKING, (send(Header(TEXT, 5, wrong_mask=True)),), failing(1002), bytewise=True),
-    Case("01-masking-close", MASKING, (send(Header(CLOSE, 2, wrong_mask=True)),), failing(1002)),
+    Case(
+        "01-masking-close", MASKING, (send(Header(CLOSE, 2, wrong_mask=True)),), failing(1002), bytewise=True
+    ),
     *[header(f"02-opcode-{code:X}", FRAMING, code, 5) for code in (*range(3, 8), *range(0xB, 0x10))],
     header("03-rsv1", FRAMING, TEXT, 5, reserved=RSV1),
     header("03-rsv2", FRAMING, TEXT, 5, reserved=RSV2),

@@ -73,6 +73,7 @@ CASES = [
     accepted("23-several-connection-headers", HANDSHAKE, get(Connection=["keep-alive", "Upgrade"])),
     bad("24-no-host", HANDSHAKE, get(Host=None)),
     bad("24-two-hosts", HANDSHAKE, get(Host=["a", "b"])),
+    bad("24-empty-host", HANDSHAKE, get(Host=""), peers=False),
     bad("24-two-keys", HANDSHAKE, get(Sec_WebSocket_Key=[KEY, KEY])),
     bad("24-no-key", HANDSHAKE, get(Sec_WebSocket_Key=None)),
     bad("24-short-key", HANDSHAKE, get(Sec_WebSocket_Key="c2hvcnQ=")),

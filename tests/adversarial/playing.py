@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from tests.core.helpers import CLOSE
+
 from .cases import Case
 from .driver import Observed, attack_client, attack_server
 from .targets import Target
@@ -16,10 +18,30 @@ QUIET = {"ping_interval": None, "compression": None, "close_timeout": 2.0}
 """Options of what is attacked: no keepalive, no compression, and little patience with who has gone."""
 
 
-def check(fault: str, case: Case, growth: int) -> None:
+def check(observed: Observed, case: Case, growth: int) -> None:
+    fault = case.expect.fault(observed)
     assert not fault, f"{case.name}: {fault}"
+    if case.expect.says_why:
+        assert len(next(each.payload for each in observed.frames if each.opcode == CLOSE)) > 2
+    if case.expect.closed and observed.status is not None and observed.status >= 400:
+        check_refusal(observed)
+    check_memory(case, growth)
+
+
+def check_memory(case: Case, growth: int) -> None:
     if case.memory is not None:
         assert growth <= case.memory, f"{case.name}: the process has grown by {growth} bytes"
+
+
+def check_refusal(observed: Observed) -> None:
+    """Check that a response is complete, and says what the client can do."""
+    headers = observed.headers
+    assert headers["connection"].endswith("close")
+    assert int(headers["content-length"]) == len(observed.body)
+    if observed.status == 426:
+        assert (headers["sec-websocket-version"], headers["upgrade"]) == ("13", "websocket")
+    if observed.status == 405:
+        assert headers["allow"] == "GET, HEAD"
 
 
 def play_on_server(target: Target, case: Case, bytewise: bool = False) -> Observed:
@@ -28,7 +50,7 @@ def play_on_server(target: Target, case: Case, bytewise: bool = False) -> Observ
     target.memory.start()
     observed = attack_server(case, port, deadline=DEADLINE, bytewise=bytewise)
     target.wait_until_idle(port)
-    check(case.expect.fault(observed), case, target.memory.growth())
+    check(observed, case, target.memory.growth())
     return observed
 
 
@@ -42,9 +64,9 @@ def play_on_client(
     ended: dict[str, Any] = target.answer()
     if case.expect.errors:
         assert case.expect.errors.intersection(ended["error"]), f"{case.name}: {ended}"
-        check("", case, target.memory.growth())
+        check_memory(case, target.memory.growth())
     else:
-        check(case.expect.fault(observed), case, target.memory.growth())
+        check(observed, case, target.memory.growth())
     return ended
 
 

@@ -86,7 +86,11 @@ ROWS = [
         11,
         "Data after a close frame, a close in a message, two closes",
         "ignored",
-        (f"{CORE}::test_row_11_*", f"{CONTRACT}/test_closing.py::test_both_ends_close_at_once"),
+        (
+            f"{CORE}::test_row_11_*",
+            f"{CONTRACT}/test_adversarial.py::test_row_11_*",
+            f"{CONTRACT}/test_closing.py::test_both_ends_close_at_once",
+        ),
     ),
     Row(
         12,
@@ -221,6 +225,8 @@ ROWS = [
             f"{CONTRACT}/test_closing.py::test_server_that_never_answers_the_close",
             f"{CONTRACT}/test_closing.py::test_server_ends_tcp_first_and_aborts_when_the_client_never_does",
             f"{CONTRACT}/test_broken_streams.py::test_*",
+            f"{CONTRACT}/test_adversarial.py::test_random_bytes_harm_nobody",
+            f"{CONTRACT}/test_adversarial.py::test_frames_cut_anywhere_harm_nobody",
         ),
     ),
     Row(

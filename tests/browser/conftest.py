@@ -1,11 +1,19 @@
-"""Make the demo's modules importable: they lie beside the script, not in a package."""
+"""A browser for the tests of this folder."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import shutil
+from collections.abc import Iterator
 
-DEMO = Path(__file__).parents[2] / "docs" / "demo"
+import pytest
 
-if str(DEMO) not in sys.path:
-    sys.path.append(str(DEMO))
+from .devtools import Chromium
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Chromium]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("chromium is not installed")
+    with Chromium(executable) as running:
+        yield running

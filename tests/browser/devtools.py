@@ -51,15 +51,15 @@ class DevToolsError(Exception):
 class Chromium:
     """A Chromium process without windows, with an empty profile of its own."""
 
-    def __init__(self, executable: str) -> None:
-        self._executable = executable
+    def __init__(self, executable: str, *flags: str) -> None:
+        self._command = [executable, *FLAGS, *flags]
 
     def __enter__(self) -> Self:
         self._profile = Path(tempfile.mkdtemp(prefix="chromium-"))
         self._log = self._profile / "log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [self._executable, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
+                [*self._command, f"--user-data-dir={self._profile}", "about:blank"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,15 +10,18 @@ import json
 import random
 import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import pytest
-from server import Room, parse, serve_chat
 
 from adapters.asyncio import Server, ServerConnection, connect, serve
+from adapters.cli.chat import PAGE, Room, parse, serve_chat
+from adapters.cli.pages import CONSOLE, Site
+from tests.docs.samples import blocks
 from wsproto_core import ConnectionClosed, ConnectionClosedOK, Headers, Response, make_response
 from wsproto_core.extensions import Extension, ServerExtensionFactory
 from wsproto_core.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
@@ -43,13 +46,25 @@ OPEN = """(url, protocols) => new Promise(resolve => {
 })"""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    executable = shutil.which("chromium")
-    if executable is None:
-        pytest.skip("chromium is not installed")
-    with Chromium(executable) as running:
-        yield running
+CONTRASTS = """() => {
+    const color = text => text.match(/[\\d.]+/g).map(Number);
+    const luminance = ([red, green, blue]) => {
+        const [r, g, b] = [red, green, blue].map(each => each / 255).map(
+            each => each <= 0.03928 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = item => {
+        const found = color(getComputedStyle(item).backgroundColor);
+        return found.length === 4 && found[3] === 0 ? behind(item.parentElement) : found;
+    };
+    const texts = [...document.querySelectorAll("body *")].filter(item => item.checkVisibility() &&
+        [...item.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim()));
+    return Math.min(...texts.map(item => {
+        const pair = [color(getComputedStyle(item).color), behind(item)].map(luminance);
+        return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    }));
+}"""
+"""The least contrast of a text and what is behind it."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
@@ -101,7 +116,7 @@ async def said(page: Page) -> list[list[str]]:
     """Who said what, as the page shows it."""
     found: list[list[str]] = await page.evaluate(
         """[...document.querySelectorAll('.said')].map(
-            item => [...item.children].map(part => part.textContent)
+            item => [".who", ".what"].map(part => item.querySelector(part).textContent)
         )"""
     )
     return found
@@ -113,6 +128,29 @@ async def wait_for_messages(page: Page, count: int) -> None:
 
 async def wait_for_count(page: Page, count: int) -> None:
     await page.wait_for(f"document.querySelector('#people').dataset.count === '{count}'")
+
+
+def test_the_page_of_an_echo(chromium: Chromium) -> None:
+    async def echo(websocket: ServerConnection) -> None:
+        async for message in websocket:
+            await websocket.send(message)
+            await websocket.send(message.encode())
+
+    async def main() -> None:
+        site = Site(CONSOLE, local=True)
+        async with (
+            serve(echo, "127.0.0.1", 0, process_request=site.process_request) as server,
+            DevTools.connect(chromium.uri) as devtools,
+        ):
+            page = await devtools.open(f"http://127.0.0.1:{server.port}/")
+            await page.wait_for("document.querySelector('#state').dataset.state === 'open'")
+            await page.type("#text", "<b>hi</b>")
+            await page.wait_for("document.querySelectorAll('.received').length === 2")
+            shown = "[...document.querySelectorAll('#log li')].map(item => item.textContent)"
+            hexadecimal = "binary, 9 bytes: 3c 62 3e 68 69 3c 2f 62 3e"
+            assert await page.evaluate(shown) == ["<b>hi</b>", "<b>hi</b>", hexadecimal]
+
+    run(main())
 
 
 def test_two_tabs_see_each_other(chromium: Chromium) -> None:
@@ -185,21 +223,174 @@ def test_binary_messages_are_shown_with_their_size(chromium: Chromium) -> None:
     run(main())
 
 
-def test_the_page_says_that_the_server_closed(chromium: Chromium) -> None:
+def test_the_page_connects_again(chromium: Chromium) -> None:
     async def main() -> None:
         async with DevTools.connect(chromium.uri) as devtools:
             async with serve_chat(Room()) as server:
                 page = await devtools.open(server.page_url)
                 await enter_chat(page, "Ada")
-            await page.wait_for("document.querySelector('#state').dataset.state === 'closed'")
-            assert (
-                await page.evaluate("document.querySelector('#state').textContent") == "disconnected (1001)"
-            )
-            assert not await page.evaluate("document.querySelector('#join').hidden")
+            await page.wait_for("document.querySelector('#log').textContent.includes('Disconnected')")
+            last = "document.querySelector('#log').lastChild.textContent"
+            assert await page.evaluate(last) == "Disconnected: the server has shut down"
+            await page.wait_for("document.querySelector('#state').textContent.includes('next attempt in')")
 
+            room = Room()
+            async with serve_chat(room, server.port) as server:
+                await wait_for_count(page, 1)
+                assert list(room.people.values()) == ["Ada"]
+                assert await page.evaluate("document.querySelector('#state').textContent") == "connected"
+
+            # Who leaves is not connected again.
+            await page.wait_for("!document.querySelector('#again').hidden")
+            await page.evaluate("document.querySelector('#leave').click()")
+            assert await page.evaluate("document.querySelector('#state').textContent") == "not connected"
+            assert not await page.evaluate("document.querySelector('#join').hidden")
             async with serve_chat(Room(), server.port) as server:
                 await page.type("#name", "")
                 await wait_for_count(page, 1)
+
+    run(main())
+
+
+def test_whom_the_server_refuses_does_not_connect_again(chromium: Chromium) -> None:
+    async def refuse(websocket: ServerConnection) -> None:
+        await websocket.close(1008, "not you")
+
+    async def main() -> None:
+        site = Site(PAGE, local=True)
+        async with (
+            serve(refuse, "127.0.0.1", 0, process_request=site.process_request) as server,
+            DevTools.connect(chromium.uri) as devtools,
+        ):
+            page = await devtools.open(f"http://127.0.0.1:{server.port}/")
+            await page.type("#name", "Ada")
+            await page.wait_for(
+                "document.querySelector('#state').textContent === 'the server closed: not you'"
+            )
+            assert not await page.evaluate("document.querySelector('#join').hidden")
+            assert await page.evaluate("document.querySelector('#again').hidden")
+
+    run(main())
+
+
+def test_messages_of_one_person_are_grouped(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open(server.page_url)
+            await enter_chat(page, "Ada")
+            async with connect(server.chat_url) as websocket:
+                await websocket.send(json.dumps({"type": "join", "name": "Grace"}))
+                for text in ("one", "two", "three"):
+                    await websocket.send(json.dumps({"type": "message", "text": text}))
+                await wait_for_messages(page, 3)
+                await page.type("#text", "four")
+                await wait_for_messages(page, 4)
+            shown = "[...document.querySelectorAll('.said')].map(item => item.classList.contains('more'))"
+            assert await page.evaluate(shown) == [False, True, True, False]
+            # Each message has its name and time all the same, for who does not see the groups.
+            assert (await said(page))[1] == ["Grace", "two"]
+            now = "Date.now() - Date.parse(document.querySelector('.said time').dateTime) < 300000"
+            assert await page.evaluate(now)
+
+    run(main())
+
+
+def test_files(chromium: Chromium, tmp_path: Path) -> None:
+    data = random.randbytes(300_000)
+    (tmp_path / "<i>photo.png").write_bytes(data)
+
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            one, two = [await devtools.open(server.page_url) for _ in range(2)]
+            await enter_chat(one, "Ada")
+            await enter_chat(two, "Grace")
+            document = await one.command("DOM.getDocument")
+            node = await one.command("DOM.querySelector", nodeId=document["root"]["nodeId"], selector="#file")
+            file = str(tmp_path / "<i>photo.png")
+            await one.command("DOM.setFileInputFiles", nodeId=node["nodeId"], files=[file])
+            await one.wait_for("document.querySelector('.progress')?.textContent === ', sent'")
+            await two.wait_for("document.querySelector('.file')")
+            for page, name, end in ((one, "You", ", sent"), (two, "Ada", "")):
+                what = "<i>photo.png, 293.0 KiB (300,000 bytes)" + end
+                assert await said(page) == [[name, what]]
+            assert await two.evaluate("document.querySelector('.file').download") == "<i>photo.png"
+            assert await two.evaluate("document.querySelector('[data-bytes]').dataset.bytes") == "300000"
+
+    run(main())
+
+
+def test_the_page_shows_the_latency(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open(server.page_url)
+            await enter_chat(page, "Ada")
+            await page.wait_for("!document.querySelector('#latency').hidden")
+            shown = await page.evaluate("document.querySelector('#latency').textContent")
+            assert re.fullmatch(r"latency \d+ ms", shown)
+
+    run(main())
+
+
+def test_the_page_is_accessible(chromium: Chromium) -> None:
+    async def main() -> None:
+        async with serve_chat(Room()) as server, DevTools.connect(chromium.uri) as devtools:
+            page = await devtools.open(server.page_url)
+            await enter_chat(page, "Ada")
+            # Who uses a keyboard can go on writing.
+            assert await page.evaluate("document.activeElement.id") == "text"
+            tree = (await page.command("Accessibility.getFullAXTree"))["nodes"]
+            found = {
+                (node["role"]["value"], node.get("name", {}).get("value", ""))
+                for node in tree
+                if not node["ignored"]
+            }
+            wanted = {("log", "Messages"), ("textbox", "Message"), ("button", "Send"), ("heading", "Chat")}
+            assert wanted | {("link", "wsproto-core"), ("button", "Send a file")} <= found
+            assert not [role for role, name in found if role in ("textbox", "button", "link") and not name]
+            for scheme in ("light", "dark"):
+                await page.command(
+                    "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+                )
+                # WCAG 2.2, 1.4.3: 4.5 to 1 for text.
+                assert await page.call(CONTRASTS) >= 4.5, scheme
+            # Nothing is wider than the narrowest phones.
+            await page.command(
+                "Emulation.setDeviceMetricsOverride", width=320, height=560, deviceScaleFactor=1, mobile=True
+            )
+            assert await page.evaluate("document.documentElement.scrollWidth") == 320
+            box = "document.querySelector('#attach').getBoundingClientRect()"
+            assert await page.evaluate(f"{box}.right <= 320 && {box}.bottom <= 560")
+
+    run(main())
+
+
+def test_the_page_of_the_tutorial(chromium: Chromium) -> None:
+    names: dict[str, Any] = {"__name__": "chat"}
+    exec(blocks("tutorial/room.md", "program")["asyncio/chat.py"], names)
+    html = blocks("tutorial/browser.md", "file")["page.html"]
+    lines = "[...document.querySelectorAll('#lines li')].map(item => item.textContent)"
+
+    def process_request(path: str, request_headers: Headers) -> Response | None:
+        return make_response(200, {"Content-Type": "text/html"}, html) if path == "/" else None
+
+    async def main() -> None:
+        async with (
+            serve(names["chat"], "127.0.0.1", 0, process_request=process_request) as server,
+            DevTools.connect(chromium.uri) as devtools,
+        ):
+            page = await devtools.open(f"http://{address_of(server)}/")
+            await page.wait_for("websocket.readyState === WebSocket.OPEN")
+            await page.type("input", "Alice")
+            await page.wait_for(f"{lines}.length === 1")
+            await page.type("input", "<b>Hello!</b>")
+            await page.wait_for(f"{lines}.length === 2")
+            await page.evaluate("websocket.send(new Uint8Array(1))")
+            await page.wait_for(f"{lines}.length === 3")
+            assert await page.evaluate(lines) == [
+                "Alice is here.",
+                "Alice: <b>Hello!</b>",
+                "The connection is closed: 1003 this room is for text",
+            ]
 
     run(main())
 
@@ -382,7 +573,9 @@ async def echoing_page(
         async for message in websocket:
             await websocket.send(message)
 
-    async with page_of(chromium, echo, max_size=2**23, **options) as (page, uri):
+    # Tests count the bytes, among which there are no pings.
+    options = {"max_size": 2**23, "ping_interval": None, **options}
+    async with page_of(chromium, echo, **options) as (page, uri):
         assert await page.call(OPEN, uri, []) == "open"
         extensions: str = await page.evaluate("socket.extensions")
         yield page, await handed, set(filter(None, extensions.split("; ")))

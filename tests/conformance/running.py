@@ -9,18 +9,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.adapters.runtimes import FEATURES, RUNTIMES, SOCKETS, Runtime
 from tests.adapters.runtimes.base import echo
 from wsproto_core import ConnectionClosed
 
 from .verdicts import Verdict, load
 
-__all__ = ["NAMES", "start", "try_client", "try_server"]
+__all__ = ["NAMES", "each_runtime", "start", "try_client", "try_server"]
 
 ROOT = Path(__file__).parents[2]
 
 NAMES = [name for name, kind in RUNTIMES.items() if {SOCKETS, FEATURES} <= kind.abilities]
 """The runtimes that the cases are tried on."""
+
+DIFFERENT = ("asyncio", "threading", "trio")
+"""Those of them on which other code moves messages."""
+
+each_runtime = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in DIFFERENT else pytest.mark.thorough) for name in NAMES]
+)
 
 Verdicts = dict[str, Verdict]
 

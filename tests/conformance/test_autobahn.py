@@ -8,7 +8,7 @@ import pytest
 
 from tests.adapters.runtimes import Runtime, make_runtime
 
-from .running import NAMES, try_client, try_server
+from .running import each_runtime, try_client, try_server
 from .verdicts import INFORMATIONAL, OK, is_late
 
 pytest.importorskip("kosoku", reason="the package kosoku is not installed")
@@ -39,13 +39,13 @@ async def check(attempt: Any, runtime: Runtime, **options: Any) -> None:
         assert (verdict.behavior, verdict.closing, verdict.late) == (INFORMATIONAL, INFORMATIONAL, ())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_runtime
 def test_server(name: str) -> None:
     runtime = make_runtime(name)
     runtime.run(check(try_server, runtime))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_runtime
 def test_client(name: str) -> None:
     runtime = make_runtime(name)
     runtime.run(check(try_client, runtime, at_once=AT_ONCE))

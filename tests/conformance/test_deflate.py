@@ -19,7 +19,7 @@ from wsproto_core.extensions.permessage_deflate import (
 
 from .deflate import shortened
 from .deflate_cases import CASES, choose
-from .running import NAMES, try_client, try_server
+from .running import each_runtime, try_client, try_server
 from .verdicts import FAILED, OK, Verdict
 
 MESSAGES, SIZE = 20, 2**15
@@ -60,14 +60,14 @@ def options(attempt: Any, section: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("section", ["12.*", "13.*", "14.*"])
-@pytest.mark.parametrize("name", NAMES)
+@each_runtime
 def test_server(name: str, section: str) -> None:
     runtime = make_runtime(name)
     runtime.run(check(try_server, runtime, section, options(try_server, section)))
 
 
 @pytest.mark.parametrize("section", ["12.*", "13.*", "14.*"])
-@pytest.mark.parametrize("name", NAMES)
+@each_runtime
 def test_client(name: str, section: str) -> None:
     runtime = make_runtime(name)
     runtime.run(check(try_client, runtime, section, options(try_client, section)))
@@ -81,7 +81,7 @@ async def echo_in_fragments(websocket: Any) -> None:
         await websocket.send([message[start : start + PIECE] for start in range(0, len(message), PIECE)])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_runtime
 def test_server_sends_fragments(name: str) -> None:
     """Each with all data, with the window kept and reset, and with a small window."""
     cases = ["12.*.6", "12.*.11", "14.2.7", "14.3.7", "14.5.7"]
@@ -103,7 +103,7 @@ def test_server_sends_fragments(name: str) -> None:
 # Ways to be wrong
 
 encode = PerMessageDeflate.encode
-begin_decoding = PerMessageDeflate.begin_decoding
+decode_whole = PerMessageDeflate.decode_whole
 
 
 def keep_the_compressor(self: PerMessageDeflate, data: bytes, **options: Any) -> tuple[int, bytes]:
@@ -134,16 +134,16 @@ def leave_the_tail(self: PerMessageDeflate, data: bytes, **options: Any) -> tupl
     return (bits, output + permessage_deflate.EMPTY_FINAL_BLOCK) if bits else (bits, output)
 
 
-def forget_the_history(self: PerMessageDeflate, reserved_bits: int) -> None:
+def forget_the_history(self: PerMessageDeflate, *arguments: Any) -> Any:
     """Decompress each message on its own, whatever was agreed."""
     self._history = b""
-    begin_decoding(self, reserved_bits)
+    return decode_whole(self, *arguments)
 
 
-def use_the_smallest_window(self: PerMessageDeflate, reserved_bits: int) -> None:
+def use_the_smallest_window(self: PerMessageDeflate, *arguments: Any) -> Any:
     """Decompress with 9 bits, whatever was agreed."""
     self.remote_max_window_bits = 9
-    begin_decoding(self, reserved_bits)
+    return decode_whole(self, *arguments)
 
 
 MISTAKES = [
@@ -153,8 +153,8 @@ MISTAKES = [
     ("encode", leave_out_rsv1, "12.1.4"),
     ("encode", mark_all_frames, "12.5.4"),
     ("encode", leave_the_tail, "12.1.4"),
-    ("begin_decoding", forget_the_history, "14.1.4"),
-    ("begin_decoding", use_the_smallest_window, "14.1.6"),
+    ("decode_whole", forget_the_history, "14.1.4"),
+    ("decode_whole", use_the_smallest_window, "14.1.6"),
 ]
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from server import MAX_NAME, MAX_TEXT, PAGE, Room, clean_name, parse, serve_chat
 from transcript import Step, Tally, Transcript, describe, size
 
 from adapters.asyncio import ClientConnection, connect
+from adapters.cli.chat import MAX_NAME, MAX_TEXT, PAGE, Room, clean_name, parse, serve_chat
 from wsproto_core import ConnectionClosed, InvalidStatusCode
 
-DEMO = PAGE.parent
+DEMO = Path(__file__).parents[2] / "docs" / "demo"
 TIMEOUT = 100
 
 
@@ -50,7 +50,11 @@ def test_everything_happens() -> None:
     result = run_demo()
     assert result.stderr == ""
     assert result.returncode == 0
-    *_, total, verdict = result.stdout.splitlines()
+    lines, _, then = result.stdout.partition("\n\nWhat next?\n")
+    assert "make demo SERVE=1" in then
+    for page in re.findall(r"docs/\S+", then):
+        assert (DEMO.parents[1] / page).is_file()
+    *_, total, verdict = lines.splitlines()
     assert re.fullmatch(r"In all \d+ messages in \d+ frames, 9\.\d\d MiB on the wire\.", total)
     assert re.fullmatch(rf"OK: {len(Step)} of {len(Step)} steps done, in [\d.]+ s", verdict)
     for name, code in (("Ada", 1001), ("Grace", 1000), ("Hedy", 1000)):
@@ -74,11 +78,12 @@ def test_it_runs_from_any_directory_and_without_unicode() -> None:
 BREAKAGES: dict[str, tuple[str, list[Step]]] = {
     "binary messages are damaged": (
         """
-import json, server
-deliver = server.Room._deliver
-async def damage(self, person, message):
-    await deliver(self, person, message[::-1] if isinstance(message, bytes) else message)
-server.Room._deliver = damage
+import json
+from adapters.cli import chat
+deliver = chat.Room._deliver
+async def damage(self, person, *messages):
+    await deliver(self, person, *(each[::-1] if isinstance(each, bytes) else each for each in messages))
+chat.Room._deliver = damage
 """,
         [Step.BINARY, Step.FILE_IN_PIECES, Step.FILE_WHOLE],
     ),
@@ -92,8 +97,8 @@ clients.AsyncioClient.send_file = lambda self, data: send_file(self, data[: len(
     ),
     "there is no page": (
         """
-import server
-server.PAGE = server.PAGE.with_name("nothing.html")
+from adapters.cli import chat
+chat.PAGE = chat.PAGE.with_name("nothing.html")
 """,
         [Step.PAGE],
     ),
@@ -114,10 +119,11 @@ clients.ChatClient.leave = lambda self, code, reason: leave(self, 4000, reason)
     ),
     "the server never answers": (
         """
-import asyncio, server
+import asyncio
+from adapters.cli import chat
 async def say_nothing(self, websocket):
     await websocket.wait_closed()
-server.Room.handle = say_nothing
+chat.Room.handle = say_nothing
 demo.DEADLINE = 5
 """,
         [step for step in Step if step not in (Step.PAGE, Step.NOT_FOUND)],
@@ -137,10 +143,11 @@ def test_what_does_not_happen_is_missed(breakage: str) -> None:
 def test_a_hang_that_ignores_the_deadline_ends() -> None:
     result = run_demo(
         """
-import server, time
+import time
+from adapters.cli import chat
 async def block(self, websocket):
     time.sleep(1000)
-server.Room.handle = block
+chat.Room.handle = block
 demo.DEADLINE, demo.GRACE = 5, 1
 """
     )
@@ -293,8 +300,51 @@ def test_what_is_no_chat_is_refused(messages: list[str | bytes], reason: str) ->
     assert asyncio.run(main()) == (1008, reason)
 
 
+def test_files_have_names() -> None:
+    async def main() -> None:
+        async with (
+            serve_chat(Room()) as server,
+            connect(server.chat_url) as ada,
+            connect(server.chat_url) as grace,
+            connect(server.chat_url) as hedy,
+        ):
+            await join(ada, "Ada")
+            await join(grace, "Grace")
+            await join(hedy, "Hedy")
+            for person, name in ((ada, "a\x00.txt"), (grace, "x" * 1000)):
+                await person.send(json.dumps({"type": "file", "file": name}))
+            for person in (ada, grace):
+                await person.send(bytes(100_000))
+                await person.send(b"no file")
+            announced = []
+            while len(announced) < 4:
+                message = await hedy.recv()
+                fields = parse(message)
+                if fields.get("type") == "file":
+                    following = await hedy.recv()
+                    assert len(following) == 100_000
+                    announced.append((fields["name"], fields["file"]))
+                elif isinstance(message, bytes):
+                    assert message == b"no file"
+                    announced.append((None, None))
+            files = [each for each in announced if each[0]]
+            assert sorted(files) == [("Ada", "a .txt"), ("Grace", "x" * 100)]
+
+    asyncio.run(main())
+
+
+def test_pings_of_pages_are_answered() -> None:
+    async def main() -> None:
+        async with serve_chat(Room()) as server, connect(server.chat_url) as ada:
+            await join(ada, "Ada")
+            await ada.send('{"type": "ping"}')
+            assert await receive_until(ada, "pong") == {"type": "pong"}
+
+    asyncio.run(main())
+
+
 def test_whoever_does_not_join_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.PATIENCE", 0.2)
+    monkeypatch.setattr("adapters.cli.chat.PATIENCE", 0.2)
 
     async def main() -> int | None:
         async with serve_chat(Room()) as server, connect(server.chat_url) as websocket:
@@ -305,7 +355,7 @@ def test_whoever_does_not_join_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_whoever_does_not_read_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.PATIENCE", 0.5)
+    monkeypatch.setattr("adapters.cli.chat.PATIENCE", 0.5)
 
     async def main() -> int | None:
         room = Room()

@@ -172,11 +172,13 @@ def make_case(request: pytest.FixtureRequest) -> Case:
 def matrix(name: str, accept: Callable[[str, Deflate], bool]) -> list[Any]:
     """Return all combinations of parameters, for both of the sides that may be ours."""
     bits = (None, *range(8, 16))
+    usual = {None, 9, 12, 15}
     return [
         pytest.param(
             case_of(name, ours),
             asked,
             id="-".join([name, "our", ours, *sorted(parameters_of(asked))]),
+            marks=() if {server_bits, client_bits} <= usual else pytest.mark.thorough,
         )
         for ours in ("client", "server")
         for server_forgets in (False, True)

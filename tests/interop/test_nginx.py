@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime, make_runtime
-from tests.adapters.runtimes.base import wait_closed
+from tests.adapters.runtimes.base import DEADLINE, wait_closed
 from tests.ports import free_port
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode
 
@@ -52,7 +52,8 @@ class Nginx:
 
     @property
     def client_options(self) -> dict[str, Any]:
-        return self.runtime.client_tls(self.kind == "TLS")
+        # On a busy machine, many connections take long to open.
+        return {"open_timeout": DEADLINE, **self.runtime.client_tls(self.kind == "TLS")}
 
     def configuration(self) -> str:
         text = documented()
@@ -81,6 +82,7 @@ class Nginx:
     @contextlib.asynccontextmanager
     async def serving(self, handler: Any, **options: Any) -> AsyncIterator[Any]:
         runtime = self.runtime
+        options.setdefault("open_timeout", DEADLINE)
         options |= runtime.server_tls(self.kind == "TLS to the server")
         if self.kind == "Unix socket":
             async with runtime.unix_serve(handler, self.path, **options) as server:
