@@ -34,7 +34,7 @@ and closes; sends a close frame, waits for the answer and closes; or closes with
 AT_ONCE = 10
 """Peers that are there at the same time."""
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds in which what is to happen must have happened, also on a machine with much else to do."""
 
 MESSAGE = "x" * 10
