@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import signal
 import socket
@@ -13,17 +14,17 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from adapters.asyncio import connect, reconnect
+from tests.docs.samples import Sample, blocks
 from tests.ports import free_port
 from wsproto_core import ConnectionClosedOK
 
-PAGE = Path(__file__).parents[1] / "docs" / "deployment.md"
-PROGRAMS = dict(
-    re.findall(r"<!-- program: (\w+) -->\n```python\n(.*?)```\n", PAGE.read_text("utf-8"), re.DOTALL)
-)
+PROGRAMS = blocks("deployment.md", "program")
+CONFIGURATIONS = blocks("deployment.md", "configuration")
 
 DEADLINE = 20.0
 
@@ -93,6 +94,16 @@ def test_stopping_in_order(name: str, tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+def test_draining_on_asyncio() -> None:
+    """The lines of the page stop a server when they are in the place of those of the program."""
+    given = {"functools": functools, "signal": signal}
+    calls: list[tuple[int, float]] = []
+    server = SimpleNamespace(close=lambda drain: calls.append((signal.SIGTERM, drain)))
+    loop = SimpleNamespace(add_signal_handler=lambda number, function: function())
+    Sample("deployment.md")("drain", server=server, loop=loop, **given)
+    assert calls == [(signal.SIGTERM, 20)]
+
+
 @pytest.mark.parametrize("name", ["asyncio", "trio", "anyio", "threading"])
 def test_stopping_with_a_client_that_does_not_answer(name: str, tmp_path: Path) -> None:
     port = free_port()
@@ -157,7 +168,7 @@ def test_kubernetes_asks_for_health(tmp_path: Path) -> None:
 
 
 def test_kubernetes_waits_long_enough() -> None:
-    text = PAGE.read_text("utf-8")
+    text = CONFIGURATIONS["kubernetes"]
 
     def seconds(pattern: str) -> int:
         (number,) = re.findall(pattern, text)

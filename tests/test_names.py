@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import venv
 import zipfile
 from pathlib import Path
@@ -22,13 +20,12 @@ from typing import Any
 import h11
 import pytest
 
+from tests.docs.samples import blocks
 from wsproto_core import COMPILED
 
-from .building import ROOT, build, copy_sources
+from .building import build, copy_sources
 
-PAGE = (ROOT / "docs" / "name.md").read_text(encoding="utf-8")
-SAMPLES = dict(re.findall(r"^<!-- sample: (\w+) -->\n+```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-SAMPLES["extend"] = textwrap.dedent(re.findall(r"```python\n( .*?)```", PAGE, re.DOTALL)[0])
+SAMPLES = blocks("name.md", "sample")
 
 # Of the distribution of this name on PyPI, the package begins by importing torch.
 OTHER = {
@@ -136,7 +133,8 @@ for group, name in (("console_scripts", "wsproto-core"), ("pytest11", "wsproto_c
 
 def check_second_name(packages: Path, folder: Path) -> None:
     """The second name works, and so do the command and the plugin."""
-    program = write(folder / "second_name.py", ECHO.format(name="wsproto_core.adapters") + ENTRY_POINTS)
+    source = ECHO.format(name="wsproto_core.adapters") + SAMPLES["second"] + ENTRY_POINTS
+    program = write(folder / "second_name.py", source)
     status, output = run(packages, folder, program.name)
     assert status == 0, output
     assert output.splitlines() == [

@@ -16,6 +16,7 @@ from wsproto_core.testing import connect
 from wsproto_core.types import ExtensionName, ExtensionParameter
 
 
+# region extension
 class Checksum(MessageExtension):
     """Appends the CRC-32 of each message, and checks it."""
 
@@ -59,6 +60,9 @@ class ServerChecksum(ServerExtensionFactory):
     ) -> tuple[list[ExtensionParameter], Checksum]:
         check_no_parameters(params)
         return [], Checksum()
+
+
+# endregion
 
 
 def main() -> None:

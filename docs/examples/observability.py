@@ -10,6 +10,7 @@ from adapters.asyncio import Server, ServerConnection, connect, serve
 from wsproto_core import Headers
 
 
+# region json
 class JSONFormatter(logging.Formatter):
     """One line of JSON for each record, with the attributes of this library's, if it has them."""
 
@@ -37,6 +38,10 @@ def configure(stream: TextIO | None = None) -> None:
     logger.setLevel(logging.INFO)
 
 
+# endregion
+
+
+# region watched
 class WatchedConnection(ServerConnection):
     """Logs the frames of those connections whose path begins with /debug/, whatever the level."""
 
@@ -48,6 +53,10 @@ class WatchedConnection(ServerConnection):
         return super().process_request(path, request_headers)
 
 
+# endregion
+
+
+# region totals
 def totals(server: Server) -> dict[str, float]:
     """What the open connections of a server have received and sent: for a gauge, say."""
     statistics = [connection.statistics for connection in server.connections]
@@ -57,6 +66,9 @@ def totals(server: Server) -> dict[str, float]:
         "bytes_sent": sum(each.bytes_sent for each in statistics),
         "seconds_not_writable": sum(each.seconds_not_writable for each in statistics),
     }
+
+
+# endregion
 
 
 async def echo(websocket: ServerConnection) -> None:

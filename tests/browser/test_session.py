@@ -7,7 +7,7 @@ import re
 from adapters.asyncio import ServerConnection
 from adapters.topics import Retention, Topics
 from adapters.topics.session import serve_session
-from tests.docs.samples import DOCS
+from tests.docs.samples import DOCS, blocks
 
 from .devtools import Chromium
 from .test_chromium import page_of, run
@@ -36,8 +36,7 @@ def test_file_is_short() -> None:
 
 
 def test_sample(chromium: Chromium) -> None:
-    text = (DOCS / "session.md").read_text(encoding="utf-8")
-    (sample,) = re.findall(r"^```javascript\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    sample = blocks("session.md", "sample")["browser"]
 
     async def main() -> None:
         async with Topics(history=Retention(10)) as topics:

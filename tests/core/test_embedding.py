@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import random
-import re
 import socket
 import struct
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -51,7 +49,6 @@ from wsproto_core import (
 from wsproto_core.handshake.headers import accept_key
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
-GUIDE = DOCS / "embedding.md"
 PROGRAMS = ("embedding_selectors", "embedding_custom_loop")
 
 # Small, so that much is written in part only, and a peer that does not read is soon felt; but not less
@@ -71,25 +68,7 @@ def load(name: str) -> ModuleType:
 selectors_program, custom_program = map(load, PROGRAMS)
 
 
-# The guide
-
-
-def test_guide_shows_the_programs() -> None:
-    text = GUIDE.read_text("utf-8")
-    blocks = re.findall(r"^([^\n]*)\n```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert text.count("```python") == len(blocks) > 5
-    for marker, block in blocks:
-        source = re.fullmatch(r"<!-- from (examples/\w+\.py): (\w+) -->", marker)
-        assert source is not None, f"where is this from?\n{block}"
-        assert region(DOCS / source[1], source[2]) == block
-
-
-def region(path: Path, name: str) -> str:
-    match = re.search(
-        rf"^ *# region {name}\n(.*?)^ *# endregion$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    assert match is not None, f"{path} has no region {name}"
-    return textwrap.dedent(match[1]).strip("\n") + "\n"
+# The programs
 
 
 @pytest.mark.parametrize(

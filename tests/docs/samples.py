@@ -1,20 +1,25 @@
 """The samples on the pages of the documentation, and what runs them.
 
 A comment before a block says what it is: ``<!-- program: asyncio/chat.py -->`` is a whole program,
-``<!-- sample: name -->`` a part of one, ``<!-- cell: name -->`` a cell of a notebook, ``<!-- run: name -->``
-commands of a shell, ``<!-- file: name -->`` another file.
+``<!-- sample: name -->`` a part of one, ``<!-- cell: name -->`` a part that waits outside of a function, as a
+cell of a notebook may, ``<!-- run: name -->`` commands of a shell, ``<!-- file: name -->`` another file.
+``<!-- prints: name -->`` what a program prints, ``<!-- from FILE: region -->`` a part of a program in
+``docs``. ``test_every_sample.py`` finds blocks without a comment and blocks that no test runs.
 """
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,10 +29,14 @@ __all__ = [
     "CERTIFICATES",
     "DEADLINE",
     "DOCS",
+    "ROOT",
+    "Block",
     "Sample",
     "blocks",
+    "blocks_of",
     "connected",
     "python",
+    "replaced",
     "run",
     "serving",
     "until",
@@ -43,13 +52,40 @@ CERTIFICATES = ROOT / "tests" / "certificates"
 DEADLINE = 100.0
 """Of each wait, in seconds."""
 
-BLOCK = re.compile(r"^<!-- (\w+): (\S+) -->\n+```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^(?:[ ]*<!-- (?P<comment>[^\n]*?) -->\n\n?)?"
+    r"(?P<indent>[ ]*)```(?P<language>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass
+class Block:
+    """A block of code.
+
+    Attributes:
+        kind, name: what the comment before it says, empty without a comment.
+        language: the word behind the backquotes.
+        text: the code.
+    """
+
+    kind: str
+    name: str
+    language: str
+    text: str
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    """Return the blocks of the text of a page."""
+    for found in BLOCK.finditer(text):
+        kind, _, name = (found["comment"] or "").partition(": ")
+        yield Block(kind, name, found["language"], textwrap.dedent(found["text"]))
 
 
 def blocks(page: str, kind: str) -> dict[str, str]:
     """Return the blocks of a kind on a page, by their names."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    found = [(name, block) for of_kind, name, _, block in BLOCK.findall(text) if of_kind == kind]
+    found = [(block.name, block.text) for block in blocks_of(text) if block.kind == kind]
     assert len(dict(found)) == len(found), "two blocks have the same name"
     return dict(found)
 
@@ -60,6 +96,7 @@ class Sample:
     def __init__(self, page: str) -> None:
         self.page = page
         self.blocks = blocks(page, "sample")
+        self.cells = blocks(page, "cell")
 
     def __call__(self, name: str, **given: Any) -> dict[str, Any]:
         """Run a sample; return the names that it defines.
@@ -72,21 +109,48 @@ class Sample:
         exec(compile(self.blocks[name], f"docs/{self.page}: {name}", "exec"), names)
         return names
 
+    async def cell(self, name: str, changes: Mapping[str, str] | None = None, **given: Any) -> dict[str, Any]:
+        """Run a cell to its end; return the names that it defines.
+
+        Args:
+            name: the name of the cell.
+            changes: texts in it and what takes their place, for example another port.
+            given: names that the cell uses, and that are not its own.
+        """
+        source = replaced(self.cells[name], changes or {})
+        code = compile(
+            source,
+            f"docs/{self.page}: {name}",
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+            dont_inherit=True,
+        )
+        names: dict[str, Any] = {"__name__": name, **given}
+        waiting = eval(code, names)
+        if waiting is not None:
+            await waiting
+        return names
+
     def all_are_in(self, tests: str) -> bool:
         """Whether each block of Python on the page has a name, and a test has each name."""
         text = (DOCS / self.page).read_text(encoding="utf-8")
-        named = {**self.blocks, **blocks(self.page, "program"), **blocks(self.page, "cell")}
+        named = {**self.blocks, **self.cells, **blocks(self.page, "program")}
         source = Path(tests).read_text(encoding="utf-8")
         return text.count("```python") == len(named) and all(f'"{name}"' in source for name in named)
 
 
-def write(folder: Path, name: str, source: str, changes: Mapping[str, str]) -> Path:
-    """Write a program, with each of these texts replaced, which it contains."""
+def replaced(source: str, changes: Mapping[str, str]) -> str:
+    """Replace each of these texts, which the source contains."""
     for old, new in changes.items():
         assert old in source, old
         source = source.replace(old, new)
+    return source
+
+
+def write(folder: Path, name: str, source: str, changes: Mapping[str, str]) -> Path:
+    """Write a program, with each of these texts replaced, which it contains."""
     path = folder / name
-    path.write_text(source, encoding="utf-8")
+    path.write_text(replaced(source, changes), encoding="utf-8")
     return path
 
 

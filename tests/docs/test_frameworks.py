@@ -42,6 +42,11 @@ def test_echoes(name: str) -> None:
     run(main)
 
 
+def test_command_of_fastapi() -> None:
+    """The same one is run by test_short_samples.py."""
+    assert blocks("asgi.md", "run")["uvicorn"].endswith(f"\n{blocks('frameworks.md', 'run')['uvicorn']}")
+
+
 def test_broadcast_in_fastapi() -> None:
     names = sample("broadcast")
 

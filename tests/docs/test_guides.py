@@ -9,7 +9,9 @@ import shutil
 import ssl
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,18 +22,20 @@ from adapters.asyncio import (
     InvalidHandshake,
     InvalidStatusCode,
     ServerConnection,
+    basic_auth_protocol_factory,
     connect,
     serve,
 )
 from adapters.testing.asyncio import connection_pair, handler_client
+from tests.ports import free_port
 
-from .samples import DEADLINE, DOCS, Sample, blocks, run, until
+from .samples import CERTIFICATES, DEADLINE, Sample, blocks, run, until
 
 TLS = Sample("tls.md")
 FILES = Sample("files.md")
 CLOSED = Sample("closed.md")
 TUNING = Sample("tuning.md")
-AUTHENTICATION = blocks("authentication.md", "sample")
+AUTHENTICATION = Sample("authentication.md")
 
 
 async def echo(websocket: ServerConnection) -> None:
@@ -39,14 +43,9 @@ async def echo(websocket: ServerConnection) -> None:
         await websocket.send(message)
 
 
-@pytest.mark.parametrize("page", [TLS, FILES, CLOSED, TUNING], ids=lambda page: page.page)
+@pytest.mark.parametrize("page", [TLS, FILES, CLOSED, TUNING, AUTHENTICATION], ids=lambda page: page.page)
 def test_all_samples_are_tested(page: Sample) -> None:
     assert page.all_are_in(__file__)
-
-
-def test_all_samples_on_authentication_are_tested() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
-    assert all(f'"{name}"' in source for name in AUTHENTICATION)
 
 
 # TLS
@@ -288,9 +287,7 @@ def test_the_log_shows_frames(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Lo
     assert any(
         "received text frame" in message and "the last words" in message for message in caplog.messages
     )
-    line = "connection closed: 'received 1000 (normal closure); then sent 1000 (normal closure)'"
-    assert f"\n{line}\n" in (DOCS / "closed.md").read_text(encoding="utf-8")
-    assert line in caplog.messages
+    assert blocks("closed.md", "prints")["line"].rstrip() in caplog.messages
 
 
 # Tuning
@@ -329,14 +326,92 @@ def test_settings_for_large_messages() -> None:
 # Authentication
 
 
-def authentication(name: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": name}
-    exec(compile(AUTHENTICATION[name], f"docs/authentication.md: {name}", "exec"), names)
-    return names
+def test_a_username_and_a_password() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key")
+    trusting = ssl.create_default_context(cafile=CERTIFICATES / "localhost.pem")
+
+    async def main() -> None:
+        port = free_port()
+        server = asyncio.create_task(AUTHENTICATION.cell("basic", {"8765": str(port)}, context=context))
+        options: dict[str, Any] = {"ssl": trusting, "proxy": None}
+        while True:
+            with suppress(ConnectionRefusedError):
+                async with connect(f"wss://user:secret@localhost:{port}/", **options) as websocket:
+                    assert await websocket.recv() == "Hello user!"
+                break
+            assert not server.done(), server.result()
+            await asyncio.sleep(0.01)
+        for wrong in ("", "user:wrong@"):
+            with pytest.raises(InvalidStatusCode) as refused:
+                await connect(f"wss://{wrong}localhost:{port}/", **options)
+            assert refused.value.status_code == 401
+        server.cancel()
+        await asyncio.wait([server])
+
+    run(main)
+
+
+class Database:
+    """The users of an application."""
+
+    async def find_user(self, name: str) -> Any:
+        return SimpleNamespace(verify=lambda password: password == "secret") if name == "user" else None
+
+
+def test_a_function_that_checks_passwords() -> None:
+    auth = AUTHENTICATION(
+        "check", basic_auth_protocol_factory=basic_auth_protocol_factory, database=Database()
+    )["auth"]
+
+    async def main() -> None:
+        async with serve(echo, "localhost", 0, create_protocol=auth) as server:
+            changes = {"wss://": "ws://", "example.com": f"localhost:{server.port}"}
+            await AUTHENTICATION.cell("user", changes, connect=connect)
+            for wrong in ("user:wrong", "other:secret"):
+                with pytest.raises(InvalidStatusCode) as refused:
+                    await connect(f"ws://{wrong}@localhost:{server.port}/", proxy=None)
+                assert refused.value.status_code == 401
+
+    run(main)
+
+
+def test_a_token_in_a_header() -> None:
+    async def main() -> None:
+        async with serve(echo, "localhost", 0) as server:
+            changes = {"wss://example.com": f"ws://localhost:{server.port}"}
+            names = await AUTHENTICATION.cell("bearer", changes, connect=connect, token="12345")
+            assert names["websocket"].request_headers["Authorization"] == "Bearer 12345"
+
+    run(main)
+
+
+def test_a_request_that_is_refused() -> None:
+    async def session_is_good(cookie: str | None) -> bool:
+        return cookie == "session=12345"
+
+    async def main() -> None:
+        made: dict[str, Any] = {}
+
+        def serve_on_any_port(handler: Any, host: str, port: int, **options: Any) -> Any:
+            made.update(options)
+            return serve(handler, host, 0, **options)
+
+        given = {"handler": echo, "serve": serve_on_any_port, "session_is_good": session_is_good}
+        await AUTHENTICATION.cell("refuse", **given)
+        async with serve(echo, "localhost", 0, **made) as server:
+            uri = f"ws://localhost:{server.port}/"
+            async with connect(uri, extra_headers={"Cookie": "session=12345"}, proxy=None):
+                pass
+            with pytest.raises(InvalidStatusCode) as refused:
+                await connect(uri, proxy=None)
+            assert refused.value.status_code == 401
+
+    run(main)
 
 
 def test_a_cookie() -> None:
-    names = authentication("cookie")
+    names = AUTHENTICATION("cookie")
     names["sessions"]["12345"] = "Alice"
 
     async def main() -> None:
@@ -359,7 +434,7 @@ def test_a_cookie() -> None:
 
 
 def test_a_token() -> None:
-    names = authentication("token")
+    names = AUTHENTICATION("token")
     token = names["make_token"]("Al:ice")
     text, _, signature = token.rpartition(":")
 
@@ -389,7 +464,7 @@ def test_a_token() -> None:
 
 
 def test_logging_out() -> None:
-    log_out = authentication("logout")["log_out"]
+    log_out = AUTHENTICATION("logout")["log_out"]
     users: dict[str, set[ServerConnection]] = {}
 
     async def handler(websocket: ServerConnection) -> None:

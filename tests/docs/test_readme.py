@@ -11,6 +11,7 @@ from tests.ports import free_port
 from .samples import DOCS, blocks, connected, python, run, serving, write
 
 PROGRAMS = blocks("../README.md", "program")
+COMMANDS = blocks("../README.md", "run")
 
 
 def test_all_programs_are_named() -> None:
@@ -40,3 +41,12 @@ def test_server_and_client(runtime: str, tmp_path: Path) -> None:
         for client in clients:
             program = write(tmp_path, "client.py", PROGRAMS[client], port)
             assert python(tmp_path, str(program)) == "Hello!\n"
+
+
+def test_commands() -> None:
+    """tests/adapters/cli/test_page.py runs those of the command line, tests/demo the demo."""
+    assert COMMANDS["command-line"] == blocks("command-line.md", "run")["first"]
+    demo = [line.partition("#")[0].split() for line in COMMANDS["demo"].splitlines()]
+    assert demo == [["make", "demo"], ["make", "demo", "SERVE=1"]]
+    makefile = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
+    assert "\ndemo: $(VENV)/.package\n\t$(BIN)/python docs/demo/demo.py\n" in makefile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapters.asyncio import CloseCode, ConnectionClosed, InvalidStatusCode, connect
+from tests.adapters.cli.terminals import on_terminal
 from tests.ports import free_port
 
 from .samples import CERTIFICATES, DEADLINE, blocks, connected, environment, python, run, serving, write
@@ -26,7 +28,7 @@ PROGRAMS = {name: program for programs in PAGES.values() for name, program in pr
 FILES = blocks("tutorial/browser.md", "file")
 COMMANDS = {
     name: command
-    for page in ("room", "operation")
+    for page in ("start", "room", "tests", "operation")
     for name, command in blocks(f"tutorial/{page}.md", "run").items()
 }
 PLUGINS = {"asyncio": "pytest_asyncio.plugin", "trio": "pytest_trio.plugin", "anyio": "anyio.pytest_plugin"}
@@ -64,6 +66,13 @@ def command(name: str, folder: Path, port: int) -> str:
     return done.stdout
 
 
+def arguments(name: str) -> list[str]:
+    """Return the arguments of Python in a command of a page."""
+    python, *others = shlex.split(COMMANDS[name])
+    assert python == "python"
+    return others
+
+
 def test_each_runtime_has_each_program() -> None:
     names = {name.partition("/")[2] for name in PROGRAMS}
     assert names == {"echo.py", "hello.py", "chat.py", "web.py", "test_chat.py", "secure.py"}
@@ -79,9 +88,11 @@ def test_first_server_and_client(runtime: str, tmp_path: Path) -> None:
         async with connected(process, f"ws://localhost:{port}/"):
             pass
 
-    with serving(tmp_path, "echo.py") as process:
+    with serving(tmp_path, *arguments("server")) as process:
         run(wait)
-        assert python(tmp_path, "hello.py") == "Hello!\n"
+        assert python(tmp_path, *arguments("client")) == "Hello!\n"
+        if runtime == "asyncio":
+            assert command("pipe", tmp_path, port) == "hello\n"
 
 
 def test_room(runtime: str, tmp_path: Path) -> None:
@@ -126,6 +137,25 @@ def test_room(runtime: str, tmp_path: Path) -> None:
         if runtime == "asyncio":
             printed = command("chat", tmp_path, port).splitlines()
             assert printed[-2:] == ["Alice is here.", "Alice: Hello!"]
+            talk_on_terminals(tmp_path, port)
+
+
+def talk_on_terminals(folder: Path, port: int) -> None:
+    """Do what the page says: two clients, and one with a name that somebody has."""
+    _, _, _, *connect_to = shlex.split(COMMANDS["terminal"].replace("8765", str(port)))
+    with on_terminal(folder, *connect_to) as carol, on_terminal(folder, *connect_to) as dan:
+        for client in (carol, dan):
+            client.expect(">")
+        carol.type("Carol\r")
+        carol.expect("< Carol is here.")
+        carol.type("a line\r")
+        carol.expect("< Carol: a line")
+        dan.type("Dan\r")
+        dan.expect("< Carol: a line")
+        with on_terminal(folder, *connect_to) as other:
+            other.expect(">")
+            other.type("Dan\r")
+            other.expect("1008 (policy violation) 'somebody has this name'")
 
 
 def test_web_page(runtime: str, tmp_path: Path) -> None:
@@ -162,7 +192,7 @@ def test_tests(runtime: str, tmp_path: Path) -> None:
     plugins = ["wsproto_core_pytest", *([PLUGINS[runtime]] if runtime in PLUGINS else [])]
     arguments = [argument for name in plugins for argument in ("-p", name)]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", *shlex.split(COMMANDS["tests"]), "-p", "no:cacheprovider", *arguments],
         cwd=tmp_path,
         env={**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,

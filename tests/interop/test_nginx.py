@@ -12,21 +12,19 @@ import pytest
 
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import DEADLINE, wait_closed
+from tests.docs.samples import blocks
 from tests.ports import free_port
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode
 
 from .programs import CERTIFICATES, HOST, nginx
 from .through import NAMES, check, serve_case
 
-PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
-
 KINDS = ["plain", "TLS", "Unix socket", "TLS to the server"]
 
 
 def documented() -> str:
     """The configuration in the documentation."""
-    (block,) = re.findall(r"<!-- configuration: nginx -->\n```nginx\n(.*?)```\n", PAGE.read_text(), re.DOTALL)
-    return str(block)
+    return blocks("deployment.md", "configuration")["nginx"]
 
 
 def replace(text: str, old: str, new: str) -> str:

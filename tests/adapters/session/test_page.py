@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-PAGE = (Path(__file__).parents[3] / "docs" / "session.md").read_text(encoding="utf-8")
-SERVER, CLIENT = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+from tests.docs.samples import blocks
+
+PROGRAMS = blocks("session.md", "program")
+SERVER, CLIENT = PROGRAMS["server"], PROGRAMS["client"]
 RUN = "\nasyncio.run(main())\n"
 
 
