@@ -33,6 +33,9 @@
 #   make bench-verify  check that all of these servers and clients do their work
 #   make bench-counts  run the benchmarks of this library alone, each with few connections; each prints
 #                    tables. As bench/NAME.py, most take a number of connections: see their first lines
+#   make bench-topics  compare topics on several processes with other libraries, up to 20,000 connections:
+#                    about half an hour on two idle processors; needs gcc and redis-server;
+#                    ARGS="--processes 4 --subscribers 20000" for some
 #   make flat-memory  watch the memory of servers and clients, with 1,000 idle connections and under load, at
 #                    the same time, and print its slope: an hour after a warm-up of ten minutes;
 #                    TIME=60 for another number of seconds, ARGS="--adapter trio --phases idle"
@@ -85,7 +88,7 @@ PYTEST = $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal $(REPORT) $(if
 STARTED := $(shell date +%s)
 TELL_TIME = @echo "make $@: $$(( $$(date +%s) - $(STARTED) )) seconds"
 
-.PHONY: demo test sanitize test-quick test-all test-min audit lint docs screenshots features peers bench bench-verify bench-counts flat-memory conformance soak simulate mutants adversarial fuzz clean
+.PHONY: demo test sanitize test-quick test-all test-min audit lint docs screenshots features peers bench bench-verify bench-counts bench-topics flat-memory conformance soak simulate mutants adversarial fuzz clean
 
 demo: $(VENV)/.package
 	$(BIN)/python docs/demo/demo.py
@@ -175,6 +178,11 @@ bench-counts: $(VENV)/.tools
 	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/opening_calls.py
 	$(BIN)/python bench/idle_objects.py
+	$(BIN)/python bench/topics.py --subscribers 1,100 --seconds 0.5
+
+bench-topics: $(BENCH_VENV)/.peers
+	$(BENCH_VENV)/bin/python bench/topics.py $(ARGS)
+	$(TELL_TIME)
 
 flat-memory: $(VENV)/.tools
 	$(BIN)/python bench/flat_memory.py $(if $(TIME),--time $(TIME)) $(ARGS)

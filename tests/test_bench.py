@@ -45,6 +45,7 @@ LITTLE = {
     "opening_calls": [],
     "structured_round_trip": ["10", "1"],
     "threading_round_trip": ["10"],
+    "topics": ["--subscribers", "1,20", "--processes", "2", "--seconds", "0.1"],
 }
 """By script, its arguments."""
 
@@ -94,7 +95,7 @@ def test_benchmark_for_the_documentation(name: str) -> None:
     assert all(re.search(r"\d", line) for line in table if not line.startswith(("|--", table[0])))
 
 
-@pytest.mark.parametrize("name", list(map(if_long, sorted(set(LITTLE) - {*MARKDOWN, *LIMITED}))))
+@pytest.mark.parametrize("name", list(map(if_long, sorted(set(LITTLE) - {*MARKDOWN, *LIMITED, "topics"}))))
 def test_benchmark(name: str) -> None:
     done = run(name)
     assert done.returncode == 0, done.stderr
@@ -237,6 +238,59 @@ needs_compiler = pytest.mark.skipif(
 def has_header(name: str) -> bool:
     command = ["cc", "-E", "-include", name, "-x", "c", "/dev/null"]
     return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@needs_compiler
+def test_topics(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    done = run("topics", "-W", "error", more=["--peers", "adapters.topics", "--json", str(file)])
+    assert (done.returncode, done.stderr) == (0, "")
+    _, *records, settings = [json.loads(line) for line in file.read_text().splitlines()]
+    places = [("memory", 1, 1), ("memory", 1, 20)]
+    if shutil.which("redis-server"):
+        places += [("redis", 2, 1), ("redis", 2, 20)]
+    assert [(each["backplane"], each["processes"], each["subscribers"]) for each in records] == places
+    assert all(each["us"] > 0 and each["encodings"] == 1 for each in records)
+    # One process at least has clients with each of the settings.
+    assert 1 < settings["encodings"] <= settings["settings"] == 3
+    assert len(re.findall(r"^\| .* \| yes \|$", done.stdout, re.MULTILINE)) == 3
+
+
+@pytest.mark.usefixtures("kit")
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"least": 0}, ["how often each has a message"]),
+        ({"most": 2}, ["how often each has a message"]),
+        ({"encodings": 2}, ["encodings of a message in a process"]),
+        ({"us": 26}, ["CPU time a delivery, of that of python-socketio with redis"]),
+        ({"us": 26, "subscribers": 100}, []),
+    ],
+)
+def test_goals_of_topics(changes: dict[str, object], missed: list[str]) -> None:
+    from topics import goals
+
+    place = {"backplane": "redis", "processes": 4, "subscribers": changes.get("subscribers", 20_000)}
+    own = {"peer": "adapters.topics", "least": 1, "most": 1, "encodings": 1, "us": 25, **place, **changes}
+    smaller = {**own, "processes": 2, "us": 1000, "least": 0}
+    other = {"peer": "python-socketio", "us": 100, **place}
+    failed = {"peer": "adapters.topics", **place, "processes": 8, "error": "failed"}
+    settings = {"settings": 3, "encodings": 3, "subscribers": 30}
+    found = list(goals([smaller, own, other, failed], settings))
+    assert len(found) == (4 if place["subscribers"] == 20_000 else 3)
+    assert [goal.name.partition(": ")[2] for goal in found if not goal.is_met] == missed
+    (_, _, compressed, *_) = goals([own], {**settings, "encodings": 4})
+    assert not compressed.is_met
+
+
+@pytest.mark.usefixtures("kit")
+def test_machine_that_allows_too_few_files() -> None:
+    from topics import LimitError, check_files
+
+    check_files(20_000, 4, 20_000)
+    with pytest.raises(LimitError, match=r"needs 20,100 open files, and this machine allows 20,000"):
+        check_files(20_000, 1, 20_000)
 
 
 @thorough

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
 import tempfile
@@ -44,20 +45,103 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{BENCH}", **(extra or {})}
 
 
+def cpu_seconds_of(pid: int) -> float:
+    """CPU time of a whole process, of its finished threads, too."""
+    # As clock_getcpuclockid(3) does it.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def resident_of(pid: int) -> int:
+    """Bytes of a process's memory that are resident."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise StartError("the process has ended")
+
+
 def pinned(
     command: Sequence[str],
-    cpu: int,
+    cpu: int | None,
     env: Mapping[str, str] | None = None,
     stdout: int | None = subprocess.PIPE,
     stderr: int | None = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
-    """Start a process in the folder ``bench`` on one processor."""
+    """Start a process in the folder ``bench`` on one processor, or on any if it is ``None``."""
     process = subprocess.Popen(
         command, cwd=BENCH, env=environment(env), stdout=stdout, stderr=stderr, text=True
     )
-    with contextlib.suppress(ProcessLookupError):
-        os.sched_setaffinity(process.pid, {cpu})
+    if cpu is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(process.pid, {cpu})
     return process
+
+
+class AnswerError(Exception):
+    """A process did not answer."""
+
+
+class Answering:
+    """A process that answers each line with a line; a context manager that kills it at the end.
+
+    Attributes:
+        pid: its process ID.
+    """
+
+    def __init__(self, command: Sequence[str], answer_timeout: float) -> None:
+        """
+        Args:
+            command: what is run in the folder ``bench``.
+            answer_timeout: the seconds after which an answer is missing.
+        """
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by stop
+        self._timeout = answer_timeout
+        self._process = subprocess.Popen(
+            command,
+            cwd=BENCH,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+        self.pid = self._process.pid
+
+    def send(self, line: str) -> None:
+        """Send a line; :meth:`answer` returns the answer."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> str:
+        """Return the next line.
+
+        Raises:
+            AnswerError: it does not come.
+        """
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], self._timeout)
+        line = self._process.stdout.readline() if ready else ""
+        if not line:
+            self._log.seek(0)
+            what = "has ended" if ready else f"has not answered for {self._timeout:g} seconds"
+            raise AnswerError(f"{self._process.args!r} {what}: {self._log.read()[-500:].strip()}")
+        return line.rstrip("\n")
+
+    def ask(self, line: str) -> str:
+        """Send a line, and return the answer."""
+        self.send(line)
+        return self.answer()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def __enter__(self) -> Answering:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
 
 class StartError(Exception):
@@ -75,7 +159,7 @@ class Server:
     def __init__(
         self,
         make_command: Callable[[int], Sequence[str]],
-        cpu: int = SERVER_CPU,
+        cpu: int | None = SERVER_CPU,
         env: Mapping[str, str] | None = None,
     ) -> None:
         for attempt in range(START_ATTEMPTS):
@@ -116,16 +200,12 @@ class Server:
         os.sched_setaffinity(self.pid, {cpu})
 
     def cpu_seconds(self) -> float:
-        """CPU time of the whole process, of its finished threads, too."""
-        # As clock_getcpuclockid(3) does it.
-        return time.clock_gettime((~self.pid << 3) | 2)
+        """CPU time of the process."""
+        return cpu_seconds_of(self.pid)
 
     def resident(self) -> int:
         """Bytes of memory that are resident."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise StartError("the process has ended")
+        return resident_of(self.pid)
 
     def stop(self) -> None:
         self._process.kill()

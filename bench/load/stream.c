@@ -7,13 +7,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-bool stream_connect(struct stream *stream, const struct sockaddr_in *address, bool tls) {
+bool stream_connect(struct stream *stream, const struct sockaddr_in *address,
+                    const struct sockaddr_in *source, bool tls) {
     int yes = 1;
     *stream = (struct stream){.socket = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
     if (stream->socket < 0)
         return false;
     setsockopt(stream->socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     stream->tls = tls ? stream : NULL; /* replaced by the first stream_handshake */
+    if (source != NULL) {
+        /* The port is chosen when the connection is made: then each pair of addresses has all ports. */
+        setsockopt(stream->socket, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &yes, sizeof yes);
+        if (bind(stream->socket, (const struct sockaddr *)source, sizeof *source) != 0)
+            return false;
+    }
     int result = connect(stream->socket, (const struct sockaddr *)address, sizeof *address);
     return result == 0 || errno == EINPROGRESS;
 }

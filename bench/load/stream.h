@@ -17,8 +17,9 @@ enum stream_progress { STREAM_READY, STREAM_WANTS_INPUT, STREAM_WANTS_OUTPUT, ST
 /* Tells whether this program was built with TLS, and prepares it; certificates are not verified. */
 bool prepare_tls(void);
 
-/* Begins to connect; returns false with errno set. */
-bool stream_connect(struct stream *stream, const struct sockaddr_in *address, bool tls);
+/* Begins to connect, from an address or from any if it is NULL; returns false with errno set. */
+bool stream_connect(struct stream *stream, const struct sockaddr_in *address,
+                    const struct sockaddr_in *source, bool tls);
 
 /* Does the TLS handshake, if there is one, after the socket has connected; call it until it is ready. */
 enum stream_progress stream_handshake(struct stream *stream);

@@ -12,6 +12,9 @@
  *                   SIZE bytes; again and again.
  *   --broadcast     The same on one of the connections, and the answers come on all of them.
  *   --idle          The connections are opened and kept; a line is printed when all are open.
+ *   --subscribe     The connections are opened and kept; a line is printed when all are open. Each line of
+ *                   standard input is a number: when so many messages have come on all connections together,
+ *                   a line is printed with their number, and the least and the most of one connection.
  *   --handshakes    Connections are opened and closed, CONNECTIONS at a time.
  *
  * Options:
@@ -20,6 +23,10 @@
  *                   of the stream; the count is one of bytes.
  *   --tls           On TLS; the certificate is not verified.
  *   --deflate       Offers permessage-deflate. If the server accepts it, messages are sent compressed.
+ *   --offer TEXT    Offers TEXT as Sec-WebSocket-Extensions, nothing if it is empty. If it is given several
+ *                   times, the connections take turns.
+ *   --greeting TEXT Sends a text message on each connection when it is open.
+ *   --source IP     The IPv4 address of the connections at this end.
  *   --verify        Compares each payload that comes back; not possible with compression.
  *   --warm-up S     Seconds that do not count (0.2).
  *   --server PID    Measures the CPU time of the server's process in the same time.
@@ -39,6 +46,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "clocks.h"
 #include "frames.h"
@@ -57,14 +65,16 @@ enum {
     MAX_HEAD = 4096,
     MAX_OPENING = 64,
     MAX_EVENTS = 256,
+    MAX_OFFERS = 8,
+    MAX_TEXT = 100, /* of an option */
     MIN_WINDOW_BITS = 12
 };
 
 #define SECOND 1000000000ull
 
-enum mode { ECHO, RECEIVE_ONLY, SEND_ONLY, BROADCAST, IDLE, HANDSHAKES };
-static const char *const MODE_NAMES[] = {"echo",      "receive-only", "send-only",
-                                         "broadcast", "idle",         "handshakes"};
+enum mode { ECHO, RECEIVE_ONLY, SEND_ONLY, BROADCAST, IDLE, SUBSCRIBE, HANDSHAKES };
+static const char *const MODE_NAMES[] = {"echo", "receive-only", "send-only", "broadcast",
+                                         "idle", "subscribe",    "handshakes"};
 
 enum state { CLOSED, CONNECTING, TLS_HANDSHAKE, OPENING_HANDSHAKE, OPEN, CLOSING };
 
@@ -109,10 +119,13 @@ struct connection {
 /* The command line. */
 static enum mode mode = ECHO;
 static bool raw, use_tls, offer_deflate, verify;
-static struct sockaddr_in address;
+static struct sockaddr_in address, source;
 static const char *path;
 static char host[64];
 static int connection_count;
+static const char *offers[MAX_OFFERS];
+static int offer_count;
+static const char *greeting;
 static size_t size, depth;
 static double seconds, warm_up = 0.2;
 static unsigned data_opcode;
@@ -121,6 +134,7 @@ static pid_t server;
 /* The state of the run. */
 static int epoll;
 static bool running = true;
+static bool input_ready; /* standard input can be read */
 static bool deflate; /* was negotiated */
 static struct connection *connections;
 static int opening, next_to_open, open_connections;
@@ -202,7 +216,7 @@ static void open_connection(struct connection *connection) {
     *connection = (struct connection){.opened_at = now_ns(), .state = CONNECTING, .send_times = send_times};
     if (send_times == NULL)
         connection->send_times = allocate(sizeof(uint64_t) * (depth + 1));
-    if (!stream_connect(&connection->stream, &address, use_tls))
+    if (!stream_connect(&connection->stream, &address, source.sin_family == 0 ? NULL : &source, use_tls))
         fail("cannot connect: %s", strerror(errno));
     watch(connection, EPOLL_CTL_ADD, true);
     opening++;
@@ -392,6 +406,10 @@ static void message_received(struct connection *connection) {
         connection->answered = strtoull(connection->text, NULL, 10);
         connection->count_received = true;
         break;
+    case SUBSCRIBE:
+        connection->answered++;
+        completed++;
+        break;
     default:
         fail("unexpected message");
     }
@@ -509,6 +527,8 @@ static void connection_opened(struct connection *connection) {
     open_connections++;
     if (mode == HANDSHAKES)
         queue_close(connection);
+    if (greeting != NULL)
+        queue_control(connection, TEXT, greeting, strlen(greeting));
     flush(connection);
     open_more();
 }
@@ -548,13 +568,13 @@ static size_t receive_head(struct connection *connection, const unsigned char *d
 }
 
 static void send_request(struct connection *connection) {
-    static const char *const extension =
-        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    const char *offer = offer_count == 0 ? "" : offers[(connection - connections) % offer_count];
     char request[1024];
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                          path, host, offer_deflate ? extension : "");
+                          "Sec-WebSocket-Key: " KEY "\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                          path, host, *offer == '\0' ? "" : "Sec-WebSocket-Extensions: ", offer,
+                          *offer == '\0' ? "" : "\r\n");
     if (stream_write(&connection->stream, request, (size_t)length) != length)
         fail("the request was not sent");
     connection->head = allocate(MAX_HEAD);
@@ -656,8 +676,12 @@ static void poll_once(int milliseconds) {
     struct epoll_event events[MAX_EVENTS];
     int count = epoll_wait(epoll, events, MAX_EVENTS, milliseconds);
     now = now_ns();
-    for (int i = 0; i < count; i++)
-        on_event(events[i].data.ptr, events[i].events);
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr == NULL)
+            input_ready = true;
+        else
+            on_event(events[i].data.ptr, events[i].events);
+    }
 }
 
 static void run_for(double duration) {
@@ -669,7 +693,7 @@ static void run_for(double duration) {
 }
 
 static void open_all(void) {
-    uint64_t deadline = now_ns() + 60 * SECOND;
+    uint64_t deadline = now_ns() + 60 * SECOND + (uint64_t)connection_count * (SECOND / 100);
     open_more();
     while (mode != HANDSHAKES && open_connections < connection_count) {
         poll_once(100);
@@ -788,6 +812,45 @@ static void stay_idle(void) {
     run_for(seconds);
 }
 
+static void print_counts(void) {
+    uint64_t least = UINT64_MAX, most = 0;
+    for (int i = 0; i < connection_count; i++) {
+        uint64_t count = connections[i].answered;
+        least = count < least ? count : least;
+        most = count > most ? count : most;
+    }
+    printf("{\"messages\": %lu, \"least\": %lu, \"most\": %lu}\n", (unsigned long)completed,
+           (unsigned long)least, (unsigned long)most);
+    fflush(stdout);
+}
+
+static void count_messages(void) {
+    struct epoll_event event = {.events = EPOLLIN};
+    uint64_t wanted = 0;
+    bool asked = false;
+    epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &event);
+    printf("{\"mode\": \"subscribe\", \"connections\": %d, \"deflate\": %s}\n", open_connections,
+           deflate ? "true" : "false");
+    fflush(stdout);
+    for (;;) {
+        poll_once(1000);
+        if (input_ready) {
+            char line[64];
+            ssize_t length = read(STDIN_FILENO, line, sizeof line - 1);
+            if (length <= 0)
+                return;
+            line[length] = '\0';
+            wanted = strtoull(line, NULL, 10);
+            asked = true;
+            input_ready = false;
+        }
+        if (asked && completed >= wanted) {
+            print_counts();
+            asked = false;
+        }
+    }
+}
+
 /* Goes on until so many messages have been answered, or for too long. */
 static void run_until_completed(uint64_t count) {
     uint64_t deadline = now_ns() + 10 * SECOND;
@@ -832,13 +895,33 @@ static void measure(void) {
 
 /* --------------------------------------------------------------------------------------------- options */
 
+static void offer(const char *extensions) {
+    if (offer_count == MAX_OFFERS || strlen(extensions) > MAX_TEXT)
+        fail("too many offers, or one that is too long");
+    offers[offer_count++] = extensions;
+    offer_deflate = true;
+}
+
 static void parse_option(const char *option, const char *value, int *index) {
     if (strcmp(option, "--raw") == 0) {
         raw = true;
     } else if (strcmp(option, "--tls") == 0) {
         use_tls = true;
     } else if (strcmp(option, "--deflate") == 0) {
-        offer_deflate = true;
+        offer("permessage-deflate; client_max_window_bits");
+    } else if (strcmp(option, "--offer") == 0 && value != NULL) {
+        offer(value);
+        ++*index;
+    } else if (strcmp(option, "--greeting") == 0 && value != NULL) {
+        if (strlen(value) > MAX_TEXT)
+            fail("the greeting is too long");
+        greeting = value;
+        ++*index;
+    } else if (strcmp(option, "--source") == 0 && value != NULL) {
+        source.sin_family = AF_INET;
+        if (inet_pton(AF_INET, value, &source.sin_addr) != 1)
+            fail("--source must be an IPv4 address");
+        ++*index;
     } else if (strcmp(option, "--verify") == 0) {
         verify = true;
     } else if (strcmp(option, "--warm-up") == 0 && value != NULL) {
@@ -903,6 +986,8 @@ int main(int argc, char **argv) {
     open_all();
     if (mode == IDLE)
         stay_idle();
+    else if (mode == SUBSCRIBE)
+        count_messages();
     else
         measure();
     return 0;
