@@ -305,24 +305,21 @@ def measure_peer(
     peer: Peer, backplane: str, processes: int, steps: Sequence[int], seconds: float, files: int
 ) -> Iterator[dict[str, Any]]:
     """Yield a record for each number of subscribers."""
+    record: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
-        group = Group(stack, peer, backplane, processes)
-        for count in steps:
-            record: dict[str, Any] = {
-                "peer": peer.name,
-                "backplane": backplane,
-                "processes": processes,
-                "subscribers": count,
-            }
-            try:
+        try:
+            group = None
+            for count in steps:
+                place = {"backplane": backplane, "processes": processes, "subscribers": count}
+                record = {"peer": peer.name, **place}
                 check_files(count, processes, files)
+                group = group or Group(stack, peer, backplane, processes)
                 record |= group.subscribe(count)
                 record |= group.publish_once()
                 record |= group.measure(seconds)
-            except (AnswerError, LimitError) as error:
-                yield {**record, "error": str(error)}
-                return
-            yield record
+                yield record
+        except (AnswerError, LimitError) as error:
+            yield {**record, "error": str(error)}
 
 
 def check_files(count: int, processes: int, files: int) -> None:
@@ -408,9 +405,10 @@ def print_deliveries(record: dict[str, Any], own: dict[tuple[str, int, int], flo
         print_row([*cells, f"not measured: {record['error']}", "", "", ""])
         return
     mark = "~" if record["others"] > QUIET else ""
-    ours = own.get(place_of(record), record["us"])
+    ours = own.get(place_of(record))
     figures = [f"{record['rate']:,.0f}", number(record["us"]), number(record["engine_us"])]
-    print_row([*cells, *(mark + figure for figure in figures), f"{record['us'] / ours:.1f}"])
+    times = "" if ours is None else f"{record['us'] / ours:.1f}"
+    print_row([*cells, *(mark + figure for figure in figures), times])
 
 
 def print_memory(records: Sequence[dict[str, Any]]) -> None:

@@ -45,6 +45,7 @@ async def main() -> None:
     django.setup()
     Consumer.server = server = ChannelsServer()
     sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind((HOST, arguments.port))
     config = Config(
