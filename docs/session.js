@@ -111,7 +111,7 @@ export class Session {
       if (!fields.pattern) found.position = fields.position;
       found.message({ ...fields, data });
     } else if (fields.type === "gap" && found) {
-      if (fields.until) found.position = fields.until;
+      if (fields.until && !fields.pattern) found.position = fields.until;
       found.gap(fields);
     } else if (fields.type === "subscribed" && found) {
       found.position ??= fields.position;

@@ -231,7 +231,8 @@ class SessionState:
             return Message(topic, data, position, pattern)
         if kind == "gap":
             gap = gap_of(fields)
-            if gap.until is not None and gap.topic in self.topics:
+            # A gap of a subscription to a pattern says nothing of one to the topic.
+            if gap.until is not None and fields.get("pattern") is None and gap.topic in self.topics:
                 self.topics[gap.topic] = gap.until
             return gap
         if kind == "subscribed" and isinstance(topic, str):

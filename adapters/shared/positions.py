@@ -14,10 +14,12 @@ __all__ = ["START", "Gap", "GapReason", "Position"]
 
 _TEXT = re.compile(r"([0-9A-Za-z_-]{0,64}):([0-9]{1,18})", re.ASCII)
 
-GapReason: TypeAlias = Literal["trimmed", "lost", "slow", "disconnected"]
+GapReason: TypeAlias = Literal["trimmed", "lost", "slow", "disconnected", "evicted"]
 """Why messages are missing: "trimmed": the history does not have them any more; "lost": the history itself
 was lost, and has another epoch; "slow": the policy of a slow subscription; "disconnected": the process was
-not connected to the backplane, and messages without positions may have been published meanwhile."""
+not connected to the backplane, and messages without positions may have been published meanwhile; "evicted":
+the process had removed the position of a topic to which it subscribes by patterns alone, and does not know
+whether messages are missing."""
 
 
 class Position(NamedTuple):

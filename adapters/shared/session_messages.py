@@ -7,11 +7,11 @@ line feed, and the data.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from wsproto_core.types import Data
 
-from .positions import Gap, Position
+from .positions import Gap, GapReason, Position
 
 __all__ = ["SUBPROTOCOL", "decode_message", "encode_gap", "encode_message", "gap_of", "position_of"]
 
@@ -76,10 +76,17 @@ def position_of(fields: dict[str, Any], name: str = "position") -> Position | No
     return Position.parse(text)
 
 
-def encode_gap(gap: Gap) -> Data:
-    """Return the message that tells of a gap."""
+def encode_gap(gap: Gap, pattern: str | None) -> Data:
+    """Return the message that tells of a gap.
+
+    Args:
+        gap: the gap.
+        pattern: the pattern of the subscription; ``None`` for one to a topic.
+    """
     after, until = (None if each is None else str(each) for each in (gap.after, gap.until))
-    return encode_message("gap", topic=gap.topic, reason=gap.reason, after=after, until=until)
+    return encode_message(
+        "gap", topic=gap.topic, pattern=pattern, reason=gap.reason, after=after, until=until
+    )
 
 
 def gap_of(fields: dict[str, Any]) -> Gap:
@@ -89,6 +96,6 @@ def gap_of(fields: dict[str, Any]) -> Gap:
         ValueError: the fields are not those of a gap.
     """
     topic, reason = fields.get("topic"), fields.get("reason")
-    if not isinstance(topic, str) or reason not in ("trimmed", "lost", "slow", "disconnected"):
+    if not isinstance(topic, str) or reason is None or reason not in get_args(GapReason):
         raise ValueError("a gap must have a topic and a reason")
     return Gap(topic, reason, position_of(fields, "after"), position_of(fields, "until"))

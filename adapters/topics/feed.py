@@ -45,6 +45,8 @@ class Feed(Generic[MemberT]):
 
     Attributes:
         topic: the topic.
+        resumable: whether it has a history.
+        stale: whether messages may be missing until the history has been read.
         position: the position of the last message that was passed on, or before which live messages begin;
             ``None`` as long as it is not known.
         waiting: members that wait for a read, with the positions that they have.
@@ -66,12 +68,12 @@ class Feed(Generic[MemberT]):
             tell: tells all that have begun of a gap.
         """
         self.topic = topic
+        self.resumable = resumable
+        self.stale = False
         self.position: Position | None = None
         self.waiting: dict[MemberT, Position | None] = {}
-        self._resumable = resumable
         self._deliver = deliver
         self._tell = tell
-        self._stale = False
         self._reading = False
         # Live messages that cannot be passed on before the history is read.
         self._held: list[Entry] = []
@@ -88,7 +90,7 @@ class Feed(Generic[MemberT]):
     @property
     def needs_read(self) -> bool:
         """Whether the history is to be read: :meth:`begin_read`."""
-        return self._resumable and not self._reading and (self._stale or bool(self.waiting))
+        return self.resumable and not self._reading and (self.stale or bool(self.waiting))
 
     # Members
 
@@ -99,10 +101,10 @@ class Feed(Generic[MemberT]):
             member: the member.
             after: the last position that it has, or ``None`` for live messages alone.
         """
-        if not self._resumable:
+        if not self.resumable:
             lost = after is not None and after != START
             member.begin(None, Gap(self.topic, "lost", after) if lost else None, ())
-        elif self.position is not None and not self._stale and after in (None, self.position):
+        elif self.position is not None and not self.stale and after in (None, self.position):
             member.begin(self.position, None, ())
         else:
             self.waiting[member] = after
@@ -134,7 +136,7 @@ class Feed(Generic[MemberT]):
         if self.position is None:
             self.position = position.previous
         here = self.position
-        if not self._stale:
+        if not self.stale:
             if position.epoch == here.epoch and position.offset <= here.offset:
                 return
             follows = position == (here.epoch, here.offset + 1)
@@ -145,7 +147,7 @@ class Feed(Generic[MemberT]):
                 return
             if final:
                 return
-            self._stale = True
+            self.stale = True
         if len(self._held) < MOST_HELD:
             self._held.append(entry)
         else:
@@ -160,8 +162,8 @@ class Feed(Generic[MemberT]):
 
     def disconnected(self) -> None:
         """The backplane is connected again after a loss: live messages may be missing."""
-        if self._resumable:
-            self._stale = self._again = True
+        if self.resumable:
+            self.stale = self._again = True
         else:
             self._tell(Gap(self.topic, "disconnected"))
 
@@ -176,7 +178,7 @@ class Feed(Generic[MemberT]):
         self._began_at = self.position
         self._served = list(self.waiting)
         wanted = [after for after in self.waiting.values() if after is not None]
-        if self.position is not None and (wanted or self._stale):
+        if self.position is not None and (wanted or self.stale):
             wanted.append(self.position)
         if len({position.epoch for position in wanted}) > 1:
             # At least one of them has lost its epoch and gets all that there is.
@@ -194,7 +196,7 @@ class Feed(Generic[MemberT]):
             window: what the history had at some moment since :meth:`begin_read`.
         """
         self._reading = False
-        self._stale = self._again
+        self.stale = self._again
         held, self._held = self._held, []
         latest, began_at = window.latest, self._began_at
         if self.position is None:

@@ -39,7 +39,8 @@ class SessionFormat(Format):
     def __init__(self, pattern: str | None = None) -> None:
         """
         Args:
-            pattern: the pattern of the subscription, which messages have, too; ``None`` for a topic.
+            pattern: the pattern of the subscription, which messages and gaps have, too; ``None`` for one to
+                a topic.
         """
         self._pattern = pattern
 
@@ -52,7 +53,7 @@ class SessionFormat(Format):
         )
 
     def encode_gap(self, gap: Gap) -> PreparedMessage:
-        return PreparedMessage(encode_gap(gap))
+        return PreparedMessage(encode_gap(gap, self._pattern))
 
 
 SESSION = SessionFormat()

@@ -9,6 +9,7 @@ subscribers wait for.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -121,6 +122,7 @@ class Topics(AsyncOnce):
         backplane: Backplane | None = None,
         *,
         history: Retention | Mapping[str, Retention] | None = None,
+        max_pattern_topics: int | None = 10_000,
         on_loss: OnLoss = "keep",
         on_gap: Callable[[Subscription, Gap], object] | None = None,
         on_health: Callable[[bool, Exception | None], object] | None = None,
@@ -131,6 +133,11 @@ class Topics(AsyncOnce):
             backplane: connects processes; ``None`` for topics of this process alone.
             history: how much of each topic is kept; a mapping has topics and patterns, of which the first
                 that matches decides. ``None``, or no match, keeps nothing.
+            max_pattern_topics: the limit on topics with a history to which this process subscribes by
+                patterns alone, and of which it knows the position: about 1 KB each. Above it, the position
+                that was not used for the longest time is removed. If a message of its topic comes later,
+                subscribers are told of a gap first, ``"evicted"``, whether messages are missing or not.
+                ``None`` for no limit, if nobody else chooses the names of topics.
             on_loss: ``"keep"`` keeps connections open when the engine is lost, ``"close"`` closes those with
                 subscriptions with code 1012.
             on_gap: called with a subscription and a gap when the subscriber is told of the gap.
@@ -145,12 +152,14 @@ class Topics(AsyncOnce):
             raise ValueError(f"on_loss must be 'keep' or 'close', not {on_loss!r}")
         if backplane is not None and not isinstance(backplane, Backplane):
             raise TypeError(f"backplane must be a Backplane or None, not {backplane!r}")
+        check_count("max_pattern_topics", max_pattern_topics)
         self._backplane = MemoryBackplane() if backplane is None else backplane
         self._history = {"**": history} if isinstance(history, Retention) else dict(history or {})
         for name, retention in self._history.items():
             check_name(name)
             if not isinstance(retention, Retention):
                 raise TypeError(f"history must have objects of Retention, not {retention!r}")
+        self._max_pattern_topics = max_pattern_topics
         self._on_loss = on_loss
         self._on_gap = on_gap
         self._on_health = on_health
@@ -161,6 +170,9 @@ class Topics(AsyncOnce):
         self._names: dict[str, _Name] = {}
         self._patterns: dict[str, _Name] = {}  # those of the names that are patterns
         self._feeds: dict[str, Feed[Subscription]] = {}
+        # Topics whose feeds only patterns need, in the order of use; whether feeds were removed from it.
+        self._unnamed: OrderedDict[str, None] = OrderedDict()
+        self._evicted = False
         self._matches: dict[str, tuple[_Name, ...]] = {}
         # What the backplane listens to, and the names whose subscriptions have changed since.
         self._listening: set[str] = set()
@@ -380,6 +392,7 @@ class Topics(AsyncOnce):
         name = self._names.get(topic)
         if name is None:
             name = self._names[topic] = _Name()
+            self._unnamed.pop(topic, None)
             if is_pattern(topic):
                 self._patterns[topic] = name
                 self._matches.clear()
@@ -400,7 +413,7 @@ class Topics(AsyncOnce):
             return
         feed = self._feeds.get(topic)
         if feed is None:
-            feed = self._make_feed(topic)
+            feed = self._make_feed(topic, None)
         feed.join(subscription, after)
         self._look_at(feed)
 
@@ -424,16 +437,21 @@ class Topics(AsyncOnce):
         if name.count:
             return
         del self._names[topic]
-        self._changed[topic] = None
-        self._set_work()
+        if self._healthy:
+            self._changed[topic] = None
+            self._set_work()
+        else:
+            # With the next connection, the backplane listens to all names anew.
+            self._changed.pop(topic, None)
         if self._patterns.pop(topic, None) is not None:
             self._matches.clear()
-            topics = [each for each in self._feeds if pattern_matches(topic, each)]
+            for each in [each for each in self._unnamed if not self._matching(each)]:
+                del self._feeds[each], self._unnamed[each]
+            self._evicted = self._evicted and bool(self._patterns)
+        elif feed is not None and self._retention(topic) is not None and self._matching(topic):
+            self._use(topic)
         else:
-            topics = [topic]
-        for each in topics:
-            if each not in self._names and not self._matching(each):
-                self._feeds.pop(each, None)
+            self._feeds.pop(topic, None)
 
     def _end(self, websocket: AsyncConnection) -> None:
         """End all subscriptions of a connection."""
@@ -444,7 +462,8 @@ class Topics(AsyncOnce):
 
     # Messages
 
-    def _make_feed(self, topic: str) -> Feed[Subscription]:
+    def _make_feed(self, topic: str, position: Position | None) -> Feed[Subscription]:
+        """Make the feed of a topic, which begins after a position; ``None`` if that is not known."""
         feed: Feed[Subscription] = Feed(
             topic,
             resumable=self._retention(topic) is not None,
@@ -452,7 +471,24 @@ class Topics(AsyncOnce):
             tell=self._tell,
         )
         self._feeds[topic] = feed
+        first = position is not None and position.offset == 0
+        if self._evicted and feed.resumable and not first:
+            # It may be a topic whose feed was removed.
+            self._tell(Gap(topic, "evicted", None, position))
         return feed
+
+    def _use(self, topic: str) -> None:
+        """Use a feed that only patterns need, and remove the one that was not used for the longest time."""
+        self._unnamed[topic] = None
+        self._unnamed.move_to_end(topic)
+        if self._max_pattern_topics is None or len(self._unnamed) <= self._max_pattern_topics:
+            return
+        oldest, _ = self._unnamed.popitem(last=False)
+        feed = self._feeds.pop(oldest)
+        self._evicted = True
+        if feed.stale:
+            # It may have messages that wait for a read.
+            self._tell(Gap(oldest, "evicted", feed.position))
 
     def _matching(self, topic: str) -> tuple[_Name, ...]:
         """Return the patterns that stand for a topic."""
@@ -481,8 +517,10 @@ class Topics(AsyncOnce):
                 self._received += 1
                 self._deliver(entry)
                 return
-            feed = self._make_feed(entry.topic)
+            feed = self._make_feed(entry.topic, entry.position.previous)
         self._received += 1
+        if entry.topic not in self._names:
+            self._use(entry.topic)
         feed.received(entry)
         self._look_at(feed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from adapters.asyncio import ServerConnection
-from adapters.topics import Retention, Topics
+from adapters.topics import MemoryBackplane, Retention, Topics
 from adapters.topics.session import serve_session
 from tests.docs.samples import DOCS, blocks
 
@@ -63,7 +63,8 @@ def test_page_that_comes_back(chromium: Chromium) -> None:
     ends: list[ServerConnection] = []
 
     async def main() -> None:
-        async with Topics(history={"kept.*": Retention(5)}) as topics:
+        backplane = MemoryBackplane()
+        async with Topics(backplane, history={"kept.*": Retention(5)}) as topics:
 
             async def handler(websocket: ServerConnection) -> None:
                 ends.append(websocket)
@@ -107,6 +108,11 @@ def test_page_that_comes_back(chromium: Chromium) -> None:
                 ends[-1].transport.abort()
                 later = await page.call("() => session.publish('kept.2', 'later')")
                 assert later.endswith(":1")
+                # What a subscription to a pattern does not get.
+                backplane.forget("kept.2")
+                await topics.publish("kept.2", "anew")
+                await page.wait_for("seen.gaps.length === 2")
+                assert await page.evaluate("seen.gaps.join()") == "trimmed,lost"
                 phases = await page.evaluate("seen.phases.join()")
                 assert phases.startswith("connecting,live,waiting,connecting,live,waiting")
                 await page.call("() => session.close()")

@@ -19,7 +19,9 @@ from adapters.session import (
     Session,
     SessionEnded,
 )
-from adapters.topics import Position, Retention, Topics
+from adapters.session.decisions import SessionState
+from adapters.shared.session_messages import encode_gap
+from adapters.topics import MemoryBackplane, Position, Retention, Topics
 from adapters.topics.session import serve_session
 from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
 from tests.adapters.runtimes.base import QUIET, Log
@@ -171,6 +173,33 @@ async def test_gaps_are_told(runtime: Runtime) -> None:
         await session.unsubscribe("room")
         await session.subscribe("room", after=START)
         assert await texts(session, 2) == ["3", "4"]
+
+
+async def test_gaps_of_patterns(runtime: Runtime) -> None:
+    """They are told, and change no position: the subscription to the topic is another one."""
+    backplane = MemoryBackplane()
+    async with (
+        serving(runtime, backplane=backplane) as server,
+        Session(server.uri, **SOON) as session,
+    ):
+        await session.subscribe("kept.*")
+        await subscribed(runtime, server, 1)
+        first = await server.topics.publish("kept.1", "0")
+        backplane.forget("kept.1")
+        second = await server.topics.publish("kept.1", "1")
+        assert second is not None
+        gap = Gap("kept.1", "lost", first, second.previous)
+        assert await next_of(session, 3) == [
+            Message("kept.1", "0", first, "kept.*"),
+            gap,
+            Message("kept.1", "1", second, "kept.*"),
+        ]
+        state = SessionState("send")
+        state.subscribe("kept.1", first)
+        assert state.received(encode_gap(gap, "kept.*")) == gap
+        assert state.topics["kept.1"] == first
+        assert state.received(encode_gap(gap, None)) == gap
+        assert state.topics["kept.1"] == second.previous
 
 
 async def test_what_was_accepted_is_sent_later(runtime: Runtime) -> None:
