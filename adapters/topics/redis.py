@@ -55,8 +55,12 @@ _PREFIX = re.compile(r"[0-9A-Za-z_.:-]*")
 
 _FAILURES = (RedisError, OSError, EOFError)
 
-# Both scripts begin with this. The epoch of a history holds as long as both keys exist and the same process
-# of the server answers. ARGV[1] is an epoch that no history has had.
+PUBLISHERS = 32
+"""Messages that are being published at a time: each takes a connection of the pool, and Redis has a limit on
+connections."""
+
+# Both scripts have this after the first line. The epoch of a history holds as long as both keys exist and the
+# same process of the server answers. ARGV[1] is an epoch that no history has had.
 _EPOCH = """
 local known = redis.call('HMGET', KEYS[2], 'epoch', 'server')
 local epoch = known[1]
@@ -70,6 +74,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
+# The first line lets Redis refuse the script as a whole when it may not use more memory.
 # ARGV: epoch, channel, message, entries, milliseconds or 0
 _PUBLISH = """
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'offset', 1))
@@ -89,6 +94,8 @@ redis.call('PUBLISH', ARGV[2], epoch .. ' ' .. offset .. ' ' .. ARGV[3])
 return {epoch, offset}
 """
 
+# Messages that are too old are left out up to the first that is not: the clock of the server may have jumped
+# between two of them, and the rest has no hole.
 # ARGV: epoch, epoch of the position, offset of the position or -1 for no messages, milliseconds or 0
 _READ = """
 local offset = redis.call('HGET', KEYS[2], 'offset')
@@ -99,8 +106,10 @@ if after >= 0 then
         after = 0
     end
     local age = tonumber(ARGV[4])
+    local kept = age == 0
     for _, each in ipairs(redis.call('XRANGE', KEYS[1], string.format('%.0f-0', after + 1), '+')) do
-        if age == 0 or now - each[2][4] < age then
+        kept = kept or now - each[2][4] < age
+        if kept then
             entries[#entries + 1] = each[1]
             entries[#entries + 1] = each[2][2]
         end
@@ -118,8 +127,9 @@ class _Script:
         name: the name that Redis gives it.
     """
 
-    def __init__(self, code: str, server: str) -> None:
-        self.code = (_EPOCH + code).replace("SERVER", f"'{server}'").replace("FORGET", str(FORGET))
+    def __init__(self, flags: str, code: str, server: str) -> None:
+        code = f"#!lua flags={flags}\n{_EPOCH}{code}"
+        self.code = code.replace("SERVER", f"'{server}'").replace("FORGET", str(FORGET))
         self.name = hashlib.sha1(self.code.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -127,8 +137,8 @@ class _Scripts:
     """The scripts, for one process of the server."""
 
     def __init__(self, server: str) -> None:
-        self.publish = _Script(_PUBLISH, server)
-        self.read = _Script(_READ, server)
+        self.publish = _Script("", _PUBLISH, server)
+        self.read = _Script("allow-oom", _READ, server)
 
 
 class RedisBackplane(Backplane):
@@ -190,6 +200,7 @@ class RedisBackplane(Backplane):
         )
         self._scripts: _Scripts | None = None
         self._connection: Any = None
+        self._publishing = asyncio.Semaphore(PUBLISHERS)
         self._receiver: Receiver | None = None
         self._tried = asyncio.Event()
         self._last_heard: float | None = None
@@ -338,6 +349,12 @@ class RedisBackplane(Backplane):
 
     async def publish(self, topic: str, message: Data, retention: Retention | None) -> Position | None:
         data = b"b" + message if isinstance(message, bytes) else b"t" + message.encode()
+        async with self._publishing:
+            if self._connection is None:
+                raise BackplaneLost("the connection to Redis was lost: the message was not published")
+            return await self._publish(topic, data, retention)
+
+    async def _publish(self, topic: str, data: bytes, retention: Retention | None) -> Position | None:
         channel = self._prefix + topic
         try:
             if retention is None:
