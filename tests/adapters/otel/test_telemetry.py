@@ -34,8 +34,13 @@ async def drive():
             await websocket.recv()
             await websocket.close()
             break
-    page = await asyncio.to_thread(urllib.request.urlopen, f"http://localhost:{metrics_port}/metrics")
-    print(page.read().decode())
+    # The client's end of the connection comes before the server's.
+    page = ""
+    async with asyncio.timeout(60):
+        while "websocket_connection_closes_total" not in page:
+            answer = await asyncio.to_thread(urllib.request.urlopen, f"http://localhost:{metrics_port}/metrics")
+            page = answer.read().decode()
+    print(page)
     running.cancel()
     await asyncio.wait([running])
 
