@@ -174,6 +174,9 @@ class Waiting(Transfer):
                 or (self._unwritten and not self._blocked)
             ):
                 self._react()
+            elif not protocol.wants_read:
+                # A close frame that waits behind messages brings a deadline.
+                self._update()
             if receiver is None and ready and self._receiver is not None:
                 # It may wait for these bytes.
                 self._receiver.wake()

@@ -313,9 +313,10 @@ async def test_request_that_is_not_valid_does_not_reach_the_application(
     runtime: Runtime, http: str, changes: dict[str, Any], status: int
 ) -> None:
     app = Recorder()
-    async with serving(app, http=http) as server, runtime.raw_connection(server) as client:
-        await client.send(request(**changes))
-        head = await client.read_response()
+    async with serving(app, http=http) as server:
+        async with runtime.raw_connection(server) as client:
+            await client.send(request(**changes))
+            head = await client.read_response()
         await runtime.until(lambda: not server.connections)
     assert head.status == status
     assert head.headers["server"] == "uvicorn"

@@ -113,6 +113,26 @@ async def test_nobody_receives(runtime: Runtime, side: str, tls: bool) -> None:
     assert received == ["x"]
 
 
+@with_tls
+@both_sides
+@pytest.mark.parametrize("count", [1, 2])
+async def test_nobody_receives_any_more(runtime: Runtime, side: str, tls: bool, count: int) -> None:
+    """The same time limit holds after messages were received: one was read together with the close frame."""
+    received: list[Any] = []
+
+    async def receive_one(websocket: Any) -> None:
+        received.append(await websocket.recv())
+        await websocket.wait_closed()
+        received.extend([message async for message in websocket])
+
+    async with peer_of(runtime, side, receive_one, tls, close_timeout=0.4, open_timeout=None) as peer:
+        await peer.send(*[Frame(TEXT, b"x")] * count, Frame(CLOSE, close_payload(1000)))
+        assert await peer.read_frame() == Frame(CLOSE, close_payload(1000))
+        if side == "client":
+            peer.end()
+    assert received == ["x"] * count
+
+
 @both_sides
 async def test_closing_does_not_wait(runtime: Runtime, side: str) -> None:
     """Who closes asks for no more messages: the peer's close frame takes effect."""
