@@ -174,7 +174,7 @@ class Waiting(Transfer):
                 or (self._unwritten and not self._blocked)
             ):
                 self._react()
-            elif not protocol.wants_read:
+            elif not self.protocol.wants_read:
                 # A close frame that waits behind messages brings a deadline.
                 self._update()
             if receiver is None and ready and self._receiver is not None:
