@@ -40,7 +40,6 @@ BACKGROUND_READ_SIZE = 2**14
 # connection from the second check on.
 IDLE_CHECK_PERIOD = 0.1
 
-NOTHING_RECEIVED = "nothing received in time"
 SECOND_RECEIVER = (
     "another thread is receiving from this connection already: only one at a time may do so; let one thread "
     "receive, and hand the messages to the others by a queue.Queue"
@@ -108,7 +107,7 @@ class Waiting(Transfer):
                     if receiver.result is not None:
                         break
                     if expired:
-                        raise TimeoutError(NOTHING_RECEIVED)
+                        raise TimeoutError("nothing received in time")
                 sleeps = False
                 happened = receiver.poll(receiver.limit if until is None else time_left(until) * 1000)
                 ready = POLLIN if happened == receiver.readable else receiver.look(happened)
