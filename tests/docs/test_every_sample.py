@@ -26,6 +26,7 @@ TESTS = {
     "docs/test_guides.py": "authentication closed files tls tuning",
     "docs/test_patterns.py": "patterns",
     "docs/test_processes.py": "processes",
+    "docs/test_services.py": "services",
     "docs/test_short_samples.py": "anyio asgi asyncio broadcasting compiled compression extensions "
     "observability proxies reconnecting threading trio websockets wsproto",
     "examples/test_page.py": "examples",
