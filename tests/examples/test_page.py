@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from adapters.threading import ServerConnection, serve
+from tests.adapters.topics.engines import RedisServer
 from tests.docs.samples import blocks
 from tests.ports import free_port
 
@@ -34,10 +35,25 @@ def test_chat() -> None:
 
 
 def test_dashboard() -> None:
-    install, command = COMMANDS["dashboard"]
-    assert install == "pip install '.[trio]'"
-    with started(*arguments(command), free_port()) as server:
+    (command,) = COMMANDS["dashboard"]
+    with started(*arguments(command), "--port", free_port()) as server:
+        assert server.line().startswith("Without --redis: one process")
         server.expect("Open http://localhost")
+
+
+def test_dashboard_with_redis() -> None:
+    install, command = COMMANDS["dashboard-redis"]
+    assert install == "pip install '.[redis]'"
+    *options, url = arguments(command)
+    redis = RedisServer()
+    try:
+        url = url.replace("localhost:6379", f"127.0.0.1:{redis.port}")
+        with started(*options, url, "--port", free_port()) as server:
+            assert server.line().startswith("4 processes serve and one publishes")
+            server.expect("Open http://localhost")
+            assert server.stop() == 0
+    finally:
+        redis.stop()
 
 
 def test_files(tmp_path: Path) -> None:
