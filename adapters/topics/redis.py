@@ -16,8 +16,8 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -189,7 +189,8 @@ class RedisBackplane(Backplane):
         self._redis: Any = Redis.from_url(
             url,
             **{
-                "socket_timeout": timeout,
+                # Its deadline for writing loses cancellations with Python 3.11: see _deadline.
+                "socket_timeout": None,
                 "socket_connect_timeout": timeout,
                 "retry": Retry(NoBackoff(), 0),
                 "retry_on_timeout": False,
@@ -252,16 +253,25 @@ class RedisBackplane(Backplane):
             await asyncio.sleep(next(delays))
 
     async def _connect(self) -> None:
-        self._scripts = await self._find_server()
+        async with self._deadline():
+            self._scripts = await self._find_server()
         connection = self._redis.connection_pool.make_connection()
         try:
-            await connection.connect()
-            # Every wait has a deadline here, which asyncio sets.
-            connection.socket_timeout = None
+            async with self._deadline():
+                await connection.connect()
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
         self._connection = connection
+
+    @asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        """Limit a wait for the server."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError as error:
+            raise TimeoutError(f"Redis has not answered for {self._timeout:g} seconds") from error
 
     async def _find_server(self) -> _Scripts:
         answer = await self._redis.info("server")
@@ -295,7 +305,7 @@ class RedisBackplane(Backplane):
                 raise TimeoutError(f"Redis has not answered for {wait:g} seconds")
             else:
                 asked = True
-                async with asyncio.timeout(self._timeout):
+                async with self._deadline():
                     await self._send("PING")
 
     async def _send(self, *command: Any) -> None:
@@ -358,11 +368,13 @@ class RedisBackplane(Backplane):
         channel = self._prefix + topic
         try:
             if retention is None:
-                await self._redis.publish(channel, b"- 0 " + data)
+                async with self._deadline():
+                    await self._redis.publish(channel, b"- 0 " + data)
                 return None
             arguments = (new_epoch(), channel, data, retention.entries, _milliseconds(retention))
             call = partial(self._call, topic=topic, arguments=arguments)
-            answer = await self._with_script(attrgetter("publish"), call)
+            async with self._deadline():
+                answer = await self._with_script(attrgetter("publish"), call)
         except _FAILURES as error:
             raise BackplaneLost(f"it is not known whether the message was published: {error}") from error
         self._last_heard = time.time()
@@ -388,7 +400,8 @@ class RedisBackplane(Backplane):
 
     async def read(self, requests: Mapping[str, Request]) -> Mapping[str, Window]:
         try:
-            return await self._with_script(attrgetter("read"), partial(self._read, requests))
+            async with self._deadline():
+                return await self._with_script(attrgetter("read"), partial(self._read, requests))
         except _FAILURES as error:
             raise BackplaneLost(f"reading the history has failed: {error}") from error
 
@@ -440,11 +453,11 @@ class RedisBackplane(Backplane):
                 self._expected[command.lower().encode(), name.encode()] = future
                 futures.append(future)
             try:
-                async with asyncio.timeout(self._timeout):
+                async with self._deadline():
                     await self._send(command, *part)
                     await asyncio.gather(*futures)
             except TimeoutError as error:
-                raise BackplaneLost(f"Redis has not answered for {self._timeout:g} seconds") from error
+                raise BackplaneLost(str(error)) from error
 
 
 def _milliseconds(retention: Retention) -> int:

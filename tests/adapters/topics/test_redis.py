@@ -5,6 +5,7 @@ What all backplanes have in common is in ``test_topics.py``.
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from adapters.topics.redis import RedisBackplane
 from tests.adapters.runtimes import Runtime, make_runtime
 from wsproto_core import ConnectionClosed
 
-from .engines import RedisServer
+from .engines import DEADLINE, RedisServer
 from .test_topics import HISTORY, Gaps, received, server
 
 SHORT: dict[str, Any] = {"timeout": 2, "check_interval": 0.2}
@@ -433,6 +434,29 @@ async def test_publisher_that_is_killed(runtime: Runtime, redis: RedisServer) ->
             *(str(number) for number in range(51, last.offset)),
             "last",
         ]
+
+
+@pytest.mark.parametrize("topic", ["kept", "transient"])
+async def test_publisher_that_is_cancelled(runtime: Runtime, redis: RedisServer, topic: str) -> None:
+    """A cancellation is never lost, whatever the publisher waits for."""
+    async with Topics(redis.backplane(), history={"kept": Retention(1)}) as topics:
+
+        async def publish_for_ever() -> None:
+            while True:
+                await topics.publish(topic, "message")
+
+        for turns in range(40):
+            publisher = asyncio.create_task(publish_for_ever())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            publisher.cancel()
+            done, _ = await asyncio.wait([publisher], timeout=DEADLINE)
+            if not done:
+                # Another one may be lost, too.
+                while not publisher.done():
+                    publisher.cancel()
+                    await asyncio.sleep(0)
+            assert done, turns
 
 
 # Mistakes
