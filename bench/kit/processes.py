@@ -109,8 +109,10 @@ class Answering:
     def send(self, line: str) -> None:
         """Send a line; :meth:`answer` returns the answer."""
         assert self._process.stdin
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        # If the process has ended, its last line or the error of the answer says why.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
 
     def answer(self) -> str:
         """Return the next line.
@@ -134,7 +136,11 @@ class Answering:
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                assert stream
+                stream.close()
         self._log.close()
 
     def __enter__(self) -> Answering:

@@ -186,11 +186,16 @@ async def main(options: argparse.Namespace) -> int:
     """Run the program; return its status."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
+
+    def input_ended() -> None:
+        loop.remove_reader(sys.stdin)
+        stopped.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     if options.role is not None:
         # Nothing is written there: it becomes readable when it ends.
-        loop.add_reader(sys.stdin, stopped.set)
+        loop.add_reader(sys.stdin, input_ended)
         await work(options, stopped, "ready")
     elif options.redis is None:
         print(
