@@ -1,7 +1,8 @@
 """What a delivery to the subscribers of a topic costs, with several processes, beside other libraries.
 
-    python bench/topics.py [--subscribers 1,100,1000,20000] [--processes 1,2,4] [--backplanes memory,redis]
-                           [--peers adapters.topics,python-socketio] [--seconds 3] [--json FILE]
+    python bench/topics.py [--subscribers 1,100,1000,10000,20000] [--processes 1,2,4]
+                           [--backplanes memory,redis] [--peers adapters.topics,python-socketio]
+                           [--seconds 3] [--json FILE]
 
 All subscribers are in one room. The server processes have one port, and the kernel distributes the
 connections to them. One of the processes publishes messages of 256 bytes; the next ones follow when every
