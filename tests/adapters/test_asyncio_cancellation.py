@@ -316,3 +316,4 @@ async def test_a_ping_that_nobody_waits_for_any_more(runtime: Runtime) -> None:
         client.abort()
         await client.wait_closed()
         assert waiter.cancelled()
+        server.transport.resume_reading()
