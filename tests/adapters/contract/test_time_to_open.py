@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -24,14 +25,34 @@ DEADLINE = 0.8
 both_streams = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 
 
-@contextlib.contextmanager
-def too_long(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Expect that there is not enough time, unless this process stood still: then a deadline starts anew."""
+@contextlib.asynccontextmanager
+async def too_late(
+    runtime: Runtime,
+    listener: RawListener,
+    play: Callable[[], Awaitable[None]],
+    caplog: pytest.LogCaptureFixture,
+) -> AsyncIterator[None]:
+    """Play the peer of a client, and expect that the client has not enough time.
+
+    If this process stood still, the client may also have enough: a deadline that is handled late starts anew.
+    It may also go at an earlier step, and not come for a later one.
+    """
+
+    async def run() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            await play()
+
+    task = runtime.spawn(run)
     try:
         yield
     except HandshakeTimeout:
-        return
-    assert "the opening handshake deadline was handled" in caplog.text
+        pass
+    else:
+        assert "the opening handshake deadline was handled" in caplog.text
+    # A connection that ends at once, for each step that may still wait for one.
+    for _ in range(2):
+        socket.create_connection(listener.address).close()
+    await task.result()
 
 
 async def answer_late(runtime: Runtime, listener: RawListener) -> None:
@@ -39,19 +60,15 @@ async def answer_late(runtime: Runtime, listener: RawListener) -> None:
     peer = await listener.accept()
     head = await peer.read_head()
     await runtime.sleep(PART)
-    # The client may have gone.
-    with contextlib.suppress(OSError):
-        await peer.send(response(head.headers["sec-websocket-key"]))
+    await peer.send(response(head.headers["sec-websocket-key"]))
 
 
 async def redirect_late(runtime: Runtime, listener: RawListener, location: str) -> None:
     peer = await listener.accept()
     await peer.read_head()
     await runtime.sleep(PART)
-    # The client may have gone.
-    with contextlib.suppress(OSError):
-        await peer.send(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
-        peer.end()
+    await peer.send(f"HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n".encode())
+    peer.end()
 
 
 @both_streams
@@ -64,10 +81,8 @@ async def test_redirect_takes_a_part_of_it(
             await redirect_late(runtime, listener, "/elsewhere")
             await answer_late(runtime, listener)
 
-        serving = runtime.spawn(serve)
-        with too_long(caplog):
+        async with too_late(runtime, listener, serve, caplog):
             await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET, **runtime.client_tls(tls))
-        await serving.result()
 
 
 async def test_several_redirects_take_it_all(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
@@ -78,10 +93,8 @@ async def test_several_redirects_take_it_all(runtime: Runtime, caplog: pytest.Lo
             await redirect_late(runtime, listener, "/elsewhere")
             await redirect_late(runtime, listener, "/elsewhere")
 
-        serving = runtime.spawn(serve)
-        with too_long(caplog):
+        async with too_late(runtime, listener, serve, caplog):
             await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET)
-        await serving.result()
 
 
 async def test_tls_takes_a_part_of_it(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
@@ -92,10 +105,8 @@ async def test_tls_takes_a_part_of_it(runtime: Runtime, caplog: pytest.LogCaptur
             await runtime.sleep(PART)
             await answer_late(runtime, listener)
 
-        serving = runtime.spawn(serve)
-        with too_long(caplog):
+        async with too_late(runtime, listener, serve, caplog):
             await runtime.open(listener.uri, open_timeout=DEADLINE, **QUIET, **runtime.client_tls(True))
-        await serving.result()
 
 
 async def test_socks_proxy_that_answers_by_the_byte(
@@ -109,20 +120,17 @@ async def test_socks_proxy_that_answers_by_the_byte(
         await peer.read()
         await peer.send(b"\x05\x00")
         await peer.read()
-        with contextlib.suppress(OSError):
-            for byte in b"\x05\x00\x00\x03\xff" + bytes(257):
-                await peer.send(bytes([byte]))
-                answered.append(byte)
-                await runtime.sleep(0.1)
+        for byte in b"\x05\x00\x00\x03\xff" + bytes(257):
+            await peer.send(bytes([byte]))
+            answered.append(byte)
+            await runtime.sleep(0.1)
 
     async with runtime.raw_listener() as listener:
-        serving = runtime.spawn(serve)
         host, port = listener.address
-        with too_long(caplog):
+        async with too_late(runtime, listener, serve, caplog):
             await runtime.open(
                 "ws://127.0.0.1:9/", proxy=f"socks5://{host}:{port}", open_timeout=DEADLINE, **QUIET
             )
-        await serving.result()
     assert len(answered) < 200
 
 
@@ -137,10 +145,8 @@ async def test_proxy_takes_a_part_of_it(runtime: Runtime, caplog: pytest.LogCapt
             await peer.read_head()
             await runtime.sleep(PART)
 
-        serving = runtime.spawn(serve)
         host, port = listener.address
-        with too_long(caplog):
+        async with too_late(runtime, listener, serve, caplog):
             await runtime.open(
                 "ws://example.com/", proxy=f"http://{host}:{port}", open_timeout=DEADLINE, **QUIET
             )
-        await serving.result()
