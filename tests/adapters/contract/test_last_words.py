@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 from typing import Any
 
 import pytest
@@ -92,3 +93,26 @@ async def test_while_it_waits_for_room(runtime: Runtime, tls: bool) -> None:
             await leave(peer)
             assert (await sending.result()).code == client.close_code == 1008
             await client.wait_closed()
+
+
+WRITES_WAIT = {"trio", "anyio-asyncio", "anyio-trio"}
+"""Where a task of its own writes on TLS, so that a call cannot know yet that writing fails."""
+
+
+@with_tls
+async def test_send_after_a_write_has_failed(runtime: Runtime, tls: bool) -> None:
+    """The next call raises, before anything is read, and nothing more is written."""
+    if tls and runtime.name in WRITES_WAIT:
+        return
+    async with runtime.raw_server(tls=tls) as (peer, client):
+        peer.reset()
+        transport = client.transport
+        sock = transport.get_extra_info("socket") if hasattr(transport, "get_extra_info") else transport
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)
+        # Without a turn of the event loop, in which that would read.
+        assert poll.poll(60_000)
+        await client.send("x")
+        with pytest.raises(ConnectionClosed):
+            await client.send("x")
+        await client.wait_closed()

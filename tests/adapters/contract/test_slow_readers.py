@@ -12,7 +12,7 @@ import pytest
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import HOST, QUIET, client_context
 from tests.adapters.runtimes.peers import RawClient, SocketStream, Stream, TLSStream
-from tests.core.helpers import KEY, request
+from tests.core.helpers import KEY, PING, PONG, Frame, request
 from wsproto_core import ConnectionClosed
 
 pytestmark = pytest.mark.needs("sockets")
@@ -67,6 +67,35 @@ async def test_it_is_never_given_up(runtime: Runtime, small_buffers: bool, tls: 
         end_of_reading = time.monotonic() + PERIODS * TIMEOUT
         while connection.open and time.monotonic() < end_of_reading:
             await end.read()
+        assert connection.open
+        peer.reset()
+        await runtime.until(lambda: not server.connections)
+
+
+async def test_ping_behind_a_long_message(runtime: Runtime) -> None:
+    """The deadline for its pong begins when the ping has been written, not when it is queued."""
+    size = 2**20
+
+    async def send_one(websocket: Any) -> None:
+        await websocket.send(bytes(size))
+        await websocket.wait_closed()
+
+    options = {**QUIET, "ping_interval": TIMEOUT / 4, "ping_timeout": TIMEOUT}
+    async with runtime.serving(send_one, **options) as (server, _):
+        slow = SlowStream(runtime, runtime.small_socket(server))
+        peer = RawClient(slow)
+        await peer.send(request(Sec_WebSocket_Key=KEY))
+        assert (await peer.read_head()).status == 101
+        (connection,) = server.connections
+        # Twice the deadline and more.
+        slow.piece, slow.pause = 2**12, 0.02
+        begun = time.monotonic()
+        assert len((await peer.read_frame()).payload) == size
+        assert time.monotonic() - begun > 2 * TIMEOUT
+        ping = await peer.read_frame()
+        assert ping.opcode == PING
+        await peer.send(Frame(PONG, ping.payload))
+        await runtime.until(lambda: connection.latency or connection.closed)
         assert connection.open
         peer.reset()
         await runtime.until(lambda: not server.connections)

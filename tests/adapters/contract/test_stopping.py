@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -26,13 +27,19 @@ async def test_clients_that_have_sent_nothing(runtime: Runtime, tls: bool) -> No
     log = Log()
     async with (
         runtime.serving(**EVER, **runtime.server_tls(tls), logger=log) as (server, _),
-        runtime.raw_connection(server),
-        runtime.raw_connection(server),
+        runtime.raw_connection(server) as first,
+        runtime.raw_connection(server) as second,
     ):
         await runtime.until(lambda: len(server.connections) == 2)
         server.close()
         await server.wait_closed()
         assert not server.connections
+        # At once: they are given no time to read an answer.
+        for peer in (first, second):
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                answer = await peer.read_to_end()
+            assert answer == b""
     assert not log.errors()
 
 
