@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, cast
 
 import pytest
 
-from adapters.structured.transport import WRITE_SIZE, WaitingTransport
+from adapters.structured.runtime import Runtime
+from adapters.structured.transport import WRITE_SIZE, SocketTransport, WaitingTransport
 
 
 class Stream(WaitingTransport):
@@ -84,6 +86,26 @@ def test_a_part_costs_nothing_for_what_follows() -> None:
     run(stream.wait_writable())
     assert [len(data) for data in stream.sent] == [WRITE_SIZE]
     assert [buffer.looked_at for buffer in buffers] == [WRITE_SIZE - 1, 1, 0]
+
+
+class Counted(deque[memoryview]):
+    """Counts the buffers that are looked at."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for buffer in super().__iter__():
+            self.looked_at += 1
+            yield buffer
+
+
+def test_a_socket_is_given_some_of_many_buffers() -> None:
+    # Or sending many small messages that wait takes time that grows with the square of their number.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        buffers = Counted([memoryview(b"x")] * 10_000)
+        count = SocketTransport(cast(Runtime, None), ours).write(buffers)
+        assert len(theirs.recv(10_000)) == count == buffers.looked_at < 1000
 
 
 def test_its_halves_end_together() -> None:
