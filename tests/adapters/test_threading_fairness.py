@@ -6,13 +6,16 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import adapters.threading
 from adapters.threading import ClientConnection, connect, serve
+from adapters.threading.locking import PAUSE
 from adapters.threading.transfer import WRITTEN_AT_ONCE
 from adapters.threading.waiting import BACKGROUND_READ_SIZE
 from adapters.threading.wakeups import Receiver, Wakeup
@@ -348,3 +351,19 @@ def test_thread_that_sends_without_a_pause_leaves_the_lock_to_others() -> None:
         stop.set()
         for other in others:
             other.result()
+
+
+def test_thread_leaves_the_lock_to_who_has_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's locks have no queue: without a pause, the thread that is running would take it again."""
+    pauses: list[float] = []
+    with raw_server() as (_, client):
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append)
+        monkeypatch.setattr("adapters.threading.locking.time", clock)
+        # As if a thread had begun to wait at that time.
+        client._contenders.append(time.monotonic() + 1000)
+        client.pong()
+        assert not pauses
+        client._contenders[0] -= 2000
+        client.pong()
+        assert pauses == [PAUSE]
+        client._contenders.clear()
