@@ -23,7 +23,7 @@ import pytest
 from tests.docs.samples import blocks
 from wsproto_core import COMPILED
 
-from .building import build, copy_sources
+from .building import ROOT, build, copy_sources
 
 SAMPLES = blocks("name.md", "sample")
 
@@ -278,3 +278,47 @@ async def check_echo(client: Any, server: Any) -> None:
             assert sys.modules[compiled].__name__ == compiled
         await websocket.send("hello")
         assert await receiving == "hello"
+
+
+# Types
+
+
+TYPED = """
+import {name}.asyncio, {name}.otel, {name}.session, {name}.threading, {name}.topics
+import {name}.websockets, {name}.wsproto
+
+{name}.asyncio.connect(1)  # type: ignore[arg-type]
+{name}.otel.Telemetry().instrument(1)  # type: ignore[arg-type]
+{name}.session.Session(1)  # type: ignore[arg-type]
+{name}.threading.connect(1)  # type: ignore[arg-type]
+{name}.topics.Topics(1)  # type: ignore[arg-type]
+{name}.websockets.connect(1)  # type: ignore[arg-type]
+{name}.wsproto.WSConnection(1)  # type: ignore[arg-type]
+"""
+
+
+def test_types_of_an_installed_package(packages: Path, tmp_path: Path) -> None:
+    """The type checker knows the arguments: it complains about a comment that is not needed."""
+    names = ("adapters", "wsproto_core.adapters")
+    programs = [
+        write(tmp_path / f"program_{number}.py", TYPED.format(name=name)) for number, name in enumerate(names)
+    ]
+    root = packages.parents[1 if os.name == "nt" else 2]
+    python = root / ("Scripts" if os.name == "nt" else "bin") / "python"
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python)]
+    done = subprocess.run(
+        [*command, *(program.name for program in programs)],
+        # In this folder, no sources are found before the installed package.
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_each_adapter_is_marked_as_typed() -> None:
+    """`adapters` is a namespace package: PEP 561 wants the mark in each of its packages."""
+    folders = [path.parent for path in (ROOT / "adapters").glob("*/__init__.py")]
+    assert len(folders) > 10
+    assert [folder.name for folder in folders if not (folder / "py.typed").exists()] == []

@@ -48,8 +48,8 @@ def test_dashboard_with_redis() -> None:
     redis = RedisServer()
     try:
         url = url.replace("localhost:6379", f"127.0.0.1:{redis.port}")
-        with started(*options, url, "--port", free_port()) as server:
-            assert server.line().startswith("4 processes serve and one publishes")
+        with started(*options, url, "--port", free_port(), "--processes", 1) as server:
+            assert server.line().startswith("1 processes serve and one publishes")
             server.expect("Open http://localhost")
             assert server.stop() == 0
     finally:
