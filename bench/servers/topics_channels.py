@@ -15,6 +15,10 @@ from uvicorn import Config, Server
 from servers.topics_common import HOST, MESSAGE, TOPIC, TopicsServer, parse_arguments
 
 
+NEVER = 10**6
+"""Seconds."""
+
+
 class Consumer(AsyncWebsocketConsumer):
     server: TopicsServer
 
@@ -40,7 +44,9 @@ class ChannelsServer(TopicsServer):
 
 async def main() -> None:
     arguments = parse_arguments()
-    layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [arguments.url]}}
+    # It waits as long for messages as redis-py 8 waits at all by default, and then loses its connections.
+    hosts = [f"{arguments.url}?socket_timeout={NEVER}"]
+    layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": hosts}}
     settings.configure(CHANNEL_LAYERS={"default": layer})
     django.setup()
     Consumer.server = server = ChannelsServer()
