@@ -440,7 +440,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         return sorted({int(part) for part in text.split(",")})
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("--subscribers", type=numbers, default=[1, 100, 1000, 20_000])
+    parser.add_argument("--subscribers", type=numbers, default=[1, 100, 1000, 10_000, 20_000])
     parser.add_argument("--processes", type=numbers, default=[1, 2, 4])
     parser.add_argument("--backplanes", type=names(list(BACKPLANES)), default=list(BACKPLANES))
     peers = [peer.name for peer in PEERS]
