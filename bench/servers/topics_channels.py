@@ -14,7 +14,6 @@ from uvicorn import Config, Server
 
 from servers.topics_common import HOST, MESSAGE, TOPIC, TopicsServer, parse_arguments
 
-
 NEVER = 10**6
 """Seconds."""
 
