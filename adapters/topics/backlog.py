@@ -32,6 +32,10 @@ def check_policy(policy: object) -> None:
         raise ValueError(f"policy must be one of {names}, not {policy!r}")
 
 
+# What all backlogs have that are empty, as most are at any time: a deque takes 760 bytes, also without items.
+_NOTHING: deque[Entry | Gap] = deque()
+
+
 class Backlog:
     """A queue of messages and gaps. It is true if it is not empty.
 
@@ -50,7 +54,7 @@ class Backlog:
         """
         self._policy = policy
         self._limit = 1 if policy == "latest" else limit
-        self._items: deque[Entry | Gap] = deque()
+        self._items = _NOTHING
         # Messages of the history, which come first. The history limits their number.
         self._replayed = 0
         self._live = 0
@@ -63,6 +67,11 @@ class Backlog:
         """The number of messages."""
         return self._replayed + self._live
 
+    def _append(self, item: Entry | Gap) -> None:
+        if self._items is _NOTHING:
+            self._items = deque()
+        self._items.append(item)
+
     def replay(self, gap: Gap | None, entries: Iterable[Entry]) -> None:
         """Add what a subscriber has missed.
 
@@ -71,17 +80,17 @@ class Backlog:
             entries: messages.
         """
         if gap is not None:
-            self._items.append(gap)
+            self._append(gap)
         for entry in entries:
             if self._policy == "latest":
                 self.add(entry)
             else:
-                self._items.append(entry)
+                self._append(entry)
                 self._replayed += 1
 
     def tell(self, gap: Gap) -> None:
         """Add a gap."""
-        self._items.append(gap)
+        self._append(gap)
 
     def add(self, entry: Entry) -> bool:
         """Add a live message, or apply the policy.
@@ -93,7 +102,7 @@ class Backlog:
             Whether the connection may stay open.
         """
         if self._limit is None or self._live < self._limit:
-            self._items.append(entry)
+            self._append(entry)
             self._live += 1
             return True
         if self._policy == "close":
@@ -107,7 +116,7 @@ class Backlog:
             self._replayed -= 1
             self._live += 1
         self._drop_oldest()
-        self._items.append(entry)
+        self._append(entry)
         return True
 
     def _add_missing(self, entry: Entry) -> None:
@@ -118,7 +127,7 @@ class Backlog:
         if isinstance(last, Gap) and last.reason == "slow" and last.until == entry.position.previous:
             self._items[-1] = Gap(entry.topic, "slow", last.after, entry.position)
         else:
-            self._items.append(Gap(entry.topic, "slow", entry.position.previous, entry.position))
+            self._append(Gap(entry.topic, "slow", entry.position.previous, entry.position))
 
     def _drop_oldest(self) -> None:
         """Remove the oldest message, and leave a gap in its place."""
@@ -140,7 +149,10 @@ class Backlog:
 
     def pop(self) -> None:
         """Remove the next item, which has been sent."""
-        if isinstance(self._items.popleft(), Gap):
+        item = self._items.popleft()
+        if not self._items:
+            self._items = _NOTHING
+        if isinstance(item, Gap):
             return
         if self._replayed:
             self._replayed -= 1
@@ -149,5 +161,5 @@ class Backlog:
 
     def clear(self) -> None:
         """Remove all."""
-        self._items.clear()
+        self._items = _NOTHING
         self._replayed = self._live = 0

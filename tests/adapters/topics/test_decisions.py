@@ -6,6 +6,7 @@ any order of events.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -271,6 +272,31 @@ def test_resuming_by_the_policy_latest() -> None:
     assert isinstance(backlog.first, Entry)
     assert backlog.first.message == "3"
     assert len(backlog) == 1
+
+
+@pytest.mark.parametrize("end", ["never used", "sent", "cleared"])
+def test_empty_backlogs_take_little_memory(end: str) -> None:
+    def make() -> Backlog:
+        backlog = Backlog("skip", 128)
+        if end != "never used":
+            backlog.add(Entry("a", "x", None))
+            backlog.pop() if end == "sent" else backlog.clear()
+        assert not backlog
+        return backlog
+
+    make()
+    count = 1000
+    tracemalloc.start()
+    try:
+        backlogs = [make() for _ in range(count)]
+        # An empty deque takes more than 700 bytes.
+        assert tracemalloc.get_traced_memory()[0] / count < 200
+    finally:
+        tracemalloc.stop()
+    # They are apart all the same.
+    backlogs[0].add(Entry("a", "x", None))
+    assert len(backlogs[0]) == 1
+    assert not any(backlogs[1:])
 
 
 # Feeds
