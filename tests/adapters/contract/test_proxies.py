@@ -294,7 +294,7 @@ async def test_tunnel_that_leads_nowhere(runtime: Runtime) -> None:
     with HTTPProxy(b"HTTP/1.1 200 OK\r\n\r\n", then="wait") as proxy:
         for uri in ("ws://example.com/", "wss://example.com/"):
             with pytest.raises(HandshakeTimeout):
-                await runtime.open(uri, proxy=proxy.url, open_timeout=0.3)
+                await runtime.open(uri, proxy=proxy.url, open_timeout=AMPLE)
     assert b"GET / HTTP/1.1\r\n" in proxy.leftovers[0]
 
 
@@ -327,7 +327,8 @@ async def test_cancelling_while_the_proxy_thinks(runtime: Runtime, scheme: str) 
     proxy: Any
     with HTTPProxy(b"", then="wait") if scheme == "http" else SocksProxy(silent=True) as proxy:
         task = runtime.spawn(lambda: runtime.open("ws://example.com/", proxy=proxy.url))
-        await runtime.settle(0.2)
+        await runtime.until(proxy.waits.is_set)
+        await runtime.settle(0.1)
         task.cancel()
         with pytest.raises(BaseException, match=r".*") as raised:
             await task.result()

@@ -45,10 +45,11 @@ async def too_late(
     task = runtime.spawn(run)
     try:
         yield
-    except HandshakeTimeout:
-        pass
+    except HandshakeTimeout as error:
+        text, expected = str(error), f"within {DEADLINE:g} seconds"
     else:
-        assert "the opening handshake deadline was handled" in caplog.text
+        text, expected = caplog.text, "the opening handshake deadline was handled"
+    assert expected in text
     # A connection that ends at once, for each step that may still wait for one.
     for _ in range(2):
         socket.create_connection(listener.address).close()
@@ -150,3 +151,9 @@ async def test_proxy_takes_a_part_of_it(runtime: Runtime, caplog: pytest.LogCapt
             await runtime.open(
                 "ws://example.com/", proxy=f"http://{host}:{port}", open_timeout=DEADLINE, **QUIET
             )
+
+
+async def test_server_that_does_not_answer(runtime: Runtime) -> None:
+    async with runtime.raw_listener() as listener:
+        with pytest.raises(HandshakeTimeout, match=r"within 0\.3 seconds"):
+            await runtime.open(listener.uri, open_timeout=0.3)

@@ -24,6 +24,7 @@ class Proxy(ABC):
     Attributes:
         port: where it listens.
         errors: what was unexpected.
+        waits: set when a client's end is waited for.
     """
 
     scheme: str
@@ -33,6 +34,7 @@ class Proxy(ABC):
         self._listener = socket.create_server((HOST, 0))
         self.port: int = self._listener.getsockname()[1]
         self.errors: list[BaseException] = []
+        self.waits = threading.Event()
         self._stop, self._stopped = socket.socketpair()
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
@@ -82,6 +84,7 @@ class Proxy(ABC):
     def wait_for_end(self, client: socket.socket) -> bytes:
         """Return all that comes until the client closes the stream, or the test is over."""
         received = b""
+        self.waits.set()
         while True:
             if not _pending(client):
                 readable, _, _ = select.select([client, self._stopped], [], [])

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from tests.adapters.runtimes.base import DEADLINE
 
 EXPIRING = 0.2
 """Seconds of a timeout that is to expire."""
+
+EXPIRES: dict[str, Any] = {
+    "timeout": EXPIRING,
+    "open_timeout": DEADLINE,
+    "server": {"open_timeout": DEADLINE},
+}
+"""Options of the tools for a connection whose waits expire, but not its opening."""
 
 
 @contextmanager

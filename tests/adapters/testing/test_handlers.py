@@ -11,7 +11,7 @@ from adapters.asyncio import ConnectionClosedError, ConnectionClosedOK, InvalidS
 from tests.adapters.runtimes import Runtime
 from tests.adapters.runtimes.base import DEADLINE, client_context, server_context
 
-from .expiring import EXPIRING, may_close_late
+from .expiring import EXPIRES, EXPIRING, may_close_late
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ async def test_end_of_the_connection_is_no_error_of_a_handler(tools: Any) -> Non
 
 async def test_no_message_in_time(tools: Any) -> None:
     with may_close_late():
-        async with tools.handler_client(echo, timeout=EXPIRING, open_timeout=DEADLINE) as client:
+        async with tools.handler_client(echo, **EXPIRES) as client:
             with pytest.raises(TimeoutError, match=r"^no message in 0\.2 seconds$"):
                 await client.recv()
             with pytest.raises(TimeoutError, match=r"^no message in 0\.2 seconds$"):
@@ -164,7 +164,7 @@ async def test_handler_that_does_not_return(runtime: Runtime, tools: Any) -> Non
             cancelled.append(True)
 
     with pytest.raises(TimeoutError, match=r"closed.* in 0\.2 seconds"):
-        async with tools.handler_client(handler, timeout=EXPIRING, open_timeout=DEADLINE):
+        async with tools.handler_client(handler, **EXPIRES):
             pass
     assert cancelled
 
@@ -174,7 +174,7 @@ async def test_error_of_the_test_ends_the_handler(runtime: Runtime, tools: Any) 
         await runtime.event().wait()
 
     with pytest.raises(ZeroDivisionError):
-        async with tools.handler_client(handler, timeout=EXPIRING, open_timeout=DEADLINE):
+        async with tools.handler_client(handler, **EXPIRES):
             raise ZeroDivisionError
 
 
@@ -204,7 +204,7 @@ async def test_pair(tools: Any) -> None:
 
 async def test_both_ends_of_a_pair_wait_in_time(tools: Any) -> None:
     with may_close_late():
-        async with tools.connection_pair(timeout=EXPIRING, open_timeout=DEADLINE) as ends:
+        async with tools.connection_pair(**EXPIRES) as ends:
             for end in ends:
                 with pytest.raises(TimeoutError, match=r"no message in 0\.2 seconds"):
                     await end.recv()

@@ -11,7 +11,7 @@ from adapters.testing.threading import connection_pair, handler_client, handler_
 from adapters.threading import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode, connect
 from tests.adapters.runtimes.base import DEADLINE
 
-from .expiring import EXPIRING, may_close_late
+from .expiring import EXPIRES, may_close_late
 
 
 def echo(websocket: Any) -> None:
@@ -99,7 +99,7 @@ def test_error_is_a_note_on_that_of_the_test() -> None:
 
 
 def test_no_message_in_time() -> None:
-    with may_close_late(), handler_client(echo, timeout=EXPIRING, open_timeout=DEADLINE) as client:
+    with may_close_late(), handler_client(echo, **EXPIRES) as client:
         with pytest.raises(TimeoutError, match=r"^no message in 0\.2 seconds$"):
             client.recv()
         with pytest.raises(TimeoutError, match=r"^no message in 0\.3 seconds$"):
@@ -119,7 +119,7 @@ def test_handler_that_does_not_return() -> None:
         go_on.wait(DEADLINE)
 
     def test() -> None:
-        with handler_client(handler, timeout=EXPIRING, open_timeout=DEADLINE):
+        with handler_client(handler, **EXPIRES):
             pass
 
     try:
@@ -141,7 +141,7 @@ def test_pair() -> None:
 
 
 def test_both_ends_of_a_pair_wait_in_time() -> None:
-    with may_close_late(), connection_pair(timeout=EXPIRING, open_timeout=DEADLINE) as ends:
+    with may_close_late(), connection_pair(**EXPIRES) as ends:
         for end in ends:
             with pytest.raises(TimeoutError, match=r"no message in 0\.2 seconds"):
                 end.recv()
