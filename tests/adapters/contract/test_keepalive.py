@@ -1,4 +1,4 @@
-"""Keepalive: `ping_interval`, `ping_timeout`, and peers that are not to blame."""
+"""Keepalive: `ping_interval`, `ping_timeout`, and delays of this side, which are no failure of the peer."""
 
 from __future__ import annotations
 
