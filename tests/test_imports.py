@@ -95,7 +95,7 @@ ROOMS = {
     # OpenTelemetry, for connections of every adapter: a leaf as well.
     "otel": Room(package("adapters.otel"), ("shared",), ("opentelemetry", "threading")),
     # Topics, for connections of every adapter with coroutines: a leaf as well.
-    "topics": Room(package("adapters.topics"), ("shared",), ("asyncio", "logging", "redis", "time")),
+    "topics": Room(package("adapters.topics"), ("shared",), ("asyncio", "logging", "nats", "redis", "time")),
     # Clients of topics that come back. Each runtime is imported when it runs.
     "session": Room(package("adapters.session"), ("topics", "asyncio", "trio"), ("time",)),
     # The names of another library, for the classes of `asyncio`.

@@ -11,7 +11,7 @@ import pytest
 
 from tests.adapters.runtimes import Runtime, make_runtime
 
-from .engines import ENGINES, Engine, Memory, RedisServer
+from .engines import ENGINES, Engine, Memory, NatsServer, RedisServer
 
 RUNTIMES = ("asyncio", "uvloop", "trio", "anyio-asyncio", "anyio-trio")
 
@@ -33,6 +33,14 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 def redis() -> Iterator[RedisServer]:
     """A server for all tests that do not stop it."""
     server = RedisServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def nats() -> Iterator[NatsServer]:
+    """A server for all tests that do not stop it."""
+    server = NatsServer()
     yield server
     server.stop()
 
