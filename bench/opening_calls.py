@@ -25,7 +25,7 @@ import adapters.threading
 LIMITS = {
     "asyncio": 365,
     "uvloop": 365,
-    "threading": 485,
+    "threading": 495,
     "trio": 560,
     "anyio-asyncio": 560,
     "anyio-trio": 560,

@@ -315,7 +315,7 @@ def test_figures_become_a_page(tmp_path: Path) -> None:
         ("core", "wsproto_core,wsproto_core pure,websockets", "decode-256"),
     ]
     for part, peers, workloads in measured:
-        options = ["--peers", peers, "--seconds", "0.05", "--output", records]
+        options = ["--peers", peers, "--seconds", "0.3", "--output", records]
         done = run_kit(part, *options, *(["--workloads", workloads] if workloads else []))
         assert done.returncode == 0, done.stdout + done.stderr
     figures = [json.loads(line) for line in records.read_text().splitlines()]
