@@ -302,7 +302,11 @@ class RawListener:
         stream: Stream = SocketStream(self._runtime, sock)
         if self._context is not None:
             stream = TLSStream(stream, self._context, server_side=True)
-            await stream.handshake()
+            try:
+                await stream.handshake()
+            except BaseException:
+                sock.close()
+                raise
         self.peers.append(RawServer(stream))
         return self.peers[-1]
 
