@@ -63,9 +63,11 @@ class Backplane(ABC):
 
     Attributes:
         runtimes: the runtimes on which it works.
+        patterns: whether it listens to patterns, too.
     """
 
     runtimes: Collection[str] = ("asyncio", "trio")
+    patterns: bool = True
 
     @abstractmethod
     async def open(self, receiver: Receiver, tasks: Tasks) -> None:

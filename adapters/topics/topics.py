@@ -273,6 +273,11 @@ class Topics(AsyncOnce):
             after = Position.parse(after)
         if after is not None and is_pattern(topic):
             raise ValueError(f"a pattern has no position, and {topic!r} is a pattern: leave out after")
+        if is_pattern(topic) and not self._backplane.patterns:
+            raise ValueError(
+                f"{type(self._backplane).__name__} has no patterns, and {topic!r} is one: "
+                "subscribe to each topic"
+            )
         if not websocket.open:
             raise websocket.protocol.close_exception()
         subscription = Subscription(websocket, topic, policy, queue, form, self._pump)

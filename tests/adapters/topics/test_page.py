@@ -10,7 +10,7 @@ from typing import Any
 from adapters.asyncio import connect
 from adapters.topics import START, Position, Retention, Topics
 from adapters.topics.nats import NatsBackplane
-from adapters.topics.redis import RedisBackplane
+from adapters.topics.redis import RedisBackplane, RedisClusterBackplane
 
 PAGE = (Path(__file__).parents[3] / "docs" / "topics.md").read_text(encoding="utf-8")
 CODES = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
@@ -58,7 +58,8 @@ def test_other_codes() -> None:
         made.append(names["topics"])
     assert made[1]._on_gap is names["on_gap"]
     assert isinstance(made[2]._backplane, RedisBackplane)
-    assert isinstance(made[3]._backplane, NatsBackplane)
+    assert isinstance(made[3]._backplane, RedisClusterBackplane)
+    assert isinstance(made[4]._backplane, NatsBackplane)
 
 
 def test_position_is_a_short_text() -> None:
