@@ -46,9 +46,9 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
 
 @pytest.fixture(autouse=True)
 def deadline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the long tests more time."""
-    if request.node.get_closest_marker("thorough"):
-        monkeypatch.setattr("tests.adapters.runtimes.on_asyncio.DEADLINE", 1000)
+    """Give tests more time that start processes, or are long."""
+    long = request.node.get_closest_marker("thorough")
+    monkeypatch.setattr("tests.adapters.runtimes.on_asyncio.DEADLINE", 1000 if long else 300)
 
 
 @pytest.fixture
@@ -221,8 +221,10 @@ async def test_server_that_ends_idle_connections(runtime: Runtime, own: RedisSer
         own.call("CONFIG", "SET", "timeout", "1")
         # That for live messages, and that of this question.
         await runtime.until(lambda: own.call("CLIENT", "LIST").count(b"laddr=") == 2)
-        # The event loop has to see the end of the others.
-        await runtime.sleep(0.01)
+        own.call("CONFIG", "SET", "timeout", "0")
+        # The end of the connection has arrived; the event loop has not seen it yet.
+        for _ in range(10):
+            await runtime.sleep(0.01)
         await topics.publish("room", "2")
         assert await received(client, 2) == ["1", "2"]
         assert topics.health.losses == 0
@@ -237,12 +239,13 @@ async def test_message_that_exceeds_the_output_buffer(runtime: Runtime, own: Red
         runtime.serving(partial(receive_all, accepted), **QUIET) as (_, uri),
         runtime.connect(uri, **QUIET, max_size=None) as client,
         Topics(own.backplane(), history=HISTORY, on_gap=gaps) as topics,
+        Topics(own.backplane(), history=HISTORY) as other,
     ):
         await runtime.until(lambda: accepted)
         await topics.subscribe(accepted[0], "room", queue=None)
-        await topics.publish("room", "before")
-        await topics.publish("room", b"x" * size)
-        await topics.publish("room", "after")
+        await other.publish("room", "before")
+        await other.publish("room", b"x" * size)
+        await other.publish("room", "after")
         assert await client.recv() == "before"
         assert len(await client.recv()) == size
         assert await client.recv() == "after"
@@ -479,7 +482,7 @@ async def test_publishers_that_are_killed(runtime: Runtime, redis: RedisServer, 
         receiving = runtime.spawn(receive, client)
         for name in range(times):
             with started("publisher", f"redis://127.0.0.1:{redis.port}/0", "room", name) as publisher:
-                enough = len(got) + runtime.random(name).randrange(50, 500)
+                enough = len(got) + runtime.random(name).randrange(50, 200)
                 await runtime.until(lambda enough=enough: len(got) >= enough)
                 publisher.kill()
                 output, _ = await asyncio.to_thread(publisher.communicate)
@@ -510,7 +513,7 @@ def lines(messages: list[str], sender: str) -> list[int]:
 async def test_two_processes_publish_to_one_topic(runtime: Runtime, redis: RedisServer) -> None:
     """All subscribers, of either process, see the same order."""
     redis.clear()
-    count = 200
+    count = 50
     url = f"redis://127.0.0.1:{redis.port}/0"
     ports = [free_port(), free_port()]
     with started("worker", url, ports[0]) as one, started("worker", url, ports[1]) as other:
@@ -553,7 +556,8 @@ async def test_worker_that_is_killed_while_it_publishes(runtime: Runtime, redis:
             assert await asyncio.to_thread(process.stdout.readline) == "serving\n"
             return process
 
-        one, _ = await start(ports[0]), await start(ports[1])
+        starting = [runtime.spawn(start, port) for port in ports]
+        one, _ = [await each.result() for each in starting]
         options: dict[str, Any] = {"ping_interval": None, "reconnect_delays": lambda: itertools.repeat(0.05)}
         async with (
             Session(f"ws://127.0.0.1:{ports[0]}", unconfirmed="fail", **options) as client,
@@ -581,11 +585,9 @@ async def test_worker_that_is_killed_while_it_publishes(runtime: Runtime, redis:
                     found[index].append(event.data)
 
             receiving = [runtime.spawn(receive, *each) for each in enumerate((client, witness))]
-            for _ in range(2):
-                enough = len(known) + 100
-                await runtime.until(lambda enough=enough: len(known) >= enough)
-                one.kill()
-                one = await start(ports[0])
+            await runtime.until(lambda: len(known) >= 50)
+            one.kill()
+            one = await start(ports[0])
             enough = len(known) + 10
             await runtime.until(lambda: len(known) >= enough)
             stopping.set()
@@ -598,7 +600,7 @@ async def test_worker_that_is_killed_while_it_publishes(runtime: Runtime, redis:
     assert numbers == sorted(set(numbers))
     assert set(map(int, known)) <= set(numbers)
     # The ones that it was publishing are not known to be published.
-    assert len(numbers) - len(known) <= 2
+    assert len(numbers) - len(known) <= 1
 
 
 # Many connections

@@ -59,8 +59,8 @@ async def test_server_that_restarts_with_all_data(runtime: Runtime, durable: Red
     gaps = Gaps()
     async with (
         server(runtime) as ([end], [client]),
-        Topics(durable.backplane(durable=True, **SHORT), history=HISTORY, on_gap=gaps) as topics,
-        Topics(durable.backplane(durable=True, **SHORT), history=HISTORY) as other,
+        Topics(durable.backplane(durable=True), history=HISTORY, on_gap=gaps) as topics,
+        Topics(durable.backplane(durable=True), history=HISTORY) as other,
     ):
         await topics.subscribe(end, "room")
         await published(other, "room", "1", "2")
@@ -85,7 +85,7 @@ async def test_server_that_restarts_without_its_data(runtime: Runtime, own: Redi
     async with (
         server(runtime, 2) as (ends, clients),
         Topics(
-            own.backplane(**SHORT),
+            own.backplane(),
             history={"room": HISTORY},
             on_gap=gaps,
             on_health=lambda healthy, error: health.append(healthy),
@@ -161,7 +161,7 @@ async def test_first_connection_is_refused(runtime: Runtime, own: RedisServer) -
     own.kill()
     async with (
         server(runtime, 2) as (ends, clients),
-        Topics(own.backplane(**SHORT), history={"kept": HISTORY}) as topics,
+        Topics(own.backplane(), history={"kept": HISTORY}) as topics,
     ):
         assert not topics.healthy
         subscription = await topics.subscribe(ends[0], "room")
@@ -234,7 +234,7 @@ async def test_subscriber_that_is_killed_for_its_buffer(runtime: Runtime, own: R
 async def test_loss_that_closes_connections(runtime: Runtime, own: RedisServer) -> None:
     async with (
         server(runtime, 2) as (ends, clients),
-        Topics(own.backplane(**SHORT), on_loss="close") as topics,
+        Topics(own.backplane(), on_loss="close") as topics,
     ):
         await topics.subscribe(ends[0], "room")
         own.kill()
