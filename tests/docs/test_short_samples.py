@@ -488,7 +488,7 @@ ECHO = "Hello!\none message, in fragments\n"
 
 
 @pytest.mark.parametrize(
-    ("name", "printed"), [("trio", ECHO), ("day", "pings all day: True\n"), ("anyio", ECHO)]
+    ("name", "printed"), [("trio", ECHO), ("hour", "pings all the time: True\n"), ("anyio", ECHO)]
 )
 def test_complete_programs(name: str, printed: str, tmp_path: Path) -> None:
     programs = {**blocks("trio.md", "program"), **blocks("anyio.md", "program")}
