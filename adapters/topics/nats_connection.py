@@ -116,6 +116,9 @@ class Connection:
                     await asyncio.wait([closing])
 
     async def _close(self) -> None:
+        transport = self._client._transport
+        if not transport:
+            return  # it was never connected, and nats-py 2.11 cannot close that
         subscriptions = list(self._client._subs.values())
         try:
             with suppress(*FAILURES):
@@ -125,9 +128,7 @@ class Connection:
             # When its closing fails, nats-py leaves these.
             for subscription in subscriptions:
                 subscription._stop_processing()
-            transport = self._client._transport
-            if transport:
-                transport.close()
+            transport.close()
 
     async def run(self, check_interval: float) -> None:
         """Wait for the end of the connection, and look for it.

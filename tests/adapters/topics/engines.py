@@ -138,10 +138,11 @@ class RedisServer(Server):
 class NatsServer(Server):
     """Debian's ``nats-server``, with JetStream; its files are in a temporary folder."""
 
-    def __init__(self, settings: str = "") -> None:
+    def __init__(self, settings: str = "", jetstream: str = "") -> None:
         """
         Args:
             settings: more lines of its configuration.
+            jetstream: more settings of JetStream.
         """
         program = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
         if program is None:
@@ -152,7 +153,8 @@ class NatsServer(Server):
         self._configuration = Path(self._folder.name) / "nats.conf"
         self._store = Path(self._folder.name) / "store"
         self._configuration.write_text(
-            f'listen: "127.0.0.1:{self.port}"\njetstream: {{store_dir: "{self._store}"}}\n{settings}\n'
+            f'listen: "127.0.0.1:{self.port}"\n'
+            f'jetstream: {{store_dir: "{self._store}", {jetstream}}}\n{settings}\n'
         )
         self.start()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from adapters.topics import START, BackplaneLost, Gap, Position, Retention, Topics, jetstream
+from adapters.topics import START, BackplaneLost, Gap, Position, Request, Retention, Topics, jetstream
 from adapters.topics.nats import NatsBackplane
 from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
 from wsproto_core import ConnectionClosed
@@ -528,6 +528,35 @@ async def test_publishers_at_once(runtime: Runtime, clear: NatsServer) -> None:
         assert len(clear.streams()) == 1
 
 
+async def test_first_messages_at_once(runtime: Runtime, clear: NatsServer) -> None:
+    """Of two processes that make a stream, one is refused, and uses that of the other one."""
+    async with (
+        Topics(clear.backplane(), history=HISTORY) as one,
+        Topics(clear.backplane(), history=HISTORY) as other,
+    ):
+        publishing = [
+            runtime.spawn(topics.publish, f"room.{number}", "1")
+            for topics in (one, other)
+            for number in range(5)
+        ]
+        offsets = [(await each.result()).offset for each in publishing]
+        assert sorted(offsets) == 5 * [1] + 5 * [2]
+        assert len(clear.streams()) == 1
+
+
+async def test_topics_whose_position_is_not_remembered(
+    runtime: Runtime, clear: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "MOST_TOPICS", 2)
+    async with Topics(clear.backplane(), history=HISTORY) as topics:
+        for offset in range(1, 4):
+            for number in range(4):
+                (position,) = await published(topics, f"room.{number}", "message")
+                assert position.offset == offset
+        backplane: Any = topics._backplane
+        assert len(backplane._histories._heads) == 2
+
+
 PUBLISHER = """
 import asyncio, sys
 from adapters.topics import Retention, Topics
@@ -637,6 +666,65 @@ async def test_wrong_password(runtime: Runtime) -> None:
         assert "authorization violation" in errors[0].lower()
     finally:
         own.stop()
+
+
+async def test_server_without_room(runtime: Runtime) -> None:
+    own = NatsServer(jetstream="max_mem: 1MB")
+    try:
+        async with (
+            server(runtime) as ([end], [client]),
+            Topics(own.backplane(), history=HISTORY) as topics,
+        ):
+            messages = [f"{number}{2**17 * 'x'}" for number in range(20)]
+            with pytest.raises(BackplaneLost, match="was not published"):
+                await published(topics, "room", *messages)
+            last = (await topics._backplane.read({"room": Request(None, HISTORY)}))["room"].latest
+            assert last.offset > 0
+            await topics.subscribe(end, "room", after=START)
+            for number in range(last.offset):
+                assert (await client.recv()).startswith(f"{number}x")
+            assert topics.health.gaps == 0
+    finally:
+        own.stop()
+
+
+async def test_stream_of_another_program(runtime: Runtime, clear: NatsServer) -> None:
+    settings = {"name": "other", "subjects": ["topics.kept.*.room"], "num_replicas": 1}
+    settings |= {"retention": "limits", "storage": "memory"}
+    clear.call("$JS.API.STREAM.CREATE.other", settings)
+    async with Topics(clear.backplane(), history=HISTORY) as topics:
+        with pytest.raises(BackplaneLost, match=r"refused to make the stream topics-100-\w+: .*overlap"):
+            await topics.publish("room", "1")
+        clear.call("$JS.API.STREAM.DELETE.other")
+        await published(topics, "room", "1")
+        # When this one is deleted, the other program gets the message, and says so.
+        for stream in clear.streams():
+            clear.call(f"$JS.API.STREAM.DELETE.{stream}")
+        clear.call("$JS.API.STREAM.CREATE.other", settings)
+        with pytest.raises(BackplaneLost, match="overlap"):
+            await topics.publish("room", "1")
+        assert clear.call("$JS.API.STREAM.INFO.other")["state"]["messages"] == 0
+
+
+async def test_answers_of_another_program(runtime: Runtime, own: NatsServer) -> None:
+    """What answers in the place of JetStream is not believed."""
+    async with (
+        Topics(own.backplane(), history=HISTORY) as topics,
+        Topics(own.backplane(), history=HISTORY) as other,
+    ):
+        backplane: Any = topics._backplane
+        ask = backplane._histories._ask
+        for answer in (b"thank you", b"[]", b'{"stream": "other", "seq": 1}'):
+
+            async def answered(
+                subject: str, payload: bytes, headers: Any = None, answer: bytes = answer
+            ) -> bytes | None:
+                return answer if subject.endswith(".room") else await ask(subject, payload, headers)
+
+            backplane._histories._ask = answered
+            with pytest.raises(BackplaneLost, match="answer"):
+                await topics.publish("room", "1")
+        assert (await published(other, "room", "1"))[0].offset == 1
 
 
 async def test_other_storage(runtime: Runtime, clear: NatsServer) -> None:
