@@ -23,9 +23,6 @@ from wsproto_core import ConnectionClosed
 from .engines import NatsServer
 from .test_topics import HISTORY, Gaps, received, server
 
-SHORT: dict[str, Any] = {"timeout": 2, "check_interval": 0.2}
-"""A server that does not answer is noticed soon."""
-
 
 @pytest.fixture(params=["asyncio"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
@@ -60,8 +57,8 @@ async def test_server_that_restarts_with_all_data(runtime: Runtime, own: NatsSer
     gaps = Gaps()
     async with (
         server(runtime) as ([end], [client]),
-        Topics(own.backplane(durable=True, **SHORT), history=HISTORY, on_gap=gaps) as topics,
-        Topics(own.backplane(durable=True, **SHORT), history=HISTORY) as other,
+        Topics(own.backplane(durable=True), history=HISTORY, on_gap=gaps) as topics,
+        Topics(own.backplane(durable=True), history=HISTORY) as other,
     ):
         await topics.subscribe(end, "room")
         await published(other, "room", "1", "2")
@@ -90,7 +87,7 @@ async def test_server_that_restarts_without_its_data(
     async with (
         server(runtime, 2) as (ends, clients),
         Topics(
-            own.backplane(durable=durable, **SHORT),
+            own.backplane(durable=durable),
             history={"room": HISTORY},
             on_gap=gaps,
             on_health=lambda healthy, error: health.append(healthy),
@@ -128,7 +125,9 @@ async def test_server_that_does_not_answer_for_a_while(runtime: Runtime, own: Na
     gaps = Gaps()
     async with (
         server(runtime) as ([end], [client]),
-        Topics(own.backplane(**SHORT), history={"room": HISTORY}, on_gap=gaps) as topics,
+        Topics(
+            own.backplane(timeout=4, check_interval=0.2), history={"room": HISTORY}, on_gap=gaps
+        ) as topics,
     ):
         await topics.subscribe(end, "room")
         await published(topics, "room", "1")
@@ -194,7 +193,7 @@ async def test_first_connection_is_refused(runtime: Runtime, own: NatsServer) ->
     own.kill()
     async with (
         server(runtime) as ([end], [client]),
-        Topics(own.backplane(**SHORT), history={"kept": HISTORY}) as topics,
+        Topics(own.backplane(), history={"kept": HISTORY}) as topics,
     ):
         assert not topics.healthy
         assert topics.health.last_heard is None
@@ -262,7 +261,7 @@ async def test_slow_consumer(runtime: Runtime) -> None:
             await published(other, "room", "1")
             assert await client.recv() == "1"
             # This blocks the event loop.
-            for _ in range(40):
+            for _ in range(64):
                 own.publish("topics.live.room", bytes(2**20))
             await published(other, "room", "2", "3")
             assert await received(client, 2) == ["2", "3"]
@@ -289,7 +288,7 @@ async def test_live_messages_that_do_not_come(runtime: Runtime, clear: NatsServe
 async def test_loss_that_closes_connections(runtime: Runtime, own: NatsServer) -> None:
     async with (
         server(runtime, 2) as (ends, clients),
-        Topics(own.backplane(**SHORT), on_loss="close") as topics,
+        Topics(own.backplane(), on_loss="close") as topics,
     ):
         await topics.subscribe(ends[0], "room")
         own.kill()
@@ -370,6 +369,22 @@ async def test_long_history(runtime: Runtime, clear: NatsServer) -> None:
         await topics.subscribe(ends[2], "room", after=Position(last.epoch, 4))
         assert await received(clients[2], 30) == [str(number) for number in range(21, 51)]
         assert gaps == [Gap("room", "trimmed", Position(last.epoch, 4), Position(last.epoch, 21))]
+
+
+async def test_history_with_a_hole(runtime: Runtime, clear: NatsServer) -> None:
+    """A history ends where the message before is another one, as after a loss of the end of the stream."""
+    gaps = Gaps()
+    async with (
+        server(runtime) as ([end], [client]),
+        Topics(clear.backplane(), history=HISTORY, on_gap=gaps) as topics,
+    ):
+        (first, *_) = await published(topics, "room", "1", "2", "3")
+        clear.publish("topics.kept.100.room", jetstream.encode(first.epoch, "5", (1, 2), "5"))
+        await topics.subscribe(end, "room", after=first)
+        assert await client.recv() == "5"
+        assert gaps == [Gap("room", "trimmed", first, Position(first.epoch, 4))]
+        assert await published(topics, "room", "6") == [Position(first.epoch, 6)]
+        assert await client.recv() == "6"
 
 
 async def test_history_by_seconds(
