@@ -34,7 +34,7 @@
 #   make bench-counts  run the benchmarks of this library alone, each with few connections; each prints
 #                    tables. As bench/NAME.py, most take a number of connections: see their first lines
 #   make bench-topics  compare topics on several processes with other libraries, up to 20,000 connections:
-#                    about half an hour on two idle processors; needs gcc and redis-server;
+#                    about half an hour on two idle processors; needs gcc, redis-server and nats-server;
 #                    ARGS="--processes 4 --subscribers 20000" for some
 #   make flat-memory  watch the memory of servers and clients, with 1,000 idle connections and under load, at
 #                    the same time, and print its slope: an hour after a warm-up of ten minutes;

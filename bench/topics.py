@@ -1,7 +1,7 @@
 """What a delivery to the subscribers of a topic costs, with several processes, beside other libraries.
 
     python bench/topics.py [--subscribers 1,100,1000,10000,20000] [--processes 1,2,4]
-                           [--backplanes memory,redis] [--peers adapters.topics,python-socketio]
+                           [--backplanes memory,redis,nats] [--peers adapters.topics,python-socketio]
                            [--seconds 3] [--json FILE]
 
 All subscribers are in one room. The server processes have one port, and the kernel distributes the
@@ -50,6 +50,7 @@ OWN, SOCKETIO = "adapters.topics", "python-socketio"
 RATIO = 0.25
 """The most CPU time a delivery, of that of python-socketio with Redis, for the most subscribers."""
 
+RATIO_BACKPLANE = "redis"
 RATIO_SUBSCRIBERS = 1000
 """With fewer subscribers, publishing costs more than the deliveries, and there is no goal."""
 
@@ -94,12 +95,14 @@ class Engine:
     """What connects processes.
 
     Attributes:
-        programs: what must be installed.
+        programs: programs that must be installed.
+        requires: modules that must be installed.
         url: the address for a port; empty for no engine.
         command: what starts it on a port.
     """
 
     programs: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     url: str = ""
     command: Callable[[int], Sequence[str]] | None = None
 
@@ -108,8 +111,15 @@ BACKPLANES = {
     "memory": Engine(),
     "redis": Engine(
         programs=("redis-server",),
+        requires=("redis",),
         url="redis://127.0.0.1:{port}/0",
         command=lambda port: ["redis-server", "--port", str(port), "--bind", HOST, "--save", ""],
+    ),
+    "nats": Engine(
+        programs=("nats-server",),
+        requires=("nats",),
+        url="nats://127.0.0.1:{port}",
+        command=lambda port: ["nats-server", "--port", str(port), "--addr", HOST],
     ),
 }
 """By name. A backplane without an engine is for one process."""
@@ -366,15 +376,9 @@ class Goal:
 def goals(records: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Iterator[Goal]:
     """Yield the goals that the records are about: those of the most processes and subscribers."""
     found = [record for record in records if "error" not in record]
-    own = [record for record in found if record["peer"] == OWN]
-    if not own:
-        return
-    last = max(own, key=lambda record: (record["processes"], record["subscribers"]))
-    place = f"{last['processes']} processes, {last['subscribers']:,} connections"
-    got = sorted({last["least"], last["most"]})
-    yield Goal(f"{place}: how often each has a message", "1", " to ".join(map(str, got)), got == [1])
-    encodings = last["encodings"]
-    yield Goal(f"{place}: encodings of a message in a process", "1", str(encodings), encodings <= 1)
+    for backplane in dict.fromkeys(record["backplane"] for record in found):
+        here = [record for record in found if record["backplane"] == backplane]
+        yield from goals_of(backplane, here)
     kinds = f"{settings['settings']} settings of compression"
     yield Goal(
         f"{settings['subscribers']} connections with {kinds}: encodings of a message in a process",
@@ -382,11 +386,25 @@ def goals(records: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Iterat
         str(settings["encodings"]),
         settings["encodings"] <= settings["settings"],
     )
-    for record in found:
-        same = place_of(record) == place_of(last)
-        if record["peer"] == SOCKETIO and same and last["subscribers"] >= RATIO_SUBSCRIBERS:
+
+
+def goals_of(backplane: str, records: Sequence[dict[str, Any]]) -> Iterator[Goal]:
+    """Yield the goals for the most processes and subscribers of a backplane."""
+    own = [record for record in records if record["peer"] == OWN]
+    if not own:
+        return
+    last = max(own, key=lambda record: (record["processes"], record["subscribers"]))
+    place = f"{backplane}, processes: {last['processes']}, connections: {last['subscribers']:,}"
+    got = sorted({last["least"], last["most"]})
+    yield Goal(f"{place}: how often each has a message", "1", " to ".join(map(str, got)), got == [1])
+    encodings = last["encodings"]
+    yield Goal(f"{place}: encodings of a message in a process", "1", str(encodings), encodings <= 1)
+    if backplane != RATIO_BACKPLANE or last["subscribers"] < RATIO_SUBSCRIBERS:
+        return
+    for record in records:
+        if record["peer"] == SOCKETIO and place_of(record) == place_of(last):
             ratio = last["us"] / record["us"]
-            name = f"{place}: CPU time a delivery, of that of {SOCKETIO} with {last['backplane']}"
+            name = f"{place}: CPU time a delivery, of that of {SOCKETIO}"
             yield Goal(name, str(RATIO), f"{ratio:.2f}", ratio <= RATIO)
 
 
@@ -460,7 +478,9 @@ def choose(options: argparse.Namespace) -> tuple[list[Peer], list[str]]:
         elif peer.name in options.peers:
             peers.append(peer)
     for name in options.backplanes:
-        missing = [program for program in BACKPLANES[name].programs if shutil.which(program) is None]
+        engine = BACKPLANES[name]
+        missing = [program for program in engine.programs if shutil.which(program) is None]
+        missing += [module for module in engine.requires if importlib.util.find_spec(module) is None]
         if missing:
             print(f"the backplane {name} is left out: {' and '.join(missing)} must be installed\n")
         else:

@@ -18,9 +18,16 @@ def make_redis(url: str) -> Backplane:
     return RedisBackplane(url, timeout=60)
 
 
+def make_nats(url: str) -> Backplane:
+    from adapters.topics.nats import NatsBackplane
+
+    return NatsBackplane(url, timeout=60)
+
+
 BACKPLANES: dict[str, Callable[[str], Backplane]] = {
     "memory": lambda url: MemoryBackplane(),
     "redis": make_redis,
+    "nats": make_nats,
 }
 """By name: what makes the backplane for an address."""
 
