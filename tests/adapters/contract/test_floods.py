@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from typing import Any
 
 import pytest
@@ -58,6 +59,11 @@ class Watcher:
         return self.most if "trio" not in self._runtime.name else self.most // 2
 
 
+def hold_much(client: Any) -> None:
+    """Let the system hold many bytes for a client on uvloop: libuv reads again while a buffer is filled."""
+    client.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FLOOD)
+
+
 async def receive(websocket: Any) -> None:
     with contextlib.suppress(ConnectionClosed):
         while True:
@@ -75,6 +81,8 @@ async def test_others_run_meanwhile(
     options: dict[str, Any] = {"max_fragments": None, "max_size": None, "max_queue": None, "read_limit": None}
     options |= {"ping_interval": ping_interval, "max_pings": None}
     async with runtime.raw_server(tls=tls, **options) as (peer, client):
+        if runtime.name == "uvloop":
+            hold_much(client)
         if flood == "fragments":
             await peer.send(Frame(TEXT, b"", fin=False))
         data = b"".join(map(peer.build, FLOODS[flood]))
