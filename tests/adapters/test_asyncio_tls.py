@@ -78,6 +78,28 @@ async def test_handshake_timeout(runtime: Runtime, seconds: float) -> None:
                 await runtime.check_echo(client)
 
 
+async def test_handshake_timeout_ends_with_the_handshake(runtime: Runtime) -> None:
+    """Or it would end the connection later; nor does it outlive a client that leaves before."""
+
+    def is_cancelled(connection: Any) -> bool:
+        cancelled: bool = connection._tls._timeout.cancelled()
+        return cancelled
+
+    options = {**QUIET, "ssl_handshake_timeout": 1000, **runtime.server_tls(True)}
+    async with runtime.serving(echo, **options) as (server, uri):
+        async with runtime.connect(uri, **runtime.client_tls(True)) as client:
+            await runtime.check_echo(client)
+            (connection,) = server.connections
+            assert is_cancelled(connection)
+        await runtime.until(lambda: not server.connections)
+        async with runtime.raw_connection(server):
+            await runtime.until(lambda: server.connections)
+            (connection,) = server.connections
+            assert not is_cancelled(connection)
+        await runtime.until(lambda: not server.connections)
+        assert is_cancelled(connection)
+
+
 async def test_what_the_transport_tells(runtime: Runtime) -> None:
     async with runtime.serving(echo, **QUIET, **runtime.server_tls(True)) as (server, uri):
         async with runtime.raw_connection(server):
