@@ -2,8 +2,8 @@
 
 A stream has all topics whose histories have the same limit on entries, with a subject for each topic. With a
 stream for each topic, the server would count offsets by itself. But each stream costs a server 65 KiB and two
-open files, making one takes the longer the more there are, and in a cluster each is a Raft group: 20,000
-topics would take 1.3 GB and minutes. As subjects of one stream they take 19 MB and a second.
+open files, and making one takes the longer the more there are: 20,000 topics would take 1.3 GB and minutes.
+As subjects of one stream they take 19 MB and a second.
 
 The sequence numbers of such a stream have holes for each topic. So the publisher gives a message its epoch
 and its offset, and the server accepts it only if the last message of the topic is still the one that the
@@ -61,7 +61,8 @@ _NO_MESSAGE = 10037
 _NO_STREAM = 10059
 _OTHER_STREAM = 10060
 _SUBJECTS_OVERLAP = 10065
-_WRONG_SEQUENCE = 10071
+# The second one while the message of another publisher is on its way to the replicas.
+_WRONG_SEQUENCE = (10071, 10164)
 
 
 class Ask(Interface):
@@ -185,7 +186,6 @@ class Histories:
         *,
         timeout: float,
         storage: str,
-        replicas: int,
     ) -> None:
         """
         Args:
@@ -194,14 +194,12 @@ class Histories:
             prefix: the beginning of the names of streams and subjects.
             timeout: the deadline in seconds for publishing a message.
             storage: ``"memory"`` or ``"file"``.
-            replicas: the number of servers with each stream.
         """
         self._ask = ask
         self._send = send
         self._prefix = prefix
         self._timeout = timeout
         self._storage = storage
-        self._replicas = replicas
         # The names of streams by their limits on entries, and topics in the order of use.
         self._streams: dict[int, str] = {}
         self._heads: dict[str, _Head] = {}
@@ -314,7 +312,7 @@ class Histories:
         except _Refused as error:
             if error.code == _OTHER_STREAM:
                 self._streams.pop(retention.entries, None)
-            elif error.code != _WRONG_SEQUENCE:
+            elif error.code not in _WRONG_SEQUENCE:
                 raise BackplaneLost(
                     f"NATS has refused the message, which was not published: {error.description}"
                 ) from error
@@ -444,16 +442,23 @@ class Histories:
     async def _find_stream(self, entries: int) -> str | None:
         answer = await self._call("STREAM.LIST", {"subject": self._subject(entries, ">")})
         for each in answer.get("streams") or ():
-            settings = each["config"]
-            name: str = settings["name"]
-            if name.startswith(f"{self._prefix}-{entries}-"):
-                if settings["storage"] != self._storage:
-                    raise BackplaneLost(
-                        f"the stream {name} is in the {settings['storage']} of NATS, and durable asks for "
-                        f"{self._storage}: use the same durable in all processes, or delete the stream"
-                    )
-                return name
+            if each["config"]["name"].startswith(f"{self._prefix}-{entries}-"):
+                return self._checked_name(each)
         return None
+
+    def _checked_name(self, found: dict[str, Any]) -> str:
+        """Return the name of a stream, if it has the right storage."""
+        name: str = found["config"]["name"]
+        storage: str = found["config"]["storage"]
+        if storage != self._storage:
+            raise BackplaneLost(
+                f"the stream {name} is in the {storage} of NATS, and durable asks for {self._storage}: "
+                "use the same durable in all processes, or delete the stream"
+            )
+        if storage == "memory" and (found.get("cluster") or {}).get("name"):
+            # It would be empty, with the same name, after a restart that only its own server notices.
+            raise BackplaneLost("NATS is a cluster, where histories have to be in files: use durable=True")
+        return name
 
     async def _make_stream(self, entries: int) -> str:
         name = f"{self._prefix}-{entries}-{new_epoch()}"
@@ -466,12 +471,14 @@ class Histories:
             "max_msgs_per_subject": entries,
             "max_age": FORGET * 10**9,
             "storage": self._storage,
-            "num_replicas": self._replicas,
+            # With replicas, the check of the last message is made by the leader before they agree: when the
+            # leader changes, two messages could have the same offset.
+            "num_replicas": 1,
             # The server passes on what it has accepted, and nothing else.
             "republish": {"src": subjects, "dest": f"{self._prefix}.live.>"},
         }
         try:
-            await self._call(f"STREAM.CREATE.{name}", settings)
+            return self._checked_name(await self._call(f"STREAM.CREATE.{name}", settings))
         except _Refused as error:
             # Another process may have been faster.
             found = await self._find_stream(entries) if error.code == _SUBJECTS_OVERLAP else None
@@ -480,7 +487,6 @@ class Histories:
                     f"NATS has refused to make the stream {name}: {error.description}"
                 ) from error
             return found
-        return name
 
     async def _call(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call a function of JetStream."""

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from wsproto_core.checks import check_count, check_seconds
+from wsproto_core.checks import check_seconds
 from wsproto_core.connect.reconnect import exponential_delays
 from wsproto_core.types import Data
 
@@ -62,7 +62,6 @@ class NatsBackplane(Backplane):
         timeout: float = 5.0,
         check_interval: float = 5.0,
         durable: bool = False,
-        replicas: int = 1,
         **options: Any,
     ) -> None:
         """
@@ -74,8 +73,7 @@ class NatsBackplane(Backplane):
             check_interval: the seconds between two questions whether the server is there.
             durable: whether histories are in the server's files, and not in its memory. Then they outlive the
                 server; the end of a history must not be lost when its machine fails: let the server write at
-                once (``sync_interval: always``), or have replicas.
-            replicas: the number of servers in a cluster that have each history.
+                once (``sync_interval: always``). A cluster needs this.
             options: those of ``nats.connect``, without its callbacks and those on reconnecting.
 
         Raises:
@@ -89,9 +87,6 @@ class NatsBackplane(Backplane):
             if seconds is None:
                 raise TypeError(f"{name} must be a number of seconds")
             check_seconds(name, seconds)
-        if replicas is None:
-            raise TypeError("replicas must be an int")
-        check_count("replicas", replicas)
         self._servers = servers
         self._options = options
         self._prefix = prefix
@@ -103,7 +98,6 @@ class NatsBackplane(Backplane):
             prefix,
             timeout=timeout,
             storage="file" if durable else "memory",
-            replicas=replicas,
         )
         self._connection: Connection | None = None
         self._receiver: Receiver | None = None

@@ -6,6 +6,7 @@ What all backplanes have in common is in ``test_topics.py``.
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 import time
@@ -752,6 +753,28 @@ async def test_other_storage(runtime: Runtime, clear: NatsServer) -> None:
             await other.publish("room", "2")
 
 
+async def test_memory_of_a_cluster(runtime: Runtime, clear: NatsServer) -> None:
+    async with (
+        Topics(clear.backplane(), history=HISTORY) as topics,
+        Topics(clear.backplane(), history=HISTORY) as other,
+    ):
+        await published(other, "room", "1")
+        backplane: Any = topics._backplane
+        ask = backplane._histories._ask
+
+        async def in_a_cluster(subject: str, payload: bytes, headers: Any = None) -> bytes | None:
+            answer = await ask(subject, payload, headers)
+            if subject == "$JS.API.STREAM.LIST":
+                found = json.loads(answer)
+                found["streams"][0]["cluster"] = {"name": "c", "leader": "n"}
+                answer = json.dumps(found).encode()
+            return answer
+
+        backplane._histories._ask = in_a_cluster
+        with pytest.raises(BackplaneLost, match="durable=True"):
+            await topics.publish("room", "2")
+
+
 # Mistakes
 
 
@@ -765,10 +788,6 @@ def test_arguments() -> None:
         NatsBackplane(timeout=None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="check_interval"):
         NatsBackplane(check_interval=0)
-    with pytest.raises(ValueError, match="replicas"):
-        NatsBackplane(replicas=0)
-    with pytest.raises(TypeError, match="replicas"):
-        NatsBackplane(replicas=None)  # type: ignore[arg-type]
 
 
 async def test_backplane_is_for_one_object(runtime: Runtime, nats: NatsServer) -> None:
