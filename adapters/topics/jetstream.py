@@ -61,8 +61,7 @@ _NO_MESSAGE = 10037
 _NO_STREAM = 10059
 _OTHER_STREAM = 10060
 _SUBJECTS_OVERLAP = 10065
-# The second one while the message of another publisher is on its way to the replicas.
-_WRONG_SEQUENCE = (10071, 10164)
+_WRONG_SEQUENCE = 10071
 
 
 class Ask(Interface):
@@ -312,7 +311,7 @@ class Histories:
         except _Refused as error:
             if error.code == _OTHER_STREAM:
                 self._streams.pop(retention.entries, None)
-            elif error.code not in _WRONG_SEQUENCE:
+            elif error.code != _WRONG_SEQUENCE:
                 raise BackplaneLost(
                     f"NATS has refused the message, which was not published: {error.description}"
                 ) from error
