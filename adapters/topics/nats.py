@@ -10,28 +10,23 @@ Subjects have only ASCII letters and digits, ``-``, ``_`` and ``~``: all else in
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from wsproto_core.checks import check_seconds
-from wsproto_core.connect.reconnect import exponential_delays
 from wsproto_core.types import Data
 
 from ..shared.positions import Position
-from .backplane import Backplane, BackplaneLost, Receiver, Request
+from .backplane import BackplaneLost, Receiver, Request
+from .engine import EngineBackplane
 from .history import Entry, Retention, Window
 from .jetstream import Histories, decode, encode, together
 from .memory import new_epoch
 from .nats_connection import FAILURES, Connection
 from .patterns import check_topic
-from .tasks import Tasks
 
 __all__ = ["NatsBackplane"]
-
-_PREFIX = re.compile(r"[0-9A-Za-z_-]{1,32}")
 
 ROOM_FOR_HEADERS = 512
 """Bytes of the server's limit on messages that their headers may take."""
@@ -46,13 +41,15 @@ MOST_RECENT = 10_000
 """Limit on the identifiers of messages that are remembered, so that none is taken twice."""
 
 
-class NatsBackplane(Backplane):
+class NatsBackplane(EngineBackplane):
     """Topics of all processes that use the same NATS servers, version 2.9 or newer, on asyncio.
 
     A process has one connection. Histories need JetStream.
     """
 
-    runtimes = ("asyncio",)
+    _failures = FAILURES
+    _prefix_form = re.compile(r"[0-9A-Za-z_-]{1,32}")
+    _prefix_rule = "has 1 to 32 letters, digits, '_' and '-'"
 
     def __init__(
         self,
@@ -79,14 +76,7 @@ class NatsBackplane(Backplane):
         Raises:
             TypeError, ValueError: an argument is not allowed.
         """
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be a str, not {prefix!r}")
-        if not _PREFIX.fullmatch(prefix):
-            raise ValueError(f"prefix has 1 to 32 letters, digits, '_' and '-', not {prefix!r}")
-        for name, seconds in (("timeout", timeout), ("check_interval", check_interval)):
-            if seconds is None:
-                raise TypeError(f"{name} must be a number of seconds")
-            check_seconds(name, seconds)
+        super().__init__(prefix, timeout, check_interval)
         self._servers = servers
         self._options = options
         self._prefix = prefix
@@ -100,9 +90,6 @@ class NatsBackplane(Backplane):
             storage="file" if durable else "memory",
         )
         self._connection: Connection | None = None
-        self._receiver: Receiver | None = None
-        self._tried = asyncio.Event()
-        self._last_heard: float | None = None
         # Messages of transient topics have identifiers: NATS sends a message once for each subject that it
         # matches, also while subscriptions change.
         self._process = new_epoch()
@@ -116,42 +103,27 @@ class NatsBackplane(Backplane):
             self._last_heard = self._connection.last_heard
         return self._last_heard
 
-    async def open(self, receiver: Receiver, tasks: Tasks) -> None:
-        if self._receiver is not None:
-            raise RuntimeError("a NatsBackplane is for one object of Topics: make one for each")
-        self._receiver = receiver
-        tasks.start(self._run)
-        await self._tried.wait()
-
     async def close(self, receiver: Receiver) -> None:
         """Nothing is left: the task has closed the connection."""
 
-    async def _run(self) -> None:
-        """Connect again and again."""
-        assert self._receiver is not None
-        delays = exponential_delays(first=0.2, limit=5.0)
-        connected = told = False
-        while True:
-            connection = Connection(self._prefix, self._timeout, self._take)
-            try:
-                await connection.open(self._servers, self._options)
-                self._connection = connection
-                self._histories.reset()
-                delays = exponential_delays(first=0.2, limit=5.0)
-                connected, told = True, False
-                self._receiver.restored()
-                self._tried.set()
-                await connection.run(self._check_interval)
-            except FAILURES as error:
-                if connected or not told:
-                    self._receiver.lost(error)
-                connected, told = False, True
-            finally:
-                self._tried.set()
-                self._last_heard = self.last_heard
-                self._connection = None
-                await connection.close()
-            await asyncio.sleep(next(delays))
+    async def _connect(self) -> None:
+        connection = Connection(self._prefix, self._timeout, self._take)
+        try:
+            await connection.open(self._servers, self._options)
+        except BaseException:
+            await connection.close()
+            raise
+        self._connection = connection
+        self._histories.reset()
+
+    async def _receive(self) -> None:
+        await self._connected().run(self._check_interval)
+
+    async def _disconnect(self) -> None:
+        self._last_heard = self.last_heard
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     def _connected(self) -> Connection:
         if self._connection is None:

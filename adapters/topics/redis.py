@@ -13,15 +13,13 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
-from wsproto_core.checks import check_seconds
-from wsproto_core.connect.reconnect import exponential_delays
 from wsproto_core.types import Data
 
 from ..shared.positions import Position
-from .backplane import Backplane, BackplaneLost, Receiver, Request
+from .backplane import BackplaneLost, Receiver, Request
+from .engine import EngineBackplane
 from .history import Entry, Retention, Window
 from .redis_server import FAILURES, Server, Settings, deadline
-from .tasks import Tasks
 
 try:
     from redis.asyncio import ConnectionPool, Redis
@@ -47,13 +45,13 @@ _REFUSALS = (AskError, ClusterDownError, MovedError, TryAgainError)
 SLOTS = 16384
 """The number of hash slots of a cluster."""
 
-_PREFIX = re.compile(r"[0-9A-Za-z_.:-]*")
 
-
-class _RedisBackplane(Backplane):
+class _RedisBackplane(EngineBackplane):
     """What the backplanes on Redis share."""
 
-    runtimes = ("asyncio",)
+    _failures = FAILURES
+    _prefix_form = re.compile(r"[0-9A-Za-z_.:-]*")
+    _prefix_rule = "may have letters, digits and '_', '.', ':', '-'"
     _sharded: bool
 
     def __init__(
@@ -80,14 +78,7 @@ class _RedisBackplane(Backplane):
         Raises:
             TypeError, ValueError: an argument is not allowed.
         """
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be a str, not {prefix!r}")
-        if not _PREFIX.fullmatch(prefix):
-            raise ValueError(f"prefix may have letters, digits and '_', '.', ':', '-', not {prefix!r}")
-        for name, seconds in (("timeout", timeout), ("check_interval", check_interval)):
-            if seconds is None:
-                raise TypeError(f"{name} must be a number of seconds")
-            check_seconds(name, seconds)
+        super().__init__(prefix, timeout, check_interval)
         self._settings = Settings(prefix, timeout, check_interval, durable, self._sharded)
         # A command is sent once: nobody knows whether a repeated one is published twice.
         self._redis: Any = Redis.from_url(
@@ -104,9 +95,6 @@ class _RedisBackplane(Backplane):
             },
         )
         self._publishing = asyncio.Semaphore(PUBLISHERS)
-        self._receiver: Receiver | None = None
-        self._tried = asyncio.Event()
-        self._last_heard: float | None = None
         self._servers: list[Server] = []
         # Of a cluster: clients by host and port, and the server of each hash slot.
         self._clients: dict[tuple[str, int], Any] = {}
@@ -114,51 +102,22 @@ class _RedisBackplane(Backplane):
         # Done with the reason when the servers are not those that there should be connections to.
         self._outdated: asyncio.Future[Exception] | None = None
 
-    @property
-    def last_heard(self) -> float | None:
-        """When a server last sent anything, in seconds since 1970; ``None`` if none ever did."""
-        return self._last_heard
-
-    async def open(self, receiver: Receiver, tasks: Tasks) -> None:
-        if self._receiver is not None:
-            raise RuntimeError(f"a {type(self).__name__} is for one object of Topics: make one for each")
-        self._receiver = receiver
-        tasks.start(self._run)
-        await self._tried.wait()
-
     async def close(self, receiver: Receiver) -> None:
         await self._disconnect()
         await self._redis.aclose()
 
     # The connections for live messages
 
-    async def _run(self) -> None:
-        """Connect again and again, and receive live messages."""
-        assert self._receiver is not None
-        delays = exponential_delays(first=0.2, limit=5.0)
-        connected = told = False
-        while True:
-            try:
-                self._servers = await self._find_servers()
-                for server in self._servers:
-                    await server.connect()
-                self._outdated = asyncio.get_running_loop().create_future()
-                delays = exponential_delays(first=0.2, limit=5.0)
-                connected, told = True, False
-                self._receiver.restored()
-                self._tried.set()
-                await self._receive(self._outdated)
-            except FAILURES as error:
-                if connected or not told:
-                    self._receiver.lost(error)
-                connected, told = False, True
-            finally:
-                self._tried.set()
-                await self._disconnect()
-            await asyncio.sleep(next(delays))
+    async def _connect(self) -> None:
+        self._servers = await self._find_servers()
+        for server in self._servers:
+            await server.connect()
+        self._outdated = asyncio.get_running_loop().create_future()
 
-    async def _receive(self, outdated: asyncio.Future[Exception]) -> None:
+    async def _receive(self) -> None:
         """Receive from all servers until one of the connections is lost, and raise the reason."""
+        outdated = self._outdated
+        assert outdated is not None
         receiving: set[asyncio.Task[NoReturn]] = {
             asyncio.create_task(server.receive()) for server in self._servers
         }
