@@ -190,3 +190,20 @@ async def test_large_messages_in_one_write_and_in_many(runtime: Runtime) -> None
         for message in messages:
             assert (await peer.read_frame()).payload == message
         assert await peer.read_frame() == Frame(TEXT, b"end")
+
+
+async def test_tasks_written_in_python(runtime: Runtime) -> None:
+    """They are resumed, and cancelled, as those of C."""
+    loop = asyncio.get_running_loop()
+    async with runtime.connected() as (client, server):
+        task: Any = asyncio.tasks._PyTask(server.recv(), loop=loop)  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        await client.send("a")
+        assert await task == "a"
+        task = asyncio.tasks._PyTask(server.recv(), loop=loop)  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await task
+        await client.send("b")
+        assert await server.recv() == "b"

@@ -6,7 +6,6 @@ It is compiled together with the fast path of the core, and used if that one is:
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from types import ModuleType
 
@@ -29,4 +28,4 @@ def install(*classes: type, **numbers: int) -> None:
     """
     if _extension is None:
         return
-    _extension.use_classes(*classes, asyncio.current_task, **numbers)
+    _extension.use_classes(*classes, **numbers)

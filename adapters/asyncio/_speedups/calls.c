@@ -456,7 +456,8 @@ static void
 call_dealloc(PyObject *call)
 {
     PyTypeObject *type = Py_TYPE(call);
-    if (PyObject_CallFinalizerFromDealloc(call) < 0) {
+    bool finished = ((Call *)call)->stage == FINISHED;
+    if (!finished && PyObject_CallFinalizerFromDealloc(call) < 0) {
         return;
     }
     PyObject_GC_UnTrack(call);

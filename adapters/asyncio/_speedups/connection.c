@@ -453,17 +453,67 @@ import_name(PyObject **member, const char *module, const char *name)
     return *member == NULL ? -1 : 0;
 }
 
+/* Find the function that returns the current task of a loop; -1 with an exception set. */
+static int
+find_current_task(struct asyncio_state *state)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return import_name(&state->current_task, "asyncio", "current_task");
+#else
+    /* This function is written in Python; what it calls is in C. */
+    PyObject *tasks = NULL;
+    if (import_name(&tasks, "asyncio.tasks", "_current_tasks") < 0) {
+        return -1;
+    }
+    Py_XSETREF(state->current_task, PyObject_GetAttrString(tasks, "get"));
+    Py_DECREF(tasks);
+    return state->current_task == NULL ? -1 : 0;
+#endif
+}
+
+/* Call something of a module with one keyword argument. */
+static PyObject *
+call_imported(const char *module, const char *name, const char *keyword, PyObject *value)
+{
+    PyObject *callable = NULL;
+    if (import_name(&callable, module, name) < 0) {
+        return NULL;
+    }
+    PyObject *names = Py_BuildValue("(s)", keyword);
+    PyObject *result = names == NULL ? NULL : PyObject_Vectorcall(callable, &value, 0, names);
+    Py_XDECREF(names);
+    Py_DECREF(callable);
+    return result;
+}
+
+/* Make a future that is done; -1 with an exception set. It has no loop, which would live as long as this module,
+   but what a future asks its loop for: whether it is in debug mode. */
+static int
+make_done_future(struct asyncio_state *state)
+{
+    PyObject *loop = call_imported("types", "SimpleNamespace", "get_debug", (PyObject *)&PyBool_Type);
+    PyObject *future = loop == NULL ? NULL : call_imported("asyncio", "Future", "loop", loop);
+    Py_XDECREF(loop);
+    Py_XSETREF(state->done_future, future);
+    if (future == NULL) {
+        return -1;
+    }
+    PyObject *result = PyObject_CallMethodOneArg(future, state->name_set_result, Py_None);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
 /* Give the methods of Connection their fast paths:
-   use_classes(Connection, TurnQueue, TLSTransport, MemoryTLS, current_task, **numbers) */
+   use_classes(Connection, TurnQueue, TLSTransport, MemoryTLS, **numbers) */
 static PyObject *
 use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"", "", "", "", "", "turn", "call", "at_once", "gathered", "read_size", NULL};
+    static char *names[] = {"", "", "", "", "turn", "call", "at_once", "gathered", "read_size", NULL};
     struct asyncio_state *state = PyModule_GetState(module);
-    PyObject *connection_type, *turn_queue, *tls_transport_type, *memory_tls_type, *current_task;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOOO$nnnnn", names, &connection_type, &turn_queue,
-                                     &tls_transport_type, &memory_tls_type, &current_task, &state->turn,
-                                     &state->call, &state->at_once, &state->gathered, &state->read_size)) {
+    PyObject *connection_type, *turn_queue, *tls_transport_type, *memory_tls_type;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "OOOO$nnnnn", names, &connection_type, &turn_queue,
+                                     &tls_transport_type, &memory_tls_type, &state->turn, &state->call,
+                                     &state->at_once, &state->gathered, &state->read_size)) {
         return NULL;
     }
     if (find_slots_of_connection(state, connection_type) < 0
@@ -475,13 +525,12 @@ use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
     Py_XSETREF(state->connection_type, Py_NewRef(connection_type));
     Py_XSETREF(state->tls_transport_type, Py_NewRef(tls_transport_type));
     Py_XSETREF(state->memory_tls_type, Py_NewRef(memory_tls_type));
-    Py_XSETREF(state->current_task, Py_NewRef(current_task));
     Py_XSETREF(state->zero, PyLong_FromLong(0));
     Py_XSETREF(state->turn_object, PyLong_FromSsize_t(state->turn));
     Py_XSETREF(state->pure_flush, PyObject_GetAttrString(connection_type, "_flush"));
     Py_XSETREF(state->pure_receive, PyObject_GetAttrString(connection_type, "_receive"));
     Py_XSETREF(state->pure_send, PyObject_GetAttrString(connection_type, "send"));
-    if (PyErr_Occurred()
+    if (PyErr_Occurred() || find_current_task(state) < 0 || make_done_future(state) < 0
         || state->core->install_fast_paths(state->core->state, connection_type, module, METHODS,
                                            sizeof(METHODS) / sizeof(METHODS[0]))
                < 0) {

@@ -77,6 +77,7 @@ struct connection_offsets {
     name(pending, "pending")     \
     name(plain_write, "write")   \
     name(read, "read")           \
+    name(set_result, "set_result") \
     name(data_sent, "data_sent") \
     name(receive_data, "receive_data") \
     name(call_soon, "call_soon") \
@@ -98,6 +99,7 @@ struct asyncio_state {
     PyObject *pure_flush, *pure_receive, *pure_send;
     PyObject *waiter_type, *receive_type, *send_type;
     PyObject *current_task, *cancelled_error;
+    PyObject *done_future; /* with the result None */
     PyObject *tls_transport_type, *memory_tls_type, *ssl_error, *want_read_error;
     PyObject *context_names;   /* ("context",) */
     PyObject *iterating_names; /* ("iterating",) */
@@ -117,6 +119,7 @@ struct asyncio_state {
     do_((state)->send_type)      \
     do_((state)->current_task)   \
     do_((state)->cancelled_error) \
+    do_((state)->done_future)    \
     do_((state)->tls_transport_type) \
     do_((state)->memory_tls_type) \
     do_((state)->ssl_error)      \
