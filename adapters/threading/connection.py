@@ -165,8 +165,8 @@ class Connection(Sending):
             ValueError: the code or the reason is not allowed.
         """
         serialize_close(code, reason)
-        deferred = not self._locked_or_deferred(self._command, self.protocol.close, code, reason)
-        if not deferred and not interrupts_a_change():
+        self._locked_or_deferred(self._command, self.protocol.close, code, reason)
+        if not interrupts_a_change():
             self.wait_closed()
 
     def wait_closed(self, timeout: float | None = None) -> None:

@@ -118,11 +118,7 @@ class Guarded(BaseConnection, ABC):
     def _after_unlocking(self) -> None:
         """Make the calls that were deferred, and leave the lock to other threads."""
         while self._deferred or self._condition == BROKEN:
-            try:
-                self._locked(self._call_deferred)
-            except Interrupted:
-                # This is a signal handler: the call that it has interrupted makes the deferred calls.
-                return
+            self._locked(self._call_deferred)
         # Python's locks have no queue: a thread that is running gets the lock before threads that sleep.
         with suppress(IndexError):
             if not self._condition and time.monotonic() - self._contenders[0] > PATIENCE:
@@ -136,18 +132,12 @@ class Guarded(BaseConnection, ABC):
             except REFUSALS as error:
                 self.logger.debug("a call was refused that had been put off: %s", describe(error))
 
-    def _locked_or_deferred(self, function: Callable[..., object], *arguments: Any) -> bool:
-        """Call a function with the lock: at once, or when the interrupted call has released the lock.
-
-        Returns:
-            Whether the function was called at once.
-        """
+    def _locked_or_deferred(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function with the lock: at once, or when the interrupted call has released the lock."""
         try:
             self._locked(function, *arguments)
         except Interrupted:
             self._deferred.append((function, arguments))
-            return False
-        return True
 
     def _locked_or_left(self, function: Callable[..., object], *arguments: Any) -> bool:
         """Call a function with the lock, or leave the call to the thread that has the lock.
