@@ -306,21 +306,18 @@ class Sending(Waiting):
             ValueError: the payload is too long, or a ping with this payload is unanswered.
         """
         ping = PongWaiter(self)
-        try:
-            self._locked(self._command, self._send_ping, ping, data)
-        except Interrupted:
-            self._deferred.append((self._send_ping_later, (ping, data)))
+        self._locked_or_deferred(self._command, self._send_ping, ping, data)
         self._drain(None)
         return ping
 
     def _send_ping(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
-        self._expect_pong(self.protocol.ping(data), ping)
-
-    def _send_ping_later(self, ping: PongWaiter, data: Data | BytesLike | None) -> None:
         try:
-            self._command(self._send_ping, ping, data)
+            payload = self.protocol.ping(data)
         except REFUSALS as error:
+            # A signal handler that waits for the pong sees the error.
             ping.set_exception(error)
+            raise
+        self._expect_pong(payload, ping)
 
     def pong(self, data: Data | BytesLike = b"") -> None:
         """Send an unsolicited pong: a heartbeat in one direction (RFC 6455 section 5.5.3).
