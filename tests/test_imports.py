@@ -145,7 +145,7 @@ CODE_LINES = {
 }
 """Every file of the folder counts, and the count is less than this."""
 
-CODE_LINES_TODAY = CODE_LINES | {"adapters/threading": 1495}
+CODE_LINES_TODAY = CODE_LINES | {"adapters/threading": 1470}
 """Until this folder is as small as it is to be."""
 
 

@@ -13,8 +13,7 @@ from wsproto_core.types import BytesLike, Data
 from ..shared.broadcast import BaseBroadcast
 from .connection import Connection
 from .streams import run
-from .waiting import deadline
-from .wakeups import Gate
+from .wakeups import Gate, deadline
 
 __all__ = ["Broadcast", "broadcast"]
 

@@ -3,7 +3,10 @@
 A connection has no thread of its own, and threads pass bytes to each other only if that is unavoidable.
 
 1. A thread that receives reads the socket: it polls the socket, reads the available bytes, and passes them
-   to the state machine. Other threads that wait sleep until they are woken: see :mod:`.waiting`.
+   to the state machine. A thread that receives one message after the other stays the receiver in between,
+   unless another thread comes: then it needs no lock to fall asleep again, and one call with the lock to read
+   and to take a message. The two openings of a connection, by a client and by a server, receive as well.
+   Other threads that wait sleep until they are woken: see :mod:`.transfer`.
 2. While no thread receives, the background thread (:mod:`.background`) reads. It also meets the deadlines and
    writes what the socket did not take at once: see :mod:`.transfer`.
 3. One lock guards the connection. The socket does not block, and no thread holds the lock while it waits or
@@ -16,22 +19,35 @@ A connection has no thread of its own, and threads pass bytes to each other only
 from __future__ import annotations
 
 import functools
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
 
 from wsproto_core.closing import serialize_close
-from wsproto_core.exceptions import ConnectionClosedOK
+from wsproto_core.events import Fragment
+from wsproto_core.exceptions import ConcurrencyError, ConnectionClosedOK
 from wsproto_core.types import CloseCode, Data, State
 
 from ..shared.blocks import keep_exception
 from ..shared.decoding import PieceConverter, check_decode, convert_message
 from ..shared.tls import TLSInfo
+from .background import background_reader
 from .locking import interrupts_a_change
-from .sending import Sending
-from .waiting import PongWaiter, deadline
+from .sending import PongWaiter, Sending
+from .transfer import READ_SIZE
+from .wakeups import POLLIN, Receiver, deadline, time_left
 
 __all__ = ["Connection", "PongWaiter"]
+
+# Bytes that the background thread reads at once.
+BACKGROUND_READ_SIZE = 2**14
+
+SECOND_RECEIVER = (
+    "another thread is receiving from this connection already: only one at a time may do so; let one thread "
+    "receive, and hand the messages to the others by a queue.Queue"
+)
 
 
 class Connection(Sending):
@@ -49,6 +65,10 @@ class Connection(Sending):
     Attributes:
         transport: the socket, once there is one. It is non-blocking; do not read from it or write to it.
     """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._returned: deque[Data] = deque()  # messages that were taken and not returned to the caller
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         return time.monotonic, time.time
@@ -147,6 +167,174 @@ class Connection(Sending):
         except ConnectionClosedOK:
             raise StopIteration from None
         return message
+
+    # The thread that receives
+
+    def _receive(
+        self, take: Callable[[], Any], until: float | None = None, convert: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """Call a function with the lock, and read, until its result is not ``None``; return the result.
+
+        Args:
+            take: the function; a call that returns ``None`` can be repeated.
+            until: the time in seconds at which to give up; ``None`` for no limit.
+            convert: is given the result, and returns another one; ``None`` to return the result itself.
+
+        Raises:
+            TimeoutError: there was no result in time.
+            ConcurrencyError: another thread is receiving.
+        """
+        receiver = self._receiver
+        me = threading.get_ident()
+        sleeps = (
+            receiver is not None and receiver.returns and receiver.result is None and receiver.thread == me
+        )
+        if receiver is None or not sleeps:
+            receiver = Receiver(background_reader().shared_wakeup())
+        ready = 0
+        expired = False
+        try:
+            if sleeps:
+                # This thread falls asleep without the lock. It says so before it looks for changes and for
+                # another receiver, and other threads do this in the other order.
+                receiver.returns = False
+                receiver.asleep = True
+                sleeps = self._receiver is receiver and self.protocol.wants_read
+                # Answers that wait for others are written first.
+                sleeps = sleeps and not (self.protocol.has_input or self._watched or self._send_queue.queued)
+                if sleeps:
+                    self._idle_checks = 0
+            while True:
+                if not sleeps:
+                    self._locked(self._step, receiver, take, ready)
+                    if receiver.result is not None:
+                        break
+                    if expired:
+                        raise TimeoutError("nothing received in time")
+                sleeps = False
+                happened = receiver.poll(receiver.limit if until is None else time_left(until) * 1000)
+                ready = POLLIN if happened == receiver.readable else receiver.look(happened)
+                expired = until is not None and until <= time.monotonic()
+            result = receiver.result if convert is None else convert(receiver.result)
+        except UnicodeDecodeError:
+            # The message is gone, as in other adapters.
+            receiver.result = None
+            raise
+        except BaseException:
+            # If a signal interrupts the first call, the second call follows.
+            try:
+                self._locked(self._give_up, receiver)
+            except BaseException:
+                self._locked(self._give_up, receiver)
+                raise
+            raise
+        receiver.result = None
+        return result
+
+    def _wait_in_opening(self, done: Callable[[], object]) -> None:
+        """Wait in the opening handshake, where no other thread receives, until a condition is true."""
+        self._receive(lambda: done() or None)
+        self._gathering_thread = 0
+
+    def _step(self, receiver: Receiver | None, take: Callable[[], Any] | None, ready: int) -> None:
+        """Read what has arrived; then call a function, and prepare to sleep if its result is ``None``.
+
+        This is one function because each message goes through it.
+
+        Args:
+            receiver: the calling thread; ``None`` is the background thread, which only reads.
+            take: the function: see :meth:`_receive`.
+            ready: the events of the socket.
+        """
+        protocol = self.protocol
+        if receiver is not None:
+            receiver.asleep = False
+            if receiver.woken:
+                self._awake(receiver)
+            if self._receiver is not receiver and not self._replace_receiver(receiver):
+                raise ConcurrencyError(SECOND_RECEIVER)
+        if ready and protocol.wants_read and (stream := self._stream) is not None:
+            tls = self._tls
+            try:
+                data = stream.recv(BACKGROUND_READ_SIZE if receiver is None else READ_SIZE)
+                if data:
+                    protocol.receive_data(data)
+                    self._gathers = True
+                # The end of TLS may arrive with the data, and does not make the socket readable again.
+                if not data or (tls is not None and tls.ended and not stream.recv(READ_SIZE)):
+                    protocol.receive_eof()
+            except BlockingIOError:
+                ready = 0
+            except OSError as error:
+                self._fail_stream(error)
+            if (
+                protocol.has_events
+                # The head of a refusal brings a nearer deadline for its body.
+                or protocol.state is State.CONNECTING
+                # The bytes may have completed TLS's handshake, before which nothing can be written.
+                or (tls is not None and tls.unsent)
+                or (self._unwritten and not self._blocked)
+            ):
+                self._react()
+            elif not self.protocol.wants_read:
+                # A close frame that waits behind messages brings a deadline.
+                self._update()
+            if receiver is None and ready and self._receiver is not None:
+                # It may wait for these bytes.
+                self._receiver.wake()
+        if receiver is None or take is None:
+            return
+        paused = not protocol.wants_read
+        result = self._returned.popleft() if self._returned else take()
+        if protocol.wants_read is paused or (paused and result is None) or protocol.has_events:
+            # The receive queue may have room now, and bytes may have been decoded that had waited for it,
+            # a ping among them.
+            if protocol.has_events or not protocol.wants_read or self._waiters:
+                self._react()
+            else:
+                # There is nothing to write or to tell, but deadlines run again.
+                self._update()
+            if result is None:
+                result = take()
+        self._gathering_thread = receiver.thread if protocol.has_input and self._gathers else 0
+        if result is not None:
+            receiver.result = result
+            # Until its last piece, no other call may receive.
+            receiver.returns = receiver.fd >= 0 and not isinstance(result, Fragment)
+            if not self._idle_check_scheduled:
+                self._check_idle_later()
+            return
+        self._write_gathered()
+        if not protocol.receiving:
+            raise protocol.close_exception()
+        receiver.watch(self._fd if protocol.wants_read else -1)
+        receiver.asleep = True
+        self._idle_checks = 0
+        self._watch()
+
+    def _awake(self, receiver: Receiver) -> None:
+        receiver.answer()
+        if self.closed:
+            self._close_socket()
+
+    def _give_up(self, receiver: Receiver) -> None:
+        """Let a thread receive no longer that has been interrupted, or whose wait has failed."""
+        self._awake(receiver)
+        if self._receiver is not receiver:
+            return
+        # A signal may interrupt this: it is called again then.
+        result, receiver.result, self._receiver = receiver.result, None, None
+        if isinstance(result, Fragment):
+            # A piece is lost: no other piece may follow.
+            self.abort()
+        elif result is not None:
+            # The interruption came after the message was taken and before it was returned.
+            self._returned.append(result)
+        else:
+            self.protocol.stop_waiting()
+            self._react()
+        if not self._idle_check_scheduled:
+            self._check_idle_later()
 
     # Closing
 

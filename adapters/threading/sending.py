@@ -37,12 +37,12 @@ from wsproto_core.types import BytesLike, CloseCode, Data, State
 
 from ..shared.connection import Sendable, fragments_of, payload_size
 from ..shared.logs import describe
-from ..shared.waiting import Turn, TurnQueue
+from ..shared.waiting import BasePongWaiter, Turn, TurnQueue
 from .locking import REFUSALS, Interrupted
-from .waiting import PongWaiter, Waiting, deadline
-from .wakeups import Gate
+from .transfer import Transfer
+from .wakeups import Gate, deadline
 
-__all__ = ["Sending"]
+__all__ = ["PongWaiter", "Sending"]
 
 # Size in bytes from which a message is compressed and masked without the lock; and the same for a connection
 # that does not compress, if masking is compiled, which takes some microseconds then.
@@ -66,13 +66,37 @@ NO_TURN = "not sent: the peer does not read, or another message goes on"
 NO_ROOM = "not written yet: the peer does not read"
 
 
-class Sending(Waiting):
+class PongWaiter(BasePongWaiter):
+    """The result of :meth:`.Connection.ping`: it waits for the pong."""
+
+    def wait(self, timeout: float | None = None) -> float:
+        """Wait for the pong.
+
+        Args:
+            timeout: seconds to wait; ``None`` for no limit.
+
+        Returns:
+            The latency in seconds.
+
+        Raises:
+            ConnectionClosed: the connection has ended without a pong.
+            TimeoutError: there is no pong yet.
+        """
+        if not self.done():
+            self._connection._wait_until(self.done, deadline(timeout), "no pong yet", self._waiters)
+        return self._latency()
+
+
+class Sending(Transfer):
     """The methods of a connection that send."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._senders = TurnQueue()
         self._turns: dict[int, tuple[Turn, Gate]] = {}  # the turns of threads in this queue
+        self._gathering_thread = 0  # the thread that has more messages to answer, so that its answers wait
+        # Whether answers wait for others: not if the thread was slow since the last read.
+        self._gathers = True
 
     def _command(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a method of the state machine, and react to the change."""

@@ -1,8 +1,13 @@
-"""Moving bytes between the socket and the state machine, with the background thread's part of it.
+"""Moving bytes between the socket and the state machine, with the background thread's part of it; waiting.
 
-All methods are called with the connection's lock. The socket does not block, so that any thread may read and
-write at any time. What the socket does not take at once is written by the background thread
-(:mod:`.background`), which also meets the deadlines, and reads while no thread receives.
+All methods but :meth:`Transfer._wait_until` are called with the connection's lock. The socket does not block,
+so that any thread may read and write at any time. What the socket does not take at once is written by the
+background thread (:mod:`.background`), which also meets the deadlines, and reads while no thread receives.
+
+A thread that waits for room, for its turn to send, for a pong or for the end sleeps on a :class:`.Gate` until
+its condition is met. What it waits for is read by the thread that receives (:mod:`.connection`), or by the
+background thread. The cost is linear in the number of waiting threads: a thread is woken when its condition
+is met, and threads with the same condition share its test.
 """
 
 from __future__ import annotations
@@ -11,6 +16,7 @@ import contextlib
 import functools
 import socket
 import ssl
+import threading
 import time
 from abc import abstractmethod
 from collections import deque
@@ -25,7 +31,7 @@ from ..shared.waiting import Waiters
 from .background import READ, WRITE, Entry, background_reader
 from .locking import Guarded
 from .streams import Stream, TLSStream
-from .wakeups import POLLIN, Receiver
+from .wakeups import POLLIN, Gate, Receiver
 
 __all__ = ["READ_SIZE", "Transfer"]
 
@@ -37,6 +43,10 @@ JOINED_SIZE = 2**15
 
 # Bytes written before other threads may use the connection.
 WRITTEN_AT_ONCE = 2**20
+
+# Seconds between two checks whether no thread receives from a connection: the background thread reads the
+# connection from the second check on.
+IDLE_CHECK_PERIOD = 0.1
 
 
 class Transfer(Guarded):
@@ -56,6 +66,7 @@ class Transfer(Guarded):
         self._waiters = Waiters()  # the other threads
         # For the background thread
         self._idle_checks = 0  # checks since a thread has received; from 2 on, the background thread reads
+        self._idle_check_scheduled = False
         self._watched = 0  # the events of the socket that the background thread watches
         self._deadline: Entry | None = None
 
@@ -268,3 +279,68 @@ class Transfer(Guarded):
             self.protocol.handle_timeout()
             self._react()
         self._update()
+
+    def _check_idle_later(self) -> None:
+        self._idle_check_scheduled = True
+        # A multiple of the period, so that many connections are checked together.
+        self._call_at((time.monotonic() // IDLE_CHECK_PERIOD + 1) * IDLE_CHECK_PERIOD, self._check_idle)
+
+    def _check_idle(self) -> None:
+        """Check whether no thread receives."""
+        self._idle_check_scheduled = False
+        # If a signal handler of this thread waits, the background thread goes on reading.
+        if self._receiver is not None and self._receiver.asleep:
+            return
+        self._idle_checks += 1
+        if self._idle_checks < 2:
+            self._check_idle_later()
+        else:
+            self._replace_receiver(None)
+            self._watch()
+
+    def _replace_receiver(self, receiver: Receiver | None) -> bool:
+        """Let another thread receive, or none; return whether the previous one was not receiving."""
+        other, self._receiver = self._receiver, receiver
+        if other is not None and (other.asleep or other.result is not None):
+            self._receiver = other
+            return False
+        return True
+
+    # The other threads
+
+    def _wait_until(
+        self, ready: Callable[[], bool], until: float | None = None, late: str = "", on: Waiters | None = None
+    ) -> None:
+        """Sleep until a condition is true, which is tested whenever the connection has changed.
+
+        Args:
+            ready: the condition; methods of one object cost less than functions: see :class:`.Waiters`.
+            until: the time in seconds at which to give up; ``None`` for no limit.
+            late: the text of the error after this time.
+            on: by whom the thread is woken; ``None`` for the connection.
+
+        Raises:
+            TimeoutError: the condition was not met in time.
+        """
+        gate = Gate()
+        waiters = self._waiters if on is None else on
+        woken = False
+        try:
+            woken = self._locked(self._begin_to_wait, ready, gate, waiters) or gate.sleep(until)
+        finally:
+            if not woken:
+                self._locked(waiters.remove, ready, gate.open)
+        if not woken:
+            raise TimeoutError(late)
+
+    def _begin_to_wait(self, ready: Callable[[], bool], gate: Gate, waiters: Waiters) -> bool:
+        if ready():
+            return True
+        waiters.add(ready, gate.open)
+        receiver = self._receiver
+        # A signal handler waits while it interrupts the call that receives.
+        if receiver is None or not receiver.asleep or receiver.thread == threading.get_ident():
+            # The background thread reads from now on.
+            self._idle_checks = 2
+            self._watch()
+        return False

@@ -23,7 +23,7 @@ if not hasattr(select, "poll"):
         "use adapters.asyncio, adapters.trio or adapters.anyio"
     )
 
-__all__ = ["POLLIN", "Gate", "Receiver", "Wakeup", "time_left"]
+__all__ = ["POLLIN", "Gate", "Receiver", "Wakeup", "deadline", "time_left"]
 
 POLLIN = select.POLLIN
 
@@ -174,3 +174,8 @@ def time_left(until: float | None) -> float:
     """Return the seconds for which this thread may sleep: until a time, or for ever if that is ``None``."""
     limit = SECOND if threading.get_ident() == threading.main_thread().ident else DAY
     return limit if until is None else max(0.0, min(until - time.monotonic(), limit))
+
+
+def deadline(timeout: float | None) -> float | None:
+    """Return the time at which a timeout in seconds ends; ``None`` without a timeout."""
+    return None if timeout is None else time.monotonic() + timeout

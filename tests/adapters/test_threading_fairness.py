@@ -15,9 +15,9 @@ import pytest
 
 import adapters.threading
 from adapters.threading import ClientConnection, connect, serve
+from adapters.threading.connection import BACKGROUND_READ_SIZE
 from adapters.threading.locking import PAUSE
 from adapters.threading.transfer import WRITTEN_AT_ONCE
-from adapters.threading.waiting import BACKGROUND_READ_SIZE
 from adapters.threading.wakeups import Receiver, Wakeup
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from wsproto_core import ConnectionClosed

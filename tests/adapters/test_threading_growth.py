@@ -20,7 +20,6 @@ from adapters.threading.background import background_reader
 from adapters.threading.broadcast import Broadcast
 from adapters.threading.connection import Connection
 from adapters.threading.sending import Sending
-from adapters.threading.waiting import Waiting
 from adapters.threading.wakeups import Gate, Receiver
 from tests.core.helpers import BINARY, CLOSE, PONG, Frame, close_payload, request
 from wsproto_core import ConnectionClosed
@@ -58,7 +57,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Counter:
     counter.watch(Receiver, "wake")
     for condition in ("_is_not_open", "_may_send", "_may_write", "_is_closed"):
         counter.watch(Sending, condition)
-    counter.watch(Waiting, "_step")
+    counter.watch(Connection, "_step")
     return counter
 
 
