@@ -304,13 +304,12 @@ class Sending(Transfer):
 
     def _drain(self, until: float | None) -> None:
         """Wait while the send queue has more than ``write_limit`` bytes; the background thread writes."""
-        protocol = self.protocol
-        if not protocol.writable:
+        if not self.protocol.writable:
             # A signal handler must not wait for the call that it has interrupted.
             with contextlib.suppress(Interrupted):
                 self._wait_until(self._may_write, until, NO_ROOM)
-                if not (self.protocol.writable or protocol.receiving):
-                    raise protocol.close_exception()
+                if not (self.protocol.receiving or self.protocol.writable):
+                    raise self.protocol.close_exception()
 
     def ping(self, data: Data | BytesLike | None = None) -> PongWaiter:
         """Send a ping.
