@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+import adapters.session
 import adapters.shared
 import adapters.threading
 import wsproto_core
@@ -26,7 +27,7 @@ import wsproto_core
 # What is interrupted, with what it calls of the standard library; not threads' own locks, nor logging.
 PLACES = tuple(
     f"{Path(package.__file__ or '').parent}/"
-    for package in (adapters.threading, adapters.shared, wsproto_core)
+    for package in (adapters.threading, adapters.session, adapters.shared, wsproto_core)
 )
 CALLED = tuple(str(module.__file__) for module in (contextlib, enum, selectors, socket, ssl))
 

@@ -64,7 +64,9 @@ def test_rarely_needed_modules() -> None:
 
 def test_each_runtime_is_imported_alone() -> None:
     for module in ("wsproto_core", "adapters.threading", "adapters.asyncio"):
-        loaded = {name.partition(".")[0] for name in imported(module)}
+        names = imported(module)
+        assert not names & {"adapters.session", "adapters.topics"}
+        loaded = {name.partition(".")[0] for name in names}
         unwanted = {"anyio", "trio", "uvicorn", "uvloop", "werkzeug", "python_socks"}
         if module != "adapters.asyncio":
             unwanted.add("asyncio")

@@ -74,6 +74,15 @@ ROOMS = {
     "name": Room(("wsproto_core.adapters",)),
     # The rest of the flat folder.
     "protocol": Room(("wsproto_core.*",), ("http", "extensions")),
+    # Clients of topics that come back. With coroutines, the runtime is imported when it runs.
+    "session": Room(
+        (
+            *package("adapters.session"),
+            *(f"adapters.{runtime}.session" for runtime in ("anyio", "asyncio", "threading", "trio")),
+        ),
+        ("topics", "asyncio", "trio", "threading"),
+        ("logging", "threading", "time"),
+    ),
     "shared": Room(package("adapters.shared"), ("core",), (*IO, "werkzeug")),
     "structured": Room(package("adapters.structured"), ("shared",), IO),
     "asyncio": Room(package("adapters.asyncio"), ("shared",), (*IO, "asyncio", "uvloop")),
@@ -96,8 +105,6 @@ ROOMS = {
     "otel": Room(package("adapters.otel"), ("shared",), ("opentelemetry", "threading")),
     # Topics, for connections of every adapter with coroutines: a leaf as well.
     "topics": Room(package("adapters.topics"), ("shared",), ("asyncio", "logging", "nats", "redis", "time")),
-    # Clients of topics that come back. Each runtime is imported when it runs.
-    "session": Room(package("adapters.session"), ("topics", "asyncio", "trio"), ("time",)),
     # The names of another library, for the classes of `asyncio`.
     "websockets": Room(package("adapters.websockets"), ("asyncio",), (*IO, "asyncio")),
     # The names of another library, for the frames and the handshakes of the core: without I/O.

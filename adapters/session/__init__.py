@@ -1,6 +1,7 @@
 """A client that stays, on asyncio, trio and anyio: it connects and subscribes again, and gets what it missed.
 
-:class:`Session` is for servers that use :func:`adapters.topics.session.serve_session`.
+:class:`Session` is for servers that use :func:`adapters.topics.session.serve_session`. On threads, there is
+:class:`adapters.threading.session.Session`.
 """
 
 from ..shared.positions import START, Gap, Position

@@ -1,7 +1,7 @@
 """The decisions of a session, without I/O and without a clock.
 
-These are: which messages are sent on a new connection, what is confirmed, and which positions subscriptions
-have reached.
+These are: which messages are sent on a new connection, what is confirmed, what the application is told, and
+which positions subscriptions have reached.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from wsproto_core.types import Data
 
@@ -25,6 +25,7 @@ __all__ = [
     "SessionEvent",
     "SessionPhase",
     "SessionState",
+    "Told",
     "Unconfirmed",
 ]
 
@@ -104,11 +105,26 @@ class Publication:
             self.done()
 
 
+class Told(NamedTuple):
+    """An event for the application.
+
+    Attributes:
+        event: the event.
+        moves: whether the subscription to its topic has reached another position by it.
+        before: the position that the subscription had before.
+    """
+
+    event: SessionEvent
+    moves: bool = False
+    before: Position | None = None
+
+
 class SessionState:
     """A session without I/O.
 
     Attributes:
-        topics: the subscriptions, with the positions that they have reached.
+        topics: the subscriptions, with the positions up to which events were received.
+        events: those that the application has not taken.
     """
 
     def __init__(self, unconfirmed: Unconfirmed) -> None:
@@ -122,17 +138,33 @@ class SessionState:
         if unconfirmed not in get_args(Unconfirmed):
             raise ValueError(f"unconfirmed must be 'send' or 'fail', not {unconfirmed!r}")
         self.topics: dict[str, Position | None] = {}
+        self.events: deque[Told] = deque()
         self._unconfirmed = unconfirmed
         self._connected = False
         # What is to be sent on this connection before messages are published.
         self._control: deque[Data] = deque()
         self._publishes: dict[int, Publication] = {}
+        self._unsent: deque[Publication] = deque()
         self._number = 0
 
     @property
     def pending(self) -> int:
         """The number of accepted messages that are neither confirmed nor refused."""
         return len(self._publishes)
+
+    @property
+    def positions(self) -> dict[str, Position | None]:
+        """The subscriptions, with the positions up to which the application has taken the events."""
+        found = dict(self.topics)
+        for event, moves, before in reversed(self.events):
+            if moves:
+                found[event.topic] = before
+        return found
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether :meth:`next_frame` has something to send."""
+        return bool(self._control or self._unsent)
 
     # Commands
 
@@ -156,9 +188,14 @@ class SessionState:
             topic: the topic, or the pattern.
         """
         if topic in self.topics:
-            del self.topics[topic]
+            self._forget(topic)
             if self._connected:
                 self._control.append(encode_message("unsubscribe", topic=topic))
+
+    def _forget(self, topic: str) -> None:
+        # What is left of this subscription says nothing of a later one.
+        self.events = deque(Told(told.event) if told.event.topic == topic else told for told in self.events)
+        del self.topics[topic]
 
     def publish(self, topic: str, data: Data) -> Publication:
         """Accept a message.
@@ -170,6 +207,7 @@ class SessionState:
         self._number += 1
         publish = Publication(encode_message("publish", data, topic=topic, id=self._number))
         self._publishes[self._number] = publish
+        self._unsent.append(publish)
         return publish
 
     def _subscription(self, topic: str) -> Data:
@@ -194,25 +232,27 @@ class SessionState:
                     NotPublished("the connection was lost: the message may have been published or not")
                 )
             publish.sent = False
+        self._unsent = deque(self._publishes.values())
 
     def next_frame(self) -> Data | None:
         """Return what is to be sent next on the connection, once; ``None`` for nothing."""
         if self._control:
             return self._control.popleft()
-        for publish in self._publishes.values():
-            if not publish.sent:
-                publish.sent = True
-                return publish.frame
+        if self._unsent:
+            publish = self._unsent.popleft()
+            publish.sent = True
+            return publish.frame
         return None
 
     def end(self) -> None:
         """The session ends: what is not confirmed has failed."""
-        publishes, self._publishes = self._publishes, {}
-        for publish in publishes.values():
+        for publish in self._publishes.values():
             publish.finish(SessionEnded("the session has ended: the message may have been published or not"))
+        self._publishes.clear()
+        self._unsent.clear()
 
     def received(self, message: Data) -> SessionEvent | None:
-        """Take a message of the server; return what the application is told.
+        """Take a message of the server; return what the application is told, which is added to the events.
 
         Args:
             message: the message.
@@ -222,19 +262,17 @@ class SessionState:
         """
         kind, fields, data = decode_message(message)
         topic = fields.get("topic")
+        # A subscription to a pattern may be ahead of one to the topic, and a gap of it says nothing of that.
+        pattern = fields.get("pattern")
         if kind == "message" and isinstance(topic, str) and data is not None:
             position = position_of(fields)
-            pattern = fields.get("pattern")
-            # A subscription to a pattern may be ahead of one to the topic.
-            if position is not None and pattern is None and topic in self.topics:
-                self.topics[topic] = position
-            return Message(topic, data, position, pattern)
+            message_event = Message(topic, data, position, pattern)
+            if position is None or pattern is not None:
+                return self._tell(message_event)
+            return self._tell(message_event, position.previous, position)
         if kind == "gap":
             gap = gap_of(fields)
-            # A gap of a subscription to a pattern says nothing of one to the topic.
-            if gap.until is not None and fields.get("pattern") is None and gap.topic in self.topics:
-                self.topics[gap.topic] = gap.until
-            return gap
+            return self._tell(gap) if pattern is not None else self._tell(gap, gap.after, gap.until)
         if kind == "subscribed" and isinstance(topic, str):
             # Messages may have come before it.
             if topic in self.topics and self.topics[topic] is None:
@@ -249,9 +287,27 @@ class SessionState:
                 self._finish(fields, NotPublished(f"the server has refused the message: {reason}"))
                 return None
             if isinstance(topic, str):
-                self.topics.pop(topic, None)
-                return Refused(topic, reason)
+                if topic in self.topics:
+                    self._forget(topic)
+                return self._tell(Refused(topic, reason))
         raise ValueError(f"this is not a message of the session protocol: {str(message)[:100]!r}")
+
+    def _tell(
+        self, event: SessionEvent, before: Position | None = None, position: Position | None = None
+    ) -> SessionEvent:
+        """Add an event.
+
+        Args:
+            event: the event.
+            before: the position before it, as far as it tells.
+            position: the position that the subscription to its topic has reached by it, if it tells.
+        """
+        if position is None or event.topic not in self.topics:
+            self.events.append(Told(event))
+        else:
+            self.events.append(Told(event, True, self.topics[event.topic] or before))
+            self.topics[event.topic] = position
+        return event
 
     def _finish(self, fields: dict[str, Any], outcome: Literal["published"] | Exception) -> None:
         publish = self._publishes.pop(fields.get("id", 0), None)

@@ -1,4 +1,4 @@
-"""Coroutine functions are tests, on each runtime with coroutines: see ``tests/adapters/conftest.py``."""
+"""Coroutine functions are tests, on each runtime: see ``tests/adapters/conftest.py`` and ``clients``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pytest
 
 from tests.adapters.runtimes import Runtime, make_runtime
 
+from .clients import WithThreads
 
-@pytest.fixture(params=["asyncio", "uvloop", "trio", "anyio-asyncio", "anyio-trio"])
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio", "threading", "anyio-asyncio", "anyio-trio"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    return make_runtime(request.param)
+    return WithThreads() if request.param == "threading" else make_runtime(request.param)

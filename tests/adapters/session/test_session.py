@@ -20,12 +20,15 @@ from adapters.session import (
     SessionEnded,
 )
 from adapters.session.decisions import SessionState
-from adapters.shared.session_messages import encode_gap
+from adapters.shared.session_messages import encode_gap, encode_message
+from adapters.threading.session import Session as BlockingSession
 from adapters.topics import MemoryBackplane, Position, Retention, Topics
 from adapters.topics.session import serve_session
 from tests.adapters.runtimes import Cancelled, Runtime, make_runtime
 from tests.adapters.runtimes.base import QUIET, Log
 from wsproto_core import ConnectionClosed, InvalidStatusCode
+
+from .clients import session_on
 
 HISTORY = Retention(1000)
 SOON: dict[str, Any] = {"reconnect_delays": lambda: itertools.repeat(0.01), **QUIET}
@@ -61,11 +64,11 @@ async def serving(runtime: Runtime, **options: Any) -> AsyncIterator[Server]:
             yield server
 
 
-async def next_of(session: Session, count: int) -> list[Any]:
+async def next_of(session: Any, count: int) -> list[Any]:
     return [await anext(session) for _ in range(count)]
 
 
-async def texts(session: Session, count: int) -> list[Any]:
+async def texts(session: Any, count: int) -> list[Any]:
     events = await next_of(session, count)
     assert all(isinstance(event, Message) for event in events)
     return [event.data for event in events]
@@ -78,8 +81,8 @@ async def subscribed(runtime: Runtime, server: Server, count: int) -> None:
 async def test_messages_between_sessions(runtime: Runtime) -> None:
     async with (
         serving(runtime) as server,
-        Session(server.uri, **SOON) as one,
-        Session(server.uri, **SOON) as other,
+        session_on(runtime, server.uri, **SOON) as one,
+        session_on(runtime, server.uri, **SOON) as other,
     ):
         for topic in ("room", "kept.1"):
             await one.subscribe(topic)
@@ -105,7 +108,7 @@ async def test_messages_between_sessions(runtime: Runtime) -> None:
 
 
 async def test_patterns(runtime: Runtime) -> None:
-    async with serving(runtime) as server, Session(server.uri, **SOON) as session:
+    async with serving(runtime) as server, session_on(runtime, server.uri, **SOON) as session:
         await session.subscribe("*.1")
         await subscribed(runtime, server, 1)
         await session.publish("room.1", "a")
@@ -127,7 +130,9 @@ async def test_coming_back(runtime: Runtime) -> None:
     phases: list[str] = []
     async with (
         serving(runtime) as server,
-        Session(server.uri, on_phase=lambda phase, error: phases.append(phase), **SOON) as session,
+        session_on(
+            runtime, server.uri, on_phase=lambda phase, error: phases.append(phase), **SOON
+        ) as session,
     ):
         await session.subscribe("kept.1")
         await subscribed(runtime, server, 1)
@@ -150,7 +155,7 @@ async def test_coming_back(runtime: Runtime) -> None:
 
 
 async def test_nothing_is_missed_before_the_first_message(runtime: Runtime) -> None:
-    async with serving(runtime) as server, Session(server.uri, **SOON) as session:
+    async with serving(runtime) as server, session_on(runtime, server.uri, **SOON) as session:
         await session.subscribe("kept.1")
         await runtime.until(lambda: session.positions["kept.1"])
         end = server.ends[-1]
@@ -160,8 +165,45 @@ async def test_nothing_is_missed_before_the_first_message(runtime: Runtime) -> N
         assert await texts(session, 1) == ["a"]
 
 
+async def test_positions_are_those_of_events_that_were_taken(runtime: Runtime) -> None:
+    """What the application has not taken when a session ends, it gets from the next session."""
+    async with serving(runtime) as server:
+        async with session_on(runtime, server.uri, **SOON) as session:
+            await session.subscribe("kept.1")
+            await subscribed(runtime, server, 1)
+            for number in range(5):
+                await server.topics.publish("kept.1", str(number))
+            await runtime.until(lambda: len(session._state.events) == 5)
+            before = session.positions["kept.1"]
+            assert before is not None
+            assert before.offset == 0
+            assert await texts(session, 2) == ["0", "1"]
+            positions = session.positions
+            assert positions["kept.1"].offset == 2
+            # What is left of a subscription says nothing of the next one.
+            await session.unsubscribe("kept.1")
+            await session.subscribe("kept.1", after=START)
+            assert session.positions == {"kept.1": START}
+        async with session_on(runtime, server.uri, **SOON) as session:
+            await session.subscribe("kept.1", after=positions["kept.1"])
+            assert await texts(session, 3) == ["2", "3", "4"]
+
+
+def test_position_before_the_first_message() -> None:
+    """A message may come before the answer to the subscription, which tells the position otherwise."""
+    state = SessionState("send")
+    state.subscribe("kept.1", None)
+    state.received(encode_message("message", "a", topic="kept.1", position="e:7"))
+    assert state.positions == {"kept.1": Position("e", 6)}
+    state.events.popleft()
+    assert state.positions == {"kept.1": Position("e", 7)}
+
+
 async def test_gaps_are_told(runtime: Runtime) -> None:
-    async with serving(runtime, history=Retention(2)) as server, Session(server.uri, **SOON) as session:
+    async with (
+        serving(runtime, history=Retention(2)) as server,
+        session_on(runtime, server.uri, **SOON) as session,
+    ):
         first = await server.topics.publish("room", "0")
         assert first is not None
         for number in range(1, 5):
@@ -180,7 +222,7 @@ async def test_gaps_of_patterns(runtime: Runtime) -> None:
     backplane = MemoryBackplane()
     async with (
         serving(runtime, backplane=backplane) as server,
-        Session(server.uri, **SOON) as session,
+        session_on(runtime, server.uri, **SOON) as session,
     ):
         await session.subscribe("kept.*")
         await subscribed(runtime, server, 1)
@@ -215,7 +257,8 @@ async def test_what_was_accepted_is_sent_later(runtime: Runtime) -> None:
     errors: list[Exception | None] = []
     async with (
         serving(runtime) as server,
-        Session(
+        session_on(
+            runtime,
             server.uri,
             credentials=credentials,
             on_phase=lambda phase, error: errors.append(error),
@@ -254,13 +297,16 @@ async def forgetful(runtime: Runtime) -> AsyncIterator[tuple[list[Any], str]]:
 
 
 async def test_unconfirmed_message_is_sent_again(runtime: Runtime) -> None:
-    async with forgetful(runtime) as (taken, uri), Session(uri, **SOON) as session:
+    async with forgetful(runtime) as (taken, uri), session_on(runtime, uri, **SOON) as session:
         assert await session.publish("room", "a") == ("e", 5)
         assert [message["text"] for message in taken] == ["a", "a"]
 
 
 async def test_unconfirmed_message_fails(runtime: Runtime) -> None:
-    async with forgetful(runtime) as (taken, uri), Session(uri, unconfirmed="fail", **SOON) as session:
+    async with (
+        forgetful(runtime) as (taken, uri),
+        session_on(runtime, uri, unconfirmed="fail", **SOON) as session,
+    ):
         with pytest.raises(NotPublished, match="may have been published or not"):
             await session.publish("room", "a")
         assert await session.publish("room", "b") == ("e", 5)
@@ -271,7 +317,9 @@ async def test_accepted_messages_are_limited(runtime: Runtime) -> None:
     async def credentials() -> dict[str, Any]:
         raise OSError
 
-    async with Session("ws://localhost:9", credentials=credentials, max_pending=2, **SOON) as session:
+    async with session_on(
+        runtime, "ws://localhost:9", credentials=credentials, max_pending=2, **SOON
+    ) as session:
         await session.publish("room", "a", wait=False)
         await session.publish("room", "b", wait=False)
         third = runtime.spawn(session.publish, "room", "c")
@@ -283,19 +331,19 @@ async def test_accepted_messages_are_limited(runtime: Runtime) -> None:
 
 
 async def test_events_are_limited(runtime: Runtime) -> None:
-    async with serving(runtime) as server, Session(server.uri, max_events=5, **SOON) as session:
+    async with serving(runtime) as server, session_on(runtime, server.uri, max_events=5, **SOON) as session:
         await session.subscribe("kept.1")
         await subscribed(runtime, server, 1)
         for number in range(100):
             await server.topics.publish("kept.1", str(number))
-        await runtime.until(lambda: len(session._events) == 5)
+        await runtime.until(lambda: len(session._state.events) == 5)
         await runtime.settle()
-        assert len(session._events) == 5
+        assert len(session._state.events) == 5
         assert await texts(session, 100) == [str(number) for number in range(100)]
 
 
 async def test_refusals(runtime: Runtime) -> None:
-    async with serving(runtime) as server, Session(server.uri, **SOON) as session:
+    async with serving(runtime) as server, session_on(runtime, server.uri, **SOON) as session:
         server.forbidden = {("subscribe", "secret"), ("publish", "room")}
         await session.subscribe("secret")
         assert await anext(session) == Refused("secret", "not allowed")
@@ -324,7 +372,7 @@ async def test_fatal_error(runtime: Runtime) -> None:
             _,
             uri,
         ),
-        Session(uri, **SOON) as session,
+        session_on(runtime, uri, **SOON) as session,
     ):
         with pytest.raises(InvalidStatusCode):
             await anext(session)
@@ -339,7 +387,7 @@ async def test_fatal_error(runtime: Runtime) -> None:
 
 async def test_end_of_the_block(runtime: Runtime) -> None:
     async with serving(runtime) as server:
-        async with Session(server.uri, **SOON) as session:
+        async with session_on(runtime, server.uri, **SOON) as session:
             await session.publish("room", "a")
             iterating = runtime.spawn(collect, session)
             await runtime.settle()
@@ -350,7 +398,7 @@ async def test_end_of_the_block(runtime: Runtime) -> None:
             await session.__aenter__()
 
 
-async def collect(session: Session) -> list[Any]:
+async def collect(session: Any) -> list[Any]:
     return [event async for event in session]
 
 
@@ -366,7 +414,7 @@ async def test_server_with_another_protocol(runtime: Runtime) -> None:
             async for _ in websocket:
                 pass
 
-    async with runtime.serving(handler, **QUIET) as (_, uri), Session(uri, logger=log, **SOON):
+    async with runtime.serving(handler, **QUIET) as (_, uri), session_on(runtime, uri, logger=log, **SOON):
         await runtime.until(lambda: count >= 3)
     assert all("session protocol" in message for message, _ in log.errors())
     assert len(log.errors()) >= 2
@@ -403,10 +451,11 @@ def test_client_that_breaks_the_protocol(message: Any) -> None:
     runtime.run(test(runtime))
 
 
-def test_arguments() -> None:
+@pytest.mark.parametrize("kind", [Session, BlockingSession])
+def test_arguments(kind: Any) -> None:
     with pytest.raises(ValueError, match="unconfirmed"):
-        Session("ws://localhost", unconfirmed="drop")  # type: ignore[arg-type]
+        kind("ws://localhost", unconfirmed="drop")
     with pytest.raises(ValueError, match="max_events"):
-        Session("ws://localhost", max_events=0)
+        kind("ws://localhost", max_events=0)
     with pytest.raises(TypeError, match="max_pending"):
-        Session("ws://localhost", max_pending=None)  # type: ignore[arg-type]
+        kind("ws://localhost", max_pending=None)
