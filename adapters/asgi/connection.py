@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Self, Unpack, cast
 
 from uvicorn.protocols.utils import ClientDisconnected, get_client_addr, get_path_with_query_string, is_ssl
@@ -21,7 +21,7 @@ from wsproto_core.handshake.server import Answer, ServerProtocol
 from wsproto_core.http import Response, make_response
 from wsproto_core.types import Close, CloseCode, State
 
-from ..asyncio.connection import Connection
+from ..asyncio.connection import Connection, install
 from ..shared.asgi import Message, Stage, payload_of, text_headers, unexpected
 from ..shared.connection import LAST_READ_LIMIT
 from ..shared.draining import Drain
@@ -51,14 +51,15 @@ class WebSocketProtocol(Connection):
         config, app_state: of the server, as uvicorn gives them.
     """
 
+    # The compiled fast path reads these.
+    __slots__ = ("__weakref__", "_asgi_stage", "_asked")
+
     protocol: ServerProtocol
 
     _options: ClassVar[ConfigureOptions] = {}
     _shutdown: ClassVar[Shutdown] = Shutdown()
 
     _over_tls = False
-    _asgi_stage = Stage.ASKED
-    _asked = False  # whether the application has been told of the request
     _denial: Denial | None = None
     _given_close: Close | None = None  # of the application or the server
     _scope: dict[str, Any]  # until the request has been answered
@@ -84,6 +85,8 @@ class WebSocketProtocol(Connection):
         self.app_state = app_state
         self._server_state = server_state
         self._head = b""
+        self._asgi_stage = Stage.ASKED
+        self._asked = False  # whether the application has been told of the request
         settings = server_settings(type(self), config, self._options)
         logger: Logger = logging.getLogger("uvicorn.error")
         super().__init__(ServerProtocol(clock=self._clocks()[0], settings=settings), logger)
@@ -309,14 +312,15 @@ class WebSocketProtocol(Connection):
             self._asked = True
             return {"type": "websocket.connect"}
         if self._asgi_stage is not Stage.ENDED:
-            try:
-                message = await self.recv()
-            except ConnectionClosed as error:
-                return self._disconnect_event(error)
-            if isinstance(message, str):
-                return {"type": "websocket.receive", "text": message}
-            return {"type": "websocket.receive", "bytes": message}
+            return await self._next_event()
         return self._disconnect_event(None)
+
+    async def _next_event(self) -> Message:
+        try:
+            message = await self.recv()
+        except ConnectionClosed as error:
+            return self._disconnect_event(error)
+        return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
 
     def _disconnect_event(self, error: ConnectionClosed | None) -> Message:
         """Return the event of the end: the close frame of the side that closed, or else 1006."""
@@ -339,8 +343,15 @@ class WebSocketProtocol(Connection):
         if self._asgi_stage is not Stage.ACCEPTED or event["type"] != "websocket.send":
             await self._answer_event(event)
             return
+        await self._send_while_connected(self.send(payload_of(event)))
+
+    async def _event_sent(self) -> None:
+        # The compiled fast path has sent.
+        await self._send_while_connected(self._sent())
+
+    async def _send_while_connected(self, sending: Awaitable[None]) -> None:
         try:
-            await self.send(payload_of(event))
+            await sending
         except ConnectionClosed as error:
             raise ClientDisconnected(str(error)) from error
 
@@ -408,3 +419,6 @@ class WebSocketProtocol(Connection):
 
     def _is_written(self) -> bool:
         return not self._writing_paused or not self.protocol.receiving
+
+
+install("use_events", WebSocketProtocol, Stage.ACCEPTED)

@@ -37,7 +37,7 @@ from .loops import READ_SIZE, read_buffers, reads_repeatedly, writable_descripto
 from .tls import TLSTransport
 from .waiting import Wakeup
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "install"]
 
 GATHERED = 2**16
 """Bytes in the send queue at which they are written while more messages are being delivered."""
@@ -457,4 +457,5 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
 
 _CLASSES = Connection, TurnQueue, TLSTransport, MemoryTLS
-install(*_CLASSES, turn=TURN, call=CALL, at_once=SENDS_AT_ONCE, gathered=GATHERED, read_size=READ_SIZE)
+_SIZES = {"turn": TURN, "call": CALL, "at_once": SENDS_AT_ONCE, "gathered": GATHERED, "read_size": READ_SIZE}
+install("use_classes", *_CLASSES, **_SIZES)

@@ -19,13 +19,14 @@ with suppress(ImportError):
         from . import _compiled as _extension
 
 
-def install(*classes: type, **numbers: int) -> None:
+def install(function: str, *objects: object, **numbers: int) -> None:
     """Give the hot methods of a connection their fast paths, if the extension module is there.
 
     Args:
-        classes: those of a connection, of its queue of senders, and of the two parts of TLS.
+        function: of the extension module: ``use_classes`` or, for events of ASGI, ``use_events``.
+        objects: the classes of a connection, of its queue of senders, and of the two parts of TLS; or
+            the class for ASGI and the stage in which it exchanges messages.
         numbers: the constants of :mod:`adapters.asyncio.connection` that the fast paths need.
     """
-    if _extension is None:
-        return
-    _extension.use_classes(*classes, **numbers)
+    if _extension is not None:
+        getattr(_extension, function)(*objects, **numbers)

@@ -1,5 +1,6 @@
-/* The awaitables that `recv`, `__anext__` and `send` return: what a coroutine of the method in Python would
-   do, in the cases that nearly every call is. In all other cases such a coroutine is made, and does it.
+/* The awaitables that `recv`, `__anext__` and `send` return, and those of ASGI's events: what a coroutine of the
+   method in Python would do, in the cases that nearly every call is. In all other cases such a coroutine is made,
+   and does it.
 
    They are coroutines as asyncio knows them (collections.abc.Coroutine): they can become tasks. */
 
@@ -17,14 +18,29 @@ typedef struct {
     PyObject_HEAD
     struct asyncio_state *state;
     PyObject *connection;
-    PyObject *message;  /* to send, or NULL */
+    PyObject *argument; /* the message or the event to send, or NULL */
     PyObject *delegate; /* the coroutine, if there is one */
     enum stage stage;
-    bool iterating; /* whether the end of the connection may be the end of an iteration */
+    enum call_kind kind;
 } Call;
 
+static const char *const METHOD_NAMES[] = {
+    [RECV] = "recv",
+    [ANEXT] = "__anext__",
+    [RECEIVE_EVENT] = "_receive_event",
+    [SEND] = "send",
+    [SEND_EVENT] = "_send_event",
+};
+
+static bool
+sends(Call *call)
+{
+    return call->argument != NULL;
+}
+
 static PyObject *
-new_call(struct asyncio_state *state, PyObject *type, PyObject *connection, PyObject *message)
+new_call(struct asyncio_state *state, PyObject *type, enum call_kind kind, PyObject *connection,
+         PyObject *argument)
 {
     Call *call = PyObject_GC_New(Call, (PyTypeObject *)type);
     if (call == NULL) {
@@ -32,28 +48,24 @@ new_call(struct asyncio_state *state, PyObject *type, PyObject *connection, PyOb
     }
     call->state = state;
     call->connection = Py_NewRef(connection);
-    call->message = Py_XNewRef(message);
+    call->argument = Py_XNewRef(argument);
     call->delegate = NULL;
     call->stage = CREATED;
-    call->iterating = false;
+    call->kind = kind;
     PyObject_GC_Track(call);
     return (PyObject *)call;
 }
 
 PyObject *
-new_receive(struct asyncio_state *state, PyObject *connection, bool iterating)
+new_receive(struct asyncio_state *state, enum call_kind kind, PyObject *connection)
 {
-    PyObject *call = new_call(state, state->receive_type, connection, NULL);
-    if (call != NULL) {
-        ((Call *)call)->iterating = iterating;
-    }
-    return call;
+    return new_call(state, state->receive_type, kind, connection, NULL);
 }
 
 PyObject *
-new_send(struct asyncio_state *state, PyObject *connection, PyObject *message)
+new_send(struct asyncio_state *state, enum call_kind kind, PyObject *connection, PyObject *argument)
 {
-    return new_call(state, state->send_type, connection, message);
+    return new_call(state, state->send_type, kind, connection, argument);
 }
 
 static PySendResult
@@ -128,7 +140,10 @@ static PySendResult
 delegate_receive(Call *call, PyObject **result)
 {
     struct asyncio_state *state = call->state;
-    PyObject *arguments[] = {call->connection, Py_None, call->iterating ? Py_True : Py_False};
+    if (call->kind == RECEIVE_EVENT) {
+        return delegate_to(call, PyObject_CallMethodNoArgs(call->connection, state->name_next_event), result);
+    }
+    PyObject *arguments[] = {call->connection, Py_None, call->kind == ANEXT ? Py_True : Py_False};
     PyObject *coroutine = PyObject_Vectorcall(state->pure_receive, arguments, 2, state->iterating_names);
     return delegate_to(call, coroutine, result);
 }
@@ -185,6 +200,9 @@ take_message(Call *call, PyObject **result)
             && react_soon(state, connection) < 0)) {
         Py_CLEAR(message);
     }
+    if (call->kind == RECEIVE_EVENT && message != NULL) {
+        Py_SETREF(message, new_event(state, message));
+    }
     return finish(call, message, result);
 }
 
@@ -197,6 +215,9 @@ receive_send(PyObject *object, PyObject *value, PyObject **result)
     *result = NULL;
     switch (call->stage) {
     case CREATED:
+        if (call->kind == RECEIVE_EVENT && !receives_messages(state, connection)) {
+            return delegate_to(call, PyObject_CallOneArg(state->pure_receive_event, connection), result);
+        }
         if (GET(connection, receiving) != Py_False
             || !state->core->is_plain(state->core->state, GET(connection, protocol))) {
             return delegate_receive(call, result);
@@ -254,8 +275,18 @@ write_soon(struct asyncio_state *state, PyObject *connection, PyObject *protocol
     return slot_get(protocol, core->protocol_writable) == Py_True && !HAS(connection, broken);
 }
 
+/* Let the method in Python send. */
 static PySendResult
-send_first(Call *call, PyObject **result)
+delegate_send(Call *call, PyObject **result)
+{
+    struct asyncio_state *state = call->state;
+    PyObject *arguments[] = {call->connection, call->argument};
+    PyObject *pure = call->kind == SEND ? state->pure_send : state->pure_send_event;
+    return delegate_to(call, PyObject_Vectorcall(pure, arguments, 2, NULL), result);
+}
+
+static PySendResult
+send_message(Call *call, PyObject *message, PyObject **result)
 {
     struct asyncio_state *state = call->state;
     const struct core_api *core = state->core;
@@ -267,25 +298,39 @@ send_first(Call *call, PyObject **result)
         && slot_get(senders, state->offsets.senders_last) == Py_None
         && PyLong_AsSsize_t(GET(connection, sends_left)) > 0
         && slot_get(protocol, core->offsets->protocol_writable) == Py_True) {
-        outcome = core->send(core->state, protocol, call->message, &above);
+        outcome = core->send(core->state, protocol, message, &above);
     }
     if (outcome == FAILED) {
         return finish(call, NULL, result);
     }
     if (outcome == NOT_FAST) {
-        PyObject *arguments[] = {connection, call->message};
-        return delegate_to(call, PyObject_Vectorcall(state->pure_send, arguments, 2, NULL), result);
+        return delegate_send(call, result);
     }
-    PyObject *message = call->message;
     Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
     if (slot_add(connection, state->offsets.sends_left, -count_call(state, length)) < 0) {
         return finish(call, NULL, result);
     }
     int more = write_soon(state, connection, protocol, above);
     if (more == 0) {
-        return delegate_to(call, PyObject_CallMethodNoArgs(connection, state->name_sent), result);
+        PyObject *name = call->kind == SEND ? state->name_sent : state->name_event_sent;
+        return delegate_to(call, PyObject_CallMethodNoArgs(connection, name), result);
     }
     return finish(call, more < 0 ? NULL : Py_NewRef(Py_None), result);
+}
+
+static PySendResult
+send_first(Call *call, PyObject **result)
+{
+    if (call->kind == SEND) {
+        return send_message(call, call->argument, result);
+    }
+    PyObject *message = message_of_event(call->state, call->connection, call->argument);
+    if (message == NULL) {
+        return delegate_send(call, result);
+    }
+    PySendResult outcome = send_message(call, message, result);
+    Py_DECREF(message);
+    return outcome;
 }
 
 static PySendResult
@@ -309,8 +354,7 @@ send_send(PyObject *object, PyObject *value, PyObject **result)
 static PySendResult
 call_send(PyObject *call, PyObject *value, PyObject **result)
 {
-    bool sends = ((Call *)call)->message != NULL;
-    return sends ? send_send(call, value, result) : receive_send(call, value, result);
+    return sends((Call *)call) ? send_send(call, value, result) : receive_send(call, value, result);
 }
 
 /* Turn the outcome of `call_send` into that of a Python method. */
@@ -407,12 +451,6 @@ call_close(PyObject *object, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
-static const char *
-method_name(Call *call)
-{
-    return call->message != NULL ? "send" : call->iterating ? "__anext__" : "recv";
-}
-
 static void
 call_finalize(PyObject *object)
 {
@@ -421,7 +459,7 @@ call_finalize(PyObject *object)
     PyErr_Fetch(&type, &value, &traceback);
     if (call->stage == CREATED) {
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%.100s.%s' was never awaited",
-                             Py_TYPE(call->connection)->tp_name, method_name(call))
+                             Py_TYPE(call->connection)->tp_name, METHOD_NAMES[call->kind])
             < 0) {
             PyErr_WriteUnraisable(object);
         }
@@ -437,7 +475,7 @@ call_traverse(PyObject *object, visitproc visit, void *arg)
     Call *call = (Call *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(call->connection);
-    Py_VISIT(call->message);
+    Py_VISIT(call->argument);
     Py_VISIT(call->delegate);
     return 0;
 }
@@ -447,7 +485,7 @@ call_clear(PyObject *object)
 {
     Call *call = (Call *)object;
     Py_CLEAR(call->connection);
-    Py_CLEAR(call->message);
+    Py_CLEAR(call->argument);
     Py_CLEAR(call->delegate);
     return 0;
 }
@@ -469,14 +507,14 @@ call_dealloc(PyObject *call)
 static PyObject *
 call_name(PyObject *call, void *Py_UNUSED(closure))
 {
-    return PyUnicode_FromString(method_name((Call *)call));
+    return PyUnicode_FromString(METHOD_NAMES[((Call *)call)->kind]);
 }
 
 static PyObject *
 call_qualname(PyObject *object, void *Py_UNUSED(closure))
 {
     Call *call = (Call *)object;
-    return PyUnicode_FromFormat("%s.%s", Py_TYPE(call->connection)->tp_name, method_name(call));
+    return PyUnicode_FromFormat("%s.%s", Py_TYPE(call->connection)->tp_name, METHOD_NAMES[call->kind]);
 }
 
 static PyObject *

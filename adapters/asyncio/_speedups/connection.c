@@ -369,7 +369,7 @@ call_recv(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *
     struct asyncio_state *state = method_state(method);
     if (PyVectorcall_NARGS(flags) == 1 && names == NULL
         && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
-        return new_receive(state, arguments[0], false);
+        return new_receive(state, RECV, arguments[0]);
     }
     return call_pure(method, arguments, flags, names);
 }
@@ -380,7 +380,7 @@ call_anext(PyObject *method, PyObject *const *arguments, size_t flags, PyObject 
     struct asyncio_state *state = method_state(method);
     if (PyVectorcall_NARGS(flags) == 1 && names == NULL
         && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
-        return new_receive(state, arguments[0], true);
+        return new_receive(state, ANEXT, arguments[0]);
     }
     return call_pure(method, arguments, flags, names);
 }
@@ -392,7 +392,7 @@ call_send(PyObject *method, PyObject *const *arguments, size_t flags, PyObject *
     if (PyVectorcall_NARGS(flags) == 2 && names == NULL
         && (PyUnicode_CheckExact(arguments[1]) || PyBytes_CheckExact(arguments[1]))
         && PyObject_TypeCheck(arguments[0], (PyTypeObject *)state->connection_type)) {
-        return new_send(state, arguments[0], arguments[1]);
+        return new_send(state, SEND, arguments[0], arguments[1]);
     }
     return call_pure(method, arguments, flags, names);
 }
@@ -416,11 +416,6 @@ static const struct fast_path METHODS[] = {
     {"send", call_send},
     {"_flush", call_flush},
 };
-
-#define FIND_SLOT(member, name)                                                  \
-    if ((state->offsets.member = state->core->find_slot(type, name)) < 0) {      \
-        return -1;                                                               \
-    }
 
 static int
 find_slots_of_connection(struct asyncio_state *state, PyObject *type)
@@ -544,6 +539,8 @@ use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
 static PyMethodDef functions[] = {
     {"use_classes", (PyCFunction)(void (*)(void))use_classes, METH_VARARGS | METH_KEYWORDS,
      "Give the methods of Connection their fast paths: see adapters/asyncio/_speedups/__init__.py."},
+    {"use_events", (PyCFunction)(void (*)(void))use_events, METH_FASTCALL,
+     "Give the methods of WebSocketProtocol their fast paths: see adapters/asyncio/_speedups/__init__.py."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -48,14 +48,20 @@
     slot(tls_outgoing, "_outgoing")       \
     slot(tls_unsent, "unsent")
 
+/* The same of the WebSocketProtocol of adapters/asgi. */
+#define SLOTS_OF_WEBSOCKET_PROTOCOL(slot) \
+    slot(asgi_asked, "_asked")            \
+    slot(asgi_stage, "_asgi_stage")
+
 struct connection_offsets {
     SLOTS_OF_CONNECTION(DECLARE_OFFSET)
+    SLOTS_OF_WEBSOCKET_PROTOCOL(DECLARE_OFFSET)
     SLOTS_OF_TLS_TRANSPORT(DECLARE_OFFSET)
     SLOTS_OF_MEMORY_TLS(DECLARE_OFFSET)
     Py_ssize_t senders_last;
 };
 
-/* Methods in Python that are called from here. */
+/* Methods in Python that are called from here, and names and values in events. */
 #define NAMES(name)              \
     name(deliver, "_deliver")    \
     name(end_stream, "_end_stream") \
@@ -84,7 +90,22 @@ struct connection_offsets {
     name(context, "context")     \
     name(iterating, "iterating") \
     name(throw, "throw")         \
-    name(close, "close")
+    name(close, "close")         \
+    name(recv, "recv")           \
+    name(send, "send")           \
+    name(event_sent, "_event_sent") \
+    name(next_event, "_next_event") \
+    name(bytes, "bytes")         \
+    name(text, "text")           \
+    name(type, "type")           \
+    name(websocket_receive, "websocket.receive") \
+    name(websocket_send, "websocket.send")
+
+/* In a function that returns -1 with an exception set. */
+#define FIND_SLOT(member, name)                                                  \
+    if ((state->offsets.member = state->core->find_slot(type, name)) < 0) {      \
+        return -1;                                                               \
+    }
 
 #define DECLARE_NAME(member, text) PyObject *name_##member;
 
@@ -97,6 +118,8 @@ struct asyncio_state {
     PyObject *core_module;
     PyObject *connection_type;
     PyObject *pure_flush, *pure_receive, *pure_send;
+    PyObject *websocket_protocol_type, *stage_accepted; /* of adapters/asgi, or NULL */
+    PyObject *fast_recv, *fast_send, *pure_receive_event, *pure_send_event;
     PyObject *waiter_type, *receive_type, *send_type;
     PyObject *current_task, *cancelled_error;
     PyObject *done_future; /* with the result None */
@@ -114,6 +137,12 @@ struct asyncio_state {
     do_((state)->pure_flush)     \
     do_((state)->pure_receive)   \
     do_((state)->pure_send)      \
+    do_((state)->websocket_protocol_type) \
+    do_((state)->stage_accepted) \
+    do_((state)->fast_recv)      \
+    do_((state)->fast_send)      \
+    do_((state)->pure_receive_event) \
+    do_((state)->pure_send_event) \
     do_((state)->waiter_type)    \
     do_((state)->receive_type)   \
     do_((state)->send_type)      \
@@ -152,12 +181,35 @@ PyObject *new_waiter(struct asyncio_state *state, PyObject *loop);
 /* Resume the task, if it has not been cancelled: now if that is possible, or else soon. */
 int wake(struct asyncio_state *state, PyObject *waiter);
 
-/* calls.c: the awaitables that `recv`, `__anext__` and `send` return. */
+/* calls.c: the awaitables that `recv`, `__anext__` and `send` return, and those of ASGI's events. */
+
+enum call_kind {
+    RECV,
+    ANEXT,         /* the end of the connection may be the end of an iteration */
+    RECEIVE_EVENT, /* the message is returned in an event */
+    SEND,
+    SEND_EVENT,
+};
 
 extern PyType_Spec receive_spec, send_spec;
 
-PyObject *new_receive(struct asyncio_state *state, PyObject *connection, bool iterating);
-PyObject *new_send(struct asyncio_state *state, PyObject *connection, PyObject *message);
+PyObject *new_receive(struct asyncio_state *state, enum call_kind kind, PyObject *connection);
+PyObject *new_send(struct asyncio_state *state, enum call_kind kind, PyObject *connection, PyObject *argument);
+
+/* events.c: messages in events of ASGI. */
+
+/* use_events(WebSocketProtocol, ACCEPTED): see adapters/asgi/connection.py */
+PyObject *use_events(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+
+/* Whether the next event to receive is a message, or the end of the connection. */
+bool receives_messages(struct asyncio_state *state, PyObject *connection);
+
+/* Return the event for a message that has been received. */
+PyObject *new_event(struct asyncio_state *state, PyObject *message);
+
+/* Return the message in an event: `str` or `bytes`. NULL without an exception if the event is of another type, or
+   may not be sent now, or has no such message. */
+PyObject *message_of_event(struct asyncio_state *state, PyObject *connection, PyObject *event);
 
 /* connection.c */
 
