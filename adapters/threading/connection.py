@@ -21,7 +21,6 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, Self, overload
 
@@ -65,10 +64,6 @@ class Connection(Sending):
     Attributes:
         transport: the socket, once there is one. It is non-blocking; do not read from it or write to it.
     """
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._returned: deque[Data] = deque()  # messages that were taken and not returned to the caller
 
     def _clocks(self) -> tuple[Callable[[], float], Callable[[], float]]:
         return time.monotonic, time.time
@@ -186,9 +181,7 @@ class Connection(Sending):
         """
         receiver = self._receiver
         me = threading.get_ident()
-        sleeps = (
-            receiver is not None and receiver.returns and receiver.result is None and receiver.thread == me
-        )
+        sleeps = receiver is not None and receiver.returns and self._taken is None and receiver.thread == me
         if receiver is None or not sleeps:
             receiver = Receiver(background_reader().shared_wakeup())
         ready = 0
@@ -207,7 +200,7 @@ class Connection(Sending):
             while True:
                 if not sleeps:
                     self._locked(self._step, receiver, take, ready)
-                    if receiver.result is not None:
+                    if self._taken is not None:
                         break
                     if expired:
                         raise TimeoutError("nothing received in time")
@@ -215,10 +208,10 @@ class Connection(Sending):
                 happened = receiver.poll(receiver.limit if until is None else time_left(until) * 1000)
                 ready = POLLIN if happened == receiver.readable else receiver.look(happened)
                 expired = until is not None and until <= time.monotonic()
-            result = receiver.result if convert is None else convert(receiver.result)
+            result = self._taken if convert is None else convert(self._taken)
         except UnicodeDecodeError:
             # The message is gone, as in other adapters.
-            receiver.result = None
+            self._taken = None
             raise
         except BaseException:
             # If a signal interrupts the first call, the second call follows.
@@ -228,7 +221,7 @@ class Connection(Sending):
                 self._locked(self._give_up, receiver)
                 raise
             raise
-        receiver.result = None
+        self._taken = None
         return result
 
     def _wait_in_opening(self, done: Callable[[], object]) -> None:
@@ -285,7 +278,8 @@ class Connection(Sending):
         if receiver is None or take is None:
             return
         paused = not protocol.wants_read
-        result = self._returned.popleft() if self._returned else take()
+        # An interruption may have come after a message was taken and before it was returned.
+        result = take() if self._taken is None else self._taken
         if protocol.wants_read is paused or (paused and result is None) or protocol.has_events:
             # The receive queue may have room now, and bytes may have been decoded that had waited for it,
             # a ping among them.
@@ -298,7 +292,7 @@ class Connection(Sending):
                 result = take()
         self._gathering_thread = receiver.thread if protocol.has_input and self._gathers else 0
         if result is not None:
-            receiver.result = result
+            self._taken = result
             # Until its last piece, no other call may receive.
             receiver.returns = receiver.fd >= 0 and not isinstance(result, Fragment)
             if not self._idle_check_scheduled:
@@ -323,16 +317,14 @@ class Connection(Sending):
         if self._receiver is not receiver:
             return
         # A signal may interrupt this: it is called again then.
-        result, receiver.result, self._receiver = receiver.result, None, None
-        if isinstance(result, Fragment):
-            # A piece is lost: no other piece may follow.
-            self.abort()
-        elif result is not None:
-            # The interruption came after the message was taken and before it was returned.
-            self._returned.append(result)
-        else:
+        self._receiver = None
+        if self._taken is None:
             self.protocol.stop_waiting()
             self._react()
+        elif isinstance(self._taken, Fragment):
+            # This piece is lost: no other piece may follow.
+            self._taken = None
+            self.abort()
         if not self._idle_check_scheduled:
             self._check_idle_later()
 

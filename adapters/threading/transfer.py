@@ -63,6 +63,7 @@ class Transfer(Guarded):
         self._blocked = False  # whether the socket's send buffer is full
         # The thread that receives, or that has received the last message and will be back.
         self._receiver: Receiver | None = None
+        self._taken: Any = None  # what the thread that receives has received, until it returns that
         self._waiters = Waiters()  # the other threads
         # For the background thread
         self._idle_checks = 0  # checks since a thread has received; from 2 on, the background thread reads
@@ -301,7 +302,7 @@ class Transfer(Guarded):
     def _replace_receiver(self, receiver: Receiver | None) -> bool:
         """Let another thread receive, or none; return whether the previous one was not receiving."""
         other, self._receiver = self._receiver, receiver
-        if other is not None and (other.asleep or other.result is not None):
+        if other is not None and (other.asleep or self._taken is not None):
             self._receiver = other
             return False
         return True

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 if not hasattr(select, "poll"):
     raise ImportError(
@@ -115,7 +114,6 @@ class Receiver:
         asleep: whether the thread sleeps, or is about to.
         woken: whether the thread has been woken since it fell asleep.
         returns: whether the thread has received a whole message, and need not have the lock to sleep again.
-        result: what was received, until the thread returns it; ``None`` before.
         poll: wait, at most a number of milliseconds.
         limit: the most milliseconds to sleep before the thread checks for input.
         fd: the socket that is polled; -1 for none.
@@ -130,7 +128,6 @@ class Receiver:
         self.thread = threading.get_ident()
         self.limit = time_left(None) * 1000
         self.asleep = self.woken = self.returns = False
-        self.result: Any = None
         self.fd = -1
         self.readable: list[tuple[int, int]] = []
 

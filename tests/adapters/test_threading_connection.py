@@ -9,10 +9,17 @@ from typing import Any
 
 import pytest
 
-from adapters.threading import connect, serve
+from adapters.threading import ClientConnection, connect, serve
 from tests.core.helpers import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, close_payload
 from tests.core.helpers import frame as build_frame
-from wsproto_core import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, State
+from wsproto_core import (
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    Data,
+    State,
+)
 
 from .threads import DEADLINE, HOST, Thread, raw_server, until, waits
 
@@ -415,11 +422,15 @@ def test_unknown_options() -> None:
 def test_message_of_an_interrupted_call_has_the_type_that_the_next_call_asks_for() -> None:
     """The interruption came after the message was taken and before it was returned."""
     with raw_server() as (_, client):
-        client._returned.extend(["a", b"b", b"\xff", "c", b"d", "e"])
-        assert client.recv(decode=False) == b"a"
-        assert client.recv(decode=True) == "b"
+
+        def interrupted(message: Data) -> ClientConnection:
+            client._receiver, client._taken = None, message
+            return client
+
+        assert interrupted("a").recv(decode=False) == b"a"
+        assert interrupted(b"b").recv(decode=True) == "b"
         with pytest.raises(UnicodeDecodeError):
-            client.recv(decode=True)
-        assert list(client.recv_streaming(decode=False)) == [b"c"]
-        assert list(client.recv_streaming(decode=True)) == ["d"]
-        assert client.recv() == "e"
+            interrupted(b"\xff").recv(decode=True)
+        assert list(interrupted("c").recv_streaming(decode=False)) == [b"c"]
+        assert list(interrupted(b"d").recv_streaming(decode=True)) == ["d"]
+        assert interrupted("e").recv() == "e"
