@@ -152,7 +152,7 @@ CODE_LINES = {
 }
 """Every file of the folder counts, and the count is less than this."""
 
-CODE_LINES_TODAY = CODE_LINES | {"adapters/threading": 1470}
+CODE_LINES_TODAY = CODE_LINES | {"adapters/threading": 1460}
 """Until this folder is as small as it is to be."""
 
 

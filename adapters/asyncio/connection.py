@@ -25,7 +25,7 @@ from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
 from ..shared.asynchronous import CALL, TURN, AsyncConnection
 from ..shared.clocks import loop_clock
-from ..shared.connection import LAST_READ_LIMIT, LATE_READ_LIMIT
+from ..shared.connection import LAST_READ_LIMIT
 from ..shared.logs import describe
 from ..shared.memory_tls import MemoryTLS
 from ..shared.options import Logger
@@ -449,10 +449,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
             unwritten = self.transport.get_write_buffer_size()
             if unwritten < protocol.unwritten:
                 protocol.data_sent(protocol.unwritten - unwritten)
-        if protocol.state is State.CLOSING:
-            # A program that is late may have received the close frame behind more than one read takes.
-            self._read_rest(LATE_READ_LIMIT)
-        protocol.handle_timeout()
+        self._handle_timeout()
         self._react()
 
 

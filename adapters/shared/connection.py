@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA_TYPES",
     "LAST_READ_LIMIT",
-    "LATE_READ_LIMIT",
     "BaseConnection",
     "PongResult",
     "Sendable",
@@ -138,6 +137,13 @@ class BaseConnection:
         Args:
             limit: about how many at most.
         """
+
+    def _handle_timeout(self) -> None:
+        """Meet the deadline, which has come, after what has arrived was read."""
+        if self.protocol.state is State.CLOSING:
+            # A program that is late may have received the close frame behind more than one read takes.
+            self._read_rest(LATE_READ_LIMIT)
+        self.protocol.handle_timeout()
 
     def _log_attributes(self) -> tuple[str, str, Any, str | None]:
         return str(self.id), self.protocol.side.value, self.remote_address, self.path

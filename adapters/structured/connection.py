@@ -24,7 +24,6 @@ from wsproto_core.protocol import Protocol
 from wsproto_core.types import CloseCode, State, StreamAction
 
 from ..shared.asynchronous import CALL, TURN, RuntimeEvent
-from ..shared.connection import LATE_READ_LIMIT
 from ..shared.options import Logger
 from ..shared.tls import TLSInfo, tls_info
 from ..shared.waiting import BasePongWaiter, Waiters, Wake
@@ -261,10 +260,7 @@ class StructuredConnection(WritingConnection):
         # In each turn, also if there is always more to read: a peer must not postpone a deadline by sending.
         late = (waited or first) and self._is_late()
         if late:
-            if protocol.state is State.CLOSING:
-                # A program that is late may have received the close frame behind more than one read takes.
-                self._read_rest(LATE_READ_LIMIT)
-            protocol.handle_timeout()
+            self._handle_timeout()
         if late or protocol.has_events or protocol.state is not _OPEN:
             self._react()
         elif self._waiters:

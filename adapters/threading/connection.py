@@ -259,7 +259,7 @@ class Connection(Sending):
             except BlockingIOError:
                 ready = 0
             except OSError as error:
-                self._fail_stream(error)
+                self._lose(error)
             if (
                 protocol.has_events
                 # The head of a refusal brings a nearer deadline for its body.

@@ -23,9 +23,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from wsproto_core.types import BytesLike, State, StreamAction
+from wsproto_core.types import BytesLike, StreamAction
 
-from ..shared.connection import LAST_READ_LIMIT, LATE_READ_LIMIT, advance, first_bytes
+from ..shared.connection import LAST_READ_LIMIT, advance, first_bytes
 from ..shared.sockets import addresses_of, prepare_socket
 from ..shared.waiting import Waiters
 from .background import READ, WRITE, Entry, background_reader
@@ -144,7 +144,7 @@ class Transfer(Guarded):
         except BlockingIOError:
             self._blocked = True
         except OSError as error:
-            self._fail_stream(error)
+            self._lose(error)
 
     def _write_at_once(self, buffers: list[bytes], count: int = 0) -> None:
         """Write the frames of a broadcast, or of a message, or let them wait; nothing else is to be written.
@@ -175,15 +175,12 @@ class Transfer(Guarded):
         elif action is StreamAction.CLOSE:
             self._lose()
 
-    def _fail_stream(self, error: OSError) -> None:
-        if error.errno is None:
-            # The error is not the system's: a signal handler has raised it, TimeoutError for example.
-            raise error
-        self._lose(error)
-
     def _lose(self, error: OSError | None = None) -> None:
-        """Close the stream."""
+        """Close the stream; raise an error that is not the system's."""
         if error is not None:
+            if error.errno is None:
+                # A signal handler has raised it, TimeoutError for example.
+                raise error
             # Bytes that arrived before the error may contain the peer's close frame.
             self._read_rest()
         if not self.closed:
@@ -274,12 +271,8 @@ class Transfer(Guarded):
         if deadline is not None and deadline <= time.monotonic():
             # Bytes that have arrived in time count, also if they were not read.
             self._step(None, None, POLLIN)
-            if self.protocol.state is State.CLOSING:
-                # A program that is late may have received the close frame behind more than one read takes.
-                self._read_rest(LATE_READ_LIMIT)
-            self.protocol.handle_timeout()
-            self._react()
-        self._update()
+            self._handle_timeout()
+        self._react()
 
     def _check_idle_later(self) -> None:
         self._idle_check_scheduled = True
