@@ -23,12 +23,12 @@ from runtimes import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 import adapters.threading
 
 LIMITS = {
-    "asyncio": 365,
-    "uvloop": 365,
-    "threading": 495,
-    "trio": 560,
-    "anyio-asyncio": 560,
-    "anyio-trio": 560,
+    "asyncio": 350,
+    "uvloop": 350,
+    "threading": 475,
+    "trio": 530,
+    "anyio-asyncio": 530,
+    "anyio-trio": 540,
 }
 """By adapter, the most calls that a connection may cost."""
 

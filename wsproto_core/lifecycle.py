@@ -104,8 +104,8 @@ class Lifecycle:
         self._clock = clock
         self._random = random_bytes if random is None else random
         self._settings = settings
-        self.has_input = False
-        self.has_events = False
+        self.has_input = self.has_events = False
+        self.receiving = True
         self.writable = True
         self._timers = Timers()
         self._id: uuid.UUID | None = None
@@ -228,9 +228,10 @@ class Lifecycle:
         self._phase = phase
         self.state, received, timers, closing_timer, server, client = PHASES[phase]
         self.stream_action, reading = server if self.side is _SERVER else client
-        self.receiving = received is not _DROPPED
         self._timers.allow(timers)
-        self._outbox.set_open(self.state is _OPEN and received is _PARSED)
+        accepts_broadcasts = self.state is _OPEN and received is _PARSED
+        if accepts_broadcasts is not self._outbox.accepts_broadcasts:
+            self._outbox.set_open(accepts_broadcasts)
         if self.state is State.CLOSED:
             # A stream that was lost, or closed at once, has not taken all, and takes nothing more.
             self._outbox.drop_all()
@@ -238,14 +239,14 @@ class Lifecycle:
         if reading is not _BACKPRESSURE:
             inbox.read_to_end(reading is _TO_END)
         self.wants_read = inbox.wants_read
-        if not self.receiving:
-            inbox.end()
+        receiving = received is not _DROPPED
+        if receiving is not self.receiving:
+            self.receiving = receiving
             self.has_input = True
-        running = self._timers.is_running(_CLOSING)
+            inbox.end()
         if closing_timer is _STOP:
-            if running:
-                self._timers.stop(_CLOSING)
-        elif closing_timer is not _RUN or not running:
+            self._timers.stop(_CLOSING)
+        elif closing_timer is not _RUN or not self._timers.is_running(_CLOSING):
             timeout = self._settings.close_timeout
             if closing_timer is _START_HALF and timeout is not None:
                 timeout /= 2

@@ -176,7 +176,7 @@ class MessageReader:
         self._excerpts = None if observer is NOBODY else ReceivedExcerpts(observer)
         self._is_plain = not self._extensions and self._excerpts is None
         self.decompressing = only_compression(extensions) if extensions and observer is NOBODY else None
-        self._set_between_messages()
+        self.between_messages = not self._every_message and self._excerpts is None
 
     def receive(self, data: bytes, position: int = 0) -> None:
         """Parse ``data`` from ``position`` on; messages and control frames that precede an error are kept.

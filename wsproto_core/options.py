@@ -371,7 +371,7 @@ OPTIONS: dict[str, Option] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommonSettings:
+class CommonSettings(HeadLimits):
     """Parsed options of both sides: all checked, those that were not given at their defaults.
 
     The attributes are the options of :data:`OPTIONS`; of limits, the parsed form.
@@ -394,9 +394,6 @@ class CommonSettings:
     write_limit: Watermarks
     max_fragments: int | None
     max_pings: int | None
-    max_headers: int | None
-    max_header_line: int | None
-    max_header_bytes: int | None
     compression: Literal["deflate"] | None
     subprotocols: Sequence[Subprotocol] | Sequence[str] | None
 

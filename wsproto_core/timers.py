@@ -65,8 +65,8 @@ class Timers:
 
     def allow(self, timers: Collection[Timer]) -> None:
         """Stop all timers but these and the closing one; :meth:`start` will start no others."""
-        self._allowed = timers
-        if self.next is None:
+        before, self._allowed = self._allowed, timers
+        if self.next is None or timers is before:
             return
         for timer, running in zip(_TIMERS, self.running, strict=True):
             if running is not None and timer not in timers and timer is not Timer.CLOSING:
@@ -131,10 +131,7 @@ class Timers:
         return late
 
     def _update(self) -> None:
-        self.next = None
-        for running in self.running:
-            if running is not None and (self.next is None or running[0] < self.next):
-                self.next = running[0]
+        self.next = min([running[0] for running in self.running if running is not None], default=None)
 
 
 class Stopwatch:

@@ -62,6 +62,8 @@ SocketPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 class Side(enum.Enum):
     """The two roles of RFC 6455: they differ in the handshake, in masking and in who closes TCP."""
 
+    __hash__ = object.__hash__  # Enum's own method is written in Python
+
     SERVER = "server"
     CLIENT = "client"
 

@@ -61,7 +61,11 @@ This server speaks version 13 of the WebSocket protocol (RFC 6455).
 
 
 class ServerHandshake(Handshake):
-    """A server's opening handshake."""
+    """A server's opening handshake.
+
+    Attributes:
+        settings: the options, which may be replaced.
+    """
 
     def __init__(self, settings: ServerSettings, date: Callable[[], float] | None) -> None:
         """
@@ -69,20 +73,15 @@ class ServerHandshake(Handshake):
             settings: the options.
             date: returns the seconds since 1970; ``None`` for responses without a ``Date`` header.
         """
-        self.use(settings)
+        self.settings = settings
         self._date = date
         # An error in the body is reported after an error in the method.
-        self._reading = RequestReader(settings.head_limits, body=True)
+        self._reading = RequestReader(settings, body=True)
         self._early = bytearray()  # bytes that the client sends before it has an answer
-        self._early_limit = settings.read_limit.high
-
-    def use(self, settings: ServerSettings) -> None:
-        """Use these options from now on."""
-        self._settings = settings
 
     def _factories(self) -> list[ServerExtensionFactory]:
-        factories = list(self._settings.extensions or ())
-        if self._settings.compression and not any(factory.name == NAME for factory in factories):
+        factories = list(self.settings.extensions or ())
+        if self.settings.compression and not any(factory.name == NAME for factory in factories):
             factories.append(DEFAULT_SERVER)
         return factories
 
@@ -108,10 +107,11 @@ class ServerHandshake(Handshake):
         self.observer.request(request)
         if request.method not in _METHODS:
             raise _unexpected_method(request.method)
-        check_no_body(request.headers)
+        values = request.headers.by_name()
+        check_no_body(values)
         # HTTP/1.0 does not know Host.
-        if self._reading.version == "1.1" or "Host" in request.headers:
-            check_host(request.headers)
+        if self._reading.version == "1.1" or "host" in values:
+            check_host(values)
         self.request = to_origin_form(request)
         self._keep_early(self._reading.trailing_data)
         return self.request
@@ -119,7 +119,7 @@ class ServerHandshake(Handshake):
     def _keep_early(self, data: bytes) -> None:
         """Keep bytes that arrive before the answer: they are frames if the status is 101, and never HTTP."""
         self._early += data
-        self.wants_read = len(self._early) < self._early_limit
+        self.wants_read = len(self._early) < self.settings.read_limit.high
 
     def receive_eof(self) -> End:
         return InvalidMessage("the client ended the stream before the opening handshake was done")
@@ -130,7 +130,7 @@ class ServerHandshake(Handshake):
         return failure
 
     def expire(self) -> End:
-        timeout = self._settings.open_timeout
+        timeout = self.settings.open_timeout
         return HandshakeTimeout(f"the opening handshake was not done within {timeout} seconds")
 
     @property
@@ -146,10 +146,6 @@ class ServerHandshake(Handshake):
             extra_headers, select_subprotocol: see :meth:`.ServerProtocol.accept`.
         """
         return self._accepting(self._known_request(), extra_headers, select_subprotocol)
-
-    def reject(self, response: Response) -> Answer:
-        """Make the answer of a response instead of WebSocket."""
-        return self._rejecting(response)
 
     def _known_request(self) -> Request:
         if self.request is None:
@@ -167,11 +163,11 @@ class ServerHandshake(Handshake):
             try:
                 return self._follow(result, request, select_subprotocol)
             except AbortHandshake as abort:
-                return self._rejecting(make_response(abort.status, abort.headers, abort.body))
+                return self.reject(make_response(abort.status, abort.headers, abort.body))
             except NegotiationError as error:
                 return self._refusing(error, HTTPStatus.BAD_REQUEST)
         except Exception as error:
-            return self._failing(error, self._rejecting(_INTERNAL_ERROR))
+            return self._failing(error, self.reject(_INTERNAL_ERROR))
 
     def _follow(self, result: object, request: Request, select_subprotocol: SelectSubprotocol) -> Answer:
         if isinstance(result, Exception):
@@ -179,9 +175,9 @@ class ServerHandshake(Handshake):
         if result is None:
             return self._accepting(request, (), select_subprotocol)
         if isinstance(result, Response):
-            return self._rejecting(result)
+            return self.reject(result)
         if isinstance(result, tuple) and len(result) == 3:
-            return self._rejecting(make_response(*result))
+            return self.reject(make_response(*result))
         raise TypeError(
             "process_request must return None, a Response or a tuple of status, headers and body, "
             f"not {type(result).__name__}"
@@ -192,7 +188,8 @@ class ServerHandshake(Handshake):
     ) -> Answer:
         """Accept a request, or refuse it if it is not valid."""
         try:
-            key = check_request(request.headers)
+            values = request.headers.by_name()
+            key = check_request(values)
             if request.method != "GET":
                 return self._refusing(_unexpected_method(request.method), HTTPStatus.METHOD_NOT_ALLOWED)
             if self._reading.version != "1.1":
@@ -202,9 +199,9 @@ class ServerHandshake(Handshake):
                     InvalidMessage(f"expected HTTP/1.1, got HTTP/{self._reading.version}"),
                     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED,
                 )
-            check_origin(request.headers, self._settings.origins)
-            offered = parse_subprotocol_offers(request.headers)
-            offers = request.headers.get_all("Sec-WebSocket-Extensions")
+            check_origin(values, self.settings.origins)
+            offered = parse_subprotocol_offers(values)
+            offers = values.get("sec-websocket-extensions", ())
             extension_header, extensions = accept_offers(offers, self._factories() if offers else ())
         except InvalidUpgrade as error:
             return self._refusing(error, HTTPStatus.UPGRADE_REQUIRED)
@@ -216,7 +213,7 @@ class ServerHandshake(Handshake):
             return self._refusing(error, status)
         except NegotiationError as error:
             return self._refusing(error, HTTPStatus.INTERNAL_SERVER_ERROR)
-        subprotocol = self._select(offered, self._settings.select_subprotocol or select_subprotocol)
+        subprotocol = self._select(offered, self.settings.select_subprotocol or select_subprotocol)
 
         headers = Headers()
         build_response(headers, key)
@@ -229,7 +226,7 @@ class ServerHandshake(Handshake):
         try:
             response, data = self._process(response, data)
         except Exception as error:
-            return self._failing(error, self._rejecting(_INTERNAL_ERROR, process=False))
+            return self._failing(error, self.reject(_INTERNAL_ERROR, process=False))
         return Answer(response, data, extensions=extensions, subprotocol=subprotocol)
 
     def _refusing(self, error: InvalidHandshake, status: int) -> Answer:
@@ -250,7 +247,13 @@ class ServerHandshake(Handshake):
         answer = self._responding(Response(status, headers, body.encode(errors="backslashreplace")))
         return answer._replace(error=error, remote=True)
 
-    def _rejecting(self, response: Response, *, process: bool = True) -> Answer:
+    def reject(self, response: Response, *, process: bool = True) -> Answer:
+        """Make the answer of a response instead of WebSocket.
+
+        Args:
+            response: the response.
+            process: whether ``process_response`` is called.
+        """
         if response.status < 200:
             raise ValueError(f"an opening handshake cannot be rejected with HTTP status {response.status}")
         answer = self._responding(response, process=process)
@@ -279,7 +282,7 @@ class ServerHandshake(Handshake):
 
     def _process(self, response: Response, data: bytes, *, head_only: bool = False) -> tuple[Response, bytes]:
         """Let ``process_response`` alter a response, and check the result."""
-        process_response = self._settings.process_response
+        process_response = self.settings.process_response
         if process_response is None or self.request is None:
             return response, data
         own = own_headers(response.headers)
@@ -300,7 +303,7 @@ class ServerHandshake(Handshake):
         return altered, altered.serialize(head_only=head_only)
 
     def _select(self, offered: list[Subprotocol], choose: SelectSubprotocol) -> Subprotocol | None:
-        available = [Subprotocol(name) for name in self._settings.subprotocols or ()]
+        available = [Subprotocol(name) for name in self.settings.subprotocols or ()]
         chosen = choose(offered, available)
         if chosen is not None and chosen not in offered:
             # section 4.2.2, /subprotocol/: the client would fail the connection
@@ -308,7 +311,7 @@ class ServerHandshake(Handshake):
         return chosen
 
     def _extra_headers(self, request: Request, more: HeadersLike) -> Headers | None:
-        extra = self._settings.extra_headers
+        extra = self.settings.extra_headers
         if callable(extra):
             extra = extra(request.path, request.headers)
         if not (extra or more):
@@ -322,8 +325,8 @@ class ServerHandshake(Handshake):
         """Add to a response's headers those that every response has, and more."""
         if self._date is not None:
             headers.extend("Date", _format_date(int(self._date())))
-        if self._settings.server_header is not None:
-            headers.extend("Server", self._settings.server_header)
+        if self.settings.server_header is not None:
+            headers.extend("Server", self.settings.server_header)
         if extra:
             override_headers(headers, extra)
         return headers

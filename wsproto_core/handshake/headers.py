@@ -16,7 +16,6 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
 
 from ..exceptions import (
     InvalidHeader,
@@ -29,6 +28,8 @@ from ..exceptions import (
 )
 from ..http import Headers, Request
 from ..http.grammar import parse_connection, parse_host, parse_subprotocol, parse_upgrade
+from ..http.headers import HeaderValues
+from ..options import OriginLike
 from ..types import Origin, Subprotocol
 
 __all__ = [
@@ -75,13 +76,13 @@ def build_request(headers: Headers, *, random: Callable[[int], bytes] = os.urand
     return key
 
 
-def check_request(headers: Headers) -> str:
+def check_request(headers: Headers | HeaderValues) -> str:
     """Check the headers of an opening handshake received from a client (RFC 6455 section 4.2.1).
 
     The method, the HTTP version, ``Host`` and ``Origin`` are not checked here.
 
     Args:
-        headers: request headers.
+        headers: request headers, or their values by name, as for the other functions here.
 
     Returns:
         The key, to be given to :func:`build_response`.
@@ -91,7 +92,7 @@ def check_request(headers: Headers) -> str:
         InvalidHeader: another header is missing, there twice, malformed or wrong; all exceptions of
             this function are of this class, and their ``name`` says which header it is.
     """
-    values = headers.by_name()
+    values = _by_name(headers)
     _check_connection(values)
     upgrade = _combine(values, "Upgrade")
     if not _lists(upgrade, "websocket", parse_upgrade):
@@ -174,16 +175,16 @@ def to_origin_form(request: Request) -> Request:
     return dataclasses.replace(request, path=path, headers=headers)
 
 
-def check_host(headers: Headers) -> None:
+def check_host(headers: Headers | HeaderValues) -> None:
     """Check the ``Host`` header of a request (RFC 9112 section 3.2).
 
     Raises:
         InvalidHeader: there is none, more than one, an empty or a malformed one.
     """
-    parse_host(_require_single(headers.by_name(), "Host"))
+    parse_host(_require_single(_by_name(headers), "Host"))
 
 
-def check_origin(headers: Headers, origins: Iterable[str | re.Pattern[str] | None] | None) -> Origin | None:
+def check_origin(headers: Headers | HeaderValues, origins: Iterable[OriginLike] | None) -> Origin | None:
     """Check the ``Origin`` header of a request (RFC 6455 section 10.2).
 
     Args:
@@ -202,25 +203,26 @@ def check_origin(headers: Headers, origins: Iterable[str | re.Pattern[str] | Non
     """
     if isinstance(origins, str):
         raise TypeError(f"expected a list of origins, got a str: {origins!r}")
-    origin = _require_single(headers.by_name(), "Origin") if "Origin" in headers else None
+    values = _by_name(headers)
+    origin = _require_single(values, "Origin") if "origin" in values else None
     if origins is not None and not any(_is_accepted(origin, accepted) for accepted in origins):
         raise InvalidOrigin(origin)
     return None if origin is None else Origin(origin)
 
 
-def _is_accepted(origin: str | None, accepted: str | re.Pattern[str] | None) -> bool:
+def _is_accepted(origin: str | None, accepted: OriginLike) -> bool:
     if isinstance(accepted, re.Pattern):
         return origin is not None and accepted.fullmatch(origin) is not None
     return origin == accepted
 
 
-def parse_subprotocol_offers(headers: Headers) -> list[Subprotocol]:
+def parse_subprotocol_offers(headers: Headers | HeaderValues) -> list[Subprotocol]:
     """Return the subprotocols in all ``Sec-WebSocket-Protocol`` headers (RFC 6455 section 11.3.4).
 
     Raises:
         InvalidHeaderFormat: there are such headers, but they are not a list of one at least.
     """
-    header = _combine(headers.by_name(), "Sec-WebSocket-Protocol")
+    header = _combine(_by_name(headers), "Sec-WebSocket-Protocol")
     return [] if header is None else parse_subprotocol(header)
 
 
@@ -282,17 +284,17 @@ def override_headers(headers: Headers, extra: Headers) -> None:
     headers.update(extra)
 
 
-_Values: TypeAlias = dict[str, list[str]]
-"""The values of headers by lower-case name: see :meth:`.Headers.by_name`."""
+def _by_name(headers: Headers | HeaderValues) -> HeaderValues:
+    return headers if isinstance(headers, dict) else headers.by_name()
 
 
-def _combine(headers: _Values, name: str) -> str | None:
+def _combine(headers: HeaderValues, name: str) -> str | None:
     """Return all headers of this name as one (RFC 9110 section 5.3), or ``None``."""
     values = headers.get(name.lower())
     return ", ".join(values) if values else None
 
 
-def _require_single(headers: _Values, name: str) -> str:
+def _require_single(headers: HeaderValues, name: str) -> str:
     """Return the header of this name; raise :exc:`InvalidHeader` unless there is exactly one."""
     values = headers.get(name.lower())
     if not values:
@@ -302,7 +304,7 @@ def _require_single(headers: _Values, name: str) -> str:
     return values[0]
 
 
-def _check_connection(headers: _Values) -> None:
+def _check_connection(headers: HeaderValues) -> None:
     connection = _combine(headers, "Connection")
     if not _lists(connection, "upgrade", parse_connection):
         raise InvalidUpgrade("Connection", connection)

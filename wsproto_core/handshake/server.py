@@ -86,8 +86,7 @@ class ServerProtocol(Protocol):
         """
         handshake = self._unanswered()
         names = NegotiationOptions.__annotations__
-        self._settings = resolve(ServerSettings, options, self._settings, names)
-        handshake.use(self._settings)
+        self._settings = handshake.settings = resolve(ServerSettings, options, self._settings, names)
 
     def accept(
         self,

@@ -9,7 +9,10 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
-__all__ = ["Headers", "HeadersLike", "MultipleValuesError"]
+__all__ = ["HeaderValues", "Headers", "HeadersLike", "MultipleValuesError", "decode_value"]
+
+HeaderValues: TypeAlias = dict[str, list[str]]
+"""The values of headers by lower-case name: see :meth:`Headers.by_name`."""
 
 HeadersLike: TypeAlias = "Headers | Mapping[str, str] | Iterable[tuple[str, str]]"
 """What is accepted wherever HTTP headers are given."""
@@ -57,6 +60,14 @@ def _decode_name(name: bytes) -> tuple[str, bool]:
     return _share(text), text.lower() in _ALIKE
 
 
+def decode_value(value: bytes) -> str:
+    """Return a header's value, or another part of a head, as a text."""
+    return value.decode("ascii", "surrogateescape")
+
+
+_decode_shared = functools.lru_cache(_MAX_SHARED)(decode_value)
+
+
 class MultipleValuesError(LookupError):
     """:class:`Headers` has more than one value for a name."""
 
@@ -90,7 +101,8 @@ class Headers(MutableMapping[str, str]):
 
     def __init__(self, headers: HeadersLike = (), /, **values: str) -> None:
         self._items = []
-        self.update(headers, **values)
+        if headers or values:
+            self.update(headers, **values)
 
     @classmethod
     def decode(cls, fields: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -98,8 +110,8 @@ class Headers(MutableMapping[str, str]):
         items: list[str] = []
         for name, value in fields:
             known, alike = _decode_name(name) if len(name) <= _MAX_SHARED else (name.decode("ascii"), False)
-            text = value.decode("ascii", "surrogateescape")
-            items += (known, _share(text) if alike else text)
+            decode = _decode_shared if alike and len(value) <= _MAX_SHARED else decode_value
+            items += (known, decode(value))
         headers = cls()
         headers._items = items[:]  # a list that grew has room for more
         return headers
@@ -183,9 +195,9 @@ class Headers(MutableMapping[str, str]):
             return []
         return [value for name, value in zip(names, self._items[1::2], strict=True) if name == key]
 
-    def by_name(self) -> dict[str, list[str]]:
+    def by_name(self) -> HeaderValues:
         """Return the values by lower-case name: for several names, this is faster than :meth:`get_all`."""
-        values: dict[str, list[str]] = {}
+        values: HeaderValues = {}
         for name, value in self.raw_items():
             values.setdefault(name.lower(), []).append(value)
         return values

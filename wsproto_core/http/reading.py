@@ -26,7 +26,7 @@ import h11
 from ..exceptions import InvalidMessage, InvalidState, SecurityError
 from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
 from ..types import BytesLike
-from .headers import Headers
+from .headers import Headers, HeaderValues, decode_value
 from .messages import Request, Response
 from .syntax import TOKEN
 
@@ -253,10 +253,10 @@ class RequestReader(_HeadReader):
         headers = Headers.decode(event.headers.raw_items())
         if not self._body:
             check_no_body(headers)
-        self.request = Request(_decode(event.target), headers, _decode(event.method))
+        self.request = Request(decode_value(event.target), headers, self.method or "")
 
     def _check_version(self, line: re.Match[bytes]) -> None:
-        self.method, self.version = _decode(line["method"]), _decode(line["version"])
+        self.method, self.version = line["method"].decode(), line["version"].decode()
         if self.version not in ("1.0", "1.1"):
             raise InvalidMessage(f"expected HTTP/1.1, got HTTP/{self.version}", 505)
 
@@ -361,7 +361,7 @@ class ResponseReader(_HeadReader):
             event = self._parse(self._connection, head)
             assert isinstance(event, h11.InformationalResponse | h11.Response)
             headers = Headers.decode(event.headers.raw_items())
-            response = Response(event.status_code, headers, reason=_decode(event.reason))
+            response = Response(event.status_code, headers, reason=decode_value(event.reason))
             if response.status == 101:
                 # Its head ends it "regardless of the header fields present" (RFC 9112 section 6.3), and
                 # some servers add Transfer-Encoding to all that they send.
@@ -380,7 +380,7 @@ class ResponseReader(_HeadReader):
         return body
 
     def _check_version(self, line: re.Match[bytes]) -> None:
-        version, status = _decode(line["version"]), _decode(line["status"])
+        version, status = decode_value(line["version"]), decode_value(line["status"])
         # Upgrade is not for HTTP/1.0 (RFC 9110 section 7.8).
         if version not in (("1.1",) if status == "101" else ("1.0", "1.1")):
             raise InvalidMessage(f"expected HTTP/1.1, got HTTP/{version} {status}")
@@ -411,23 +411,22 @@ class ResponseReader(_HeadReader):
             self.response = dataclasses.replace(self.head, body=bytes(self._body[: self._max_body]))
 
 
-def check_no_body(headers: Headers, names: Iterable[str] = _FRAMING, kind: str = "request") -> None:
+def check_no_body(
+    headers: Headers | HeaderValues, names: Iterable[str] = _FRAMING, kind: str = "request"
+) -> None:
     """Refuse a message that has a body, or may have one (RFC 9112 section 6.3).
 
     Args:
-        headers: its headers, which h11 has parsed.
+        headers: its headers, which h11 has parsed, or their values by name.
         names: the headers that count.
         kind: what it is, for the error message.
 
     Raises:
         InvalidMessage: it has a body, or may have one.
     """
+    values = headers if isinstance(headers, dict) else headers.by_name()
     for name in names:
-        for value in headers.get_all(name):
+        for value in values.get(name.lower(), ()):
             # h11 accepts at most one Content-Length, of digits only.
             if name == "Transfer-Encoding" or int(value) != 0:
                 raise InvalidMessage(f"expected no body in HTTP {kind}, got {name}: {value!r}")
-
-
-def _decode(data: bytes) -> str:
-    return data.decode("ascii", "surrogateescape")
