@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HOST = "127.0.0.1"
 
@@ -65,6 +66,43 @@ def worker(url: str, port: str) -> None:
             async with serve(handler, HOST, int(port), ping_interval=None) as server:
                 print("serving", flush=True)
                 await server.serve_forever()
+
+    asyncio.run(main())
+
+
+def returning(url: str, count: str) -> None:
+    """Accept connections; when told, subscribe them all to a topic at once, from the start of its history.
+
+    Lines are printed with the port, and then with the number of gaps.
+    """
+    from adapters.asyncio import ServerConnection, serve
+    from adapters.topics import START, Retention, Topics
+    from adapters.topics.redis import RedisBackplane
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+    async def main() -> None:
+        ends: list[ServerConnection] = []
+        all_are_there = asyncio.Event()
+
+        async def handler(websocket: ServerConnection) -> None:
+            ends.append(websocket)
+            if len(ends) == int(count):
+                all_are_there.set()
+            await websocket.wait_closed()
+
+        options: dict[str, Any] = {"ping_interval": None, "compression": None, "write_limit": 2**14}
+        async with (
+            Topics(RedisBackplane(url, timeout=60), history=Retention(1000)) as topics,
+            serve(handler, HOST, 0, **options) as server,
+        ):
+            print(server.port, flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            await all_are_there.wait()
+            await asyncio.gather(*(topics.subscribe(end, "room", after=START) for end in ends))
+            await asyncio.to_thread(sys.stdin.readline)
+            print(topics.health.gaps, flush=True)
 
     asyncio.run(main())
 
