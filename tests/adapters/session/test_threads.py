@@ -386,6 +386,24 @@ def test_leaving_while_a_function_of_the_application_goes_on(server: Server) -> 
     assert server.ends == []
 
 
+def test_leaving_while_a_name_lookup_goes_on(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block does not wait for it, and the connection is not opened afterwards."""
+    begun, go_on = threading.Event(), threading.Event()
+    look_up = socket.getaddrinfo
+
+    def slow(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        return look_up(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with Session(server.uri.replace("127.0.0.1", "localhost"), open_timeout=None, **SOON):
+        assert begun.wait(DEADLINE)
+    go_on.set()
+    until(lambda: not session_threads())
+    assert server.ends == []
+
+
 def test_phases_are_told_in_order(server: Server) -> None:
     """One at a time, also if a function is slow and other threads change the phase meanwhile."""
     told: list[str] = []
