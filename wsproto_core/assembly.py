@@ -49,7 +49,6 @@ class PayloadBuffer:
         # The two kinds of buffer that grow in place: the memory of a message in a thousand pieces is that of
         # its bytes.
         self._buffer = io.StringIO(newline="") if text else io.BytesIO()
-        self._window = memoryview(b"")
 
     def add(self, data: bytes, start: int, stop: int, key: BytesLike = b"", rest: int = 0, /) -> None:
         """Add the payload in ``data[start:stop]``.

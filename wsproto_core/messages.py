@@ -52,6 +52,9 @@ _NO_PAYLOAD = PayloadBuffer(False)
 _NO_BACKLOG: deque[bytes] = deque()
 _NO_SIZES: list[int] = []
 
+# While extensions have nothing more to return.
+_NOTHING: Iterator[tuple[bytes, bool]] = iter(())
+
 
 def only_compression(extensions: Sequence[Extension]) -> CompressionExtension | None:
     """Return the extension that compresses, by RSV1, if there is no other one: then there is a short way."""
@@ -149,7 +152,7 @@ class MessageReader:
         self.building = 0  # its opcode, 0 for none
         self.buffered = 0
         self._payload = _NO_PAYLOAD
-        self._decoding: Iterator[tuple[bytes, bool]] | None = None  # what extensions have not returned yet
+        self._decoding = _NOTHING  # what extensions have not returned yet
         # The bytes received since extensions stopped, and how many of the first piece have been parsed.
         self._backlog = _NO_BACKLOG
         self._backlog_position = 0
@@ -187,7 +190,6 @@ class MessageReader:
             ProtocolError: the peer broke a rule.
             PayloadTooBig: a limit is exceeded; decided at the frame's header where that tells.
         """
-        self.between_messages = False
         if self._head:
             data = self._head + data
             self._head = b""
@@ -211,7 +213,6 @@ class MessageReader:
         self._set_between_messages()
         if self.suspended and position < end:
             # It is not copied, so that to stop and go on many times within a long input costs nothing.
-            self._backlog = self._backlog or deque()
             self._backlog.appendleft(data)
             self._backlog_position = position
 
@@ -240,13 +241,11 @@ class MessageReader:
             ProtocolError, PayloadTooBig: see :meth:`receive`.
         """
         if data:
-            self._backlog = self._backlog or deque()
             self._backlog.append(data)
         if self.receiver.is_full():
             return
         self.suspended = False
-        if self._decoding is not None:
-            self._decode()
+        self._decode()
         while self._backlog and not self.suspended:
             position, self._backlog_position = self._backlog_position, 0
             self.receive(self._backlog.popleft(), position)
@@ -273,9 +272,7 @@ class MessageReader:
         self._remaining = length
         if opcode < Opcode.CLOSE:
             self._begin_data_frame(first, opcode)
-        if start < end or not length:
-            return self._receive_payload(data, start, end)
-        return end
+        return self._receive_payload(data, start, end)
 
     def _check_first_bytes(self, first: int, second: int) -> None:
         check_first_bytes(first, second, masked=self.masked, reserved_bits=self._reserved_bits)
@@ -369,17 +366,14 @@ class MessageReader:
 
     def _decode(self) -> None:
         """Take what extensions return, until they have no more or there is no more room."""
-        assert self._decoding is not None
         for payload, final in self._decoding:
             if self._excerpts is not None:
                 self._excerpts.add_decoded(payload, final)
             self._add_payload(payload, 0, len(payload), b"", final)
             if self.receiver.is_full():
                 self.suspended = True
-                if final:
-                    self._decoding = None
-                return
-        self._decoding = None
+                self._backlog = self._backlog or deque()
+                break
 
     def _add_payload(self, data: bytes | None, start: int, stop: int, key: bytes, final: bool) -> None:
         """Add a piece of payload to the message under construction."""
@@ -432,10 +426,8 @@ class MessageReader:
         self.between_messages = False
         self._remaining = 0
         self._head = b""
-        self._control_payload = b""
         self._backlog.clear()
-        self._backlog_position = 0
-        self._decoding = None
+        self._decoding = _NOTHING
         self.suspended = False
 
     @property
