@@ -16,6 +16,8 @@ from wsproto_core import COMPILED, Close, Failure, Protocol, Side, State
 from wsproto_core.codec import DECOMPRESSED_AT_ONCE, decode_messages
 from wsproto_core.extensions import CompressionExtension
 from wsproto_core.extensions.permessage_deflate import PerMessageDeflate
+from wsproto_core.messages import only_compression
+from wsproto_core.observing import Observer
 from wsproto_core.types import Data, ExtensionName
 
 from .deflate import deflated, raw
@@ -33,6 +35,7 @@ from .helpers import (
     one_by_one,
     sent,
 )
+from .sample_extensions import Counting, Xor
 
 
 class Shift(CompressionExtension):
@@ -187,6 +190,18 @@ def test_calls_of_python_functions_for_an_echo() -> None:
         written = b"".join(protocol.data_to_send())
     assert written.count(b"\xc2") >= 100
     assert calls.count < (220 if COMPILED else 1300)
+
+
+def test_when_there_is_a_short_way() -> None:
+    """There must be one extension, which compresses by RSV1, and nobody who wants to see its frames."""
+    deflate = PerMessageDeflate(remote_no_context_takeover=False, local_no_context_takeover=False)
+    short = [only_compression([deflate]), only_compression([Counting()]), only_compression([deflate, Xor()])]
+    assert short == [deflate, None, None]
+    for protocol in (connection(Side.SERVER, deflate), connection(Side.SERVER)):
+        expected = only_compression(protocol.extensions)
+        assert protocol._inbox.reader.decompressing is protocol._outbox.writer.compressing is expected
+        protocol.observe(Observer())
+        assert protocol._inbox.reader.decompressing is protocol._outbox.writer.compressing is None
 
 
 # Extensions of others

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
 
+from wsproto_core.assembly import PayloadBuffer
 from wsproto_core.codec import MESSAGE_OVERHEAD, apply_mask
 from wsproto_core.exceptions import InvalidPayload, PayloadTooBig, ProtocolError
 from wsproto_core.extensions.base import Extension
@@ -41,6 +43,12 @@ class Shift(Extension):
         return 0x70, bytes(byte + 1 for byte in data)
 
 
+class Marked(Shift):
+    """Leaves messages without its bit alone."""
+
+    marks_messages = True
+
+
 class Double(Extension):
     """Doubles each byte; uses no reserved bit."""
 
@@ -57,12 +65,17 @@ class Double(Extension):
 
 
 class Reader(MessageReader):
-    """A reader of a server's frames that keeps the control frames."""
+    """A reader of a server's frames that keeps the control frames.
 
-    __slots__ = ("controls",)
+    Attributes:
+        full: whether there is no room.
+    """
+
+    __slots__ = ("controls", "full")
 
     def __init__(self, **options: Any) -> None:
         self.controls: list[tuple[int, bytes]] = []
+        self.full = False
         options.setdefault("masked", False)
         super().__init__(receiver=self, **options)
 
@@ -70,7 +83,7 @@ class Reader(MessageReader):
         self.controls.append((opcode, payload))
 
     def is_full(self) -> bool:
-        return False
+        return self.full
 
     def take_message(self) -> Data:
         """Take the oldest message, as the receive queue does."""
@@ -122,6 +135,7 @@ def fails(data: bytes, error: type[Exception], message: str = "", **options: Any
         (b"\x02\x03Hel\x00\x00\x80\x02lo", b"Hello"),
         (b"\x01\x00\x80\x00", ""),
         (b"\x01\x01\xc3\x80\x01\xa9", "é"),
+        (b"\x81\x03\xed\x9f\xbf", "\ud7ff"),  # the last character before the surrogates
         (b"\x01\x01\r\x80\x01\n", "\r\n"),
     ],
 )
@@ -168,11 +182,15 @@ def test_masked_control_frames() -> None:
 
 
 def test_nothing_after_a_close_frame() -> None:
-    for data in (b"\x88\x00\x81\x01a", b"\x01\x01a\x88\x00\xff\xff"):
+    for data, building in ((b"\x88\x00\x81\x01a", 0), (b"\x01\x01a\x88\x00\xff\xff", 1)):
         reader = Reader()
+        references = sys.getrefcount(data)
         reader.receive(data)
         reader.receive(b"\xff\xff")
         assert (reader.closed, reader.controls, reader.all()) == (True, [(8, b"")], [])
+        assert reader.building == building
+        # Nor does it take memory.
+        assert sys.getrefcount(data) == references
 
 
 # What counts
@@ -180,6 +198,7 @@ def test_nothing_after_a_close_frame() -> None:
 
 def test_sizes() -> None:
     reader = Reader()
+    assert (reader.pending, reader.buffered, reader.building) == (0, 0, 0)
     reader.receive(b"\x81\x02\xc3\xa9\x02\x03abc")
     assert (reader.pending, reader.buffered, reader.building) == (2 + MESSAGE_OVERHEAD, 3, 2)
     reader.receive(b"\x00\x05de")
@@ -207,6 +226,44 @@ def test_incomplete() -> None:
     ]:
         reader.receive(data)
         assert reader.incomplete is incomplete, data
+        # What is complete is followed by frames that may be whole messages.
+        assert reader.between_messages is not incomplete, data
+
+
+def test_payload_that_is_not_masked() -> None:
+    """It needs no key, however it comes."""
+    payload = PayloadBuffer(False)
+    payload.reserve(3)[:] = b"abc"
+    payload.commit(3)
+    payload.add(b"cdefg", 1, 4)
+    assert payload.finish() == b"abcdef"
+
+
+def test_between_messages() -> None:
+    """Extensions and observers may want to see each frame, and nothing is parsed while there is no room."""
+    assert Reader(extensions=[Marked()]).between_messages
+    assert not Reader(extensions=[Shift()]).between_messages
+    assert not Reader(observer=Lengths()).between_messages
+    reader = Reader(extensions=[Marked()])
+    reader.full = True
+    reader.receive(b"\xa2\x01b")
+    assert (reader.suspended, reader.between_messages) == (True, False)
+    reader.resume(b"")
+    assert (reader.suspended, reader.between_messages) == (True, False)
+    reader.full = False
+    reader.resume(b"")
+    assert (reader.suspended, reader.between_messages) == (False, True)
+
+
+def test_after_a_payload_that_is_received_in_place() -> None:
+    reader = Reader()
+    reader.receive(b"\x82\x7f" + (100_000).to_bytes(8, "big"))
+    memory = reader.reserve()
+    assert memory is not None
+    memory[:] = bytes(100_000)
+    reader.receive_reserved(100_000)
+    assert (reader.incomplete, reader.between_messages) == (False, True)
+    assert reader.all() == [bytes(100_000)]
 
 
 def test_pieces() -> None:
@@ -248,13 +305,27 @@ def test_dropping_the_message_under_construction() -> None:
         reader.receive(b"\x80\x01\xff")
 
 
-@pytest.mark.parametrize("unfinished", [b"\x02\x01b", b"\x82\x02b", b"\x82", b"\x89\x02b"])
+@pytest.mark.parametrize("unfinished", [b"", b"\x02\x01b", b"\x82\x02b", b"\x82", b"\x89\x02b"])
 def test_dropping_all_but_messages(unfinished: bytes) -> None:
     reader = Reader()
     reader.receive(b"\x81\x01a" + unfinished)
     reader.drop_all_but_messages()
     assert (reader.building, reader.buffered) == (0, 0)
-    assert reader.all() == ["a"]
+    assert (reader.incomplete, reader.between_messages, reader.suspended) == (False, False, False)
+    assert reader.all(b"c\x82\x01d") == ["a"]
+    assert reader.controls == []
+
+
+def test_dropping_what_there_was_no_room_for() -> None:
+    reader = Reader(extensions=[Shift()])
+    reader.full = True
+    data = b"\xa2\x01b\xa2\x01c"
+    references = sys.getrefcount(data)
+    reader.receive(data)
+    assert reader.suspended
+    reader.drop_all_but_messages()
+    assert not reader.suspended
+    assert sys.getrefcount(data) == references
 
 
 # Errors
@@ -324,7 +395,15 @@ def test_size_limit(data: bytes, message: str) -> None:
 def test_size_limit_is_inclusive() -> None:
     frame = b"\x82\x7e\x00\xff" + bytes(255)
     assert Reader(max_size=255).all(frame * 2) == [bytes(255)] * 2
-    assert Reader(max_size=5).all(b"\x02\x03abc\x80\x02de\x82\x05abcde") == [b"abcde"] * 2
+    assert Reader(max_size=5).all(b"\x02\x03abc\x80\x02de\x82\x05abcde" * 2) == [b"abcde"] * 4
+
+
+def test_a_fragment_without_payload_at_the_size_limit() -> None:
+    """Its first byte tells nothing about its length."""
+    reader = Reader(max_size=5)
+    for piece in each_way(b"\x02\x05abcde\x80\x00")[1]:
+        reader.receive(piece)
+    assert reader.all() == [b"abcde"]
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -346,9 +425,10 @@ def test_the_shortest_lengths_of_16_bits() -> None:
 
 def test_size_limit_does_not_hold_for_control_frames() -> None:
     reader = Reader(max_size=1, max_fragment_size=1, masked=True)
-    for piece in each_way(b"\x89\x82" + KEY + apply_mask(b"hi", KEY))[1]:
+    end = b"\x82" + KEY + apply_mask(b"hi", KEY)
+    for piece in each_way(b"\x89" + end + b"\x88" + end)[1]:
         reader.receive(piece)
-    assert reader.controls == [(9, b"hi")]
+    assert reader.controls == [(9, b"hi"), (8, b"hi")]
 
 
 def test_fragment_limits() -> None:
@@ -358,6 +438,13 @@ def test_fragment_limits() -> None:
     fails(
         b"\x02\x00\x00\x00\x80\x00", PayloadTooBig, "message of 0 bytes in more than 2 fragments", **options
     )
+
+
+def test_a_long_message_may_have_more_fragments() -> None:
+    """One more for each 64 bytes."""
+    assert Reader(max_fragments=1).all(b"\x02\x40" + bytes(64) + b"\x80\x00") == [bytes(64)]
+    message = "message of 63 bytes in more than 1 fragments"
+    fails(b"\x02\x3f" + bytes(63) + b"\x80\x00", PayloadTooBig, message, max_fragments=1)
 
 
 # Extensions
@@ -507,6 +594,10 @@ def test_sending_text_that_is_not_utf8() -> None:
     assert writer.message(b"\xc3", text=True, fin=False, compress=None) == [b"\x01\x01\xc3"]
     with pytest.raises(UnicodeDecodeError):
         writer.message(b"", text=True, fin=True, compress=None)
+    # What begins like a surrogate is none of them.
+    with pytest.raises(UnicodeDecodeError) as raised:
+        MessageWriter().message(b"\xed\xa0", text=True, fin=False, compress=None)
+    assert str(raised.value).startswith("'utf-8' codec can't decode bytes in position 0-1: surrogates")
 
 
 def test_sending_split_characters() -> None:

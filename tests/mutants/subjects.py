@@ -26,6 +26,13 @@ SUBJECTS = {
         ("wsproto_core/frames.py",),
         (*_core("frames"), "tests/property/test_frames.py"),
     ),
+    "messages": Subject(
+        tuple(f"wsproto_core/{name}.py" for name in ("messages", "assembly", "utf8")),
+        _core(
+            *("messages", "receiving_in_place", "sending", "streaming", "backpressure", "suspended"),
+            *("extensions", "extension_classes", "compressed_messages", "prepared", "observing"),
+        ),
+    ),
     "handshake": Subject(
         tuple(
             f"wsproto_core/handshake/{name}.py"
