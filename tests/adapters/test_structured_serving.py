@@ -13,7 +13,15 @@ import trio
 
 import adapters.structured.server
 from tests.adapters.runtimes import Runtime, make_runtime
-from tests.adapters.runtimes.base import HOST, Log, client_context, echo, server_context, wait_closed
+from tests.adapters.runtimes.base import (
+    DEADLINE,
+    HOST,
+    Log,
+    client_context,
+    echo,
+    server_context,
+    wait_closed,
+)
 from tests.ports import free_port
 from wsproto_core.exceptions import ConnectionClosed
 
@@ -201,11 +209,11 @@ async def test_a_connection_object_that_cannot_be_made(runtime: Runtime) -> None
 
 
 async def test_many_clients_come_and_go(runtime: Runtime) -> None:
-    async with runtime.serving() as (server, uri):
+    async with runtime.serving(open_timeout=DEADLINE) as (server, uri):
 
         async def use() -> None:
             for _ in range(3):
-                async with runtime.connect(uri) as client:
+                async with runtime.connect(uri, open_timeout=DEADLINE) as client:
                     await runtime.check_echo(client)
 
         for task in [runtime.spawn(use) for _ in range(20)]:

@@ -56,6 +56,7 @@ async def serving(app: Any, **options: Any) -> AsyncIterator[Served]:
         "http": "httptools",
         "lifespan": "off",
         "log_config": None,
+        "ws_ping_interval": None,
     }
     server = uvicorn.Server(uvicorn.Config(app, **{**defaults, **options}))
     running = asyncio.create_task(server.serve())

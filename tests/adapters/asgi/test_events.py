@@ -361,7 +361,7 @@ async def test_send_waits_while_the_client_does_not_read(runtime: Runtime, tls: 
         await receive()
 
     async with (
-        serving(app, ws_ping_interval=None, **(TLS if tls else {})) as server,
+        serving(app, **(TLS if tls else {})) as server,
         runtime.raw_client(server, small_buffers=True, tls=tls) as client,
     ):
         await runtime.until_stable(lambda: sent)
@@ -387,7 +387,7 @@ async def test_send_that_waits_fails_when_the_client_has_gone(runtime: Runtime, 
             errors.append(error)
 
     async with (
-        serving(app, ws_ping_interval=None, **(TLS if tls else {})) as server,
+        serving(app, **(TLS if tls else {})) as server,
         runtime.raw_client(server, small_buffers=True, tls=tls) as client,
     ):
         (connection,) = server.connections

@@ -22,7 +22,8 @@ def settings_of(connection: WebSocketProtocol) -> Any:
 
 
 async def test_defaults_are_those_of_uvicorn() -> None:
-    async with serving(Recorder()) as server, connect(server.uri()):
+    interval = uvicorn.Config(Recorder()).ws_ping_interval
+    async with serving(Recorder(), ws_ping_interval=interval) as server, connect(server.uri()):
         settings = settings_of(server.connections[0])
     assert settings.max_size.message == 16 * 2**20
     assert settings.max_queue.high == 32

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.runtimes import Runtime
-from tests.adapters.runtimes.base import AMPLE, HOST, QUIET, Log, wait_closed
+from tests.adapters.runtimes.base import AMPLE, DEADLINE, HOST, QUIET, Log, wait_closed
 from tests.core.helpers import CLOSE, Frame, close_payload, request
 from wsproto_core import ConnectionClosedError, ConnectionClosedOK, InvalidStatusCode, State
 
@@ -62,11 +62,11 @@ async def test_connections(runtime: Runtime) -> None:
 
 async def test_many_connections_at_once(runtime: Runtime) -> None:
     async def use(number: int) -> None:
-        async with runtime.connect(uri) as client:
+        async with runtime.connect(uri, open_timeout=DEADLINE) as client:
             await client.send(str(number))
             assert await client.recv() == str(number)
 
-    async with runtime.serving() as (server, uri):
+    async with runtime.serving(open_timeout=DEADLINE) as (server, uri):
         tasks = [runtime.spawn(use, number) for number in range(50)]
         for task in tasks:
             await task.result()
