@@ -23,7 +23,7 @@ from wsproto_core.exceptions import ConcurrencyError, ConnectionClosed
 from wsproto_core.protocol import Protocol
 from wsproto_core.types import BytesLike, CloseCode, Data, State, StreamAction
 
-from ..shared.asynchronous import CALL, TURN, AsyncConnection
+from ..shared.asynchronous import CALL, TURN, AsyncConnection, wait_for_wake
 from ..shared.clocks import loop_clock
 from ..shared.connection import LAST_READ_LIMIT
 from ..shared.logs import describe
@@ -153,7 +153,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
     async def _wait_until(self, ready: Callable[[], bool]) -> None:
         while not ready():
-            await self._park(ready)
+            await wait_for_wake(self._waiters, ready, self._make_event())
 
     def _taken(self) -> None:
         if self._reading_paused:
@@ -215,7 +215,7 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             prepare_socket(sock)
-            self._descriptor = writable_descriptor(transport)
+            self._descriptor = writable_descriptor(transport, sock)
         # With a limit of 0, writing is paused exactly while there are unwritten bytes.
         self.transport.set_write_buffer_limits(0)
         self._react()
@@ -302,10 +302,12 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if protocol.has_events:
             self._handle_events()
         self._flush()
-        self._update_reading()
+        if protocol.wants_read is self._reading_paused:
+            self._update_reading()
         self._update_timer()
         self._wake()
-        self._wake_waiters()
+        if self._waiters:
+            self._wake_waiters()
         if self._pings and not protocol.receiving:
             self._fail_pings()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from weakref import WeakKeyDictionary
 
 from ..shared.wrong_runtime import check_running
@@ -50,8 +51,12 @@ def reads_repeatedly(loop: asyncio.AbstractEventLoop) -> bool:
     return not isinstance(loop, asyncio.BaseEventLoop)
 
 
-def writable_descriptor(transport: asyncio.BaseTransport) -> int:
+def writable_descriptor(transport: asyncio.BaseTransport, sock: socket.socket) -> int:
     """Return the descriptor of a transport's socket, to write to while the transport has nothing to write.
+
+    Args:
+        transport: the transport.
+        sock: its socket.
 
     Returns:
         The descriptor; -1 if this is not known to be possible: only the transports of uvloop, and those for
@@ -59,6 +64,5 @@ def writable_descriptor(transport: asyncio.BaseTransport) -> int:
         the event loops' own TLS encrypt.
     """
     kind = type(transport).__module__
-    sock = None if transport.get_extra_info("sslcontext") else transport.get_extra_info("socket")
     known = kind in ("asyncio.selector_events", "aiofastnet.selector_transport") or kind.startswith("uvloop.")
-    return int(sock.fileno()) if known and sock is not None else -1
+    return sock.fileno() if known and not transport.get_extra_info("sslcontext") else -1

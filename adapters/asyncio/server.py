@@ -82,8 +82,9 @@ class ServerConnection(AsyncServerConnection, Connection):
             self._leave()
 
     def _handle_event(self, event: Event) -> None:
-        super()._handle_event(event)
-        if isinstance(event, Request):
+        if not isinstance(event, Request):
+            super()._handle_event(event)
+        else:
             self._task = self._loop.create_task(self._serve(event))
             self._task.add_done_callback(self._served)
 

@@ -257,7 +257,7 @@ class BaseServer(Generic[ConnectionT]):
         """Make the connection for an accepted stream; return ``None`` after a failure, which is logged."""
         try:
             connection = make_connection(target.settings, connection_class, target.handler, self)
-            if not isinstance(connection, BaseServerConnection):
+            if type(connection) is not connection_class and not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
         except self._logged:
             log_failure(self._logger, "connection could not be created")
@@ -602,9 +602,9 @@ class BaseServerConnection(BaseConnection, ABC):
         self._hooks_run = not self._is_answered()
         return self._hooks_run
 
-    async def _run_hooks(self, request: Request) -> None:
+    def _run_hooks(self, request: Request) -> Awaitable[None]:
         """Run :meth:`_answer`."""
-        await self._answer(request)
+        return self._answer(request)
 
     async def _answer(self, request: Request) -> None:
         """Perform the opening handshake."""
@@ -620,10 +620,10 @@ class BaseServerConnection(BaseConnection, ABC):
         """Return the answer of the application, or its exception."""
         try:
             result: Any = self.process_request(request.path, request.headers)
-            if inspect.iscoroutine(result) and not self._hooks_may_be_coroutines:
-                result.close()
-                raise TypeError("process_request must be a plain function, not a coroutine function")
             if result is not None and inspect.isawaitable(result):
+                if inspect.iscoroutine(result) and not self._hooks_may_be_coroutines:
+                    result.close()
+                    raise TypeError("process_request must be a plain function, not a coroutine function")
                 result = await result
             return self._find_route(request) if result is None else result
         except Exception as error:
@@ -728,15 +728,15 @@ class AsyncServerConnection(BaseServerConnection, AsyncConnection):
     async def _end(self, code: CloseCode) -> None:
         if self.protocol.state is State.OPEN:
             await self.close(code)
-        await self.wait_closed()
+        else:
+            await self._wait_until(self._is_closed)
 
-    async def _run_hooks(self, request: Request) -> None:
+    def _run_hooks(self, request: Request) -> Awaitable[None]:
         overridden = type(self).process_request is not BaseServerConnection.process_request
         if overridden or self._process_request is not None:
-            await self._give_up_when(self._hooks_are_late, self._answer(request))
-        else:
-            # No hook of the application may be a coroutine function.
-            await self._answer(request)
+            return self._give_up_when(self._hooks_are_late, self._answer(request))
+        # No hook of the application may be a coroutine function.
+        return self._answer(request)
 
     def _hooks_are_late(self) -> bool:
         """Whether the request was answered, or the client has left, while the application's hooks run."""

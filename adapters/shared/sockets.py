@@ -24,9 +24,7 @@ def prepare_socket(sock: socket.socket) -> None:
     buffer is free, which is a megabyte on loopback. A peer that reads slowly, but without a gap, would
     appear to have stopped reading for longer than ``ping_timeout``.
     """
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    # The peer may have reset the connection already; macOS reports that as EINVAL.
+    # It is no TCP socket, or the peer may have reset the connection already; macOS reports that as EINVAL.
     with suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
