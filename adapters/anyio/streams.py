@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import anyio
@@ -138,9 +139,35 @@ def _get_clock() -> Callable[[], float]:
     return loop_clock(anyio.lowlevel.current_token().native_token) if _on_asyncio() else anyio.current_time
 
 
-def _get_check_cancelled() -> Callable[[], Awaitable[object]]:
+def _get_check_cancelled() -> Callable[[], Awaitable[object] | None]:
     # The function of anyio.lowlevel looks the event loop up at each call, which is a third of its time.
-    return anyio.lowlevel.current_token().backend_class.checkpoint_if_cancelled
+    check: Any = anyio.lowlevel.current_token().backend_class.checkpoint_if_cancelled
+    return _look_before(check) if _on_asyncio() else check
+
+
+@cache
+def _look_before(check: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object] | None]:
+    """Return a function that calls ``check`` only if the running task has been cancelled.
+
+    It looks at the same attributes as ``check``, but without a coroutine and without properties, which are
+    two thirds of the time. Where a version of anyio does not have these attributes, it is ``check`` itself.
+    """
+    backend, scope = sys.modules[check.__module__], anyio.CancelScope()
+    states, current_task = getattr(backend, "_task_states", None), getattr(backend, "current_task", None)
+    known = all(hasattr(scope, name) for name in ("_cancel_called", "_shield", "_parent_scope"))
+    if states is None or current_task is None or not known:
+        return check
+
+    def look() -> Awaitable[object] | None:
+        state = states.get(current_task())
+        scope: Any = None if state is None else state.cancel_scope
+        while scope is not None:
+            if scope._cancel_called:
+                return check()
+            scope = None if scope._shield else scope._parent_scope
+        return None
+
+    return look
 
 
 def _load_socks() -> Any:

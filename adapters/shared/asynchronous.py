@@ -98,8 +98,11 @@ class AsyncConnection(BaseConnection, ABC):
 
     __slots__ = ("_senders", "_sends_left", "_takes_left", "_waiters")
 
-    _check_cancelled: Callable[[], Awaitable[object]] | None = None
-    """Raise the runtime's exception if the caller has been cancelled, where calls that do not wait do so."""
+    _check_cancelled: Callable[[], Awaitable[object] | None] | None = None
+    """Raise the runtime's exception if the caller has been cancelled, where calls that do not wait do so.
+
+    There is nothing to await if it returns ``None``.
+    """
 
     _waits_yield = True
     """Whether other tasks always run in :meth:`_wait_for_input`: then this task has a new turn after it."""
@@ -210,8 +213,8 @@ class AsyncConnection(BaseConnection, ABC):
         """Receive the next message. An iteration ends at a :exc:`ConnectionClosedOK`."""
         if decode is not None:
             check_decode(decode)
-        if self._check_cancelled is not None:
-            await self._check_cancelled()
+        if self._check_cancelled is not None and (check := self._check_cancelled()) is not None:
+            await check
         protocol = self.protocol
         if self._takes_left <= 0 and protocol.has_input:
             self._takes_left = TURN
@@ -270,8 +273,8 @@ class AsyncConnection(BaseConnection, ABC):
         return Pieces(self, decode)
 
     async def _next_fragment(self) -> Fragment:
-        if self._check_cancelled is not None:
-            await self._check_cancelled()
+        if self._check_cancelled is not None and (check := self._check_cancelled()) is not None:
+            await check
         if self._takes_left <= 0:
             self._takes_left = TURN
             await self._let_others_run()
@@ -341,8 +344,8 @@ class AsyncConnection(BaseConnection, ABC):
             self._sends_left -= size - CALL
         if not self._write_soon():
             await self._sent()
-        elif self._check_cancelled is not None:
-            await self._check_cancelled()
+        elif self._check_cancelled is not None and (check := self._check_cancelled()) is not None:
+            await check
 
     async def _send_fragments(self, fragments: Any, text: bool | None, compress: bool | None) -> None:
         if not isinstance(fragments, AsyncIterable):

@@ -62,7 +62,7 @@ class StructuredConnection(WritingConnection):
 
     transport: Any
     tls: TLSInfo | None = None
-    _check_cancelled: Callable[[], Awaitable[object]]
+    _check_cancelled: Callable[[], Awaitable[object] | None]
     _waits_yield = False
     # Bytes that are read before other tasks run; more while messages are large.
     _read_size = READ_SIZE
@@ -152,10 +152,10 @@ class StructuredConnection(WritingConnection):
         self._react()
         if not self.protocol.writable:
             await self._drain()
-        if self._sends_left > 0:
-            await self._check_cancelled()
-        else:
+        if self._sends_left <= 0:
             await self._let_others_run()
+        elif (check := self._check_cancelled()) is not None:
+            await check
 
     def _abandon(self) -> None:
         """Close at once: send a close frame if that takes no waiting, then close the stream."""
@@ -166,10 +166,10 @@ class StructuredConnection(WritingConnection):
 
     async def _wait_until(self, ready: Callable[[], bool], waiters: Waiters | None = None) -> None:
         self._takes_left -= CALL
-        if self._takes_left > 0:
-            await self._check_cancelled()
-        else:
+        if self._takes_left <= 0:
             await self._let_others_run()
+        elif (check := self._check_cancelled()) is not None:
+            await check
         while self._has_reader and not ready():
             if self._background_scope is not None:
                 self._background_scope.cancel()

@@ -64,8 +64,8 @@ class Runtime:
     """Return the seconds since 1970."""
     sleep_until: Callable[[float], Awaitable[object]]
     checkpoint: Callable[[], Awaitable[object]]
-    get_check_cancelled: Callable[[], Callable[[], Awaitable[object]]]
-    """Return the running event loop's ``checkpoint_if_cancelled``."""
+    get_check_cancelled: Callable[[], Callable[[], Awaitable[object] | None]]
+    """Return the running event loop's ``checkpoint_if_cancelled``, or a function that calls it if need be."""
     current_task: Callable[[], object]
     """Return a value that identifies the running task."""
     getaddrinfo: Callable[..., Awaitable[Any]]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -16,6 +19,7 @@ from anyio.streams.stapled import StapledObjectStream
 from anyio.streams.tls import TLSStream
 
 from adapters.anyio import Connection, ServerConnection, connect, serve, serve_stream, unix_serve
+from adapters.anyio.streams import RUNTIME
 from tests.adapters.runtimes import Runtime, make_runtime
 from tests.adapters.runtimes.base import HOST, client_context, echo, server_context
 from tests.adapters.runtimes.on_anyio import Anyio
@@ -204,3 +208,43 @@ def test_without_anyio() -> None:
     program = "import sys; sys.modules['anyio'] = None; import adapters.anyio"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "pip install 'wsproto-core[anyio]'" in result.stderr
+
+
+@pytest.mark.parametrize("cancelled", list(itertools.product((False, True), repeat=3)))
+@pytest.mark.parametrize("shielded", list(itertools.product((False, True), repeat=3)))
+def test_look_for_a_cancellation_sees_what_anyio_sees(
+    cancelled: tuple[bool, ...], shielded: tuple[bool, ...]
+) -> None:
+    async def look() -> None:
+        with ExitStack() as stack:
+            scopes = [stack.enter_context(anyio.CancelScope(shield=shield)) for shield in shielded]
+            for scope, cancel in zip(scopes, cancelled, strict=True):
+                if cancel:
+                    scope.cancel()
+            check: Any = RUNTIME.get_check_cancelled()()
+            assert (check is not None) is (anyio.current_effective_deadline() == -math.inf)
+            if check is not None:
+                check.close()
+
+    anyio.run(look)
+
+
+@pytest.mark.parametrize("name", ["_task_states", "current_task", "CancelScope._shield"])
+def test_other_versions_of_anyio_look_themselves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look() -> None:
+        from anyio._backends import _asyncio
+
+        from adapters.anyio import streams
+
+        check = _asyncio.AsyncIOBackend.checkpoint_if_cancelled
+        looks: Any = streams._look_before
+        assert looks.__wrapped__(check) is not check
+        owner, _, attribute = name.rpartition(".")
+        with monkeypatch.context() as patch:
+            if owner:
+                patch.setattr(anyio, owner, lambda: object())
+            else:
+                patch.delattr(_asyncio, attribute)
+            assert looks.__wrapped__(check) is check
+
+    anyio.run(look)
