@@ -34,7 +34,13 @@ is_plain(struct module_state *state, PyObject *protocol)
 static int
 has_reached(PyObject *watermarks, Py_ssize_t count)
 {
-    double high = PyFloat_AsDouble(PyTuple_GET_ITEM(watermarks, 0));
+    PyObject *watermark = PyTuple_GET_ITEM(watermarks, 0);
+    int overflow = 0;
+    if (PyLong_CheckExact(watermark)) {
+        long long high = PyLong_AsLongLongAndOverflow(watermark, &overflow);
+        return overflow == 0 ? count >= high : overflow < 0;
+    }
+    double high = PyFloat_AsDouble(watermark);
     if (high == -1.0 && PyErr_Occurred()) {
         return -1;
     }
@@ -375,13 +381,19 @@ data_to_send(struct module_state *state, PyObject *protocol, PyObject **buffers)
         *buffers = empty;
         return DONE;
     }
-    Py_ssize_t queued = PyLong_AsSsize_t(slot_get(outbox, offsets->outbox_queued));
-    if (slot_add(outbox, offsets->outbox_unwritten, queued) < 0
-        || slot_add(outbox, offsets->outbox_bytes_sent, queued) < 0
-        || slot_add(outbox, offsets->outbox_queued, -queued) < 0) {
+    PyObject *number = slot_get(outbox, offsets->outbox_queued);
+    Py_ssize_t queued = PyLong_AsSsize_t(number);
+    if (slot_get(outbox, offsets->outbox_unwritten) == state->zero) {
+        slot_set(outbox, offsets->outbox_unwritten, Py_NewRef(number));
+    } else if (slot_add(outbox, offsets->outbox_unwritten, queued) < 0) {
         Py_DECREF(empty);
         return FAILED;
     }
+    if (slot_add(outbox, offsets->outbox_bytes_sent, queued) < 0) {
+        Py_DECREF(empty);
+        return FAILED;
+    }
+    slot_set(outbox, offsets->outbox_queued, Py_NewRef(state->zero));
     *buffers = Py_NewRef(queue);
     slot_set(outbox, offsets->outbox_buffers, empty);
     return DONE;

@@ -106,11 +106,15 @@ has_input(struct asyncio_state *state, PyObject *connection)
     return slot_get(GET(connection, protocol), state->core->offsets->protocol_has_input) == Py_True;
 }
 
-/* The bytes that a call counts for, of the turn of its task. */
-static Py_ssize_t
-count_call(struct asyncio_state *state, Py_ssize_t length)
+/* Take the bytes of a call from what is left of the turn of its task, which has just begun for most calls. */
+static int
+count_call(struct asyncio_state *state, PyObject *connection, Py_ssize_t left, Py_ssize_t length)
 {
-    return length > state->call ? length : state->call;
+    if (length <= state->call && slot_get(connection, left) == state->turn_object) {
+        slot_set(connection, left, Py_NewRef(state->turn_after_call));
+        return 0;
+    }
+    return slot_add(connection, left, -(length > state->call ? length : state->call));
 }
 
 /* Others have their turn, or have had it: begin a new one. */
@@ -194,7 +198,7 @@ take_message(Call *call, PyObject **result)
     }
     Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
     choose_buffer(state, connection, length);
-    if (slot_add(connection, state->offsets.takes_left, -count_call(state, length)) < 0
+    if (count_call(state, connection, state->offsets.takes_left, length) < 0
         || (!wanted && HAS(connection, reading_paused)
             && slot_get(protocol, core->offsets->protocol_wants_read) == Py_True
             && react_soon(state, connection) < 0)) {
@@ -307,7 +311,7 @@ send_message(Call *call, PyObject *message, PyObject **result)
         return delegate_send(call, result);
     }
     Py_ssize_t length = PyUnicode_Check(message) ? PyUnicode_GET_LENGTH(message) : PyBytes_GET_SIZE(message);
-    if (slot_add(connection, state->offsets.sends_left, -count_call(state, length)) < 0) {
+    if (count_call(state, connection, state->offsets.sends_left, length) < 0) {
         return finish(call, NULL, result);
     }
     int more = write_soon(state, connection, protocol, above);

@@ -100,7 +100,8 @@ write_buffers(int Py_UNUSED(descriptor), PyObject *Py_UNUSED(list))
 
 #endif
 
-/* Remove the first bytes, which have been written, from a list of buffers; -1 with an exception set. */
+/* Remove the first bytes, which have been written, from a list of buffers. Returns 1, and leaves the list, if all
+   have been written; -1 with an exception set. */
 static int
 remove_written(PyObject *list, size_t written)
 {
@@ -113,6 +114,9 @@ remove_written(PyObject *list, size_t written)
         }
         written -= length;
         whole++;
+    }
+    if (whole == PyList_GET_SIZE(list)) {
+        return 1;
     }
     if (PyList_SetSlice(list, 0, whole, NULL) < 0 || written == 0) {
         return PyErr_Occurred() ? -1 : 0;
@@ -145,11 +149,9 @@ write_all(struct asyncio_state *state, PyObject *connection, PyObject *protocol,
     } else if (tls == Py_None) {
         long descriptor = PyLong_AsLong(GET(connection, descriptor));
         size_t written = descriptor < 0 ? 0 : write_buffers((int)descriptor, buffers);
-        if (remove_written(buffers, written) < 0) {
-            return -1;
-        }
-        if (PyList_GET_SIZE(buffers) == 0) {
-            return report_written(state, protocol);
+        int all = remove_written(buffers, written);
+        if (all != 0) {
+            return all < 0 ? -1 : report_written(state, protocol);
         }
     }
     PyObject *result = PyObject_CallMethodOneArg(connection, state->name_write, buffers);
@@ -522,6 +524,7 @@ use_classes(PyObject *module, PyObject *arguments, PyObject *keywords)
     Py_XSETREF(state->memory_tls_type, Py_NewRef(memory_tls_type));
     Py_XSETREF(state->zero, PyLong_FromLong(0));
     Py_XSETREF(state->turn_object, PyLong_FromSsize_t(state->turn));
+    Py_XSETREF(state->turn_after_call, PyLong_FromSsize_t(state->turn - state->call));
     Py_XSETREF(state->pure_flush, PyObject_GetAttrString(connection_type, "_flush"));
     Py_XSETREF(state->pure_receive, PyObject_GetAttrString(connection_type, "_receive"));
     Py_XSETREF(state->pure_send, PyObject_GetAttrString(connection_type, "send"));

@@ -126,7 +126,7 @@ struct asyncio_state {
     PyObject *tls_transport_type, *memory_tls_type, *ssl_error, *want_read_error;
     PyObject *context_names;   /* ("context",) */
     PyObject *iterating_names; /* ("iterating",) */
-    PyObject *turn_object, *zero;
+    PyObject *turn_object, *turn_after_call, *zero; /* the ints `turn`, `turn - call` and 0 */
     NAMES(DECLARE_NAME)
 };
 
@@ -156,6 +156,7 @@ struct asyncio_state {
     do_((state)->context_names)  \
     do_((state)->iterating_names) \
     do_((state)->turn_object)    \
+    do_((state)->turn_after_call) \
     do_((state)->zero)           \
     NAMES(VISIT_NAME)
 
