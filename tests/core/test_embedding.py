@@ -1135,7 +1135,8 @@ def test_blocked_loop_is_told(driver: Driver, side: Side) -> None:
     driver.block(0.7)
     driver.run(lambda: bool(application.events and application.all(TimerOverdue)))
     driver.run(closed(protocol))
-    (late,) = application.all(TimerOverdue)
+    # On a busy machine, the loop is late more than once.
+    late = application.all(TimerOverdue)[0]
     assert late.seconds > 0.15
     assert isinstance(application.error, TimeoutError)
 

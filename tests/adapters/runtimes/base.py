@@ -126,12 +126,14 @@ class Runtime(ABC):
         ServerConnection: the adapter's class.
         adapter: the adapter's module, of which some functions are called as they are.
         alone: whether no other runtime is at work in this process.
+        deadline: seconds after which a test has failed.
     """
 
     ClientConnection: type[Any]
     ServerConnection: type[Any]
     adapter: Any
     alone = True
+    deadline = DEADLINE
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -22,7 +22,7 @@ from adapters.anyio import (
     unix_serve,
 )
 
-from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
+from .base import Event, Handler, Runtime, Task, collect_garbage
 
 
 class AnyioTask(Task):
@@ -57,7 +57,7 @@ class Anyio(Runtime):
         collect_garbage()
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
-        with anyio.fail_after(DEADLINE):
+        with anyio.fail_after(self.deadline):
             async with anyio.create_task_group() as self.task_group:
                 before = anyio.get_running_tasks()
                 try:

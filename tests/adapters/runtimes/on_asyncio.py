@@ -23,7 +23,7 @@ from adapters.asyncio import (
     unix_serve,
 )
 
-from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
+from .base import Event, Handler, Runtime, Task, collect_garbage
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
@@ -66,7 +66,7 @@ class Asyncio(Runtime):
         assert not self.reports, f"reported to the event loop: {self.reports}"
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(self.deadline):
             await test
         for _ in range(10):
             await asyncio.sleep(0)

@@ -199,7 +199,7 @@ class Threads(Runtime):
         task = ThreadTask(self, lambda: test, ())
         task.name = test.__qualname__
         task.start()
-        task.thread.join(DEADLINE)
+        task.thread.join(self.deadline)
         try:
             assert task.done(), f"the test has not ended\n{stacks()}"
             drive(task.result())

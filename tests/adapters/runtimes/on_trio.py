@@ -22,7 +22,7 @@ from adapters.trio import (
     unix_serve,
 )
 
-from .base import DEADLINE, Event, Handler, Runtime, Task, collect_garbage
+from .base import Event, Handler, Runtime, Task, collect_garbage
 
 
 class TrioTask(Task):
@@ -57,7 +57,7 @@ class Trio(Runtime):
         collect_garbage()
 
     async def _supervise(self, test: Coroutine[Any, Any, None]) -> None:
-        with trio.fail_after(DEADLINE):
+        with trio.fail_after(self.deadline):
             async with trio.open_nursery() as self.nursery:
                 tasks = trio.lowlevel.current_statistics().tasks_living
                 try:
