@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from typing import Any
+from weakref import ref
 
 import anyio
 import anyio.lowlevel
@@ -153,13 +154,15 @@ def _look_before(check: Callable[[], Awaitable[object]]) -> Callable[[], Awaitab
     two thirds of the time. Where a version of anyio does not have these attributes, it is ``check`` itself.
     """
     backend, scope = sys.modules[check.__module__], anyio.CancelScope()
-    states, current_task = getattr(backend, "_task_states", None), getattr(backend, "current_task", None)
+    # What is in the weak dictionary: its own methods are written in Python.
+    states: Any = getattr(getattr(backend, "_task_states", None), "data", None)
+    current_task = getattr(backend, "current_task", None)
     known = all(hasattr(scope, name) for name in ("_cancel_called", "_shield", "_parent_scope"))
     if states is None or current_task is None or not known:
         return check
 
     def look() -> Awaitable[object] | None:
-        state = states.get(current_task())
+        state = states.get(ref(current_task()))
         scope: Any = None if state is None else state.cancel_scope
         while scope is not None:
             if scope._cancel_called:
