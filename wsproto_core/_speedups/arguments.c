@@ -90,17 +90,7 @@ read_key(PyObject *object, uint32_t *key)
 uint64_t
 read_limit(PyObject *limit)
 {
-    if (PyLong_CheckExact(limit)) {
-        /* The other function is slow from 2**30 on. */
-        int overflow;
-        long long value = PyLong_AsLongLongAndOverflow(limit, &overflow);
-        if (value >= 0) {
-            return (uint64_t)value;
-        }
-    }
-    uint64_t value = PyLong_AsUnsignedLongLong(limit);
-    if (value == UINT64_MAX && PyErr_ExceptionMatches(PyExc_OverflowError)) {
-        PyErr_Clear();
-    }
-    return value;
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(limit, &overflow);
+    return overflow > 0 ? UINT64_MAX : (uint64_t)value;
 }

@@ -30,8 +30,8 @@ void release_bytes(struct bytes_argument *argument);
 /* Read a masking key; -1 with an exception set if it has not four bytes. */
 int read_key(PyObject *object, uint32_t *key);
 
-/* Return a limit in bytes from an int of any size: one that is too great for 64 bits is no limit. Returns 0
-   with an exception set if it is no int or negative. */
+/* Return a limit in bytes from an int of any size: one that is too great for the length of a frame, which has 63
+   bits, is no limit. Sets an exception if it is no int. */
 uint64_t read_limit(PyObject *limit);
 
 /* Check the number of a function's arguments, all of which are positional; an exception is set if it is
