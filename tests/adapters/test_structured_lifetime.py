@@ -14,6 +14,7 @@ from tests.adapters.runtimes.base import HOST, Log, client_context, server_conte
 from tests.core.helpers import CLOSE, PING, PONG, TEXT, Frame, close_payload
 from tests.ports import free_port
 from wsproto_core.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatusCode
+from wsproto_core.types import CloseCode
 
 GOING_AWAY = Frame(CLOSE, close_payload(1001))
 
@@ -387,10 +388,10 @@ async def test_a_connection_that_fails_harms_no_other(runtime: Runtime) -> None:
     faulty = True
 
     class Faulty(runtime.ServerConnection):  # type: ignore[name-defined,misc]
-        async def wait_closed(self) -> None:
+        async def _end(self, code: CloseCode) -> None:
+            await super()._end(code)
             if faulty:
                 raise Oops
-            await super().wait_closed()
 
     async with runtime.serving(create_protocol=Faulty, logger=log) as (server, uri):
         client = await runtime.open(uri)
@@ -436,8 +437,10 @@ async def test_tls_that_never_comes_has_a_deadline(runtime: Runtime) -> None:
             while await stream.read():
                 pass
         stream.close()
-        await runtime.until(lambda: len(log.messages()) == 3)
-        _, late, wrong = log.messages()
+        # On a busy machine, a deadline is handled too late, which is told, and begins anew.
+        overdue = "handshake deadline was handled"
+        await runtime.until(lambda: "SSLError" in log.messages()[-1])
+        _, late, wrong = (message for message in log.messages() if overdue not in message)
         assert "was not done within 0.3 seconds" in late
         assert "was closed before the opening handshake was done" in wrong
         assert "caused by SSLError" in wrong
