@@ -23,8 +23,8 @@ from runtimes import HOST, OPTIONS, frame, open_peer, port_of, run, serving
 import adapters.threading
 
 LIMITS = {
-    "asyncio": 325,
-    "uvloop": 325,
+    "asyncio": 318,
+    "uvloop": 318,
     "threading": 475,
     "trio": 530,
     "anyio-asyncio": 530,

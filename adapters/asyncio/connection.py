@@ -305,21 +305,17 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
         if protocol.wants_read is self._reading_paused:
             self._update_reading()
         self._update_timer()
-        self._wake()
-        if self._waiters:
-            self._wake_waiters()
-        if self._pings and not protocol.receiving:
-            self._fail_pings()
-
-    def _wake(self) -> None:
-        """Resume the task that waits for input, or call :meth:`message_received`, if there is any."""
         wakeup = self._wakeup
         if wakeup is not None:
-            if self.protocol.has_input:
+            if protocol.has_input:
                 self._wakeup = None
                 wakeup.wake()
         elif self._called_back:
             self._deliver()
+        if self._waiters:
+            self._wake_waiters()
+        if self._pings and not protocol.receiving:
+            self._fail_pings()
 
     def _deliver(self) -> None:
         """Call :meth:`message_received` for each message, while the connection is writable."""

@@ -610,7 +610,8 @@ class BaseServerConnection(BaseConnection, ABC):
         """Perform the opening handshake."""
         # Without the lock: the application's hooks delay neither the deadline nor the end.
         result = await self._ask(request)
-        self._tell_if_late(result)
+        if isinstance(result, Exception):
+            self._tell_if_late(result)
         answer: Answer | None = None
         if not self._is_answered():
             answer = self.protocol.prepare_answer(result, select_subprotocol=self.select_subprotocol)
@@ -675,10 +676,10 @@ class BaseServerConnection(BaseConnection, ABC):
         """Whether the request has been answered, or the client has left."""
         return self.protocol.state is not State.CONNECTING
 
-    def _tell_if_late(self, result: object) -> None:
+    def _tell_if_late(self, error: Exception) -> None:
         """Log the exception of a hook that ended too late: no response can report it."""
-        if isinstance(result, Exception) and not isinstance(result, InvalidHandshake) and self._is_answered():
-            self.logger.error("opening handshake failed", exc_info=result)
+        if not isinstance(error, InvalidHandshake) and self._is_answered():
+            self.logger.error("opening handshake failed", exc_info=error)
 
     @abstractmethod
     def _is_own_task(self) -> bool:
