@@ -242,8 +242,10 @@ def test_payload_that_is_not_masked() -> None:
 def test_between_messages() -> None:
     """Extensions and observers may want to see each frame, and nothing is parsed while there is no room."""
     assert Reader(extensions=[Marked()]).between_messages
-    assert not Reader(extensions=[Shift()]).between_messages
-    assert not Reader(observer=Lengths()).between_messages
+    for reader in (Reader(extensions=[Shift()]), Reader(observer=Lengths())):
+        assert not reader.between_messages
+        assert reader.all(b"\x82\x01b") == [b"b"]
+        assert not reader.between_messages
     reader = Reader(extensions=[Marked()])
     reader.full = True
     reader.receive(b"\xa2\x01b")
