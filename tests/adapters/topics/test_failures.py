@@ -40,15 +40,10 @@ LONG = Retention(100_000)
 
 @pytest.fixture(params=["asyncio"])
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    """The client of Redis works on asyncio alone."""
-    return make_runtime(request.param)
-
-
-@pytest.fixture(autouse=True)
-def deadline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give tests more time that start processes, or are long."""
-    long = request.node.get_closest_marker("thorough")
-    monkeypatch.setattr("tests.adapters.runtimes.on_asyncio.DEADLINE", 1000 if long else 300)
+    """The client of Redis works on asyncio alone. Tests that start processes, or are long, have more time."""
+    runtime = make_runtime(request.param)
+    runtime.deadline = 1000.0 if request.node.get_closest_marker("thorough") else 300.0
+    return runtime
 
 
 @pytest.fixture
