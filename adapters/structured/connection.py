@@ -256,7 +256,7 @@ class StructuredConnection(WritingConnection):
                 large = 0 < protocol.undelivered <= len(data) // CALL
                 self._read_size = TURN if large else READ_SIZE
         elif data is not None:
-            await self._receive_end()
+            self._receive_end()
         # In each turn, also if there is always more to read: a peer must not postpone a deadline by sending.
         late = (waited or first) and self._is_late()
         if late:
@@ -269,12 +269,7 @@ class StructuredConnection(WritingConnection):
         if self._reads_left <= 0:
             await self._let_others_run()
 
-    async def _receive_end(self) -> None:
-        if self._writing and not self._transport.writes_at_once:
-            # A write that has failed says so in its next turn, and then it is the reason of this end.
-            with self._open_scope() as scope:
-                scope.shield = True
-                await self._let_others_run()
+    def _receive_end(self) -> None:
         if self._write_error is None:
             self.protocol.receive_eof()
         else:

@@ -64,6 +64,8 @@ async def send_until_closed(websocket: Any) -> None:
 async def test_what_made_writing_fail_is_the_cause(runtime: Runtime, tls: bool) -> None:
     async with runtime.raw_server(tls=tls) as (peer, client):
         await client.send("unread")
+        # A peer that closes with unread bytes resets the connection.
+        await peer.stream.arrived()
         await peer.send(Frame(TEXT, b"last words"))
         peer.close()
         with pytest.raises(ConnectionClosedError) as raised:
@@ -77,6 +79,7 @@ async def test_what_came_before_writing_failed_is_read(runtime: Runtime, tls: bo
     for _ in range(5):
         async with runtime.raw_server(tls=tls) as (peer, client):
             await client.send("unread")
+            await peer.stream.arrived()
             await peer.send(Frame(CLOSE, close_payload(1008)))
             peer.close()
             # Nobody has read yet: the first to get to know is who writes.

@@ -45,6 +45,10 @@ class Stream(ABC):
     def reset(self) -> None:
         """Close the stream by a reset."""
 
+    async def arrived(self) -> None:
+        """Wait until bytes have arrived that are not read yet."""
+        raise NotImplementedError
+
     @abstractmethod
     def close(self) -> None: ...
 
@@ -64,6 +68,9 @@ class SocketStream(Stream):
                 return self.socket.recv(READ_SIZE)
             except BlockingIOError:
                 await self._runtime.readable(self.socket)
+
+    async def arrived(self) -> None:
+        await self._runtime.readable(self.socket)
 
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -110,6 +117,9 @@ class TLSStream(Stream):
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
         return data
+
+    async def arrived(self) -> None:
+        await self._stream.arrived()
 
     async def write(self, data: bytes) -> None:
         if data:
