@@ -21,7 +21,7 @@ from wsproto_core.handshake.server import Answer, ServerProtocol
 from wsproto_core.http import Response, make_response
 from wsproto_core.types import Close, CloseCode, State
 
-from ..asyncio.connection import Connection, install
+from ..asyncio.connection import Connection, install_events
 from ..shared.asgi import Message, Stage, payload_of, text_headers, unexpected
 from ..shared.connection import LAST_READ_LIMIT
 from ..shared.draining import Drain
@@ -421,4 +421,4 @@ class WebSocketProtocol(Connection):
         return not self._writing_paused or not self.protocol.receiving
 
 
-install("use_events", WebSocketProtocol, Stage.ACCEPTED)
+install_events(WebSocketProtocol, Stage.ACCEPTED)

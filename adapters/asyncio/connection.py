@@ -32,12 +32,12 @@ from ..shared.options import Logger
 from ..shared.sockets import prepare_socket, read_now
 from ..shared.tls import TLSInfo
 from ..shared.waiting import TurnQueue
-from ._speedups import install
+from ._speedups import install, install_events
 from .loops import READ_SIZE, read_buffers, reads_repeatedly, writable_descriptor
 from .tls import TLSTransport
 from .waiting import Wakeup
 
-__all__ = ["Connection", "install"]
+__all__ = ["Connection", "install_events"]
 
 GATHERED = 2**16
 """Bytes in the send queue at which they are written while more messages are being delivered."""
@@ -452,5 +452,4 @@ class Connection(AsyncConnection, asyncio.BufferedProtocol):
 
 
 _CLASSES = Connection, TurnQueue, TLSTransport, MemoryTLS
-_SIZES = {"turn": TURN, "call": CALL, "at_once": SENDS_AT_ONCE, "gathered": GATHERED, "read_size": READ_SIZE}
-install("use_classes", *_CLASSES, **_SIZES)
+install(*_CLASSES, turn=TURN, call=CALL, at_once=SENDS_AT_ONCE, gathered=GATHERED, read_size=READ_SIZE)

@@ -257,6 +257,7 @@ class BaseServer(Generic[ConnectionT]):
         """Make the connection for an accepted stream; return ``None`` after a failure, which is logged."""
         try:
             connection = make_connection(target.settings, connection_class, target.handler, self)
+            # For the usual class, without isinstance, which is written in Python for abstract classes.
             if type(connection) is not connection_class and not isinstance(connection, BaseServerConnection):
                 raise TypeError(f"create_protocol must make a ServerConnection, not {connection!r}")
         except self._logged:

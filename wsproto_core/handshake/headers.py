@@ -28,7 +28,7 @@ from ..exceptions import (
 )
 from ..http import Headers, Request
 from ..http.grammar import parse_connection, parse_host, parse_subprotocol, parse_upgrade
-from ..http.headers import HeaderValues
+from ..http.headers import HeaderValues, values_by_name
 from ..options import OriginLike
 from ..types import Origin, Subprotocol
 
@@ -92,7 +92,7 @@ def check_request(headers: Headers | HeaderValues) -> str:
         InvalidHeader: another header is missing, there twice, malformed or wrong; all exceptions of
             this function are of this class, and their ``name`` says which header it is.
     """
-    values = _by_name(headers)
+    values = values_by_name(headers)
     _check_connection(values)
     upgrade = _combine(values, "Upgrade")
     if not _lists(upgrade, "websocket", parse_upgrade):
@@ -181,7 +181,7 @@ def check_host(headers: Headers | HeaderValues) -> None:
     Raises:
         InvalidHeader: there is none, more than one, an empty or a malformed one.
     """
-    parse_host(_require_single(_by_name(headers), "Host"))
+    parse_host(_require_single(values_by_name(headers), "Host"))
 
 
 def check_origin(headers: Headers | HeaderValues, origins: Iterable[OriginLike] | None) -> Origin | None:
@@ -203,7 +203,7 @@ def check_origin(headers: Headers | HeaderValues, origins: Iterable[OriginLike] 
     """
     if isinstance(origins, str):
         raise TypeError(f"expected a list of origins, got a str: {origins!r}")
-    values = _by_name(headers)
+    values = values_by_name(headers)
     origin = _require_single(values, "Origin") if "origin" in values else None
     if origins is not None and not any(_is_accepted(origin, accepted) for accepted in origins):
         raise InvalidOrigin(origin)
@@ -222,7 +222,7 @@ def parse_subprotocol_offers(headers: Headers | HeaderValues) -> list[Subprotoco
     Raises:
         InvalidHeaderFormat: there are such headers, but they are not a list of one at least.
     """
-    header = _combine(_by_name(headers), "Sec-WebSocket-Protocol")
+    header = _combine(values_by_name(headers), "Sec-WebSocket-Protocol")
     return [] if header is None else parse_subprotocol(header)
 
 
@@ -282,10 +282,6 @@ def override_headers(headers: Headers, extra: Headers) -> None:
         if name in headers:
             del headers[name]
     headers.update(extra)
-
-
-def _by_name(headers: Headers | HeaderValues) -> HeaderValues:
-    return headers if isinstance(headers, dict) else headers.by_name()
 
 
 def _combine(headers: HeaderValues, name: str) -> str | None:

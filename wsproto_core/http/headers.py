@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
 
-__all__ = ["HeaderValues", "Headers", "HeadersLike", "MultipleValuesError", "decode_value"]
+__all__ = ["HeaderValues", "Headers", "HeadersLike", "MultipleValuesError", "decode_value", "values_by_name"]
 
 HeaderValues: TypeAlias = dict[str, list[str]]
 """The values of headers by lower-case name: see :meth:`Headers.by_name`."""
@@ -206,3 +206,8 @@ class Headers(MutableMapping[str, str]):
         """Return an iterator of all pairs ``(name, value)``, in their order and case."""
         items = iter(self._items)
         return zip(items, items, strict=True)
+
+
+def values_by_name(headers: Headers | HeaderValues) -> HeaderValues:
+    """Return the values by lower-case name, of headers or as they are given."""
+    return headers if isinstance(headers, dict) else headers.by_name()

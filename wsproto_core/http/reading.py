@@ -26,7 +26,7 @@ import h11
 from ..exceptions import InvalidMessage, InvalidState, SecurityError
 from ..limits import DEFAULT_HEAD_LIMITS, HeadLimits
 from ..types import BytesLike
-from .headers import Headers, HeaderValues, decode_value
+from .headers import Headers, HeaderValues, decode_value, values_by_name
 from .messages import Request, Response
 from .syntax import TOKEN
 
@@ -424,7 +424,7 @@ def check_no_body(
     Raises:
         InvalidMessage: it has a body, or may have one.
     """
-    values = headers if isinstance(headers, dict) else headers.by_name()
+    values = values_by_name(headers)
     for name in names:
         for value in values.get(name.lower(), ()):
             # h11 accepts at most one Content-Length, of digits only.

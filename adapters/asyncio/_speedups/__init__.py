@@ -19,14 +19,23 @@ with suppress(ImportError):
         from . import _compiled as _extension
 
 
-def install(function: str, *objects: object, **numbers: int) -> None:
+def install(*classes: type, **numbers: int) -> None:
     """Give the hot methods of a connection their fast paths, if the extension module is there.
 
     Args:
-        function: of the extension module: ``use_classes`` or, for events of ASGI, ``use_events``.
-        objects: the classes of a connection, of its queue of senders, and of the two parts of TLS; or
-            the class for ASGI and the stage in which it exchanges messages.
+        classes: those of a connection, of its queue of senders, and of the two parts of TLS.
         numbers: the constants of :mod:`adapters.asyncio.connection` that the fast paths need.
     """
     if _extension is not None:
-        getattr(_extension, function)(*objects, **numbers)
+        _extension.use_classes(*classes, **numbers)
+
+
+def install_events(websocket_protocol: type, accepted: object) -> None:
+    """Give the methods for events of ASGI their fast paths, if the extension module is there.
+
+    Args:
+        websocket_protocol: the class for ASGI.
+        accepted: the stage in which it exchanges messages.
+    """
+    if _extension is not None:
+        _extension.use_events(websocket_protocol, accepted)
